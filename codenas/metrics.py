@@ -1,0 +1,39 @@
+"""What was measured of one model. A number is measured or absent (None), and its unit is in its name."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+
+class Metrics(BaseModel):
+    """Figures of one model at one point of its training; None means that nobody has measured it (yet).
+
+    A non-finite number is refused: a model that yields one is a failed trial, not a trial with a metric.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    bits_per_byte: NonNegativeFloat | None = None  # on held-out text, over its raw bytes
+    params: PositiveInt | None = None
+    size_bytes: PositiveInt | None = None  # of the stored artefact
+    latency_ms_p50: NonNegativeFloat | None = None  # per token of cached decoding
+    latency_ms_p95: NonNegativeFloat | None = None
+    tokens_per_second: NonNegativeFloat | None = None  # while training
+    peak_memory_bytes: PositiveInt | None = None
+    train_tokens: NonNegativeInt | None = None
+    train_seconds: NonNegativeFloat | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_non_finite(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            for name, value in values.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise ValueError(f"{name} is {value}: a metric is a finite number or None (not measured)")
+        return values
+
+    def merged(self, other: "Metrics") -> Self:
+        """These figures with every figure that `other` has measured put in their place."""
+        return self.model_copy(update=other.model_dump(exclude_none=True))
