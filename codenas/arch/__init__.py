@@ -1,0 +1,7 @@
+"""Architectures as data: specification, search space, presets and closed-form cost."""
+
+from codenas.arch.presets import preset
+from codenas.arch.space import SearchSpace
+from codenas.arch.spec import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
+
+__all__ = ["ArchSpec", "AttentionSpec", "FeedForwardSpec", "MixerSpec", "SearchSpace", "preset"]

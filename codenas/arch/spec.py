@@ -1,0 +1,120 @@
+"""What an architecture is. A specification is frozen, checked at birth, and cannot say what no model can be.
+
+Not part of an architecture: vocabulary size (an argument of `build_model`), device, storage precision.
+"""
+
+import hashlib
+import json
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Activation = Literal["gelu", "silu", "geglu", "swiglu"]
+Norm = Literal["layernorm", "rmsnorm"]
+Position = Literal["rope", "alibi", "absolute"]
+
+GATED: frozenset[str] = frozenset({"geglu", "swiglu"})
+HIDDEN_MULTIPLE = 8  # feed-forward widths are rounded to it: odd widths waste vector lanes and tensor cores
+
+
+class Spec(BaseModel):
+    """Base of everything that describes an architecture: immutable, no unknown keys, hashable by value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AttentionSpec(Spec):
+    """Softmax attention: multi-head (`n_kv_heads == n_heads`), grouped-query, multi-query (1); global or sliding window.
+
+    `window` counts the positions a token sees, itself included; None sees everything before it.
+    `qk_norm` normalises queries and keys per head (Dehghani et al. 2023): high learning rates stay stable.
+    """
+
+    kind: Literal["attention"] = "attention"
+    n_heads: int = Field(4, ge=1, le=64)
+    n_kv_heads: int = Field(4, ge=1, le=64)
+    window: int | None = Field(None, ge=1)
+    qk_norm: bool = True
+
+    @model_validator(mode="after")
+    def _groups_are_whole(self) -> Self:
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}")
+        return self
+
+    def check_width(self, d_model: int, position: Position) -> None:
+        """Raise `ValueError` where the heads do not fit the width."""
+        if d_model % self.n_heads:
+            raise ValueError(f"n_heads {self.n_heads} does not divide d_model {d_model}")
+        if position == "rope" and (d_model // self.n_heads) % 2:
+            raise ValueError(f"rope rotates pairs: the head width {d_model // self.n_heads} is odd")
+
+    def head_width(self, d_model: int) -> int:
+        """Channels of one head."""
+        return d_model // self.n_heads
+
+    def parameters(self, d_model: int) -> int:
+        """Parameters of one mixer of width `d_model`."""
+        kv_width = self.n_kv_heads * self.head_width(d_model)
+        gains = 2 * self.head_width(d_model) if self.qk_norm else 0
+        return 2 * d_model * d_model + 2 * d_model * kv_width + gains
+
+    def state_elements(self, d_model: int, tokens: int) -> int:
+        """Numbers that the decoding state of one sequence holds after `tokens` tokens."""
+        kept = tokens if self.window is None else min(tokens, self.window)
+        return 2 * self.n_kv_heads * self.head_width(d_model) * kept
+
+
+# A new mixer joins the union here and brings one file, codenas/model/mixers/<kind>.py: the builder and the contract tests
+# find it by its kind, nothing else changes.
+MixerSpec = AttentionSpec
+MIXER_SPECS: tuple[type[MixerSpec], ...] = (AttentionSpec,)
+
+
+class FeedForwardSpec(Spec):
+    """Position-wise network. `multiplier` is hidden width over model width; gated kinds have a second input matrix."""
+
+    activation: Activation = "swiglu"
+    multiplier: float = Field(8 / 3, gt=0, le=16)
+
+    def hidden_width(self, d_model: int) -> int:
+        """Hidden channels, rounded to a multiple of `HIDDEN_MULTIPLE`."""
+        return max(HIDDEN_MULTIPLE, round(self.multiplier * d_model / HIDDEN_MULTIPLE) * HIDDEN_MULTIPLE)
+
+    def parameters(self, d_model: int) -> int:
+        """Parameters of one feed-forward network of width `d_model`."""
+        matrices = 3 if self.activation in GATED else 2
+        return matrices * d_model * self.hidden_width(d_model)
+
+
+class ArchSpec(Spec):
+    """A decoder-only language model without its vocabulary. `pattern` is tiled over the depth."""
+
+    d_model: int = Field(256, ge=8, le=8192)
+    n_layers: int = Field(4, ge=1, le=128)
+    pattern: tuple[MixerSpec, ...] = Field((AttentionSpec(),), min_length=1)
+    feedforward: FeedForwardSpec = FeedForwardSpec()
+    norm: Norm = "rmsnorm"
+    position: Position = "rope"
+    context_len: int = Field(256, ge=2)
+    tie_embeddings: bool = True
+    dropout: float = Field(0.0, ge=0, lt=1)
+    attention_dropout: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if len(self.pattern) > self.n_layers:
+            raise ValueError(f"a pattern of {len(self.pattern)} mixers does not fit {self.n_layers} layers")
+        for mixer in self.pattern:
+            mixer.check_width(self.d_model, self.position)
+        return self
+
+    def layers(self) -> tuple[MixerSpec, ...]:
+        """The mixer of every layer, first to last."""
+        return tuple(self.pattern[i % len(self.pattern)] for i in range(self.n_layers))
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that name this architecture; equal for equal architectures."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -1,0 +1,37 @@
+"""The error tree. A message carries the value, the bound and the way out; the command line prints it as one line."""
+
+
+class CodeNASError(Exception):
+    """Base of every error that CodeNAS raises on purpose."""
+
+
+class UserError(CodeNASError):
+    """Something the user can mend: the command line prints one line and exits with 2."""
+
+
+class ConfigError(UserError):
+    """An unknown key or an illegal value in a job file, an option or a specification."""
+
+
+class CorpusError(UserError):
+    """A corpus or its source is missing, empty, too small or broken."""
+
+
+class BudgetError(UserError):
+    """No architecture of the space can meet a limit."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, incomplete, altered or of another model."""
+
+
+class RunError(UserError):
+    """A run folder is in use or belongs to another job."""
+
+
+class ResourceError(UserError):
+    """The machine lacks what the work needs: disk, memory, a port, a device."""
+
+
+class TrialFailure(CodeNASError):
+    """One candidate failed (diverged, out of memory). The search records the reason and goes on."""

@@ -1,0 +1,135 @@
+"""Files that are whole or absent: atomic replacement, append-only logs, folder locks, readable disk errors."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from codenas.errors import ResourceError, RunError
+
+_DISK_ERRORS = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
+
+
+@contextlib.contextmanager
+def readable_disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk under `path` into a `ResourceError` that names the folder and the free space."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise ResourceError(
+            f"cannot write {path}: {_DISK_ERRORS[error.errno]} ({_free_megabytes(path)} MB free); "
+            "free some space and run the same command again, finished work is kept"
+        ) from error
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Replace `path` by `content` at once: a reader sees the old file or the new one, never half of either."""
+    data = content.encode() if isinstance(content, str) else content
+    with readable_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def atomic_folder(final: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `final` and rename it to `final` on success; `final` is replaced if it exists."""
+    with readable_disk_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        working = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+        try:
+            yield working
+            for path in sorted(working.rglob("*")):
+                if path.is_file():
+                    _sync(path)
+            os.chmod(working, 0o755)
+            if final.exists():
+                replaced = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.old."))
+                os.replace(final, replaced / "was")
+                os.replace(working, final)
+                shutil.rmtree(replaced)
+            else:
+                os.replace(working, final)
+            _sync(final.parent)
+        except BaseException:
+            shutil.rmtree(working, ignore_errors=True)
+            raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line and wait until it is on the disk. A torn last line (a kill mid-write) is closed off first."""
+    with readable_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; the lock dies with it.
+
+    Raises:
+        RunError: another process holds the folder (its pid is in the message).
+    """
+    with readable_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise RunError(f"{folder} is in use by process {holder}; wait for it, end it, or choose another --run") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_free_space(folder: Path, megabytes: int) -> None:
+    """Raise `ResourceError` unless the disk of `folder` has `megabytes` free: better now than after ten minutes."""
+    free = _free_megabytes(folder)
+    if free < megabytes:
+        raise ResourceError(f"{folder} has {free} MB free and this work needs {megabytes} MB; free some space or choose another folder")
+
+
+def _free_megabytes(path: Path) -> int:
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    return shutil.disk_usage(existing).free // 1_000_000
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,79 @@
+"""Logging and progress with an ETA, for a terminal and for a log file alike. Standard library only."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+LOGGER = logging.getLogger("codenas")
+
+
+def configure(debug: bool = False) -> None:
+    """Send the log of CodeNAS to standard error, once; `debug` adds the detail."""
+    if not LOGGER.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.DEBUG if debug else logging.INFO)
+    LOGGER.propagate = False
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: `7s`, `2m05s`, `1h03m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+class Progress:
+    """Counted work: logs `label 120/600 (20 %) detail, 41s gone, 2m43s left` at most every `every` seconds.
+
+    Args:
+        total: units of work in all; 0 where nobody knows (then no ETA is shown).
+        already: units that an earlier, interrupted call had finished: shown as done, left out of the rate.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        unit: str = "steps",
+        every: float = 5.0,
+        already: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.label, self.total, self.unit, self.every = label, total, unit, every
+        self._already, self._clock = already, clock
+        self._start = clock()
+        self._last = self._start
+        self.done = already
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Say that `done` units are finished in all; prints when the last line is old enough."""
+        self.done = done
+        if self._clock() - self._last >= self.every:
+            self._last = self._clock()
+            LOGGER.info(self.line(detail))
+
+    def finish(self, detail: str = "") -> None:
+        """Print the closing line."""
+        elapsed = duration(self._clock() - self._start)
+        LOGGER.info(f"{self.label}: {self.done:,} {self.unit} in {elapsed}{', ' + detail if detail else ''}")
+
+    def eta_seconds(self) -> float | None:
+        """Seconds to go at the rate so far; None before the first unit or without a total."""
+        fresh = self.done - self._already
+        if fresh <= 0 or self.total <= 0:
+            return None
+        return (self._clock() - self._start) / fresh * max(0, self.total - self.done)
+
+    def line(self, detail: str = "") -> str:
+        """The progress line that `update` prints."""
+        share = f"/{self.total:,} {self.unit} ({100 * self.done / self.total:.0f} %)" if self.total else f" {self.unit}"
+        eta = self.eta_seconds()
+        parts = [f"{self.label}: {self.done:,}{share}", detail, f"{duration(self._clock() - self._start)} gone"]
+        if eta is not None:
+            parts.append(f"{duration(eta)} left")
+        return ", ".join(part for part in parts if part)

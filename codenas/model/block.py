@@ -1,0 +1,29 @@
+"""One layer: a mixer and a feed-forward network, each behind a normalisation and beside a residual."""
+
+from torch import Tensor, nn
+
+from codenas.arch.spec import ArchSpec, MixerSpec
+from codenas.model.feedforward import FeedForward
+from codenas.model.mixers import MixerState, build_mixer
+from codenas.model.norms import build_norm
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then x + feedforward(norm(x)). Shape [batch, tokens, d_model] in and out."""
+
+    def __init__(self, mixer: MixerSpec, arch: ArchSpec) -> None:
+        super().__init__()
+        self.mixer_norm = build_norm(arch.norm, arch.d_model)
+        self.mixer = build_mixer(mixer, arch)
+        self.feedforward_norm = build_norm(arch.norm, arch.d_model)
+        self.feedforward = FeedForward(arch.feedforward, arch.d_model)
+        self.dropout = nn.Dropout(arch.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.dropout(self.mixer(self.mixer_norm(x)))
+        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+
+    def extend(self, x: Tensor, state: MixerState, lengths: list[int]) -> Tensor:
+        """The next tokens of remembered sequences; see `Mixer.extend`."""
+        x = x + self.mixer.extend(self.mixer_norm(x), state, lengths)
+        return x + self.feedforward(self.feedforward_norm(x))

@@ -1,0 +1,106 @@
+"""The decoder-only language model that an `ArchSpec` describes."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codenas.arch.spec import ArchSpec
+from codenas.model.block import Block
+from codenas.model.norms import build_norm
+from codenas.model.state import DecodingState
+
+
+class LanguageModel(nn.Module):
+    """Tokens in, scores of the next token out.
+
+    The embedding has entries of variance 1/d_model, so that the same table serves as output head; on the way in it is
+    multiplied by sqrt(d_model), which gives the residual stream unit variance (as in Gemma).
+    """
+
+    def __init__(self, arch: ArchSpec, vocab_size: int) -> None:
+        super().__init__()
+        self.arch, self.vocab_size = arch, vocab_size
+        self.embedding = nn.Embedding(vocab_size, arch.d_model)
+        self.positions = nn.Embedding(arch.context_len, arch.d_model) if arch.position == "absolute" else None
+        self.blocks = nn.ModuleList(Block(mixer, arch) for mixer in arch.layers())
+        self.norm = build_norm(arch.norm, arch.d_model)
+        self.head = None if arch.tie_embeddings else nn.Linear(arch.d_model, vocab_size, bias=False)
+        self.dropout = nn.Dropout(arch.dropout)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return self.embedding.weight.device
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Scores [batch, tokens, vocab_size] for the successor of every token of `tokens` [batch, tokens].
+
+        Raises:
+            ValueError: more tokens than `context_len`.
+        """
+        self._check_length(tokens.shape[1])
+        x = self.dropout(self._embed(tokens, torch.arange(tokens.shape[1], device=tokens.device)[None]))
+        for block in self.blocks:
+            x = block(x)
+        return self._scores(x)
+
+    def initial_state(self, batch: int) -> DecodingState:
+        """The state of `batch` empty sequences, ready for up to `context_len` tokens each."""
+        dtype = self.embedding.weight.dtype
+        return DecodingState([block.mixer.initial_state(batch, self.device, dtype) for block in self._blocks()], [0] * batch)
+
+    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+        """Append `tokens` [batch, tokens] to the sequences of `state`; scores [batch, tokens, vocab_size] of their successors.
+
+        Raises:
+            ValueError: a sequence would grow over `context_len`.
+        """
+        count = tokens.shape[1]
+        self._check_length(max(state.lengths) + count)
+        starts = torch.tensor(state.lengths, device=tokens.device)[:, None] if self.positions is not None else 0
+        x = self._embed(tokens, starts + torch.arange(count, device=tokens.device)[None])
+        for block, layer in zip(self._blocks(), state.layers, strict=True):
+            x = block.extend(x, layer, state.lengths)
+        state.lengths[:] = [length + count for length in state.lengths]
+        return self._scores(x)
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
+
+    def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        x = self.embedding(tokens) * math.sqrt(self.arch.d_model)
+        return x if self.positions is None else x + self.positions(positions)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        return F.linear(self.norm(x), weight)
+
+    def _check_length(self, tokens: int) -> None:
+        if tokens > self.arch.context_len:
+            raise ValueError(f"{tokens} tokens do not fit the context of {self.arch.context_len}")
+
+
+def build_model(arch: ArchSpec, vocab_size: int, seed: int = 0) -> LanguageModel:
+    """A fresh model; the same arguments give the same bits.
+
+    Matrices have variance 1/fan_in; the last matrix of each residual branch is zero, so that a deep net starts as the
+    identity and every depth learns at the same rates (Zhang et al. 2019, as in muP practice).
+    """
+    model = LanguageModel(arch, vocab_size)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim < 2:
+                continue  # gains stay one
+            if name.endswith(("mixer.output.weight", "feedforward.down.weight", "head.weight", "positions.weight")):
+                parameter.zero_()
+            else:
+                parameter.normal_(0.0, 1 / math.sqrt(parameter.shape[1]), generator=generator)
+    return model
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Parameters of `model`, shared ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())

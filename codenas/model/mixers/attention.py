@@ -1,0 +1,159 @@
+"""Softmax attention: multi-head, grouped-query or multi-query; global or in a sliding window; rotary, ALiBi or plain."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codenas.arch.spec import ArchSpec, AttentionSpec
+from codenas.model.mixers.base import Mixer, MixerState
+from codenas.model.norms import EPSILON
+from codenas.model.positions import alibi_slopes, rotary_table, rotate
+
+
+@dataclass(slots=True)
+class KeyValueCache(MixerState):
+    """Keys and values, [batch, kv_heads, slots, head_width]. Position p lives in slot p mod slots: a window is a ring."""
+
+    keys: Tensor
+    values: Tensor
+
+    def rows(self, start: int, stop: int) -> Self:
+        return type(self)(self.keys[start:stop], self.values[start:stop])
+
+    def move(self, source: int, target: int) -> None:
+        self.keys[target] = self.keys[source]
+        self.values[target] = self.values[source]
+
+    def reset(self, row: int) -> None:
+        self.keys[row] = 0
+        self.values[row] = 0
+
+
+class Attention(Mixer):
+    """One attention layer. What it sees of the past is the cache, what it sees of the future is nothing."""
+
+    cos: Tensor
+    sin: Tensor
+    slopes: Tensor
+    bias: Tensor | None
+
+    def __init__(self, spec: AttentionSpec, arch: ArchSpec) -> None:
+        super().__init__()
+        self.n_heads, self.n_kv_heads = spec.n_heads, spec.n_kv_heads
+        self.head_width = spec.head_width(arch.d_model)
+        self.slots = min(spec.window or arch.context_len, arch.context_len)
+        self.rotary, self.alibi = arch.position == "rope", arch.position == "alibi"
+        self.dropout = arch.attention_dropout
+        kv_width = self.n_kv_heads * self.head_width
+        self.query = nn.Linear(arch.d_model, arch.d_model, bias=False)
+        self.key = nn.Linear(arch.d_model, kv_width, bias=False)
+        self.value = nn.Linear(arch.d_model, kv_width, bias=False)
+        self.output = nn.Linear(arch.d_model, arch.d_model, bias=False)
+        self.query_gain = nn.Parameter(torch.ones(self.head_width)) if spec.qk_norm else None
+        self.key_gain = nn.Parameter(torch.ones(self.head_width)) if spec.qk_norm else None
+        cos, sin = rotary_table(arch.context_len, self.head_width) if self.rotary else (torch.empty(0), torch.empty(0))
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        self.register_buffer("slopes", alibi_slopes(self.n_heads), persistent=False)
+        plain = not self.alibi and self.slots == arch.context_len
+        positions = torch.arange(arch.context_len)[None]
+        self.register_buffer("bias", None if plain else self._bias(positions, positions)[0], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.shape[1]
+        query, key, value = self._project(x, torch.arange(tokens, device=x.device)[None])
+        bias = None if self.bias is None else self.bias[:, :tokens, :tokens].to(x.dtype)
+        return self._attend(query, key, value, bias, self.dropout if self.training else 0.0)
+
+    def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> KeyValueCache:
+        shape = (batch, self.n_kv_heads, self.slots, self.head_width)
+        return KeyValueCache(torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype))
+
+    def extend(self, x: Tensor, state: MixerState, lengths: list[int]) -> Tensor:
+        assert isinstance(state, KeyValueCache)
+        start = torch.tensor(lengths, device=x.device)[:, None]
+        positions = start + torch.arange(x.shape[1], device=x.device)
+        query, key, value = self._project(x, positions)
+        if x.shape[1] == 1:
+            return self._extend_by_one(query, key, value, state, lengths, positions)
+        remembered = _positions_in_slots(start, self.slots)
+        keys, values = torch.cat((state.keys, key), 2), torch.cat((state.values, value), 2)
+        bias = self._bias(positions, torch.cat((remembered, positions), 1))
+        kept = slice(max(0, x.shape[1] - self.slots), None)  # older ones would fall out of the ring at once
+        _write(state, key[:, :, kept], value[:, :, kept], positions[:, kept] % self.slots)
+        return self._attend(query, keys, values, bias.to(x.dtype), 0.0)
+
+    def _extend_by_one(
+        self, query: Tensor, key: Tensor, value: Tensor, state: KeyValueCache, lengths: list[int], positions: Tensor
+    ) -> Tensor:
+        """The path of every decoded token: write first (the slot's old position has just left the window), then look."""
+        used = min(max(lengths) + 1, self.slots)
+        if len(lengths) == 1:
+            slot = lengths[0] % self.slots
+            state.keys[:, :, slot] = key[:, :, 0]
+            state.values[:, :, slot] = value[:, :, 0]
+        else:
+            _write(state, key, value, positions % self.slots)
+        bias = None
+        if self.alibi or len(lengths) > 1:
+            remembered = _positions_in_slots(positions + 1, self.slots)[:, :used]
+            bias = self._bias(positions, remembered).to(query.dtype)
+        return self._attend(query, state.keys[:, :, :used], state.values[:, :, :used], bias, 0.0, everything=bias is None)
+
+    def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values by head, [batch, heads, tokens, head_width], normalised and turned."""
+        query, key, value = self._heads(self.query(x)), self._heads(self.key(x)), self._heads(self.value(x))
+        if self.query_gain is not None and self.key_gain is not None:
+            query = F.rms_norm(query, (self.head_width,), self.query_gain.to(query.dtype), EPSILON)
+            key = F.rms_norm(key, (self.head_width,), self.key_gain.to(key.dtype), EPSILON)
+        if self.rotary:
+            cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
+            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        return query, key, value
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+
+    def _bias(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """What each query adds to its scores: minus infinity outside its past and its window, else ALiBi's slope.
+
+        Args:
+            queries, keys: positions, [batch, tokens]; a negative key position is an empty slot.
+
+        Returns:
+            [batch, heads or 1, queries, keys].
+        """
+        distance = queries[:, None, :, None] - keys[:, None, None, :]
+        hidden = (distance < 0) | (distance >= self.slots) | (keys < 0)[:, None, None, :]
+        slope = self.slopes[:, None, None] if self.alibi else torch.zeros(1, 1, 1, device=queries.device)
+        return (-slope * distance).masked_fill(hidden, float("-inf"))
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float, everything: bool = False
+    ) -> Tensor:
+        """Scores, weights, mix, output. Without a bias the mask is the causal triangle, or none if `everything` is past."""
+        groups = self.n_heads // self.n_kv_heads
+        if groups > 1:
+            key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        causal = bias is None and not everything
+        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=causal)
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+
+def _positions_in_slots(lengths: Tensor, slots: int) -> Tensor:
+    """The position that each slot of a ring holds after `lengths` [batch, 1] tokens; negative where it holds none."""
+    slot = torch.arange(slots, device=lengths.device)[None]
+    return lengths - 1 - (lengths - 1 - slot) % slots
+
+
+def _write(state: KeyValueCache, key: Tensor, value: Tensor, slots: Tensor) -> None:
+    """Put keys and values [batch, heads, tokens, width] into `slots` [batch, tokens]."""
+    where = slots[:, None, :, None].expand_as(key)
+    state.keys.scatter_(2, where, key)
+    state.values.scatter_(2, where, value)
+
+
+MIXER = Attention

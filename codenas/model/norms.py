@@ -1,0 +1,41 @@
+"""Normalisations over the last dimension; per token, so they can never leak. Gains only: biases buy nothing here."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codenas.arch.spec import Norm
+
+EPSILON = 1e-6
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * gain (Zhang and Sennrich 2019). Shape [..., width] in and out."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), EPSILON)
+
+
+class LayerNorm(nn.Module):
+    """(x - mean) / std * gain. Shape [..., width] in and out."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (x.shape[-1],), self.weight.to(x.dtype), None, EPSILON)
+
+
+_NORMS: dict[Norm, Callable[[int], nn.Module]] = {"rmsnorm": RMSNorm, "layernorm": LayerNorm}
+
+
+def build_norm(kind: Norm, width: int) -> nn.Module:
+    """The normalisation called `kind` over `width` channels."""
+    return _NORMS[kind](width)
