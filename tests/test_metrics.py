@@ -29,7 +29,9 @@ def test_a_non_finite_number_is_refused_from_json(text: str) -> None:
         Metrics.model_validate_json(f'{{"bits_per_byte": {text}}}')
 
 
-@pytest.mark.parametrize("values", [{"params": 0}, {"size_bytes": -1}, {"bits_per_byte": -0.1}, {"params": 1.5}, {"loss": 1.0}, {"train_seconds": "nan"}])
+@pytest.mark.parametrize(
+    "values", [{"params": 0}, {"size_bytes": -1}, {"bits_per_byte": -0.1}, {"params": 1.5}, {"loss": 1.0}, {"train_seconds": "nan"}]
+)
 def test_illegal_and_unknown_figures_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Metrics.model_validate(values)
@@ -37,7 +39,7 @@ def test_illegal_and_unknown_figures_are_refused(values: dict[str, object]) -> N
 
 def test_metrics_are_frozen() -> None:
     with pytest.raises(ValidationError):
-        Metrics().params = 1  # type: ignore[misc]
+        Metrics().params = 1
 
 
 def test_merged_takes_what_the_other_has_measured() -> None:

@@ -1,0 +1,76 @@
+# CodeNAS. `make help` lists the targets; ARGS is passed on: make test ARGS="tests/serve -x".
+# Every target builds .venv once and builds it again only when pyproject.toml or constraints.txt changes.
+
+PYTHON ?= python3.11 python3 python
+PIP_ARGS ?=
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+PINS := $(VENV)/constraints.txt
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types floors docker-lint fmt bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## build .venv with the pinned packages
+
+demo: $(STAMP) ## the whole story: prepare, search, train, evaluate, serve, complete
+	@$(BIN)/codenas demo $(ARGS)
+
+test: $(STAMP) ## run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types floors docker-lint ## lint, types, architecture rules and container files
+
+lint: $(STAMP) ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy, strict
+	@$(BIN)/mypy
+
+floors: $(STAMP) ## imports go down, budgets are kept
+	@$(BIN)/python -m pytest -q tests/architecture
+
+docker-lint: $(STAMP) ## lint the container files, the shell scripts and YAML; needs no container engine
+	@$(BIN)/hadolint docker/Dockerfile
+	@$(BIN)/shellcheck docker/entrypoint.sh .ci/run
+	@$(BIN)/yamllint --strict docker/compose.yaml .pre-commit-config.yaml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+
+fmt: $(STAMP) ## format and mend what ruff can mend
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## measured comparisons, one JSON line each
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove what tools left behind; keeps .venv, runs and corpora
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -print0 | xargs -0 rm -rf
+
+# torch comes first and alone: a request for many packages at once may settle on another build of it.
+# A torch that is already in .venv (a CUDA build of one's own choice, say) stays: the pins are bent to it.
+$(STAMP): pyproject.toml constraints.txt
+	@python=; for candidate in $(PYTHON); do \
+	    if "$$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "none of '$(PYTHON)' is Python 3.11 or newer with its venv module; install it, or say: make PYTHON=/path/to/python3.11" >&2; exit 2; \
+	fi; \
+	[ -x $(BIN)/pip ] || { echo "building $(VENV) with $$("$$python" --version)"; "$$python" -m venv $(VENV); }
+	@[ -n "$$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("torch") or "")')" ] \
+	    || { echo "installing torch"; $(PIP) --constraint constraints.txt torch; }
+	@version=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))'); \
+	sed "s/^torch==.*/torch==$$version/" constraints.txt > $(PINS)
+	@echo "installing CodeNAS and its other packages"
+	@$(PIP) --constraint $(PINS) --editable '.[all]'
+	@touch $@
