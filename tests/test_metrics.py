@@ -39,7 +39,7 @@ def test_illegal_and_unknown_figures_are_refused(values: dict[str, object]) -> N
 
 def test_metrics_are_frozen() -> None:
     with pytest.raises(ValidationError):
-        Metrics().params = 1
+        Metrics().params = 1  # type: ignore[misc]
 
 
 def test_merged_takes_what_the_other_has_measured() -> None:
