@@ -1,0 +1,60 @@
+"""Training windows in an order that is a function of the seed and the position: nothing to store, resume is exact."""
+
+import numpy as np
+import numpy.typing as npt
+
+from codenas.corpus.shards import Ids, Tokens
+from codenas.errors import CorpusError
+from codenas.seeds import derive
+
+
+class Batches:
+    """Windows of `context_len` + 1 tokens at stride `context_len`, shuffled anew in every epoch, without end.
+
+    Args:
+        tokens: one split.
+        context_len: tokens a model reads at once.
+        seed: of the order.
+
+    Raises:
+        CorpusError: the split has not even one window.
+    """
+
+    def __init__(self, tokens: Tokens, context_len: int, seed: int) -> None:
+        if context_len < 1:
+            raise ValueError(f"context_len is {context_len} and must be at least 1")
+        self.windows = max(0, (len(tokens) - 1) // context_len)
+        if self.windows == 0:
+            raise CorpusError(
+                f"corpus too small for the context: {len(tokens)} tokens, and one window needs context_len + 1 = {context_len + 1}; "
+                f"prepare more source or use a context of at most {max(len(tokens) - 1, 0)}"
+            )
+        self._tokens, self._context_len, self._seed = tokens, context_len, seed
+        self._orders: dict[int, npt.NDArray[np.int64]] = {}
+
+    def at(self, cursor: int, count: int) -> tuple[Ids, Ids]:
+        """Sequences number cursor .. cursor + count - 1 of the endless order: inputs and targets, each [count, context_len]."""
+        if cursor < 0 or count < 1:
+            raise ValueError(f"cursor {cursor} must be at least 0 and count {count} at least 1")
+        rows = np.empty((count, self._context_len + 1), dtype=np.int64)
+        for row in range(count):
+            epoch, position = divmod(cursor + row, self.windows)
+            start = int(self._order(epoch)[position]) * self._context_len
+            rows[row] = self._tokens.read(start, start + self._context_len + 1)
+        return rows[:, :-1], rows[:, 1:]
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """The permutation of the windows in `epoch`; the last two are kept, as a batch may span both."""
+        if epoch not in self._orders:
+            self._orders = {kept: order for kept, order in self._orders.items() if kept == epoch - 1}
+            self._orders[epoch] = _permutation(derive(self._seed, "epoch", epoch), self.windows)
+        return self._orders[epoch]
+
+
+def _permutation(seed: int, length: int) -> npt.NDArray[np.int64]:
+    """Sort the positions by their SplitMix64 hash. numpy may change its own shuffles between versions; this one stays."""
+    with np.errstate(over="ignore"):
+        mixed = np.arange(length, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")

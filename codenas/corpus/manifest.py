@@ -1,0 +1,93 @@
+"""The card of a corpus: what it holds, where it came from, what was left out and why."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Dtype = Literal["uint16", "uint32"]
+
+
+class _Card(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tally(_Card):
+    """A number of documents and their size in bytes."""
+
+    documents: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(documents=self.documents + other.documents, bytes=self.bytes + other.bytes)
+
+
+class ShardInfo(_Card):
+    """One file of tokens: its path inside the corpus, its length and its SHA-256."""
+
+    file: str
+    tokens: int = Field(gt=0)
+    sha256: str
+
+
+class SplitInfo(_Card):
+    """One split. `bytes` are the bytes of its text; `tokens` count the end-of-text ids too."""
+
+    tokens: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    documents: int = Field(ge=0)
+    repositories: int = Field(ge=0)
+    shards: tuple[ShardInfo, ...]
+
+    @model_validator(mode="after")
+    def _shards_add_up(self) -> Self:
+        held = sum(shard.tokens for shard in self.shards)
+        if held != self.tokens:
+            raise ValueError(f"the shards hold {held} tokens, the split says {self.tokens}")
+        return self
+
+
+class CorpusManifest(_Card):
+    """`manifest.json`. It holds no times and no absolute paths: the same input gives the same bytes.
+
+    Attributes:
+        digest: of the content (vocabulary, splits, shards): equal digests mean equal training data.
+        config_digest: of the settings that made it: equal means that there is nothing to repeat.
+        end_of_text: the id that ends every document.
+        stages: documents left after each stage, in order.
+        drops: documents left out, by reason.
+        licences: documents kept, by licence.
+    """
+
+    schema_version: Literal[1] = 1
+    digest: str
+    config_digest: str
+    vocab_digest: str
+    vocab_size: int = Field(gt=0)
+    dtype: Dtype
+    end_of_text: int = Field(ge=0)
+    splits: dict[str, SplitInfo]
+    source: str
+    stages: dict[str, Tally]
+    drops: dict[str, Tally]
+    licences: dict[str, Tally]
+
+    @model_validator(mode="after")
+    def _digest_is_of_this_content(self) -> Self:
+        expected = content_digest(self.vocab_digest, self.dtype, self.splits)
+        if self.digest != expected:
+            raise ValueError(f"the digest {self.digest[:12]} is not of this content ({expected[:12]})")
+        return self
+
+
+def content_digest(vocab_digest: str, dtype: Dtype, splits: Mapping[str, SplitInfo]) -> str:
+    """SHA-256 over the vocabulary, the splits and the hashes of their shards."""
+    content = {"vocab": vocab_digest, "dtype": dtype, "splits": {name: split.model_dump(mode="json") for name, split in splits.items()}}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def dtype_for(vocab_size: int) -> Dtype:
+    """The smallest type that holds every id."""
+    return "uint16" if vocab_size <= 1 << 16 else "uint32"

@@ -1,0 +1,190 @@
+"""Token shards on disk: plain little-endian ids, memory-mapped for reading, whole or absent."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from codenas.corpus.manifest import CorpusManifest, Dtype, ShardInfo
+from codenas.errors import CorpusError
+from codenas.files import sha256_file
+
+SHARD_TOKENS = 100_000_000
+_CHUNK_TOKENS = 1 << 20
+
+Ids = npt.NDArray[np.int64]
+
+
+class ShardWriter:
+    """Write one split as `tokens/<split>-00000.bin`, ... of at most `shard_tokens` tokens each, inside the folder `corpus`."""
+
+    def __init__(self, corpus: Path, split: str, dtype: Dtype, shard_tokens: int = SHARD_TOKENS) -> None:
+        self._corpus, self._split, self._dtype, self._limit = corpus, split, np.dtype(dtype).newbyteorder("<"), shard_tokens
+        self._done: list[ShardInfo] = []
+        self._file: IO[bytes] | None = None
+
+    def append(self, tokens: npt.NDArray[np.integer]) -> None:
+        """Add ids at the end of the split.
+
+        Raises:
+            ValueError: an id does not fit the type of the shards.
+        """
+        if len(tokens) and not 0 <= tokens.min() <= tokens.max() <= np.iinfo(self._dtype).max:
+            raise ValueError(f"ids {tokens.min()}..{tokens.max()} do not fit {self._dtype}")
+        while len(tokens):
+            file = self._file or self._open()
+            data = tokens[: self._limit - self._held].astype(self._dtype)
+            file.write(data.tobytes())
+            self._hash.update(data.tobytes())
+            self._held += len(data)
+            tokens = tokens[len(data) :]
+            if self._held == self._limit:
+                self._seal()
+
+    def finish(self) -> tuple[ShardInfo, ...]:
+        """Close the last shard and list them all."""
+        if self._file is not None:
+            self._seal()
+        return tuple(self._done)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self) -> IO[bytes]:
+        self._name = f"tokens/{self._split}-{len(self._done):05d}.bin"
+        path = self._corpus / self._name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file, self._hash, self._held = path.open("wb"), hashlib.sha256(), 0
+        return self._file
+
+    def _seal(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+        self._done.append(ShardInfo(file=self._name, tokens=self._held, sha256=self._hash.hexdigest()))
+
+
+class Tokens:
+    """The tokens of one split, in order over all its shards; nothing is in memory before it is read."""
+
+    def __init__(self, shards: list[Path], dtype: Dtype, end_of_text: int) -> None:
+        kind = np.dtype(dtype).newbyteorder("<")
+        self._maps = [np.memmap(path, dtype=kind, mode="r") for path in shards]
+        self._ends = np.cumsum([len(shard) for shard in self._maps], dtype=np.int64)
+        self._end_of_text = end_of_text
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def read(self, start: int, stop: int) -> Ids:
+        """Tokens start <= i < stop, shape [stop - start].
+
+        Raises:
+            IndexError: the range is not inside the split.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"tokens {start}..{stop} are not inside the {len(self)} of this split")
+        parts: list[npt.NDArray[np.integer]] = []
+        shard = int(np.searchsorted(self._ends, start, side="right"))
+        while start < stop:
+            offset = int(self._ends[shard]) - len(self._maps[shard])
+            parts.append(self._maps[shard][start - offset : stop - offset])
+            start += len(parts[-1])
+            shard += 1
+        return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+
+    def documents(self) -> Iterator[Ids]:
+        """The tokens of each document, without its end-of-text id; reads a bounded piece at a time."""
+        pending: list[Ids] = []
+        for start in range(0, len(self), _CHUNK_TOKENS):
+            chunk = self.read(start, min(start + _CHUNK_TOKENS, len(self)))
+            *complete, rest = np.split(chunk, np.flatnonzero(chunk == self._end_of_text) + 1)
+            for piece in complete:
+                yield np.concatenate([*pending, piece[:-1]])
+                pending = []
+            pending.append(rest)
+        if sum(map(len, pending)):
+            yield np.concatenate(pending)
+
+
+@dataclass(slots=True)
+class Corpus:
+    """A finished corpus folder: manifest.json, tokenizer.json, vocab-char.json and tokens/."""
+
+    path: Path
+    manifest: CorpusManifest
+
+    @classmethod
+    def open(cls, path: Path) -> "Corpus":
+        """Open a corpus; checks that every file has its size, not its hash (`verify` does).
+
+        Raises:
+            CorpusError: it is missing, empty, unfinished or broken.
+        """
+        path = Path(path)
+        if not (path / "manifest.json").is_file():
+            raise CorpusError(f"there is no corpus in {path} (no manifest.json); run: codenas prepare --output {path}")
+        try:
+            manifest = CorpusManifest.model_validate_json((path / "manifest.json").read_bytes())
+        except ValidationError as error:
+            raise CorpusError(f"{path}/manifest.json is broken ({error.errors()[0]['msg']}); {_way_out(path)}") from None
+        corpus = cls(path, manifest)
+        corpus._check_files()
+        return corpus
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The vocabulary of the shards."""
+        return self.path / "tokenizer.json"
+
+    def split(self, name: str) -> Tokens:
+        """The tokens of one split.
+
+        Raises:
+            CorpusError: the corpus has no such split, or it is empty.
+        """
+        info = self.manifest.splits.get(name)
+        if info is None or not info.tokens:
+            filled = ", ".join(split for split, held in self.manifest.splits.items() if held.tokens)
+            raise CorpusError(f"{self.path} has no tokens in split {name!r}; it has {filled or 'none'}; {_way_out(self.path)}")
+        return Tokens([self.path / shard.file for shard in info.shards], self.manifest.dtype, self.manifest.end_of_text)
+
+    def verify(self) -> None:
+        """Read every shard and compare its hash.
+
+        Raises:
+            CorpusError: a shard was altered.
+        """
+        for shard in self._shards():
+            if sha256_file(self.path / shard.file) != shard.sha256:
+                raise CorpusError(f"{self.path / shard.file} was altered (its SHA-256 is not {shard.sha256[:12]}); {_way_out(self.path)}")
+
+    def _shards(self) -> Iterator[ShardInfo]:
+        for split in self.manifest.splits.values():
+            yield from split.shards
+
+    def _check_files(self) -> None:
+        if not self.tokenizer_path.is_file():
+            raise CorpusError(f"{self.tokenizer_path} is missing; {_way_out(self.path)}")
+        width = np.dtype(self.manifest.dtype).itemsize
+        for shard in self._shards():
+            file = self.path / shard.file
+            found = file.stat().st_size if file.is_file() else 0
+            if found != shard.tokens * width:
+                raise CorpusError(f"{file} has {found} bytes and must have {shard.tokens * width}; {_way_out(self.path)}")
+        if not any(True for _ in self._shards()):
+            raise CorpusError(f"the corpus {self.path} is empty: no split has a token; {_way_out(self.path)}")
+
+
+def _way_out(path: Path) -> str:
+    return f"remove {path} and run: codenas prepare --output {path}"
