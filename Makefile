@@ -43,7 +43,7 @@ floors: $(STAMP) ## imports go down, budgets are kept
 docker-lint: $(STAMP) ## lint the container files, the shell scripts and YAML; needs no container engine
 	@$(BIN)/hadolint docker/Dockerfile
 	@$(BIN)/shellcheck docker/entrypoint.sh .ci/run
-	@$(BIN)/yamllint --strict docker/compose.yaml .pre-commit-config.yaml
+	@$(BIN)/yamllint --strict docker/compose.yaml .pre-commit-config.yaml .yamllint.yaml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 fmt: $(STAMP) ## format and mend what ruff can mend
