@@ -35,3 +35,7 @@ class ResourceError(UserError):
 
 class TrialFailure(CodeNASError):
     """One candidate failed (diverged, out of memory). The search records the reason and goes on."""
+
+
+class LeakError(CodeNASError):
+    """A model sees what it must predict: every figure of it is void."""

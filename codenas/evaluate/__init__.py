@@ -1,0 +1,1 @@
+"""What a model can do beyond predicting the next token."""

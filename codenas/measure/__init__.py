@@ -1,0 +1,1 @@
+"""Numbers of one model: each is measured, none is estimated."""

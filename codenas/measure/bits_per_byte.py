@@ -1,0 +1,65 @@
+"""Bits per byte: the one measure of quality that compares over vocabularies.
+
+Nats over the targets / (ln 2 x bytes of the targets). Special tokens have no bytes but cost nats. The windows are fixed:
+consecutive ones would start with no context too, so a longer window scores better; `context_len` belongs to the figure.
+"""
+
+import contextlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from codenas.corpus import Tokens
+from codenas.errors import CorpusError
+from codenas.model import LanguageModel
+from codenas.train.losses import cross_entropy
+
+_BATCH = 16
+
+
+@dataclass(slots=True, frozen=True)
+class BitsPerByte:
+    """The figure and what it was measured on."""
+
+    bits_per_byte: float
+    tokens: int
+    bytes: int
+
+
+@torch.no_grad()
+def bits_per_byte(
+    model: LanguageModel,
+    tokens: Tokens,
+    bytes_per_token: npt.NDArray[np.int64],
+    max_tokens: int | None = None,
+    precision: str = "float32",
+) -> BitsPerByte:
+    """Score `model` on windows of its context length, spread evenly over `tokens`; all of them if `max_tokens` is None.
+
+    Raises:
+        CorpusError: the split has not even one window.
+    """
+    starts = _window_starts(len(tokens), model.arch.context_len, max_tokens)
+    nats, size, targets = 0.0, 0, 0
+    reduced = torch.autocast(model.device.type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
+    model.eval()
+    for first in range(0, len(starts), _BATCH):
+        rows = np.stack([tokens.read(start, start + model.arch.context_len + 1) for start in starts[first : first + _BATCH]])
+        batch = torch.from_numpy(rows).to(model.device)
+        with reduced:
+            scores = model(batch[:, :-1])
+        nats += cross_entropy(scores, batch[:, 1:]).item() * batch[:, 1:].numel()
+        size += int(bytes_per_token[rows[:, 1:]].sum())
+        targets += batch[:, 1:].numel()
+    return BitsPerByte(nats / math.log(2) / size, targets, size)
+
+
+def _window_starts(length: int, context_len: int, max_tokens: int | None) -> list[int]:
+    windows = (length - 1) // context_len
+    if windows < 1:
+        raise CorpusError(f"{length} held-out tokens are too few for one window of {context_len + 1}; prepare more source or hold out more")
+    wanted = windows if max_tokens is None else min(windows, max(1, max_tokens // context_len))
+    return [index * windows // wanted * context_len for index in range(wanted)]
