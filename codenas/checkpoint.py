@@ -1,0 +1,154 @@
+"""A checkpoint is a folder: manifest.json, model.safetensors, tokenizer.json and, to resume, training.safetensors.
+
+It is written beside its place and renamed, so it is whole or absent. Weights are stored as float16: what is measured,
+compressed and served is what the file holds. The training state keeps float32, so that resuming is exact.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from codenas.arch.spec import ArchSpec
+from codenas.errors import CheckpointError
+from codenas.files import atomic_folder, readable_disk_errors, sha256_file, write_atomic
+from codenas.metrics import Metrics
+from codenas.model import LanguageModel, build_model
+from codenas.vocab import Vocabulary, load_vocabulary
+
+MANIFEST, WEIGHTS, TOKENIZER, TRAINING = "manifest.json", "model.safetensors", "tokenizer.json", "training.safetensors"
+
+
+class Manifest(BaseModel):
+    """What a checkpoint says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    arch: ArchSpec
+    vocab_size: int
+    vocab_digest: str
+    corpus_digest: str
+    step: int
+    train_tokens: int
+    training: dict[str, Any] = {}
+    metrics: Metrics = Metrics()
+    weights_sha256: str = ""
+    compression: str | None = None
+    parent: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Checkpoint:
+    """An existing checkpoint folder."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read the manifest and see that all files are there.
+
+        Raises:
+            CheckpointError: the folder is missing, incomplete, or its manifest cannot be read.
+        """
+        missing = [name for name in (MANIFEST, WEIGHTS, TOKENIZER) if not (path / name).is_file()]
+        if missing:
+            raise CheckpointError(f"{path} is no checkpoint: {', '.join(missing)} missing; train one with `codenas train`")
+        try:
+            return cls(path, Manifest.model_validate_json((path / MANIFEST).read_bytes()))
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{path / MANIFEST} cannot be read: {_first_line(error)}; restore the folder or train again") from error
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the files that a device needs to run the model: weights and tokenizer, as stored."""
+        return sum((self.path / name).stat().st_size for name in (WEIGHTS, TOKENIZER))
+
+    def load_model(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LanguageModel:
+        """The stored model, ready to decode.
+
+        Raises:
+            CheckpointError: the weights are not those that were written, or not those of the architecture.
+        """
+        weights_file = self.path / WEIGHTS
+        if sha256_file(weights_file) != self.manifest.weights_sha256:
+            raise CheckpointError(f"{weights_file} is not what was written (its SHA-256 differs); restore the folder or train again")
+        model = build_model(self.manifest.arch, self.manifest.vocab_size)
+        try:
+            model.load_state_dict(_read(weights_file))
+        except RuntimeError as error:
+            raise CheckpointError(f"{weights_file} does not fit its architecture: {_first_line(error)}") from error
+        return model.to(device=device, dtype=dtype).eval()
+
+    def load_vocabulary(self) -> Vocabulary:
+        """The vocabulary that the model was trained with.
+
+        Raises:
+            CheckpointError: tokenizer.json is another vocabulary than the manifest names.
+        """
+        vocabulary = load_vocabulary(self.path / TOKENIZER)
+        if vocabulary.digest != self.manifest.vocab_digest:
+            raise CheckpointError(f"{self.path / TOKENIZER} is not the vocabulary that the model was trained with; restore the folder")
+        return vocabulary
+
+    def load_training_state(self) -> dict[str, Tensor]:
+        """What `Trainer.state` gave.
+
+        Raises:
+            CheckpointError: the checkpoint was stored without it, or it is broken.
+        """
+        if not (self.path / TRAINING).is_file():
+            raise CheckpointError(f"{self.path} holds no training state ({TRAINING}): it can be served, not trained on")
+        return _read(self.path / TRAINING)
+
+
+def write_checkpoint(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    manifest: Manifest,
+    tokenizer: Path,
+    training_state: Mapping[str, Tensor] | None = None,
+) -> Checkpoint:
+    """Store a checkpoint at `path`, replacing what is there at once.
+
+    Raises:
+        CheckpointError: a weight is not finite, also after rounding to float16.
+        ResourceError: the disk is full.
+    """
+    stored = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in weights.items()}
+    broken = [name for name, value in stored.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise CheckpointError(f"{path}: {broken[0]} and {len(broken) - 1} more weights are not finite; the model diverged")
+    with atomic_folder(path) as folder, readable_disk_errors(path):
+        save_file(stored, folder / WEIGHTS)
+        (folder / TOKENIZER).write_bytes(tokenizer.read_bytes())
+        if training_state is not None:
+            save_file({name: value.cpu().contiguous() for name, value in training_state.items()}, folder / TRAINING)
+        manifest = manifest.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS)})
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
+    return Checkpoint(path, manifest)
+
+
+def update_metrics(checkpoint: Checkpoint, metrics: Metrics) -> Checkpoint:
+    """Store what was measured of `checkpoint` in its manifest."""
+    manifest = checkpoint.manifest.model_copy(update={"metrics": metrics})
+    write_atomic(checkpoint.path / MANIFEST, manifest.model_dump_json(indent=2))
+    return Checkpoint(checkpoint.path, manifest)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}; restore the folder or train again") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,211 @@
+"""One candidate to one budget: build, measure, train, store, score. The same code runs in a loop, on a cluster, on a GPU box.
+
+What a candidate is worth is read from what was stored: the checkpoint is written first, loaded again and scored.
+"""
+
+import math
+import shutil
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from codenas.arch.spec import ArchSpec
+from codenas.checkpoint import Checkpoint, Manifest, update_metrics, write_checkpoint
+from codenas.corpus import Batches, Corpus
+from codenas.errors import CheckpointError, TrialFailure
+from codenas.measure.bits_per_byte import bits_per_byte
+from codenas.measure.latency import decoding_latency
+from codenas.metrics import Metrics
+from codenas.model import build_model, count_parameters
+from codenas.search.candidate import Candidate, Failure, Outcome, Refusal, Report
+from codenas.search.fitness import Objective, broken_limit
+from codenas.search.plan import Job
+from codenas.seeds import derive
+from codenas.train import Step, TrainConfig, Trainer
+from codenas.vocab import load_vocabulary
+
+TRAIN, VALID, TEST = "train", "valid", "test"
+
+
+class ExperimentSetup(BaseModel):
+    """All that training a candidate needs beside the candidate. `threads` is part of the result: sums depend on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corpus: Path
+    folder: Path
+    train: TrainConfig = TrainConfig()
+    objectives: tuple[Objective, ...] = ()
+    score_tokens: int = Field(16_384, ge=1, description="validation tokens that a rung is scored on")
+    latency_tokens: int = Field(64, ge=1)
+    threads: int = Field(1, ge=1)
+    device: str = "cpu"
+
+    def checkpoint(self, candidate: Candidate, rung: int) -> Path:
+        """Where `candidate` is stored at `rung`."""
+        return self.folder / candidate.id / str(rung)
+
+
+def run_job(setup: ExperimentSetup, job: Job) -> Outcome:
+    """Do `job` to its end, here and now."""
+    steps = execute(setup, job)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+
+def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
+    """Do `job` step by step: yields every training step, returns what became of the candidate.
+
+    A rung that is already stored is not trained again; a later one goes on from the highest stored one below it.
+    """
+    torch.set_num_threads(setup.threads)
+    corpus = Corpus.open(setup.corpus)
+    start = _last_checkpoint(setup, job)
+    free = start.manifest.metrics if start is not None else _measure_untrained(setup, corpus, job.candidate)
+    reason = broken_limit(free, setup.objectives)
+    if reason is not None:
+        return Refusal(index=job.candidate.index, reason=reason, metrics=free)
+    try:
+        finished = yield from _train_to_rung(setup, corpus, job, start, free)
+    except TrialFailure as failure:
+        return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure))
+    return _report(setup, corpus, job, start, finished)
+
+
+def _last_checkpoint(setup: ExperimentSetup, job: Job) -> Checkpoint | None:
+    """The highest stored rung of the candidate, up to the job's."""
+    folder = setup.folder / job.candidate.id
+    rungs = sorted((int(path.name) for path in folder.glob("[1-9]*")), reverse=True)
+    stored = (setup.checkpoint(job.candidate, rung) for rung in rungs if rung <= job.rung)
+    return next((Checkpoint.open(path) for path in stored), None)
+
+
+def _measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candidate) -> Metrics:
+    """Size and latency do not depend on training: a candidate outside a limit is refused before its first step."""
+    model = build_model(candidate.arch, corpus.manifest.vocab_size, candidate.seed)
+    path, manifest = setup.checkpoint(candidate, 0), _manifest(corpus, candidate.arch, 0, 0)
+    stored = write_checkpoint(path, dict(model.named_parameters()), manifest, corpus.tokenizer_path)
+    stored_size = stored.size_bytes
+    latency = decoding_latency(stored.load_model(setup.device), setup.latency_tokens)
+    shutil.rmtree(path)
+    return Metrics(
+        params=count_parameters(model), size_bytes=stored_size, latency_ms_p50=latency.p50_ms, latency_ms_p95=latency.p95_ms
+    )
+
+
+def _train_to_rung(
+    setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, free: Metrics
+) -> Generator[Step, None, Checkpoint]:
+    if start is not None and start.manifest.step == job.rung:
+        return start
+    config = setup.train.model_copy(update={"seed": job.candidate.seed})
+    trainer = load_trainer(corpus, job.candidate.arch, config, setup.device, start)
+    yield from trainer.run_to(job.rung)
+    return store(trainer, setup.checkpoint(job.candidate, job.rung), corpus, free)
+
+
+def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, finished: Checkpoint) -> Outcome:
+    """Score the stored checkpoint on held-out repositories, once."""
+    metrics = finished.manifest.metrics
+    if metrics.bits_per_byte is None:
+        vocabulary = load_vocabulary(corpus.tokenizer_path)
+        model = finished.load_model(setup.device)
+        scored = bits_per_byte(model, corpus.split(VALID), vocabulary.bytes_per_token, setup.score_tokens, setup.train.precision)
+        if not math.isfinite(scored.bits_per_byte):
+            return Failure(index=job.candidate.index, rung=job.rung, reason="the stored model scores no finite bits per byte")
+        metrics = metrics.merged(Metrics(bits_per_byte=scored.bits_per_byte))
+        update_metrics(finished, metrics)
+    before = start.manifest if start is not None and start.path != finished.path else None
+    return Report(
+        index=job.candidate.index,
+        rung=job.rung,
+        steps=job.rung - (before.step if before else 0),
+        metrics=metrics,
+        seconds=(metrics.train_seconds or 0.0) - ((before.metrics.train_seconds or 0.0) if before else 0.0),
+        checkpoint=str(finished.path.relative_to(setup.folder)),
+    )
+
+
+@dataclass(slots=True, frozen=True)
+class FullTraining:
+    """A training to its end: constant rate, then a linear decay over the last `decay_share` of all steps."""
+
+    steps: int
+    decay_share: float
+    save_every: int
+
+    @property
+    def decay_from(self) -> int:
+        """The first step whose rate is lowered."""
+        return round(self.steps * (1 - self.decay_share))
+
+
+def train_fully(
+    corpus: Corpus,
+    arch: ArchSpec,
+    config: TrainConfig,
+    plan: FullTraining,
+    folder: Path,
+    start: Checkpoint | None = None,
+    device: str = "cpu",
+) -> Generator[Step, None, Checkpoint]:
+    """Train `arch` until `plan.steps` steps are done in all, from `start` or from nothing; yields every step.
+
+    Stores the state in `folder`/last every `save_every` steps and resumes from it; the result is `folder`/model.
+    """
+    final, last = folder / "model", folder / "last"
+    if final.exists():
+        return Checkpoint.open(final)
+    trainer = load_trainer(corpus, arch, config, device, Checkpoint.open(last) if last.exists() else start)
+    free = start.manifest.metrics if start is not None else Metrics(params=count_parameters(trainer.model))
+    for step in trainer.run_to(plan.steps, plan.decay_from):
+        yield step
+        if trainer.step % plan.save_every == 0 and trainer.step < plan.steps:
+            store(trainer, last, corpus, free)
+    parent = start.manifest.weights_sha256 if start is not None else None
+    return store(trainer, final, corpus, free.model_copy(update={"bits_per_byte": None}), parent)
+
+
+def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: str, start: Checkpoint | None) -> Trainer:
+    """A trainer of `arch` on the training split; it goes on from `start` where one is given."""
+    if start is not None and (start.manifest.corpus_digest != corpus.manifest.digest or start.manifest.arch != arch):
+        raise CheckpointError(f"{start.path} was trained on another corpus or is another architecture; resume it where it came from")
+    model = build_model(arch, corpus.manifest.vocab_size, config.seed).to(device)
+    batches = Batches(corpus.split(TRAIN), arch.context_len, derive(config.seed, "batches"))
+    trainer = Trainer(model, batches, config)
+    if start is not None:
+        trainer.load_state(start.load_training_state())
+    return trainer
+
+
+def store(trainer: Trainer, path: Path, corpus: Corpus, free: Metrics, parent: str | None = None) -> Checkpoint:
+    """Write what `trainer` has reached; `free` are the metrics that training does not change."""
+    trained = Metrics(
+        train_tokens=trainer.tokens, train_seconds=trainer.seconds, tokens_per_second=trainer.tokens / max(trainer.seconds, 1e-9)
+    )
+    metrics = free.model_copy(update={"bits_per_byte": None}).merged(trained)
+    manifest = _manifest(corpus, trainer.model.arch, trainer.step, trainer.tokens).model_copy(
+        update={"metrics": metrics, "training": trainer.config.model_dump(mode="json"), "parent": parent}
+    )
+    try:
+        return write_checkpoint(path, trainer.averaged_weights(), manifest, corpus.tokenizer_path, trainer.state())
+    except CheckpointError as error:
+        raise TrialFailure(str(error)) from error
+
+
+def _manifest(corpus: Corpus, arch: ArchSpec, step: int, tokens: int) -> Manifest:
+    return Manifest(
+        arch=arch,
+        vocab_size=corpus.manifest.vocab_size,
+        vocab_digest=corpus.manifest.vocab_digest,
+        corpus_digest=corpus.manifest.digest,
+        step=step,
+        train_tokens=tokens,
+    )

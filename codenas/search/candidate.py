@@ -1,0 +1,132 @@
+"""The nouns of a search. What is written to disk is a frozen model; what happened to a candidate is a list of events."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from codenas.arch.spec import ArchSpec
+from codenas.metrics import Metrics
+
+
+class Record(BaseModel):
+    """Base of what a search writes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Candidate(Record):
+    """An architecture in a search. `index` counts proposals from 0; `seed` is that of its weights and batches."""
+
+    index: int
+    arch: ArchSpec
+    origin: str
+    parents: tuple[int, ...] = ()
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """The candidate's name in tables and folders."""
+        return f"c{self.index:03d}"
+
+
+class Report(Record):
+    """What `candidate` was worth after `rung` steps. `steps` were trained for this report, earlier rungs not counted."""
+
+    event: Literal["report"] = "report"
+    index: int
+    rung: int
+    steps: int
+    metrics: Metrics
+    seconds: float
+    checkpoint: str
+
+
+class Proposal(Record):
+    """A candidate enters the search."""
+
+    event: Literal["proposal"] = "proposal"
+    candidate: Candidate
+
+
+class Refusal(Record):
+    """A candidate is outside a limit and was not trained; `metrics` holds what was measured or computed of it."""
+
+    event: Literal["refusal"] = "refusal"
+    index: int
+    reason: str
+    metrics: Metrics
+
+
+class Failure(Record):
+    """A candidate could not be trained to `rung` and leaves the search."""
+
+    event: Literal["failure"] = "failure"
+    index: int
+    rung: int
+    reason: str
+
+
+Outcome = Report | Refusal | Failure
+Event = Annotated[Proposal | Report | Refusal | Failure, Field(discriminator="event")]
+EVENT: TypeAdapter[Proposal | Report | Refusal | Failure] = TypeAdapter(Event)
+
+
+class Trial(Record):
+    """A candidate and everything that became of it. Replaced, never edited."""
+
+    candidate: Candidate
+    reports: tuple[Report, ...] = ()
+    refusal: Refusal | None = None
+    failure: Failure | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the trial was refused or failed: it will not be trained on."""
+        return self.refusal is not None or self.failure is not None
+
+    def report(self, rung: int) -> Report | None:
+        """What it reported after `rung` steps; None before."""
+        return next((report for report in self.reports if report.rung == rung), None)
+
+    def settled(self, rung: int) -> bool:
+        """Whether nothing more is to be known of it at `rung`."""
+        return self.stopped or self.report(rung) is not None
+
+    @property
+    def last(self) -> Report | None:
+        """Its report of the highest rung."""
+        return max(self.reports, key=lambda report: report.rung, default=None)
+
+    def after(self, outcome: Outcome) -> Self:
+        """The trial once `outcome` is known. A rung reported twice (a retry after a kill) counts once, as first said."""
+        if isinstance(outcome, Report):
+            known = self.report(outcome.rung) is not None
+            return self if known else self.model_copy(update={"reports": (*self.reports, outcome)})
+        field = "refusal" if isinstance(outcome, Refusal) else "failure"
+        return self.model_copy(update={field: outcome})
+
+
+class Budget(Record):
+    """The rungs of a search in training steps, and how many candidates go on from each but the last."""
+
+    candidates: int = Field(24, ge=1)
+    rungs: tuple[int, ...] = Field((50, 300), min_length=1)
+    promote: tuple[int, ...] = (6,)
+
+    @model_validator(mode="after")
+    def _ladder_rises(self) -> Self:
+        if any(rung < 1 for rung in self.rungs) or list(self.rungs) != sorted(set(self.rungs)):
+            raise ValueError(f"rungs {list(self.rungs)} must be positive and rise")
+        if len(self.promote) != len(self.rungs) - 1:
+            raise ValueError(f"{len(self.rungs)} rungs need {len(self.rungs) - 1} promotions; got {list(self.promote)}")
+        widths = (self.candidates, *self.promote)
+        if any(width < 1 for width in widths) or any(a < b for a, b in zip(widths, widths[1:], strict=False)):
+            raise ValueError(f"candidates and promotions {list(widths)} must be positive and not grow")
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        """Training steps of a whole search in which nobody is refused or fails."""
+        widths = (self.candidates, *self.promote)
+        starts = (0, *self.rungs)
+        return sum(width * (stop - start) for width, start, stop in zip(widths, starts, self.rungs, strict=False))

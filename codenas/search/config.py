@@ -1,0 +1,57 @@
+"""What a search is asked to do."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from codenas.arch import SearchSpace, preset
+from codenas.search.candidate import Budget
+from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives
+from codenas.search.plan import Plan
+from codenas.search.strategies import strategy
+
+
+class SearchConfig(BaseModel):
+    """A search: where, how, how long, for what. `space` is a preset's name or a space of one's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    space: str | SearchSpace = "tiny"
+    strategy: str = "evolution"
+    budget: Budget = Budget()
+    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
+    lookback: int = Field(4, ge=0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        self.search_space()
+        strategy(self.strategy)
+        check_objectives(self.objectives)
+        return self
+
+    def search_space(self) -> SearchSpace:
+        """The space itself."""
+        return preset(self.space) if isinstance(self.space, str) else self.space
+
+    def plan(self, vocab_size: int) -> Plan:
+        """The rules of this search over models with `vocab_size` tokens."""
+        return Plan(
+            space=self.search_space(),
+            strategy=strategy(self.strategy),
+            budget=self.budget,
+            objectives=self.objectives,
+            vocab_size=vocab_size,
+            seed=self.seed,
+            lookback=self.lookback,
+        )
+
+    def with_limits(self, limits: dict[str, float | None]) -> Self:
+        """The same search with limits on some metrics (None leaves one as it is); an unlisted metric joins with weight 0."""
+        given = {metric: limit for metric, limit in limits.items() if limit is not None}
+        kept = [
+            objective.model_copy(update={"limit": given.pop(objective.metric)}) if objective.metric in given else objective
+            for objective in self.objectives
+        ]
+        added = [Objective(metric=metric, limit=limit) for metric, limit in given.items()]
+        return type(self).model_validate({**self.model_dump(), "objectives": (*kept, *added)})

@@ -1,0 +1,88 @@
+"""Objectives: what a search optimises, and the limits that nothing may break."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from codenas.errors import ConfigError
+from codenas.metrics import Metrics
+
+
+class Objective(BaseModel):
+    """One metric. With weight 0 it is shown and limited, but decides nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: str
+    direction: Literal["minimize", "maximize"] = "minimize"
+    weight: float = Field(0.0, ge=0)
+    limit: float | None = None
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_exists(cls, metric: str) -> str:
+        if metric not in Metrics.model_fields:
+            raise ValueError(f"there is no metric {metric!r}; choose among {', '.join(Metrics.model_fields)}")
+        return metric
+
+    def value(self, metrics: Metrics) -> float | None:
+        """The measured value; None where it was not measured."""
+        measured: float | None = getattr(metrics, self.metric)
+        return measured
+
+    def cost(self, metrics: Metrics) -> float:
+        """The value turned so that less is better; infinite where it was not measured."""
+        value = self.value(metrics)
+        if value is None:
+            return math.inf
+        return value if self.direction == "minimize" else -value
+
+    def broken_by(self, metrics: Metrics) -> str | None:
+        """Why `metrics` is outside the limit; None inside it, or where it was not measured yet."""
+        value = self.value(metrics)
+        if value is None or self.limit is None:
+            return None
+        outside = value > self.limit if self.direction == "minimize" else value < self.limit
+        bound = "at most" if self.direction == "minimize" else "at least"
+        return f"{self.metric} {value:,.6g} is outside its limit, {bound} {self.limit:,.6g}" if outside else None
+
+
+DEFAULT_OBJECTIVES = (
+    Objective(metric="bits_per_byte", weight=0.5),
+    Objective(metric="size_bytes", weight=0.3),
+    Objective(metric="latency_ms_p50", weight=0.2),
+)
+
+
+def check_objectives(objectives: Sequence[Objective]) -> None:
+    """Raise `ConfigError` unless something is to be decided and no metric stands twice."""
+    names = [objective.metric for objective in objectives]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"an objective stands twice: {', '.join(names)}; give each metric one weight and one limit")
+    if not any(objective.weight > 0 for objective in objectives):
+        raise ConfigError(f"the weights of {', '.join(names) or 'no objective'} are all zero; give one objective a weight above 0")
+
+
+def broken_limit(metrics: Metrics, objectives: Iterable[Objective]) -> str | None:
+    """The first limit that `metrics` breaks, as a sentence; None if it breaks none."""
+    return next((reason for objective in objectives if (reason := objective.broken_by(metrics))), None)
+
+
+def costs(metrics: Metrics, objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """The costs that decide: one number per objective with a weight, less is better."""
+    return tuple(objective.cost(metrics) for objective in objectives if objective.weight > 0)
+
+
+def weighted_fitness(everyone: Sequence[Metrics], objectives: Sequence[Objective]) -> list[float]:
+    """Weighted mean of the costs, each scaled to [0, 1] over `everyone`; less is better."""
+    deciding = [objective for objective in objectives if objective.weight > 0]
+    total = sum(objective.weight for objective in deciding)
+    fitness = [0.0] * len(everyone)
+    for objective in deciding:
+        values = [objective.cost(metrics) for metrics in everyone]
+        low, high = min(values), max(values)
+        for i, value in enumerate(values):
+            fitness[i] += objective.weight / total * ((value - low) / (high - low) if high > low else 0.0)
+    return fitness

@@ -1,0 +1,72 @@
+"""The history of a search: an append-only file of events is the truth, everything else is computed from it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from codenas.errors import RunError
+from codenas.files import append_line
+from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Trial
+
+
+class History:
+    """The trials of a search, in order of proposal. With a path every event is on the disk before it counts."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._trials: list[Trial] = []
+        if path is not None and path.exists():
+            for event in _read(path):
+                self._apply(event)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials; the one at position i has index i."""
+        return tuple(self._trials)
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def propose(self, candidate: Candidate) -> None:
+        """Enter `candidate`, whose index must be the next one."""
+        self._record(Proposal(candidate=candidate))
+
+    def record(self, outcome: Outcome) -> None:
+        """Note what became of a candidate."""
+        self._record(outcome)
+
+    def _record(self, event: Proposal | Outcome) -> None:
+        if self._path is not None:
+            append_line(self._path, event.model_dump_json())
+        self._apply(event)
+
+    def _apply(self, event: Proposal | Outcome) -> None:
+        if isinstance(event, Proposal):
+            if event.candidate.index != len(self._trials):
+                raise RunError(f"the history has {len(self._trials)} candidates; number {event.candidate.index} cannot come next")
+            self._trials.append(Trial(candidate=event.candidate))
+        elif event.index >= len(self._trials):
+            raise RunError(f"the history has {len(self._trials)} candidates and an event of number {event.index}; restore the file")
+        else:
+            self._trials[event.index] = self._trials[event.index].after(event)
+
+
+def _read(path: Path) -> Iterator[Proposal | Outcome]:
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not _whole(line):
+            continue
+        try:
+            yield EVENT.validate_json(line)
+        except ValidationError as error:
+            raise RunError(f"{path}, line {number} is no event of a search: {error.errors()[0]['msg']}; restore the file") from error
+
+
+def _whole(line: bytes) -> bool:
+    """Whether a line was written to its end: a kill can tear the last one, and no prefix of an object is JSON."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

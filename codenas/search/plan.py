@@ -1,0 +1,152 @@
+"""What to do next in a search: a pure function of its history, so that it can be interrupted and resumed anywhere.
+
+The outcome does not depend on who finishes first. Candidate k is proposed from the candidates before k - `lookback` only,
+once they are all settled; promotion waits for the whole rung. With `lookback` at least twice the number of workers nobody
+waits in practice, and any number of workers, in any order, with any interruptions, walks through the same search.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from codenas.arch.cost import parameters, weight_bytes
+from codenas.arch.space import SearchSpace
+from codenas.arch.spec import ArchSpec
+from codenas.errors import BudgetError
+from codenas.metrics import Metrics
+from codenas.search.candidate import Budget, Candidate, Refusal, Trial
+from codenas.search.fitness import Objective, broken_limit
+from codenas.search.history import History
+from codenas.search.rungs import promoted
+from codenas.search.strategy import Idea, Problem, Strategy
+from codenas.seeds import derive, stream
+
+_REDRAWS = 100  # proposals that repeat a candidate, in a row, before the space counts as used up
+_REFUSALS = 200  # refused candidates before the limits count as out of reach
+
+
+@dataclass(slots=True, frozen=True)
+class Job:
+    """Train `candidate` until `rung` steps are done in all, from its last checkpoint."""
+
+    candidate: Candidate
+    rung: int
+
+
+@dataclass(slots=True, frozen=True)
+class Plan:
+    """The rules of one search.
+
+    Attributes:
+        lookback: the most recent candidates that a proposal does not look at.
+    """
+
+    space: SearchSpace
+    strategy: Strategy
+    budget: Budget
+    objectives: tuple[Objective, ...]
+    vocab_size: int
+    seed: int = 0
+    lookback: int = 4
+
+    def next_job(self, history: History, running: Collection[int]) -> Job | None:
+        """The next job that nobody does yet; None when every open one waits for those that run.
+
+        Records proposals and closed-form refusals in `history`. No job while nothing runs means: the search is over.
+
+        Raises:
+            BudgetError: candidate after candidate is outside the limits.
+        """
+        first = self.budget.rungs[0]
+        for trial in history.trials:
+            if not trial.settled(first) and trial.candidate.index not in running:
+                return Job(trial.candidate, first)
+        while self._room(history):
+            if not self._can_see(history):
+                return None
+            candidate = self._propose(history)
+            if candidate is None:
+                break
+            if not history.trials[candidate.index].stopped:
+                return Job(candidate, first)
+        return self._next_promotion(history, running)
+
+    def finished(self, history: History) -> bool:
+        """Whether nothing is left to do."""
+        return self.next_job(history, ()) is None
+
+    def finalists(self, history: History, rung_number: int) -> list[Trial]:
+        """Those who go on to rung `rung_number` (1 is the second rung), best first."""
+        trials = list(history.trials)
+        for rung, keep in list(zip(self.budget.rungs, self.budget.promote, strict=False))[:rung_number]:
+            trials = promoted(trials, rung, keep, self.objectives)
+        return trials
+
+    def _next_promotion(self, history: History, running: Collection[int]) -> Job | None:
+        trials = list(history.trials)
+        for number, rung in enumerate(self.budget.rungs[1:], 1):
+            if not all(trial.settled(self.budget.rungs[number - 1]) for trial in trials):
+                return None
+            trials = self.finalists(history, number)
+            # The longest first: a long job that starts last would leave the other workers idle.
+            for trial in sorted(trials, key=lambda trial: -parameters(trial.candidate.arch, self.vocab_size)):
+                if not trial.settled(rung) and trial.candidate.index not in running:
+                    return Job(trial.candidate, rung)
+        return None
+
+    def _room(self, history: History) -> bool:
+        refused = [trial for trial in history.trials if trial.refusal is not None]
+        if len(refused) >= _REFUSALS and len(refused) == len(history):
+            assert refused[-1].refusal is not None
+            raise BudgetError(f"{len(refused)} candidates in a row were refused, the last because {refused[-1].refusal.reason}; relax the limit")
+        return len(history) - len(refused) < self.budget.candidates and len(refused) < _REFUSALS
+
+    def _can_see(self, history: History) -> bool:
+        """Whether all that the next proposal looks at is known."""
+        return all(trial.settled(self.budget.rungs[0]) for trial in self._visible(history))
+
+    def _visible(self, history: History) -> tuple[Trial, ...]:
+        return history.trials[: max(0, len(history) - self.lookback)]
+
+    def _propose(self, history: History) -> Candidate | None:
+        """Enter the next candidate; None when the space holds no new one. One outside a limit is refused at once."""
+        index = len(history)
+        rng = stream(self.seed, "proposal", index)
+        problem = Problem(self.space, self.objectives, self.budget.rungs[0])
+        known = {trial.candidate.arch.digest for trial in history.trials}
+        for _ in range(_REDRAWS):
+            idea = self.strategy.ask(problem, self._visible(history), 1, rng)[0]
+            if idea.arch.digest not in known:
+                return self._enter(history, idea, index)
+        return None
+
+    def _enter(self, history: History, idea: Idea, index: int) -> Candidate:
+        # Every candidate trains with the same seed: the same weights' stream, batches and order, so that they compare.
+        candidate = Candidate(index=index, arch=idea.arch, origin=idea.origin, parents=idea.parents, seed=derive(self.seed, "training"))
+        history.propose(candidate)
+        known = closed_form(idea.arch, self.vocab_size)
+        reason = broken_limit(known, self.objectives)
+        if reason is not None:
+            history.record(Refusal(index=index, reason=reason, metrics=known))
+        return candidate
+
+
+def closed_form(arch: ArchSpec, vocab_size: int) -> Metrics:
+    """What is known of `arch` without building it: parameters, and the bytes of its weights (a lower bound of its file)."""
+    return Metrics(params=parameters(arch, vocab_size), size_bytes=weight_bytes(arch, vocab_size))
+
+
+def check_reachable(space: SearchSpace, objectives: tuple[Objective, ...], vocab_size: int, seed: int, draws: int = 2_000) -> ArchSpec:
+    """The smallest of `draws` architectures of the space, which must be inside the closed-form limits.
+
+    Raises:
+        BudgetError: it is not; the message names the limit and the nearest that could be met.
+    """
+    rng = stream(seed, "reachable")
+    smallest = min((space.sample(rng) for _ in range(draws)), key=lambda arch: parameters(arch, vocab_size))
+    reason = broken_limit(closed_form(smallest, vocab_size), objectives)
+    if reason is not None:
+        raise BudgetError(
+            f"no architecture can meet the limit: the smallest of {draws:,} draws (d_model {smallest.d_model}, "
+            f"{smallest.n_layers} layers) has {reason}; relax the limit or search smaller architectures"
+        )
+    return smallest

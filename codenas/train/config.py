@@ -1,0 +1,30 @@
+"""How a model is trained. Defaults live here, and only here."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainConfig(BaseModel):
+    """The recipe: Muon for the matrices of the blocks, AdamW for everything else, warm-up then a constant rate.
+
+    The rates are those of a width of 256 and transfer over widths (see `codenas.train.optim`). A tail of linear decay is
+    added only where the end of training is known (`Trainer.run_to(..., decay_from=...)`); the rungs of a search are scored
+    on the moving average of the weights instead, because a state that has decayed cannot be resumed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int = Field(8, ge=1, description="sequences per step")
+    matrix_rate: float = Field(0.02, gt=0)
+    embedding_rate: float = Field(0.02, gt=0)
+    gain_rate: float = Field(0.01, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.95, ge=0, lt=1)
+    betas: tuple[float, float] = (0.8, 0.95)
+    warmup_steps: int = Field(10, ge=0)
+    average_decay: float = Field(0.95, ge=0, lt=1, description="per step, of the moving average that is evaluated and stored")
+    clip_norm: float = Field(1.0, gt=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    seed: int = 0

@@ -1,0 +1,114 @@
+"""Muon for matrices, AdamW for the rest, with rates that transfer over widths.
+
+Muon replaces the momentum of a matrix by the nearest (semi-)orthogonal one, times sqrt(max(1, rows / columns)) (Jordan et
+al. 2024): the update has the same spectral norm at every width, so one rate serves all. Adam's update of an embedding has
+entries of fixed size; its rate falls with 1/sqrt(width) (as in nanochat), because the table of a tied model is stored with
+entries of size 1/sqrt(width) (see `LanguageModel`). Gains are of size one at every width: one rate.
+"""
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor, nn
+
+from codenas.train.config import TrainConfig
+
+BASE_WIDTH = 256
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that pushes singular values to about one
+_ITERATIONS = 5
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """The nearest orthogonal matrices of a stack [count, rows, columns], by five Newton-Schulz steps in bfloat16."""
+    a, b, c = _COEFFICIENTS
+    x = matrices.bfloat16()
+    tall = x.shape[-2] > x.shape[-1]
+    if tall:
+        x = x.mT
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(_ITERATIONS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.mT if tall else x).to(matrices.dtype)
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum with orthogonalised updates. Parameters of one shape are stacked: one call instead of one per matrix."""
+
+    def __init__(self, parameters: list[nn.Parameter], rate: float, momentum: float, weight_decay: float) -> None:
+        super().__init__(parameters, {"lr": rate, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_shape[parameter.shape].append(parameter)
+            for shape, parameters in by_shape.items():
+                scale = max(1.0, shape[0] / shape[1]) ** 0.5
+                updates = orthogonalise(torch.stack([self._nesterov(p, group["momentum"]) for p in parameters]))
+                for parameter, update in zip(parameters, updates, strict=True):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(update, alpha=-group["lr"] * scale)
+
+    def _nesterov(self, parameter: nn.Parameter, momentum: float) -> Tensor:
+        assert parameter.grad is not None
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(parameter)
+        buffer: Tensor = state["momentum"]
+        buffer.lerp_(parameter.grad, 1 - momentum)
+        return parameter.grad.lerp(buffer, momentum)
+
+
+def build_optimizers(model: nn.Module, config: TrainConfig, width: int) -> list[torch.optim.Optimizer]:
+    """Muon over the matrices of the blocks, AdamW over embeddings, heads and gains; each group keeps its `base_rate`."""
+    matrices: list[nn.Parameter] = []
+    tables: list[nn.Parameter] = []
+    gains: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        home = gains if parameter.ndim < 2 else matrices if name.startswith("blocks.") else tables
+        home.append(parameter)
+    table_rate = config.embedding_rate * (BASE_WIDTH / width) ** 0.5
+    adam = torch.optim.AdamW(
+        [{"params": tables, "lr": table_rate}, {"params": gains, "lr": config.gain_rate}],
+        betas=config.betas,
+        eps=1e-10,
+        weight_decay=0.0,
+        fused=True,
+    )
+    muon = Muon(matrices, config.matrix_rate, config.momentum, config.weight_decay)
+    for group in (*adam.param_groups, *muon.param_groups):
+        group["base_rate"] = group["lr"]
+    return [muon, adam]
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
+    """Set every group's rate to `factor` times its base."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_rate"] * factor
+
+
+def state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[nn.Parameter, str]) -> dict[str, Tensor]:
+    """The optimizers' memory as named tensors, `parameter/slot`: what safetensors can hold."""
+    return {
+        f"{names[parameter]}/{slot}": value
+        for optimizer in optimizers
+        for parameter, slots in optimizer.state.items()
+        for slot, value in slots.items()
+    }
+
+
+def load_state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[nn.Parameter, str], tensors: dict[str, Tensor]) -> None:
+    """The inverse of `state_tensors`."""
+    slots: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, value in tensors.items():
+        parameter_name, _, slot = key.rpartition("/")
+        slots[parameter_name][slot] = value
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if names[parameter] in slots:
+                    optimizer.state[parameter] = slots[names[parameter]]

@@ -1,0 +1,132 @@
+"""The only training loop of the repository.
+
+Everything that training depends on is in `TrainState` and in the arguments: the batch is a function of seed and cursor, the
+dropout of seed and step. So a training that was stopped and resumed gives the same bits on a CPU as one that was not.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from codenas.corpus.batches import Batches
+from codenas.errors import TrialFailure
+from codenas.model import LanguageModel
+from codenas.seeds import derive
+from codenas.train.config import TrainConfig
+from codenas.train.losses import cross_entropy
+from codenas.train.optim import build_optimizers, load_state_tensors, set_rates, state_tensors
+from codenas.train.schedule import rate_factor
+
+
+@dataclass(slots=True)
+class Step:
+    """What one training step tells: its number (1 is the first), mean nats per target, seconds spent."""
+
+    step: int
+    loss: float
+    seconds: float
+
+
+class Trainer:
+    """Trains `model` on `batches`; holds optimizer state and the moving average of the weights.
+
+    Attributes:
+        step: steps done.
+        cursor: sequences consumed; the position in the endless order of `batches`.
+        seconds: spent inside training steps, over all processes that ever ran this training.
+    """
+
+    def __init__(self, model: LanguageModel, batches: Batches, config: TrainConfig) -> None:
+        self.model, self.batches, self.config = model, batches, config
+        self.step = self.cursor = 0
+        self.seconds = 0.0
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        self._average = {name: parameter.detach().clone() for parameter, name in self._names.items()}
+        self._optimizers = build_optimizers(model, config, model.arch.d_model)
+
+    def run_to(self, last_step: int, decay_from: int | None = None) -> Iterator[Step]:
+        """Train until `last_step` steps are done in all, yielding after each; rates decay to zero from `decay_from` on.
+
+        Raises:
+            TrialFailure: the loss is not finite (the model diverged) or memory ran out.
+        """
+        self.model.train()
+        while self.step < last_step:
+            started = time.perf_counter()
+            set_rates(self._optimizers, rate_factor(self.step, self.config.warmup_steps, decay_from, last_step))
+            loss = self._step()
+            seconds = time.perf_counter() - started
+            self.seconds += seconds
+            yield Step(self.step, loss, seconds)
+
+    @property
+    def tokens(self) -> int:
+        """Targets trained on so far."""
+        return self.cursor * self.model.arch.context_len
+
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """The moving average of the weights, by name: what is evaluated, stored and served."""
+        return self._average
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a resumed training needs, as named tensors."""
+        return {
+            "progress": torch.tensor([self.step, self.cursor], dtype=torch.int64),
+            "seconds": torch.tensor(self.seconds, dtype=torch.float64),
+            **{f"weights/{name}": parameter.detach() for parameter, name in self._names.items()},
+            **{f"average/{name}": value for name, value in self._average.items()},
+            **{f"optimizer/{key}": value for key, value in state_tensors(self._optimizers, self._names).items()},
+        }
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from what `state` gave."""
+        self.step, self.cursor = (int(number) for number in tensors["progress"])
+        self.seconds = float(tensors["seconds"])
+        with torch.no_grad():
+            for parameter, name in self._names.items():
+                parameter.copy_(tensors[f"weights/{name}"])
+                self._average[name].copy_(tensors[f"average/{name}"])
+        memory = {key.removeprefix("optimizer/"): value for key, value in tensors.items() if key.startswith("optimizer/")}
+        load_state_tensors(self._optimizers, self._names, memory)
+
+    def _step(self) -> float:
+        inputs, targets = (torch.from_numpy(side) for side in self.batches.at(self.cursor, self.config.batch_size))
+        torch.manual_seed(derive(self.config.seed, "dropout", self.step))
+        try:
+            loss = self._gradients(inputs.to(self.model.device), targets.to(self.model.device))
+        except torch.OutOfMemoryError as error:
+            raise TrialFailure(f"out of memory at step {self.step + 1}: {self.config.batch_size} x {self.model.arch.context_len} tokens") from error
+        if not math.isfinite(loss):
+            raise TrialFailure(f"diverged: the loss of step {self.step + 1} is {loss}")
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        self.step += 1
+        self.cursor += self.config.batch_size
+        self._update_average()
+        return loss
+
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> float:
+        self.model.zero_grad(set_to_none=True)
+        with self._autocast():
+            scores = self.model(inputs)
+        loss = cross_entropy(scores, targets, self.config.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        if self.config.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.model.device.type, torch.bfloat16)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # A young average would remember the random start: its decay grows with the steps (as Adam's correction does).
+        decay = min(self.config.average_decay, self.step / (self.step + 10))
+        averages = list(self._average.values())
+        torch._foreach_lerp_(averages, [parameter.detach() for parameter in self._names], 1 - decay)

@@ -1,0 +1,82 @@
+"""Tune asks, the plan answers. Ray is the muscle: the schedule is that of `codenas.search.loop`, whoever finishes first."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from ray.tune.search import Searcher
+
+from codenas.experiment import ExperimentSetup
+from codenas.log import Progress
+from codenas.search.candidate import Failure, Outcome
+from codenas.search.history import History
+from codenas.search.plan import Job, Plan
+
+LOGGER = logging.getLogger("codenas")
+_OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+
+
+class PlanSearcher(Searcher):
+    """Hands out the jobs of `plan` and writes what became of them into `history`, in this process only.
+
+    A job is a Tune trial of its own, so nothing is ever paused: schedulers that pause trials count them as live, resume
+    losers and lose their own state with the driver (see docs of `ray.tune.schedulers`). Here the history is all the state.
+
+    Attributes:
+        steps: training steps seen in this session.
+        step_seconds: worker seconds spent in them.
+    """
+
+    def __init__(self, plan: Plan, history: History, setup: ExperimentSetup, progress: Progress) -> None:
+        super().__init__(metric="step_seconds", mode="min")
+        self.plan, self.history, self._setup, self._progress = plan, history, setup, progress
+        self._running: dict[str, Job] = {}
+        self.steps = 0
+        self.step_seconds = 0.0
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """The configuration of the next job; None while the open ones wait for running ones; FINISHED at the end."""
+        job = self.plan.next_job(self.history, {job.candidate.index for job in self._running.values()})
+        if job is None:
+            return None if self._running else Searcher.FINISHED
+        self._running[trial_id] = job
+        return {"candidate": job.candidate.model_dump_json(), "rung": job.rung, "setup": self._setup.model_dump_json()}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._count(result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        job = self._running.pop(trial_id)
+        if error or result is None or "outcome" not in result:
+            outcome: Outcome = Failure(index=job.candidate.index, rung=job.rung, reason="its process died, also when started again")
+        else:
+            self._count(result)
+            outcome = _OUTCOME.validate_json(result["outcome"])
+        self.history.record(outcome)
+        LOGGER.info(_sentence(job, outcome))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the history is on the disk."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: the history is on the disk."""
+
+    def _count(self, result: dict[str, Any]) -> None:
+        self.steps += result["steps"]
+        self.step_seconds += result["step_seconds"]
+        self._progress.update(self._progress.done + result["steps"], f"{len(self._running)} running")
+
+
+def _sentence(job: Job, outcome: Outcome) -> str:
+    name = f"  {job.candidate.id} ({job.candidate.origin})"
+    if isinstance(outcome, Failure):
+        return f"{name} failed on the way to {outcome.rung} steps: {outcome.reason}"
+    if outcome.event == "refusal":
+        return f"{name} refused: {outcome.reason}"
+    metrics = outcome.metrics
+    return (
+        f"{name} at {outcome.rung} steps: {metrics.bits_per_byte:.3f} bits per byte, "
+        f"{(metrics.size_bytes or 0) / 1e6:.2f} MB, {metrics.latency_ms_p50:.2f} ms a token, {outcome.seconds:.0f} s"
+    )

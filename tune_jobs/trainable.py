@@ -1,0 +1,45 @@
+"""One Tune trial is one job of the plan: a candidate, trained from its last checkpoint to one rung."""
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import torch
+from ray import tune
+
+from codenas.experiment import ExperimentSetup, execute
+from codenas.search.candidate import Candidate, Outcome
+from codenas.search.plan import Job
+from codenas.train import Step
+
+CHUNK_SECONDS = 2.0  # a report costs some milliseconds: often enough for a progress line, seldom enough to cost nothing
+
+
+class JobTrainable(tune.Trainable):
+    """Runs `codenas.experiment.execute` in chunks. Checkpoints are ours, in the run's folder; Tune stores none."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        job = Job(Candidate.model_validate_json(config["candidate"]), config["rung"])
+        setup = ExperimentSetup.model_validate_json(config["setup"])
+        if setup.device == "auto":
+            setup = setup.model_copy(update={"device": "cuda" if torch.cuda.is_available() else "cpu"})
+        self._steps: Generator[Step, None, Outcome] = execute(setup, job)
+        self._index = job.candidate.index
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next job in the same process: a fresh one costs two to three seconds."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for `CHUNK_SECONDS`, or to the end; the last result carries the outcome."""
+        result: dict[str, Any] = {"index": self._index, "steps": 0, "step_seconds": 0.0, "done": False}
+        until = time.monotonic() + CHUNK_SECONDS
+        while time.monotonic() < until:
+            try:
+                done = next(self._steps)
+            except StopIteration as end:
+                return {**result, "done": True, "outcome": end.value.model_dump_json()}
+            result["steps"] += 1
+            result["step_seconds"] += done.seconds
+        return result
