@@ -1,0 +1,97 @@
+"""Pictures of a search. The only file that plots; it draws without a screen and without pyplot's global state."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from codenas.files import write_atomic
+
+# Okabe and Ito's palette, which colour-blind readers tell apart; shape and size say the same once more.
+_FRONT, _WINNER, _LIMIT = "#0072B2", "#D55E00", "#555555"
+_RUNGS = ("#999999", "#56B4E9", "#009E73", "#CC79A7")
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPoint:
+    """One candidate at one rung. `rung` is its number of training steps, `latency_ms` the time per decoded token."""
+
+    label: str
+    rung: int
+    bits_per_byte: float
+    size_bytes: int
+    latency_ms: float
+    on_front: bool = False
+    winner: bool = False
+
+    @property
+    def size_mb(self) -> float:
+        """Size in megabytes of 1,000,000 bytes."""
+        return self.size_bytes / 1e6
+
+
+def front(points: Sequence[FrontPoint], path: Path, max_size_mb: float | None = None, max_latency_ms: float | None = None) -> None:
+    """Draw bits per byte against size and against latency, side by side, as a PNG at `path`.
+
+    Raises:
+        ValueError: there is no point.
+    """
+    if not points:
+        raise ValueError("a front without points cannot be drawn")
+    figure = Figure(figsize=(12, 5.5), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _panel(left, points, [point.size_mb for point in points], "stored size (MB)", max_size_mb)
+    _panel(right, points, [point.latency_ms for point in points], "latency of cached decoding (ms per token)", max_latency_ms)
+    left.set_ylabel("bits per byte on held-out code (lower is better)")
+    figure.suptitle(f"Search: {len({point.label for point in points})} candidates, {sum(point.on_front for point in points)} on the front")
+    handles, labels = left.get_legend_handles_labels()
+    for handle, label in zip(*right.get_legend_handles_labels(), strict=True):
+        if label not in labels:
+            handles, labels = [*handles, handle], [*labels, label]
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", metadata={"Software": None})  # equal points, equal bytes
+    write_atomic(path, picture.getvalue())
+
+
+def _panel(axes: Axes, points: Sequence[FrontPoint], xs: Sequence[float], xlabel: str, limit: float | None) -> None:
+    placed = list(zip(points, xs, strict=True))
+    for number, rung in enumerate(sorted({point.rung for point in points})):
+        _scatter(
+            axes, [pair for pair in placed if pair[0].rung == rung], _RUNGS[number % len(_RUNGS)], 30, "o", f"after {rung:,} steps", 0.5
+        )
+    best = [pair for pair in placed if pair[0].on_front]
+    steps = _staircase(best)
+    axes.step([x for x, _ in steps], [y for _, y in steps], where="post", color=_FRONT, linewidth=1.5, alpha=0.7, zorder=3)
+    _scatter(axes, best, _FRONT, 70, "D", "front", 1.0)
+    _scatter(axes, [pair for pair in placed if pair[0].winner], _WINNER, 330, "*", "winner", 1.0)
+    for point, x in best:
+        axes.annotate(point.label, (x, point.bits_per_byte), xytext=(7, 7), textcoords="offset points", fontsize=8)
+    if limit is not None:
+        axes.axvline(limit, color=_LIMIT, linestyle="--", linewidth=1.5, label="limit")
+        place = axes.get_xaxis_transform()  # x in data, y in shares of the panel
+        axes.text(limit, 0.98, f"limit {limit:g}", transform=place, rotation=90, ha="right", va="top", fontsize=8, color=_LIMIT)
+    axes.set_xlabel(xlabel)
+    axes.margins(0.1)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _scatter(
+    axes: Axes, placed: Sequence[tuple[FrontPoint, float]], color: str, size: float, marker: str, label: str, alpha: float
+) -> None:
+    if placed:
+        xs, ys = [x for _, x in placed], [point.bits_per_byte for point, _ in placed]
+        axes.scatter(xs, ys, s=size, c=color, marker=marker, label=label, alpha=alpha, edgecolors="white", linewidths=0.6, zorder=4)
+
+
+def _staircase(placed: Sequence[tuple[FrontPoint, float]]) -> list[tuple[float, float]]:
+    """The corners of the front in this panel: a point of the whole front may be behind in two of its three objectives."""
+    corners: list[tuple[float, float]] = []
+    for x, y in sorted((x, point.bits_per_byte) for point, x in placed):
+        if not corners or y < corners[-1][1]:
+            corners.append((x, y))
+    return corners

@@ -1,0 +1,96 @@
+"""Results as tables and lines: units stand in the headings, what was not measured is a dash."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from codenas.arch.spec import ArchSpec, MixerSpec
+from codenas.log import duration
+from codenas.metrics import Metrics
+
+ABSENT = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class FrontRow:
+    """One candidate of the front. `rung` is its number of training steps."""
+
+    id: str
+    arch: ArchSpec
+    metrics: Metrics
+    rung: int
+    winner: bool = False
+
+
+def front_table(rows: Sequence[FrontRow], title: str = "Front") -> Table:
+    """One line per candidate, best bits per byte first; the winner is marked and bold."""
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("", "id", "layers x width", "heads/kv", "norm", "feed-forward", "position"):
+        table.add_column(heading)
+    for heading in ("params\n(M)", "bits per\nbyte", "size\n(MB)", "latency p50/p95\n(ms per token)", "steps"):
+        table.add_column(heading, justify="right")
+    for row in sorted(rows, key=_by_bits):
+        table.add_row(*_cells(row), style="bold" if row.winner else None)
+    return table
+
+
+def summary_lines(figures: Sequence[tuple[str, str]]) -> list[str]:
+    """Names and values with their units, the values in one column."""
+    width = max((len(name) for name, _ in figures), default=0)
+    return [f"{name:<{width}}  {value}" for name, value in figures]
+
+
+def metric_figures(metrics: Metrics) -> list[tuple[str, str]]:
+    """What was measured of one model, as names and values with units for `summary_lines`."""
+    latency = _pair(metrics.latency_ms_p50, metrics.latency_ms_p95)
+    figures = [
+        ("bits per byte", _number(metrics.bits_per_byte, 3)),
+        ("parameters", _number(metrics.params, 2, 1e6, " M")),
+        ("stored size", _number(metrics.size_bytes, 2, 1e6, " MB")),
+        ("latency p50/p95", latency if latency == ABSENT else f"{latency} ms per token"),
+        ("training speed", _number(metrics.tokens_per_second, 0, 1, " tokens/s")),
+        ("peak memory", _number(metrics.peak_memory_bytes, 2, 1e9, " GB")),
+        ("trained on", _number(metrics.train_tokens, 0, 1, " tokens")),
+        ("training time", ABSENT if metrics.train_seconds is None else duration(metrics.train_seconds)),
+    ]
+    return [(name, value) for name, value in figures if value != ABSENT]
+
+
+def _by_bits(row: FrontRow) -> tuple[bool, float, str]:
+    bits = row.metrics.bits_per_byte
+    return bits is None, bits or 0.0, row.id
+
+
+def _cells(row: FrontRow) -> list[str]:
+    arch, metrics = row.arch, row.metrics
+    return [
+        "★" if row.winner else "",
+        row.id,
+        f"{arch.n_layers} x {arch.d_model}",
+        ", ".join(dict.fromkeys(_mixer(mixer) for mixer in arch.pattern)),
+        arch.norm,
+        arch.feedforward.activation,
+        arch.position,
+        _number(metrics.params, 2, 1e6),
+        _number(metrics.bits_per_byte, 3),
+        _number(metrics.size_bytes, 2, 1e6),
+        _pair(metrics.latency_ms_p50, metrics.latency_ms_p95),
+        f"{row.rung:,}",
+    ]
+
+
+def _mixer(mixer: MixerSpec) -> str:
+    """`8/2` for attention, with `~128` for a window; a mixer without heads by its kind."""
+    fields = mixer.model_dump()
+    if "n_heads" not in fields:
+        return str(fields["kind"])
+    return f"{fields['n_heads']}/{fields['n_kv_heads']}" + (f" ~{fields['window']}" if fields["window"] else "")
+
+
+def _number(value: float | None, digits: int, scale: float = 1, unit: str = "") -> str:
+    return ABSENT if value is None else f"{value / scale:,.{digits}f}{unit}"
+
+
+def _pair(first: float | None, second: float | None) -> str:
+    return ABSENT if first is None and second is None else f"{_number(first, 2)} / {_number(second, 2)}"

@@ -1,0 +1,80 @@
+"""Tables and lines say the figures, their units, and which were not measured."""
+
+from rich.console import Console
+
+from codenas.arch.spec import ArchSpec, AttentionSpec, FeedForwardSpec
+from codenas.metrics import Metrics
+from codenas.report.tables import FrontRow, front_table, metric_figures, summary_lines
+
+SMALL = ArchSpec(d_model=128, n_layers=4, pattern=(AttentionSpec(n_heads=4, n_kv_heads=2),), norm="layernorm", position="alibi")
+MIXED = ArchSpec(
+    d_model=256,
+    n_layers=6,
+    pattern=(AttentionSpec(n_heads=8, n_kv_heads=8, window=128), AttentionSpec(n_heads=8, n_kv_heads=8)),
+    feedforward=FeedForwardSpec(activation="geglu"),
+)
+MEASURED = Metrics(bits_per_byte=1.7043, params=4_512_000, size_bytes=9_024_000, latency_ms_p50=2.684, latency_ms_p95=3.1)
+
+
+def rendered(*rows: FrontRow) -> str:
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(front_table(rows))
+    return capture.get()
+
+
+def lines_with(text: str, word: str) -> list[str]:
+    return [line for line in text.splitlines() if word in line]
+
+
+def test_a_row_holds_the_architecture_and_its_figures() -> None:
+    text = rendered(FrontRow("t07", MIXED, MEASURED, rung=1300, winner=True))
+    (line,) = lines_with(text, "t07")
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    assert cells == [
+        "★", "t07", "6 x 256", "8/8 ~128, 8/8", "rmsnorm", "geglu", "rope", "4.51", "1.704", "9.02", "2.68 / 3.10", "1,300",
+    ]  # fmt: skip
+
+
+def test_units_stand_in_the_headings() -> None:
+    text = rendered(FrontRow("t07", MIXED, MEASURED, rung=300))
+    assert all(unit in text for unit in ("(M)", "byte", "(MB)", "(ms per token)", "steps"))
+    assert "★" not in text
+
+
+def test_the_best_comes_first_and_the_unmeasured_last() -> None:
+    worse = MEASURED.merged(Metrics(bits_per_byte=2.5))
+    table = front_table(
+        [FrontRow("none", SMALL, Metrics(), 0), FrontRow("worse", SMALL, worse, 50), FrontRow("best", SMALL, MEASURED, 300)]
+    )
+    assert list(table.columns[1].cells) == ["best", "worse", "none"]
+    assert [list(column.cells)[-1] for column in table.columns][7:] == ["–", "–", "–", "–", "0"]
+    assert next(iter(table.columns[3].cells)) == "4/2"
+
+
+def test_a_table_without_rows_is_a_table() -> None:
+    assert front_table([]).row_count == 0
+
+
+def test_summary_lines_align_their_values() -> None:
+    assert summary_lines([("steps", "1,500"), ("peak memory", "2.1 GB")]) == ["steps        1,500", "peak memory  2.1 GB"]
+    assert summary_lines([]) == []
+
+
+def test_figures_have_units_and_the_unmeasured_is_left_out() -> None:
+    assert metric_figures(Metrics()) == []
+    metrics = MEASURED.merged(Metrics(tokens_per_second=4340.4, peak_memory_bytes=1_250_000_000, train_tokens=614_400, train_seconds=125))
+    assert dict(metric_figures(metrics)) == {
+        "bits per byte": "1.704",
+        "parameters": "4.51 M",
+        "stored size": "9.02 MB",
+        "latency p50/p95": "2.68 / 3.10 ms per token",
+        "training speed": "4,340 tokens/s",
+        "peak memory": "1.25 GB",
+        "trained on": "614,400 tokens",
+        "training time": "2m05s",
+    }
+
+
+def test_half_a_latency_is_shown_as_half() -> None:
+    assert dict(metric_figures(Metrics(latency_ms_p50=2.5))) == {"latency p50/p95": "2.50 / – ms per token"}
