@@ -1,0 +1,67 @@
+"""`codenas prepare`: source code to token shards."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from codenas.corpus import CorpusManifest, Tally
+
+DEFAULT_OUTPUT = Path("corpora/environment")
+
+
+def prepare(
+    source: Annotated[
+        str | None, typer.Option(help="'environment' (the Python source on this machine), or parquet in The Stack v1 schema.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the corpus.")] = DEFAULT_OUTPUT,
+    vocab_size: Annotated[int | None, typer.Option(help="Ids of the byte-level BPE.")] = None,
+    max_mb: Annotated[float | None, typer.Option(help="Source taken in, in MB.")] = None,
+    max_repository_mb: Annotated[float | None, typer.Option(help="Source taken from one repository, in MB.")] = None,
+    valid_share: Annotated[float | None, typer.Option(help="Share of the bytes held out for validation.")] = None,
+    test_share: Annotated[float | None, typer.Option(help="Share of the bytes held out for the test.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the sample and the split.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Tasks at a time; all processors where absent.")] = None,
+) -> None:
+    """Prepare a corpus: filter, deduplicate, split by repository, learn a vocabulary, write token shards."""
+    from codenas.cli.cluster import local_ray
+    from data_prep.config import PrepareConfig
+    from data_prep.pipeline import prepare as prepare_corpus
+
+    given = {
+        "source": source, "vocab_size": vocab_size, "max_megabytes": max_mb, "max_repository_megabytes": max_repository_mb,
+        "valid_share": valid_share, "test_share": test_share, "seed": seed, "workers": workers,
+    }  # fmt: skip
+    config = PrepareConfig.of({name: value for name, value in given.items() if value is not None})
+    with local_ray():
+        corpus = prepare_corpus(config, output)
+    show(corpus.manifest)
+
+
+def show(manifest: "CorpusManifest") -> None:
+    """Print what a corpus holds: the stages, what was dropped and why, and the splits."""
+    from rich.console import Console
+    from rich.table import Table
+
+    books = Table(title=manifest.source)
+    for name in ("", "documents", "MB"):
+        books.add_column(name, justify="right" if name else "left")
+    for stage, tally in manifest.stages.items():
+        books.add_row(stage, *_cells(tally))
+    books.add_section()
+    for reason, tally in sorted(manifest.drops.items(), key=lambda item: -item[1].bytes):
+        books.add_row(f"dropped: {reason}", *_cells(tally))
+
+    splits = Table(title=f"corpus {manifest.digest[:12]}, vocabulary of {manifest.vocab_size:,}")
+    for name in ("split", "repositories", "documents", "MB", "tokens", "bytes/token"):
+        splits.add_column(name, justify="left" if name == "split" else "right")
+    for name, split in manifest.splits.items():
+        density = f"{split.bytes / (split.tokens - split.documents):.2f}"  # the end-of-text ids stand for no bytes
+        splits.add_row(name, f"{split.repositories:,}", f"{split.documents:,}", f"{split.bytes / 1e6:.2f}", f"{split.tokens:,}", density)
+    console = Console()
+    console.print(books, splits)
+
+
+def _cells(tally: "Tally") -> tuple[str, str]:
+    return f"{tally.documents:,}", f"{tally.bytes / 1e6:.2f}"

@@ -1,0 +1,67 @@
+"""The settings of the prepare stage. Every default lives here, and only here."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from codenas.errors import ConfigError
+
+ENVIRONMENT = "environment"
+
+# SPDX identifiers that ask for nothing but a notice.
+PERMISSIVE = (
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC", "MIT", "MIT-0", "MIT-CMU",
+    "NCSA", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib",
+)  # fmt: skip
+
+
+class Thresholds(BaseModel):
+    """When a document is dropped. The numbers are those of StarCoder (Li et al. 2023) and StarCoder2 (Lozhkov et al. 2024)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    megabytes: float = Field(1.0, gt=0, description="larger files are data, not code, and would make the syntax check slow")
+    longest_line: int = Field(1000, gt=0, description="characters")
+    mean_line: float = Field(100, gt=0, description="characters")
+    lines: int = Field(100_000, gt=0)
+    alphanumeric_share: float = Field(0.25, ge=0, le=1, description="at least this share of the characters")
+    encoded_run: int = Field(1024, gt=0, description="characters of base64, hexadecimal bytes or escapes on end")
+    encoded_share: float = Field(0.5, ge=0, le=1, description="at most this share of the characters in such runs")
+
+
+class PrepareConfig(BaseModel):
+    """What to prepare. `digest` names the result: the number of workers does not change it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(ENVIRONMENT, min_length=1, description="'environment', or a parquet file or folder in The Stack v1 schema")
+    max_megabytes: float = Field(34, gt=0, description="source taken in, before the filters")
+    max_repository_megabytes: float = Field(1, gt=0, description="source taken from one repository, before the filters")
+    vocab_size: int = Field(4096, ge=262, le=1 << 20)
+    vocab_sample_megabytes: float = Field(8, gt=0, description="training text that the vocabulary is learned from")
+    valid_share: float = Field(0.04, gt=0, lt=0.5, description="of the bytes")
+    test_share: float = Field(0.04, gt=0, lt=0.5, description="of the bytes")
+    seed: int = 0
+    licences: tuple[str, ...] = Field(PERMISSIVE, min_length=1, description="SPDX identifiers; all licences of a document must be here")
+    filters: Thresholds = Thresholds()
+    workers: int | None = Field(None, ge=1, description="tasks at a time; all CPUs of the cluster where absent")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "PrepareConfig":
+        """Check `values`.
+
+        Raises:
+            ConfigError: an unknown key or an illegal value, named in one line.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))} = {fault['input']!r}: {fault['msg']}" for fault in error.errors())
+            raise ConfigError(f"prepare: {faults}; known keys: {', '.join(cls.model_fields)}") from None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that changes the result."""
+        return hashlib.sha256(self.model_dump_json(exclude={"workers"}).encode()).hexdigest()

@@ -1,0 +1,57 @@
+"""The noun that flows through the stage, with its text (`Document`) and without (`Entry`)."""
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Document:
+    """One source file, read."""
+
+    repository: str
+    path: str
+    licences: tuple[str, ...]
+    language: str
+    text: str
+
+    @property
+    def data(self) -> bytes:
+        """The text as UTF-8."""
+        return self.text.encode()
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the text as UTF-8."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(slots=True)
+class Entry:
+    """One document as decisions see it: small enough to hold them all at once.
+
+    Attributes:
+        size: bytes of the text.
+        file, row_group, row: where the text is; `file` is relative to the root of the source.
+        sha256: of the text; empty until it was read.
+        split: train, valid or test; empty until it was decided.
+    """
+
+    repository: str
+    path: str
+    licences: tuple[str, ...]
+    size: int
+    file: str
+    row_group: int = 0
+    row: int = 0
+    sha256: str = ""
+    split: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What documents are sorted by."""
+        return self.repository, self.path
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Where the text is."""
+        return self.file, self.row_group, self.row

@@ -1,0 +1,100 @@
+"""The books of the stage: what each step left, and what was dropped under which reason. Rules decide, the ledger counts."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from codenas.corpus import Tally
+from codenas.files import write_atomic
+from data_prep.document import Entry
+
+NOTHING = Tally(documents=0, bytes=0)
+
+_ENTRIES = pa.schema(
+    [
+        ("repository", pa.string()),
+        ("path", pa.string()),
+        ("licences", pa.list_(pa.string())),
+        ("size", pa.int64()),
+        ("file", pa.string()),
+        ("row_group", pa.int64()),
+        ("row", pa.int64()),
+        ("sha256", pa.string()),
+        ("split", pa.string()),
+    ]
+)
+_PAGE = b"ledger"
+
+Rule = Callable[[Entry], str | None]  # the reason to drop an entry, None to keep it
+
+
+class LedgerPage(BaseModel):
+    """A ledger on disk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schema_version: Literal[1] = 1
+    source: str
+    stages: dict[str, Tally]
+    drops: dict[str, Tally]
+
+
+class Ledger:
+    """Documents left after each stage, in order, and documents dropped, by reason."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.stages: dict[str, Tally] = {}
+        self.drops: dict[str, Tally] = {}
+
+    def enter(self, stage: str, entries: Iterable[Entry]) -> list[Entry]:
+        """Count `entries` as what is left after `stage`."""
+        kept = list(entries)
+        self.stages[stage] = Tally(documents=len(kept), bytes=sum(entry.size for entry in kept))
+        return kept
+
+    def drop(self, reason: str, size: int) -> None:
+        """Count one dropped document."""
+        self.drops[reason] = self.drops.get(reason, NOTHING) + Tally(documents=1, bytes=size)
+
+    def sift(self, entries: Iterable[Entry], rule: Rule) -> list[Entry]:
+        """Keep the entries to which `rule`, asked in their order, has no objection; count the others."""
+        kept: list[Entry] = []
+        for entry in entries:
+            reason = rule(entry)
+            if reason is None:
+                kept.append(entry)
+            else:
+                self.drop(reason, entry.size)
+        return kept
+
+    def page(self) -> LedgerPage:
+        """The ledger as a file."""
+        return LedgerPage(source=self.source, stages=self.stages, drops=dict(sorted(self.drops.items())))
+
+    @classmethod
+    def reopen(cls, page: LedgerPage) -> "Ledger":
+        """Go on where `page` ended."""
+        ledger = cls(page.source)
+        ledger.stages, ledger.drops = dict(page.stages), dict(page.drops)
+        return ledger
+
+
+def save_entries(path: Path, entries: Iterable[Entry], ledger: Ledger) -> None:
+    """Write the kept documents as a table, one row each, and the ledger with them: both or neither are on disk."""
+    table = pa.Table.from_pylist([asdict(entry) for entry in entries], _ENTRIES)
+    table = table.replace_schema_metadata({_PAGE: ledger.page().model_dump_json()})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def load_entries(path: Path) -> tuple[list[Entry], Ledger]:
+    """Read what `save_entries` wrote."""
+    table = pq.read_table(path)
+    entries = [Entry(**row | {"licences": tuple(row["licences"])}) for row in table.to_pylist()]
+    return entries, Ledger.reopen(LedgerPage.model_validate_json(table.schema.metadata[_PAGE]))

@@ -1,0 +1,27 @@
+"""Progress of a stage in documents, documents per second and megabytes per second."""
+
+import time
+
+from codenas.log import Progress
+
+
+class Meter:
+    """Counts documents and bytes and logs them with an ETA."""
+
+    def __init__(self, label: str, documents: int) -> None:
+        self._progress, self._start = Progress(label, documents, "documents"), time.monotonic()
+        self._documents = self._bytes = 0
+
+    def add(self, documents: int, size: int) -> None:
+        """Count finished work."""
+        self._documents += documents
+        self._bytes += size
+        self._progress.update(self._documents, self._rates())
+
+    def finish(self) -> None:
+        """Log the closing line."""
+        self._progress.finish(self._rates())
+
+    def _rates(self) -> str:
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        return f"{self._documents / seconds:,.0f} docs/s, {self._bytes / 1e6 / seconds:.1f} MB/s"

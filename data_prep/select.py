@@ -1,0 +1,46 @@
+"""What is worth reading, decided from names, licences and sizes alone."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from codenas.seeds import derive
+from data_prep.config import PrepareConfig
+from data_prep.document import Entry
+from data_prep.ledger import Ledger, Rule
+
+
+def select(entries: Iterable[Entry], config: PrepareConfig, ledger: Ledger) -> list[Entry]:
+    """Permissive documents within the caps, sorted by repository and path.
+
+    A cap takes documents in an order of their hashes: a fair sample of a repository, the same on every machine.
+    """
+    licensed = ledger.enter("licensed", ledger.sift(entries, allowed_licence(config.licences)))
+    licensed.sort(key=lambda entry: (derive(config.seed, "sample", *entry.key), entry.key))
+    fair = ledger.sift(licensed, repository_cap(round(config.max_repository_megabytes * 1e6)))
+    sampled = ledger.sift(fair, total_cap(round(config.max_megabytes * 1e6)))
+    return ledger.enter("sampled", sorted(sampled, key=lambda entry: entry.key))
+
+
+def allowed_licence(allowed: Iterable[str]) -> Rule:
+    """Every licence of the document must be allowed, and it must have one."""
+    names = frozenset(allowed)
+    return lambda entry: None if entry.licences and names.issuperset(entry.licences) else "licence"
+
+
+def repository_cap(limit: int) -> Rule:
+    """At most `limit` bytes of each repository."""
+    taken: Counter[str] = Counter()
+    return lambda entry: _take(taken, entry.repository, entry.size, limit, "repository cap")
+
+
+def total_cap(limit: int) -> Rule:
+    """At most `limit` bytes in all."""
+    taken: Counter[str] = Counter()
+    return lambda entry: _take(taken, "", entry.size, limit, "total cap")
+
+
+def _take(taken: Counter[str], name: str, size: int, limit: int, reason: str) -> str | None:
+    if taken[name] + size > limit:
+        return reason
+    taken[name] += size
+    return None

@@ -1,0 +1,144 @@
+"""What the prepare stage does, step by step, on files. How work gets to many processors is the caller's: a `Stream`."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from codenas.corpus import ShardInfo, ShardWriter
+from codenas.corpus.manifest import dtype_for
+from codenas.files import atomic_folder, write_atomic
+from codenas.log import LOGGER
+from codenas.vocab import Bpe, Char
+from data_prep.config import ENVIRONMENT, PrepareConfig
+from data_prep.dedup import first_copy
+from data_prep.document import Document, Entry
+from data_prep.environment import Environment, foreign
+from data_prep.kinship import KIN_SHARE, kin
+from data_prep.ledger import Ledger, LedgerPage, load_entries, save_entries
+from data_prep.meter import Meter
+from data_prep.select import select
+from data_prep.sources import list_entries, parquet_files, write_stack
+from data_prep.split import SPLITS, split_by_repository
+from data_prep.tokenise import TOKENS, encode, sample, texts_of
+from data_prep.units import Unit, judge, units_of
+
+Work = Callable[[pa.Table], pa.Table]
+# Does some work on each unit and yields the results in the order of the units.
+Stream = Callable[[list[Unit], Work], Iterator[pa.Table]]
+
+_LEDGER = "ledger.json"
+
+
+def source_root(config: PrepareConfig, corpus: Path, environment: Environment) -> Path:
+    """The folder of the parquet to read; the environment is first brought into The Stack v1 there."""
+    if config.source != ENVIRONMENT:
+        path = Path(config.source)
+        return path.parent if path.is_file() else path
+    root = corpus / "source"
+    if not root.exists():
+        _write_environment(config, environment, root)
+    return root
+
+
+def documents(config: PrepareConfig, corpus: Path, root: Path, stream: Stream) -> tuple[list[Entry], Ledger]:
+    """The documents kept, each with its split, sorted by repository and path; and the books."""
+    path = corpus / "documents.parquet"
+    if not path.exists():
+        listed, ledger = _listed_environment(root) if config.source == ENVIRONMENT else _listed_stack(config, root)
+        filtered, sketches = _filter(config, root, listed, ledger, stream)
+        unique = ledger.enter("unique", ledger.sift(filtered, first_copy()))
+        copies = kin(sketches)
+        LOGGER.info(f"split: {len(copies)} of {len(sketches)} repositories share over {KIN_SHARE:.0%} of their lines, and are not held out")
+        splits = split_by_repository(unique, {"valid": config.valid_share, "test": config.test_share}, config.seed, copies)
+        for entry in unique:
+            entry.split = splits[entry.repository]
+        save_entries(path, unique, ledger)
+    return load_entries(path)
+
+
+def vocabulary(config: PrepareConfig, corpus: Path, root: Path, entries: list[Entry]) -> Bpe:
+    """The byte-level BPE, and beside it the character vocabulary, learned from one sample of the training split."""
+    path = corpus / "tokenizer.json"
+    if not path.exists():
+        start = time.monotonic()
+        chosen = sample([entry for entry in entries if entry.split == "train"], round(config.vocab_sample_megabytes * 1e6), config.seed)
+        texts = list(texts_of(chosen, root))
+        Char.train(texts).save(corpus / "vocab-char.json")
+        trained = Bpe.train(texts, config.vocab_size)
+        trained.save(path)
+        LOGGER.info(f"vocabulary: {trained.size:,} ids from {sum(e.size for e in chosen) / 1e6:.1f} MB in {time.monotonic() - start:.0f}s")
+        if trained.size < config.vocab_size:
+            LOGGER.warning(f"the source is too small for a vocabulary of {config.vocab_size:,} ids: it gives {trained.size:,}")
+    return Bpe.load(path.read_text(encoding="utf-8"))
+
+
+def tokens(corpus: Path, root: Path, entries: list[Entry], vocab_size: int, stream: Stream) -> dict[str, tuple[ShardInfo, ...]]:
+    """Write the shards of every split, in the order of the source."""
+    meter = Meter("tokenise", len(entries))
+    work = partial(encode, root=root.absolute(), tokenizer=(corpus / "tokenizer.json").absolute())
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(ShardWriter(corpus, split, dtype_for(vocab_size))) for split in SPLITS}
+        for table in stream(units_of(entries), work):
+            for split, count, size, ids in zip(*(table[name] for name in TOKENS.names), strict=True):
+                writers[split.as_py()].append(ids.values.to_numpy())
+                meter.add(count.as_py(), size.as_py())
+        shards = {split: writer.finish() for split, writer in writers.items()}
+    meter.finish()
+    return shards
+
+
+def _listed_environment(root: Path) -> tuple[list[Entry], Ledger]:
+    page = LedgerPage.model_validate_json((root / _LEDGER).read_bytes())
+    return list(list_entries(parquet_files(root), root)), Ledger.reopen(page)
+
+
+def _listed_stack(config: PrepareConfig, root: Path) -> tuple[list[Entry], Ledger]:
+    path = Path(config.source)
+    ledger = Ledger(f"The Stack v1 schema: {path.name}")
+    found = ledger.enter("found", list_entries(parquet_files(path), root))
+    named = ledger.sift(found, lambda entry: None if entry.repository and entry.path else "no name")
+    return select(named, config, ledger), ledger
+
+
+def _write_environment(config: PrepareConfig, environment: Environment, root: Path) -> None:
+    ledger = Ledger(environment.description)
+    own = ledger.sift(ledger.enter("found", environment.find()), foreign)
+    selected = select(own, config, ledger)
+    with atomic_folder(root) as folder:
+        write_stack(_readable(selected, environment, ledger), folder / "environment.parquet")
+        write_atomic(folder / _LEDGER, ledger.page().model_dump_json(indent=1) + "\n")
+
+
+def _readable(entries: list[Entry], environment: Environment, ledger: Ledger) -> Iterator[Document]:
+    for entry in entries:
+        document = environment.read(entry)
+        if document is None:
+            ledger.drop("not UTF-8", entry.size)
+        else:
+            yield document
+
+
+def _filter(
+    config: PrepareConfig, root: Path, entries: list[Entry], ledger: Ledger, stream: Stream
+) -> tuple[list[Entry], dict[str, list[int]]]:
+    """The entries that pass the quality filters, with their hash and true size; and the sketch of each repository."""
+    meter, verdicts = Meter("filter", len(entries)), {}
+    for table in stream(units_of(entries), partial(judge, root=root.absolute(), thresholds=config.filters)):
+        for verdict in table.to_pylist():
+            verdicts[verdict["file"], verdict["row_group"], verdict["row"]] = verdict
+            meter.add(1, verdict["size"] or 0)
+    meter.finish()
+    sketches: dict[str, list[int]] = defaultdict(list)
+    for entry in entries:
+        verdict = verdicts[entry.place]
+        entry.sha256 = verdict["sha256"]
+        entry.size = entry.size if verdict["size"] is None else verdict["size"]
+        if verdict["reason"] is None:
+            sketches[entry.repository].extend(verdict["lines"])
+    kept = ledger.sift(entries, lambda entry: verdicts[entry.place]["reason"])
+    return ledger.enter("filtered", kept), sketches

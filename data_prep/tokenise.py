@@ -1,0 +1,71 @@
+"""Vocabularies from a bounded sample, and documents to token ids."""
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from codenas.seeds import derive
+from codenas.vocab import END_OF_TEXT, Bpe
+from data_prep.document import Document, Entry
+from data_prep.sources import read_documents
+from data_prep.units import Unit, units_of
+
+TOKENS = pa.schema([("split", pa.string()), ("documents", pa.int64()), ("bytes", pa.int64()), ("tokens", pa.list_(pa.uint32()))])
+_SAMPLED_UNITS = 256  # a sample spread over every row group of a large source would read all of it
+
+
+def sample(entries: Iterable[Entry], limit: int, seed: int) -> list[Entry]:
+    """Entries of about `limit` bytes at most, in the order of their hashes: always the same, from many repositories."""
+    groups = units_of(entries)
+    groups.sort(key=lambda unit: derive(seed, "vocabulary", unit.file, unit.row_group))
+    chosen = {(unit.file, unit.row_group) for unit in groups[:_SAMPLED_UNITS]}
+    candidates = [entry for entry in entries if (entry.file, entry.row_group) in chosen]
+    candidates.sort(key=lambda entry: (derive(seed, "vocabulary", *entry.key), entry.key))
+    taken: list[Entry] = []
+    held = 0
+    for entry in candidates:
+        if not taken or held + entry.size <= limit:
+            taken.append(entry)
+            held += entry.size
+    return taken
+
+
+def texts_of(entries: Iterable[Entry], root: Path) -> Iterator[str]:
+    """The texts of entries, in the order of the source."""
+    for unit in units_of(entries):
+        yield from (document.text for document in _documents(unit, root))
+
+
+def encode(units: pa.Table, root: Path, tokenizer: Path) -> pa.Table:
+    """Token ids of the documents of `units`, each ended by the end-of-text id: one row per unit and split.
+
+    Runs in a worker; all of it on one thread, as there are as many workers as processors.
+    """
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    vocabulary = _load(tokenizer)
+    rows = [row for unit in Unit.from_table(units) for row in _encode_unit(unit, root, vocabulary)]
+    return pa.Table.from_pylist(rows, TOKENS)
+
+
+def _encode_unit(unit: Unit, root: Path, vocabulary: Bpe) -> Iterator[dict[str, Any]]:
+    end = vocabulary.specials[END_OF_TEXT]
+    documents = _documents(unit, root)
+    encoded = vocabulary.encode_batch([document.text for document in documents])
+    for split in sorted(set(unit.splits)):
+        members = [index for index, of in enumerate(unit.splits) if of == split]
+        tokens = [token for index in members for token in (*encoded[index], end)]
+        yield {"split": split, "documents": len(members), "bytes": sum(len(documents[index].data) for index in members), "tokens": tokens}
+
+
+def _documents(unit: Unit, root: Path) -> list[Document]:
+    """The documents of a unit that was judged before: all of them were readable."""
+    return [document for document in read_documents(root / unit.file, unit.row_group, unit.rows) if isinstance(document, Document)]
+
+
+@lru_cache(maxsize=1)
+def _load(tokenizer: Path) -> Bpe:
+    return Bpe.load(tokenizer.read_text(encoding="utf-8"))
