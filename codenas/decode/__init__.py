@@ -1,0 +1,25 @@
+"""Text out of a model: sampling, a slow clear reference, and a batcher that serves many sequences at once."""
+
+from codenas.decode.batcher import Batcher, Event, Failed, Finished, Produced, Scored
+from codenas.decode.generate import complete, generate
+from codenas.decode.sampling import MAX_LOGPROBS, SamplingParams, TokenScores
+from codenas.decode.sequence import FinishReason, Sequence, fit
+from codenas.decode.text import TextStream
+
+__all__ = [
+    "MAX_LOGPROBS",
+    "Batcher",
+    "Event",
+    "Failed",
+    "FinishReason",
+    "Finished",
+    "Produced",
+    "SamplingParams",
+    "Scored",
+    "Sequence",
+    "TextStream",
+    "TokenScores",
+    "complete",
+    "fit",
+    "generate",
+]

@@ -1,0 +1,195 @@
+"""Continuous batching as a pure state machine: no clock, no thread, no queue but its own. Whoever drives it calls `step`.
+
+The rows 0..n-1 of one decoding state hold the n active sequences, so that a step costs what is active and no more.
+Each step takes in at most one prompt, which keeps the sequences that already run moving.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from codenas.decode.sampling import Sampler, TokenScores, token_scores
+from codenas.decode.sequence import FinishReason, Sequence
+from codenas.model import LanguageModel
+
+
+@dataclass(slots=True, frozen=True)
+class Produced:
+    """Sequence `id` has a new token; with its scores if the sequence asked for logprobs."""
+
+    id: int
+    token: int
+    scores: TokenScores | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Scored:
+    """What the model thought of every token of the prompt of sequence `id`; None for the first, which follows nothing."""
+
+    id: int
+    scores: list[TokenScores | None]
+
+
+@dataclass(slots=True, frozen=True)
+class Finished:
+    """Sequence `id` is complete."""
+
+    id: int
+    reason: FinishReason
+
+
+@dataclass(slots=True, frozen=True)
+class Failed:
+    """Sequence `id` cannot go on; the others can."""
+
+    id: int
+    reason: str
+
+
+Event = Produced | Scored | Finished | Failed
+
+
+class _Row:
+    """An active sequence: its sampler, its last token, and how many tokens it has made."""
+
+    __slots__ = ("id", "made", "sampler", "sequence", "token")
+
+    def __init__(self, id: int, sequence: Sequence) -> None:
+        self.id, self.sequence = id, sequence
+        self.sampler, self.token, self.made = Sampler(sequence.params), -1, 0
+
+    def next(self, scores: Tensor) -> list[Event]:
+        """What the next `scores` [vocab] make of the sequence: a token, an end, or both."""
+        params = self.sequence.params
+        if params.max_tokens == 0:
+            return [Finished(self.id, "length")]
+        if not bool(torch.isfinite(scores).all()):
+            return [Failed(self.id, "the model's scores are not finite")]
+        self.token = self.sampler(scores)
+        if self.token in self.sequence.ends:
+            return [Finished(self.id, "stop")]
+        self.made += 1
+        produced = Produced(self.id, self.token, None if params.logprobs is None else token_scores(scores, self.token, params.logprobs))
+        return [produced, Finished(self.id, "length")] if self.made == params.max_tokens else [produced]
+
+
+class Batcher:
+    """Decodes up to `capacity` sequences at a time; more of them wait in order."""
+
+    def __init__(self, model: LanguageModel, capacity: int) -> None:
+        self._model, self.capacity = model, capacity
+        self._state = model.initial_state(capacity)
+        self._waiting: deque[tuple[int, Sequence]] = deque()
+        self._rows: list[_Row] = []
+        self._next_id = 0
+
+    @property
+    def active(self) -> int:
+        """Sequences that are being decoded."""
+        return len(self._rows)
+
+    @property
+    def waiting(self) -> int:
+        """Sequences that wait for a row."""
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether a step would do nothing."""
+        return not self._rows and not self._waiting
+
+    def submit(self, sequence: Sequence) -> int:
+        """Queue `sequence`; the id names it in events.
+
+        Raises:
+            ValueError: a token is outside the vocabulary, there is no prompt, or it does not fit the context.
+        """
+        if not sequence.prompt or min(sequence.prompt) < 0 or max(sequence.prompt) >= self._model.vocab_size:
+            raise ValueError(f"a prompt needs tokens from 0 to {self._model.vocab_size - 1}")
+        if len(sequence.prompt) + sequence.params.max_tokens > self._model.arch.context_len:
+            raise ValueError(f"{len(sequence.prompt)} + {sequence.params.max_tokens} tokens do not fit {self._model.arch.context_len}")
+        self._next_id += 1
+        self._waiting.append((self._next_id, sequence))
+        return self._next_id
+
+    def cancel(self, id: int) -> None:
+        """Forget sequence `id`, wherever it is; nothing happens if it is gone already. No event follows."""
+        self._waiting = deque(entry for entry in self._waiting if entry[0] != id)
+        for index, row in enumerate(self._rows):
+            if row.id == id:
+                return self._free(index)
+
+    @torch.inference_mode()
+    def step(self) -> list[Event]:
+        """Make the next token of every active sequence, and take in one that waits if there is a row."""
+        events: list[Event] = []
+        if self._rows:
+            self._decode(events)
+        if self._waiting and len(self._rows) < self.capacity:
+            self._admit(events)
+        return events
+
+    def _decode(self, events: list[Event]) -> None:
+        """One token for every row."""
+        tokens = torch.tensor([[row.token] for row in self._rows], device=self._model.device)
+        state = self._state.rows(0, len(self._rows))
+        try:
+            scores = self._model.extend(tokens, state)[:, -1].cpu()
+        except Exception as error:  # nobody knows whose fault it was, nor which rows are still whole
+            events.extend(Failed(row.id, _reason(error)) for row in self._rows)
+            self._rows.clear()
+            return
+        self._state.lengths[: len(self._rows)] = state.lengths
+        # From the last row down: freeing a row moves the last one into it, which has had its token by then.
+        for index in reversed(range(len(self._rows))):
+            self._take_token(index, scores[index], events)
+
+    def _admit(self, events: list[Event]) -> None:
+        """Read the prompt of the first that waits into the row behind the active ones, and make its first token."""
+        index, (id, sequence) = len(self._rows), self._waiting.popleft()
+        if sequence.params.max_tokens == 0 and not sequence.score_prompt:
+            events.append(Finished(id, "length"))
+            return
+        # A mask hides what another sequence left behind from softmax, but 0 * NaN is NaN: the row must be clean.
+        self._state.reset(index)
+        state = self._state.rows(index, index + 1)
+        try:
+            scores = self._model.extend(torch.tensor([sequence.prompt], device=self._model.device), state)[0]
+        except Exception as error:
+            events.append(Failed(id, _reason(error)))
+            return
+        self._state.lengths[index] = state.lengths[0]
+        self._rows.append(_Row(id, sequence))
+        if sequence.score_prompt:
+            events.append(Scored(id, _prompt_scores(sequence, scores.cpu())))
+        self._take_token(index, scores[-1].cpu(), events)
+
+    def _take_token(self, index: int, scores: Tensor, events: list[Event]) -> None:
+        """Sample the next token of row `index` from `scores` [vocab]; the row is freed if that ends its sequence."""
+        row = self._rows[index]
+        try:
+            events.extend(row.next(scores))
+        except Exception as error:
+            events.append(Failed(row.id, _reason(error)))
+        if not isinstance(events[-1], Produced):
+            self._free(index)
+
+    def _free(self, index: int) -> None:
+        """Give row `index` back: the last row moves into it."""
+        last = len(self._rows) - 1
+        if index != last:
+            self._state.move(last, index)
+            self._rows[index] = self._rows[last]
+        self._rows.pop()
+
+
+def _prompt_scores(sequence: Sequence, scores: Tensor) -> list[TokenScores | None]:
+    best = sequence.params.logprobs or 0
+    following = zip(scores[:-1], sequence.prompt[1:], strict=True)
+    return [None, *(token_scores(row, token, best) for row, token in following)]
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,78 @@
+"""The reference: against the plain forward pass, and at its limits."""
+
+import pytest
+import torch
+
+from codenas.decode import SamplingParams, Sequence, complete, fit, generate
+from tests.decode.models import CONTEXT, VOCABULARY, sequence, tiny_model
+
+
+@pytest.mark.parametrize("window", [None, 8])
+def test_greedy_tokens_are_those_of_the_whole_forward_pass(window: int | None) -> None:
+    model, fitted = tiny_model(window=window), sequence("def add(", max_tokens=30)
+    asked = Sequence(fitted.prompt, fitted.params, frozenset())
+    tokens = list(asked.prompt)
+    with torch.no_grad():
+        while len(tokens) < len(asked.prompt) + 30:
+            tokens.append(int(model(torch.tensor([tokens]))[0, -1].argmax()))
+    assert list(generate(model, asked)) == tokens[len(asked.prompt) :]
+
+
+def test_an_end_token_ends_and_is_not_part_of_the_text() -> None:
+    model, asked = tiny_model(), sequence("x = ", max_tokens=20)
+    tokens = list(generate(model, asked))
+    end = next(token for token in tokens if token != tokens[0])
+    ended = Sequence(asked.prompt, asked.params, frozenset({end}))
+    assert list(generate(model, ended)) == tokens[: tokens.index(end)]
+
+
+def test_the_same_seed_gives_the_same_tokens() -> None:
+    model = tiny_model()
+    runs = [list(generate(model, sequence("import ", max_tokens=20, temperature=1.0, seed=seed))) for seed in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_nothing_is_generated_for_no_tokens() -> None:
+    assert list(generate(tiny_model(), sequence("x", max_tokens=0))) == []
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match=f"{CONTEXT} \\+ 1 tokens do not fit {CONTEXT}"):
+        list(generate(tiny_model(), Sequence((10,) * CONTEXT, SamplingParams(max_tokens=1), frozenset())))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "max_tokens", "kept", "answer"),
+    [
+        (5, 10, 5, 10),
+        (5, 4096, 5, 43),  # the answer is cut to the room there is
+        (46, 1, 46, 1),
+        (46, 10, 38, 10),  # a long prompt makes room for the answer
+        (500, 4096, 36, 12),  # but for no more than a quarter of the context
+        (48, 0, 48, 0),
+        (0, 10, 1, 10),
+    ],
+)
+def test_prompt_and_answer_share_the_context(prompt: int, max_tokens: int, kept: int, answer: int) -> None:
+    ids = [10 + index % 90 for index in range(prompt)]
+    fitted = fit(ids, SamplingParams(max_tokens=max_tokens), VOCABULARY, CONTEXT)
+    assert len(fitted.prompt) == kept
+    assert fitted.params.max_tokens == answer
+    assert list(fitted.prompt[-prompt:]) == ids[-kept:] if prompt else fitted.prompt == (VOCABULARY.specials["<|endoftext|>"],)
+
+
+@pytest.mark.parametrize("context_len", [2, 3, 5])
+def test_the_smallest_contexts_leave_room_for_one_token(context_len: int) -> None:
+    fitted = fit([10] * 9, SamplingParams(), VOCABULARY, context_len)
+    assert (len(fitted.prompt), fitted.params.max_tokens) == (context_len - 1, 1)
+
+
+def test_complete_gives_text_and_reason() -> None:
+    model = tiny_model()
+    text, reason = complete(model, VOCABULARY, "def ", SamplingParams(max_tokens=12, temperature=0))
+    asked = fit(VOCABULARY.encode("def "), SamplingParams(max_tokens=12, temperature=0), VOCABULARY, CONTEXT)
+    assert text == VOCABULARY.decode(list(generate(model, asked))).decode(errors="replace")
+    assert reason == "length"
+    stop = text[5:7]
+    cut, why = complete(model, VOCABULARY, "def ", SamplingParams(max_tokens=12, temperature=0, stop=(stop,)))
+    assert (cut, why) == (text[: text.index(stop)], "stop")
