@@ -33,6 +33,8 @@ class Progress:
     Args:
         total: units of work in all; 0 where nobody knows (then no ETA is shown).
         already: units that an earlier, interrupted call had finished: shown as done, left out of the rate.
+
+    The rate is that since the first `update`: what comes before it (workers that start) would make the first ETAs absurd.
     """
 
     def __init__(
@@ -45,14 +47,17 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.label, self.total, self.unit, self.every = label, total, unit, every
-        self._already, self._clock = already, clock
+        self._clock = clock
         self._start = clock()
         self._last = self._start
+        self._first: tuple[float, int] | None = None
         self.done = already
 
     def update(self, done: int, detail: str = "") -> None:
         """Say that `done` units are finished in all; prints when the last line is old enough."""
         self.done = done
+        if self._first is None:
+            self._first = (self._clock(), done)
         if self._clock() - self._last >= self.every:
             self._last = self._clock()
             LOGGER.info(self.line(detail))
@@ -63,11 +68,13 @@ class Progress:
         LOGGER.info(f"{self.label}: {self.done:,} {self.unit} in {elapsed}{', ' + detail if detail else ''}")
 
     def eta_seconds(self) -> float | None:
-        """Seconds to go at the rate so far; None before the first unit or without a total."""
-        fresh = self.done - self._already
-        if fresh <= 0 or self.total <= 0:
+        """Seconds to go at the rate since the first update; None before the second or without a total."""
+        if self._first is None or self.total <= 0:
             return None
-        return (self._clock() - self._start) / fresh * max(0, self.total - self.done)
+        since, before = self._first
+        if self.done <= before:
+            return None
+        return (self._clock() - since) / (self.done - before) * max(0, self.total - self.done)
 
     def line(self, detail: str = "") -> str:
         """The progress line that `update` prints."""

@@ -104,13 +104,18 @@ def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, folder: P
 def _fit(searcher: PlanSearcher, resources: dict[str, float], retries: int, scratch: Path) -> None:
     """Let Tune work until the searcher says that it is finished. What Tune writes is thrown away."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints tables at any verbosity
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C must reach the caller, who shuts Ray down
     shutil.rmtree(scratch, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(JobTrainable, resources),
         tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
-            name="tune", storage_path=str(scratch.absolute()), verbose=0, failure_config=tune.FailureConfig(max_failures=retries)
+            name="tune",
+            storage_path=str(scratch.absolute()),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=retries),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     try:

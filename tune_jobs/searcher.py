@@ -66,7 +66,11 @@ class PlanSearcher(Searcher):
     def _count(self, result: dict[str, Any]) -> None:
         self.steps += result["steps"]
         self.step_seconds += result["step_seconds"]
-        self._progress.update(self._progress.done + result["steps"], f"{len(self._running)} running")
+        self._progress.update(self._progress.done + result["steps"], self._best())
+
+    def _best(self) -> str:
+        scores = [report.metrics.bits_per_byte for trial in self.history.trials for report in trial.reports]
+        return f"best {min(score for score in scores if score is not None):.3f} bits per byte" if scores else ""
 
 
 def _sentence(job: Job, outcome: Outcome) -> str:

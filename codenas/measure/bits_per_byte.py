@@ -42,7 +42,7 @@ def bits_per_byte(
     Raises:
         CorpusError: the split has not even one window.
     """
-    starts = _window_starts(len(tokens), model.arch.context_len, max_tokens)
+    starts = window_starts(len(tokens), model.arch.context_len, max_tokens)
     nats, size, targets = 0.0, 0, 0
     reduced = torch.autocast(model.device.type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
     model.eval()
@@ -57,7 +57,8 @@ def bits_per_byte(
     return BitsPerByte(nats / math.log(2) / size, targets, size)
 
 
-def _window_starts(length: int, context_len: int, max_tokens: int | None) -> list[int]:
+def window_starts(length: int, context_len: int, max_tokens: int | None) -> list[int]:
+    """Where the windows begin that `bits_per_byte` scores."""
     windows = (length - 1) // context_len
     if windows < 1:
         raise CorpusError(f"{length} held-out tokens are too few for one window of {context_len + 1}; prepare more source or hold out more")

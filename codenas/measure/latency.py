@@ -4,8 +4,9 @@ import statistics
 import time
 from dataclasses import dataclass
 
-import torch
-
+from codenas.decode.generate import generate
+from codenas.decode.sampling import SamplingParams
+from codenas.decode.sequence import Sequence
 from codenas.model import LanguageModel
 
 WARMUP_TOKENS = 8
@@ -20,23 +21,26 @@ class Latency:
     tokens: int
 
 
-@torch.no_grad()
 def decoding_latency(model: LanguageModel, tokens: int = 64, prompt_tokens: int = 64) -> Latency:
     """Decode `tokens` tokens greedily behind a prompt and time each, after a warm-up; on the device the model is on.
 
-    The token that comes back is read on the host, as a server must: a GPU's queue cannot hide work from the clock.
+    Every token is read on the host, as a server must: a GPU's queue cannot hide work from the clock. What the tokens are
+    does not matter, so an untrained model will do, and no token ends the sequence.
+
+    Raises:
+        ValueError: the context of the model is too short to time a single token.
     """
-    model.eval()
-    prompt_tokens = max(1, min(prompt_tokens, model.arch.context_len - WARMUP_TOKENS - tokens))
-    tokens = min(tokens, model.arch.context_len - WARMUP_TOKENS - prompt_tokens)
-    prompt = torch.arange(prompt_tokens, device=model.device)[None] % model.vocab_size
-    state = model.initial_state(1)
-    token = int(model.extend(prompt, state)[0, -1].argmax())
+    room = model.arch.context_len - WARMUP_TOKENS
+    if room < 2:
+        raise ValueError(f"a context of {model.arch.context_len} is too short to time decoding; it takes {WARMUP_TOKENS + 2}")
+    tokens = min(tokens, room - 1)
+    prompt = tuple(position % model.vocab_size for position in range(min(prompt_tokens, room - tokens)))
+    params = SamplingParams(max_tokens=WARMUP_TOKENS + tokens, temperature=0)
     times = []
-    for _ in range(WARMUP_TOKENS + tokens):
-        started = time.perf_counter()
-        scores = model.extend(torch.tensor([[token]], device=model.device), state)
-        token = int(scores[0, -1].argmax())
-        times.append((time.perf_counter() - started) * 1000)
+    started = time.perf_counter()
+    for _ in generate(model, Sequence(prompt, params, frozenset())):
+        now = time.perf_counter()
+        times.append((now - started) * 1000)
+        started = now
     timed = sorted(times[WARMUP_TOKENS:])
     return Latency(statistics.median(timed), timed[int(0.95 * (len(timed) - 1))], len(timed))

@@ -20,7 +20,7 @@ class TrainConfig(BaseModel):
     embedding_rate: float = Field(0.02, gt=0)
     gain_rate: float = Field(0.01, gt=0)
     weight_decay: float = Field(0.0, ge=0)
-    momentum: float = Field(0.95, ge=0, lt=1)
+    momentum: float = Field(0.9, ge=0, lt=1)
     betas: tuple[float, float] = (0.8, 0.95)
     warmup_steps: int = Field(10, ge=0)
     average_decay: float = Field(0.95, ge=0, lt=1, description="per step, of the moving average that is evaluated and stored")

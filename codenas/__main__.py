@@ -1,0 +1,5 @@
+"""`python -m codenas` is `codenas`."""
+
+from codenas.cli import main
+
+main()

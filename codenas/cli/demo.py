@@ -1,0 +1,87 @@
+"""`codenas demo`: the whole story in one command, from the source on this machine to a completion over HTTP."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codenas.cli.run import DEFAULT_RUN, Run, open_run
+
+if TYPE_CHECKING:
+    from codenas.cli.job import Job
+    from codenas.cli.memory import PeakMemory
+    from codenas.cli.summary import Answer
+
+PROMPTS = (
+    "import os\nimport sys\n\n\ndef read_lines(path):\n    with open(path) as",
+    "class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):\n",
+)
+
+
+def demo(
+    run: Annotated[Path, typer.Option(help="The run's folder; an interrupted demo goes on in it.")] = DEFAULT_RUN,
+    job: Annotated[Path | None, typer.Option(help="A job file. [default: the demo's own]")] = None,
+    max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
+    max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
+    cpus: Annotated[int | None, typer.Option(help="CPUs that Ray may use. [default: all]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the endpoint on 127.0.0.1.")] = None,
+) -> None:
+    """Prepare a corpus, search, train the winner, evaluate it, serve it and ask it. Run again, it goes on where it was."""
+    from codenas.cli.cluster import local_ray
+    from codenas.cli.job import DEMO_JOB, load_job
+    from codenas.cli.memory import PeakMemory
+    from codenas.cli.search import with_limits
+    from codenas.cli.serve import check_port
+
+    wanted = load_job(job or DEMO_JOB)
+    wanted = wanted.model_copy(update={"search": with_limits(wanted.search, max_mb, max_ms)})
+    port = port or wanted.serve.port
+    check_port(port)  # better now than after ten minutes
+    with open_run(run) as opened, PeakMemory() as memory, local_ray(cpus):
+        _tell(opened, wanted, port, memory)
+
+
+def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory") -> None:
+    """All stages in order, then what they found."""
+    from codenas.cli.evaluate import evaluate_run
+    from codenas.cli.search import search_stage
+    from codenas.cli.summary import Findings, show_summary, summarise
+    from codenas.cli.train import train_winner
+    from codenas.files import write_atomic
+    from data_prep.pipeline import prepare
+
+    seconds: dict[str, float] = {}
+    with _stage("prepare", seconds):
+        corpus = prepare(job.prepare, run.corpus)
+    with _stage("search", seconds):
+        result, history = search_stage(run, job.search, corpus)
+    with _stage("train", seconds):
+        checkpoint = train_winner(run, job.train)
+    with _stage("evaluate", seconds):
+        evaluation = evaluate_run(run, job.evaluate)
+    with _stage("serve", seconds):
+        answers = _serve_and_ask(run, port)
+    found = Findings(corpus, result, history, checkpoint, evaluation, answers)
+    rows = found.rows(job.search.budget.rungs[-1], job.search.objectives)
+    summary = summarise(run, found, rows, seconds, memory.peak_bytes, port)
+    write_atomic(run.summary, summary.model_dump_json(indent=2))
+    show_summary(run, summary, found, rows, job.search.objectives)
+
+
+@contextmanager
+def _stage(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    from codenas.log import LOGGER, duration
+
+    LOGGER.info(f"=== {name}")
+    started = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - started
+    LOGGER.info(f"=== {name}: {duration(seconds[name])}")
+
+
+def _serve_and_ask(run: Run, port: int) -> "tuple[Answer, ...]":
+    """Bring the model up behind its endpoint, ask it over HTTP, print the answers, take it down."""
+    import serve

@@ -1,0 +1,47 @@
+"""`codenas evaluate`: what can honestly be said of a trained model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codenas.cli.run import DEFAULT_RUN, Run, open_run
+
+if TYPE_CHECKING:
+    from codenas.evaluation import Evaluation, EvaluationSettings
+
+
+def evaluate(
+    run: Annotated[Path, typer.Option(help="The run whose model is evaluated.")] = DEFAULT_RUN,
+    job: Annotated[Path | None, typer.Option(help="A job file; its [evaluate] table counts.")] = None,
+) -> None:
+    """Bits per byte on repositories never trained on beside zlib and xz; repetition and parse rate beside people."""
+    from rich.console import Console
+
+    from codenas.cli.job import load_job
+    from codenas.report.quality import quality_table
+
+    settings = load_job(job).evaluate
+    with open_run(run) as opened:
+        result = evaluate_run(opened, settings)
+    Console().print(quality_table(result.metrics, result.compressors, result.completions))
+
+
+def evaluate_run(run: Run, settings: "EvaluationSettings") -> "Evaluation":
+    """Evaluate the model of `run`, once per model and settings; the stage behind the command and the demo."""
+    from codenas.checkpoint import Checkpoint
+    from codenas.corpus import Corpus
+    from codenas.files import write_atomic
+    from codenas.log import LOGGER
+    from codenas.evaluation import Evaluation, evaluate_checkpoint
+
+    checkpoint = Checkpoint.open(run.require(run.model, "codenas train"))
+    if run.evaluation.exists():
+        known = Evaluation.model_validate_json(run.evaluation.read_bytes())
+        if known.weights_sha256 == checkpoint.manifest.weights_sha256 and known.settings == settings:
+            LOGGER.info(f"evaluate: {run.evaluation} is finished")
+            return known
+    LOGGER.info(f"evaluate: {settings.tokens:,} held-out tokens and {settings.prompts} completions of {run.model}")
+    result = evaluate_checkpoint(checkpoint, Corpus.open(run.corpus), settings)
+    write_atomic(run.evaluation, result.model_dump_json(indent=2))
+    return result

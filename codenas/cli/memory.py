@@ -1,0 +1,45 @@
+"""The memory of this process and all that it started, watched while it works."""
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+
+class PeakMemory:
+    """Samples the summed memory of the process tree every `every` seconds; pages shared by processes count once.
+
+    Attributes:
+        peak_bytes: the highest sum seen so far.
+    """
+
+    def __init__(self, every: float = 2.0) -> None:
+        self.peak_bytes = 0
+        self._every = every
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="peak-memory", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while True:
+            self.peak_bytes = max(self.peak_bytes, sum(_share(process) for process in (me, *me.children(recursive=True))))
+            if self._stop.wait(self._every):
+                return
+
+
+def _share(process: psutil.Process) -> int:
+    """Proportional set size where the system tells it, else resident size; 0 for a process that has just ended."""
+    try:
+        memory = process.memory_full_info()
+        return int(getattr(memory, "pss", memory.rss))
+    except psutil.Error:
+        return 0

@@ -1,0 +1,79 @@
+"""A run is a folder: what each stage left in it is where the next one begins."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from codenas.errors import RunError
+from codenas.files import folder_lock
+
+DEFAULT_RUN = Path("runs/demo")
+
+
+@dataclass(slots=True, frozen=True)
+class Run:
+    """The places inside a run folder."""
+
+    folder: Path
+
+    @property
+    def corpus(self) -> Path:
+        """The prepared corpus, or a file that names one elsewhere."""
+        return self.folder / "corpus"
+
+    @property
+    def search(self) -> Path:
+        """History, checkpoints and result of the search."""
+        return self.folder / "search"
+
+    @property
+    def model(self) -> Path:
+        """The trained winner."""
+        return self.folder / "model"
+
+    @property
+    def evaluation(self) -> Path:
+        """What was measured of the trained winner."""
+        return self.folder / "evaluation.json"
+
+    @property
+    def picture(self) -> Path:
+        """The front: loss against size and latency."""
+        return self.folder / "front.png"
+
+    @property
+    def summary(self) -> Path:
+        """Everything the run found, for machines."""
+        return self.folder / "summary.json"
+
+    def require(self, path: Path, command: str) -> Path:
+        """`path`, if an earlier stage left it.
+
+        Raises:
+            RunError: it did not; `command` is what makes it.
+        """
+        if not path.exists():
+            raise RunError(f"{path} is missing; run `{command}` first")
+        return path
+
+
+@contextlib.contextmanager
+def open_run(folder: Path) -> Iterator[Run]:
+    """Hold the run `folder` for this process; a polite end (SIGTERM) is handled as Ctrl-C is.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    with folder_lock(folder):
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            yield Run(folder)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,67 @@
+"""`codenas search`: find the best architectures inside the limits."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codenas.cli.run import DEFAULT_RUN, Run, open_run
+
+if TYPE_CHECKING:
+    from codenas.corpus import Corpus
+    from codenas.search.history import History
+    from tune_jobs.config import SearchJob
+    from tune_jobs.launch import SearchResult
+
+
+def search(
+    run: Annotated[Path, typer.Option(help="The run's folder; an interrupted search goes on in it.")] = DEFAULT_RUN,
+    corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
+    job: Annotated[Path | None, typer.Option(help="A job file; its [search] table counts.")] = None,
+    max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
+    max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
+    cpus: Annotated[int | None, typer.Option(help="CPUs that Ray may use here.")] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
+) -> None:
+    """Search architectures: many candidates to 50 steps, the promoted on to 300, under hard limits."""
+    from codenas.cli.cluster import local_ray
+    from codenas.cli.job import load_job
+    from codenas.corpus import Corpus
+
+    wanted = with_limits(load_job(job).search, max_mb, max_ms)
+    with open_run(run) as opened:
+        opened_corpus = Corpus.open(corpus or opened.corpus)
+        with local_ray(cpus, address):
+            result, history = search_stage(opened, wanted, opened_corpus)
+        show(opened, result, history, wanted)
+
+
+def with_limits(job: "SearchJob", max_mb: float | None, max_ms: float | None) -> "SearchJob":
+    """`job` with the limits of the command line on it."""
+    from codenas.errors import ConfigError
+
+    for name, value in (("--max-mb", max_mb), ("--max-ms", max_ms)):
+        if value is not None and value <= 0:
+            raise ConfigError(f"{name} {value:g} must be above 0")
+    return job.with_limits({"size_bytes": max_mb * 1e6 if max_mb else None, "latency_ms_p50": max_ms})
+
+
+def search_stage(run: Run, job: "SearchJob", corpus: "Corpus") -> "tuple[SearchResult, History]":
+    """Search into `run`; the stage behind the command and the demo. Ray must be up."""
+    from tune_jobs.launch import search as launch
+
+    return launch(job, corpus, run.search)
+
+
+def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob") -> None:
+    """Print the front and draw its picture."""
+    from rich.console import Console
+
+    from codenas.report.front import draw_front, front_rows
+    from codenas.report.tables import front_table
+
+    rows = front_rows(history.trials, result.winner, job.budget.rungs[-1], job.objectives)
+    Console().print(front_table(rows))
+    draw_front(history.trials, rows, job.objectives, run.picture)
+    share = f"{100 * result.training_share:.0f} % of the time of {result.workers} workers went into training steps"
+    typer.echo(f"{result.steps:,} training steps; {share}; picture: {run.picture}")

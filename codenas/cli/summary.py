@@ -1,0 +1,154 @@
+"""What a run found: `summary.json` for machines, tables for people."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import typer
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+
+from codenas.arch import ArchSpec
+from codenas.checkpoint import Checkpoint
+from codenas.cli.run import Run
+from codenas.corpus import Corpus
+from codenas.corpus.manifest import SplitInfo, Tally
+from codenas.evaluation import Evaluation
+from codenas.log import duration
+from codenas.metrics import Metrics
+from codenas.report.front import draw_front, front_rows
+from codenas.report.quality import quality_table
+from codenas.report.tables import FrontRow, front_table, metric_figures, summary_lines
+from codenas.search.fitness import Objective
+from codenas.search.history import History
+from tune_jobs.launch import SearchResult
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Answer(_Part):
+    """One completion over HTTP: `seconds` from sending the request to the last byte of the answer."""
+
+    prompt: str
+    completion: str
+    tokens: int
+    seconds: float
+
+
+class FrontMember(_Part):
+    """One architecture of the front, after `rung` steps."""
+
+    id: str
+    arch: ArchSpec
+    metrics: Metrics
+    rung: int
+    winner: bool
+
+
+class CorpusFacts(_Part):
+    """What the models were trained and scored on."""
+
+    digest: str
+    source: str
+    vocab_size: int
+    splits: dict[str, SplitInfo]
+    drops: dict[str, Tally]
+
+
+class ModelFacts(_Part):
+    """The trained winner; metrics are those of the evaluation."""
+
+    path: str
+    arch: ArchSpec
+    step: int
+    metrics: Metrics
+
+
+class Summary(_Part):
+    """Everything a run found. Seconds and memory are those of the session that finished it."""
+
+    schema_version: Literal[1] = 1
+    corpus: CorpusFacts
+    search: SearchResult
+    front: tuple[FrontMember, ...]
+    model: ModelFacts
+    evaluation: Evaluation
+    answers: tuple[Answer, ...]
+    stage_seconds: dict[str, float]
+    peak_memory_bytes: int
+    serve_again: str
+
+
+@dataclass(slots=True, frozen=True)
+class Findings:
+    """What the stages of a run returned."""
+
+    corpus: Corpus
+    result: SearchResult
+    history: History
+    checkpoint: Checkpoint
+    evaluation: Evaluation
+    answers: tuple[Answer, ...]
+
+    def rows(self, rung: int, objectives: tuple[Objective, ...]) -> list[FrontRow]:
+        """The front at the last rung."""
+        return front_rows(self.history.trials, self.result.winner, rung, objectives)
+
+
+def summarise(run: Run, found: Findings, rows: list[FrontRow], seconds: dict[str, float], peak_memory_bytes: int, port: int) -> Summary:
+    """Put the findings of a run together."""
+    manifest, trained = found.corpus.manifest, found.checkpoint.manifest
+    return Summary(
+        corpus=CorpusFacts(
+            digest=manifest.digest, source=manifest.source, vocab_size=manifest.vocab_size, splits=manifest.splits, drops=manifest.drops
+        ),
+        search=found.result,
+        front=tuple(FrontMember(id=row.id, arch=row.arch, metrics=row.metrics, rung=row.rung, winner=row.winner) for row in rows),
+        model=ModelFacts(
+            path=str(found.checkpoint.path.relative_to(run.folder)),
+            arch=trained.arch,
+            step=trained.step,
+            metrics=found.evaluation.metrics,
+        ),
+        evaluation=found.evaluation,
+        answers=found.answers,
+        stage_seconds=seconds,
+        peak_memory_bytes=peak_memory_bytes,
+        serve_again=f"codenas serve --run {run.folder} --port {port}",
+    )
+
+
+def show_summary(run: Run, summary: Summary, found: Findings, rows: list[FrontRow], objectives: tuple[Objective, ...]) -> None:
+    """One table of the front, one of the model, the picture, and how to go on."""
+    draw_front(found.history.trials, rows, objectives, run.picture)
+    console = Console()
+    console.print(front_table(rows, f"Front after {rows[0].rung} steps (the star trained on)"))
+    console.print(quality_table(summary.evaluation.metrics, summary.evaluation.compressors, summary.evaluation.completions))
+    for warning in summary.evaluation.warnings:
+        console.print(f"[bold red]{warning}")
+    for line in summary_lines([*metric_figures(summary.model.metrics), *_search_figures(summary), *_cost_figures(summary)]):
+        typer.echo(line)
+    typer.echo(f"\npicture   {run.picture}\nsummary   {run.summary}\nmodel     {run.model}\n\nServe it again:\n  {summary.serve_again}")
+
+
+def _search_figures(summary: Summary) -> list[tuple[str, str]]:
+    search = summary.search
+    trusted = ", ".join(f"{one.low} to {one.high}: {_rho(one.spearman)} over {one.trials} trials" for one in search.fidelity)
+    return [
+        ("search", f"{search.trained} candidates trained, {search.refused} refused, {search.failed} failed, {search.steps:,} steps"),
+        ("training share", f"{100 * search.training_share:.0f} % of the time of {search.workers} workers in the search"),
+        ("rank correlation", f"rung {trusted}"),
+    ]
+
+
+def _rho(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.2f}"
+
+
+def _cost_figures(summary: Summary) -> list[tuple[str, str]]:
+    stages = ", ".join(f"{name} {duration(seconds)}" for name, seconds in summary.stage_seconds.items())
+    return [
+        ("time", f"{duration(sum(summary.stage_seconds.values()))} in this session: {stages}"),
+        ("memory", f"{summary.peak_memory_bytes / 1e9:.2f} GB at most in all processes"),
+    ]

@@ -1,0 +1,63 @@
+"""`codenas train`: train the winner of a search on, to its end."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codenas.cli.run import DEFAULT_RUN, Run, open_run
+
+if TYPE_CHECKING:
+    from codenas.checkpoint import Checkpoint
+    from codenas.cli.job import TrainJob
+
+
+def train(
+    run: Annotated[Path, typer.Option(help="The run whose winner is trained.")] = DEFAULT_RUN,
+    job: Annotated[Path | None, typer.Option(help="A job file; its [train] table counts.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps in all, those of the search included.")] = None,
+) -> None:
+    """Train the winner of a search on to its end. Interrupted, it goes on from the last stored state."""
+    from codenas.cli.job import load_job
+
+    wanted = load_job(job).train
+    with open_run(run) as opened:
+        checkpoint = train_winner(opened, wanted.model_copy(update={"steps": steps}) if steps else wanted)
+    typer.echo(f"{checkpoint.path}: {checkpoint.manifest.step:,} steps, {checkpoint.size_bytes / 1e6:.2f} MB")
+
+
+def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
+    """Train the winner of the search of `run`; the stage behind the command and the demo."""
+    import torch
+
+    from codenas.checkpoint import Checkpoint
+    from codenas.corpus import Corpus
+    from codenas.experiment import FullTraining, train_fully
+    from codenas.files import require_free_space
+    from codenas.log import LOGGER, Progress
+    from codenas.search.history import History
+    from tune_jobs.launch import HISTORY, RESULT, SearchResult
+
+    result = SearchResult.model_validate_json(run.require(run.search / RESULT, "codenas search").read_bytes())
+    winner = History(run.search / HISTORY).trials[result.winner]
+    assert winner.last is not None
+    start = Checkpoint.open(run.search / "checkpoints" / winner.last.checkpoint)
+    if (run.model / "manifest.json").exists():
+        LOGGER.info(f"train: {run.model} is finished")
+    torch.set_num_threads(job.threads or os.cpu_count() or 1)
+    require_free_space(run.folder, 200)
+    plan = FullTraining(steps=max(job.steps, start.manifest.step), decay_share=job.decay_share, save_every=job.save_every)
+    config = job.recipe.model_copy(update={"seed": winner.candidate.seed})
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    training = train_fully(Corpus.open(run.corpus), winner.candidate.arch, config, plan, run.folder, start, device)
+    progress: Progress | None = None
+    while True:
+        try:
+            step = next(training)
+        except StopIteration as end:
+            checkpoint: Checkpoint = end.value
+            return checkpoint
+        if progress is None:
+            progress = Progress(f"train {winner.candidate.id}", plan.steps, already=step.step - 1)
+        progress.update(step.step, f"loss {step.loss:.3f}")
