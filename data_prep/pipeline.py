@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -95,16 +96,22 @@ def _stream(units: list[Unit], work: stages.Work, workers: int | None) -> Iterat
     """The results of `work` on each unit, in the order of the units, computed by Ray Data a few units ahead."""
     if not units:
         return
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # or it warns that its bars are off
-    context = ray.data.DataContext.get_current().copy()
-    context.enable_progress_bars = False
-    context.execution_options.preserve_order = True
-    with ray.data.DataContext.current(context):
+    with ray.data.DataContext.current(_quiet_and_ordered()):
         # One unit a block: workers read for themselves, so that no text passes through the object store.
         dataset = ray.data.from_arrow([unit.table for unit in units])
-        results = dataset.map_batches(work, batch_size=None, batch_format="pyarrow", concurrency=workers)
+        results = dataset.map_batches(work, batch_size=None, batch_format="pyarrow", compute=ray.data.TaskPoolStrategy(workers))
         yield from results.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def _quiet_and_ordered() -> ray.data.DataContext:
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # or it warns that its bars are off
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the context warns of its own defaults while it is made
+        context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    return context
 
 
 def _manifest(
