@@ -95,9 +95,7 @@ def _measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candid
     stored_size = stored.size_bytes
     latency = decoding_latency(stored.load_model(setup.device), setup.latency_tokens)
     shutil.rmtree(path)
-    return Metrics(
-        params=count_parameters(model), size_bytes=stored_size, latency_ms_p50=latency.p50_ms, latency_ms_p95=latency.p95_ms
-    )
+    return Metrics(params=count_parameters(model), size_bytes=stored_size, latency_ms_p50=latency.p50_ms, latency_ms_p95=latency.p95_ms)
 
 
 def _train_to_rung(

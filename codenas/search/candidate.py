@@ -1,5 +1,6 @@
 """The nouns of a search. What is written to disk is a frozen model; what happened to a candidate is a list of events."""
 
+import itertools
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
@@ -120,7 +121,7 @@ class Budget(Record):
         if len(self.promote) != len(self.rungs) - 1:
             raise ValueError(f"{len(self.rungs)} rungs need {len(self.rungs) - 1} promotions; got {list(self.promote)}")
         widths = (self.candidates, *self.promote)
-        if any(width < 1 for width in widths) or any(a < b for a, b in zip(widths, widths[1:], strict=False)):
+        if any(width < 1 for width in widths) or any(a < b for a, b in itertools.pairwise(widths)):
             raise ValueError(f"candidates and promotions {list(widths)} must be positive and not grow")
         return self
 

@@ -97,7 +97,9 @@ class Plan:
         refused = [trial for trial in history.trials if trial.refusal is not None]
         if len(refused) >= _REFUSALS and len(refused) == len(history):
             assert refused[-1].refusal is not None
-            raise BudgetError(f"{len(refused)} candidates in a row were refused, the last because {refused[-1].refusal.reason}; relax the limit")
+            raise BudgetError(
+                f"{len(refused)} candidates in a row were refused, the last because {refused[-1].refusal.reason}; relax the limit"
+            )
         return len(history) - len(refused) < self.budget.candidates and len(refused) < _REFUSALS
 
     def _can_see(self, history: History) -> bool:

@@ -91,7 +91,7 @@ def set_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
             group["lr"] = group["base_rate"] * factor
 
 
-def state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[nn.Parameter, str]) -> dict[str, Tensor]:
+def state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[Tensor, str]) -> dict[str, Tensor]:
     """The optimizers' memory as named tensors, `parameter/slot`: what safetensors can hold."""
     return {
         f"{names[parameter]}/{slot}": value
@@ -101,7 +101,7 @@ def state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[nn.Parame
     }
 
 
-def load_state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[nn.Parameter, str], tensors: dict[str, Tensor]) -> None:
+def load_state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[Tensor, str], tensors: dict[str, Tensor]) -> None:
     """The inverse of `state_tensors`."""
     slots: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, value in tensors.items():

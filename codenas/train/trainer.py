@@ -45,7 +45,7 @@ class Trainer:
         self.model, self.batches, self.config = model, batches, config
         self.step = self.cursor = 0
         self.seconds = 0.0
-        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         self._average = {name: parameter.detach().clone() for parameter, name in self._names.items()}
         self._optimizers = build_optimizers(model, config, model.arch.d_model)
 
@@ -100,7 +100,9 @@ class Trainer:
         try:
             loss = self._gradients(inputs.to(self.model.device), targets.to(self.model.device))
         except torch.OutOfMemoryError as error:
-            raise TrialFailure(f"out of memory at step {self.step + 1}: {self.config.batch_size} x {self.model.arch.context_len} tokens") from error
+            raise TrialFailure(
+                f"out of memory at step {self.step + 1}: {self.config.batch_size} x {self.model.arch.context_len} tokens"
+            ) from error
         if not math.isfinite(loss):
             raise TrialFailure(f"diverged: the loss of step {self.step + 1} is {loss}")
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -116,7 +118,7 @@ class Trainer:
         with self._autocast():
             scores = self.model(inputs)
         loss = cross_entropy(scores, targets, self.config.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.item()
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:

@@ -131,9 +131,7 @@ class Attention(Mixer):
         slope = self.slopes[:, None, None] if self.alibi else torch.zeros(1, 1, 1, device=queries.device)
         return (-slope * distance).masked_fill(hidden, float("-inf"))
 
-    def _attend(
-        self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float, everything: bool = False
-    ) -> Tensor:
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float, everything: bool = False) -> Tensor:
         """Scores, weights, mix, output. Without a bias the mask is the causal triangle, or none if `everything` is past."""
         groups = self.n_heads // self.n_kv_heads
         if groups > 1:
