@@ -1,0 +1,200 @@
+"""The contract of every mixer: nothing leaks from the future, and however the tokens arrive, the scores are the same.
+
+A new mixer is found by its place in `MIXER_SPECS`. Scores are compared in float64, so that "the same" can be strict.
+"""
+
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
+from codenas.arch.spec import MIXER_SPECS, Activation, Norm, Position
+from codenas.model import DecodingState, LanguageModel
+from tests.fakes import drawn_model, tiny_arch
+
+LENGTH, VOCAB_SIZE, WINDOW = 20, 50, 5
+DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=15)
+
+
+def attention(heads: int, kv_heads: int, window: int | None = None, qk_norm: bool = True) -> AttentionSpec:
+    return AttentionSpec(n_heads=heads, n_kv_heads=kv_heads, window=window, qk_norm=qk_norm)
+
+
+MIXERS: dict[str, MixerSpec] = {
+    **{spec.__name__: spec() for spec in MIXER_SPECS},
+    "multi-head": attention(4, 4, qk_norm=False),
+    "grouped": attention(4, 2),
+    "multi-query": attention(4, 1, qk_norm=False),
+    "one head": attention(1, 1),
+    "window": attention(4, 4, WINDOW),
+    "grouped window": attention(4, 2, WINDOW, qk_norm=False),
+    "window of one": attention(2, 1, 1),
+    "window over the context": attention(2, 2, 10 * LENGTH),
+}
+ARCHS: dict[str, ArchSpec] = {
+    **{f"{name}, {position}": tiny_arch(mixer, position=position) for name, mixer in MIXERS.items() for position in get_args(Position)},
+    **{norm: tiny_arch(norm=norm, context_len=LENGTH) for norm in get_args(Norm)},
+    **{name: tiny_arch(feedforward=FeedForwardSpec(activation=name)) for name in get_args(Activation)},
+    "mixed pattern": tiny_arch(n_layers=3, pattern=(attention(4, 2, WINDOW), attention(2, 2))),
+    "untied": tiny_arch(tie_embeddings=False),
+}
+MODELS: dict[str, LanguageModel] = {name: drawn_model(arch, VOCAB_SIZE).double() for name, arch in ARCHS.items()}
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    return MODELS[request.param]
+
+
+def drawn_tokens(rows: int, length: int = LENGTH, seed: int = 0) -> Tensor:
+    return torch.randint(VOCAB_SIZE, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def extend(model: LanguageModel, tokens: Tensor, state: DecodingState) -> Tensor:
+    with torch.inference_mode():
+        return model.extend(tokens, state)
+
+
+def scores(model: LanguageModel, tokens: Tensor) -> Tensor:
+    """The scores that every other way must give."""
+    with torch.inference_mode():
+        return model(tokens)
+
+
+def assert_same(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=0.0, atol=1e-10)
+
+
+def gradients(model: LanguageModel) -> dict[str, Tensor]:
+    """The gradient of every weight, by name."""
+    parameters = dict(model.named_parameters())
+    loss = model(drawn_tokens(2)).logsumexp(-1).sum()
+    return dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
+
+
+def prefilled(model: LanguageModel, sequences: list[Tensor]) -> DecodingState:
+    """A batch whose rows have had sequences of different lengths, each read on its own."""
+    state = model.initial_state(len(sequences))
+    for row, sequence in enumerate(sequences):
+        view = state.rows(row, row + 1)
+        if len(sequence):
+            extend(model, sequence[None], view)
+        state.lengths[row] = view.lengths[0]
+    return state
+
+
+def test_every_kind_of_mixer_is_here() -> None:
+    assert {type(mixer) for mixer in MIXERS.values()} == set(MIXER_SPECS)
+
+
+def test_what_comes_later_changes_nothing_before(model: LanguageModel) -> None:
+    tokens = drawn_tokens(1)
+    known = scores(model, tokens)
+    for changed in range(LENGTH):
+        other = tokens.clone()
+        other[0, changed] = (tokens[0, changed] + 1) % VOCAB_SIZE
+        found = scores(model, other)
+        assert torch.equal(found[:, :changed], known[:, :changed])
+        assert not torch.allclose(found[:, changed], known[:, changed])
+
+
+def test_a_token_at_a_time_equals_all_at_once(model: LanguageModel) -> None:
+    tokens, state = drawn_tokens(2), model.initial_state(2)
+    found = torch.cat([extend(model, tokens[:, [t]], state) for t in range(LENGTH)], 1)
+    assert_same(found, scores(model, tokens))
+    assert state.lengths == [LENGTH, LENGTH]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@given(cuts=st.sets(st.integers(1, LENGTH - 1)))
+@DETERMINISTIC
+def test_chunks_of_any_size_equal_all_at_once(name: str, cuts: set[int]) -> None:
+    model, tokens = MODELS[name], drawn_tokens(1)
+    state = model.initial_state(1)
+    found = [extend(model, chunk, state) for chunk in tokens.tensor_split(sorted(cuts), 1)]
+    assert_same(torch.cat(found, 1), scores(model, tokens))
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_a_row_of_a_ragged_batch_equals_the_row_alone(model: LanguageModel, chunk: int) -> None:
+    lengths = [0, 1, WINDOW - 1, WINDOW + 3, LENGTH - 6]
+    tokens = drawn_tokens(len(lengths))
+    state = prefilled(model, [tokens[row, :length] for row, length in enumerate(lengths)])
+    for start in range(0, 6, chunk):
+        new = torch.stack([tokens[row, length + start : length + start + chunk] for row, length in enumerate(lengths)])
+        found = extend(model, new, state)
+        for row, length in enumerate(lengths):
+            alone = scores(model, tokens[[row], : length + start + chunk])
+            assert_same(found[[row]], alone[:, -chunk:])
+
+
+def test_a_sequence_that_is_moved_goes_on_as_before(model: LanguageModel) -> None:
+    tokens = drawn_tokens(3)
+    state = prefilled(model, [tokens[0, :11], tokens[1, :3], tokens[2, :7]])
+    state.move(0, 2)
+    assert state.lengths == [11, 3, 11]
+    found = extend(model, torch.stack((tokens[0, 11:14], tokens[1, 3:6], tokens[0, 11:14])), state)
+    assert_same(found[0], found[2])
+    assert_same(found[[2]], scores(model, tokens[[0], :14])[:, -3:])
+    assert_same(found[[1]], scores(model, tokens[[1], :6])[:, -3:])
+
+
+def test_a_view_of_some_rows_learns_for_the_whole_batch(model: LanguageModel) -> None:
+    tokens = drawn_tokens(3)
+    state = prefilled(model, [tokens[0, :2], tokens[1, :8], tokens[2, :5]])
+    view = state.rows(1, 3)
+    extend(model, torch.stack((tokens[1, 8:10], tokens[2, 5:7])), view)
+    state.lengths[1:] = view.lengths
+    found = extend(model, torch.stack((tokens[0, 2:3], tokens[1, 10:11], tokens[2, 7:8])), state)
+    for row, length in enumerate([3, 11, 8]):
+        assert_same(found[[row]], scores(model, tokens[[row], :length])[:, -1:])
+
+
+def test_a_row_that_is_reset_has_forgotten_everything(model: LanguageModel) -> None:
+    tokens = drawn_tokens(2)
+    state = prefilled(model, [tokens[0, :9], tokens[1, :9]])
+    state.reset(1)
+    assert state.lengths == [9, 0]
+    found = extend(model, torch.stack((tokens[0, 9:12], tokens[0, :3])), state)
+    assert_same(found[[1]], scores(model, tokens[[0], :3]))
+    assert_same(found[[0]], scores(model, tokens[[0], :12])[:, -3:])
+
+
+def test_no_gradient_is_broken(model: LanguageModel) -> None:
+    assert all(gradient.isfinite().all() for gradient in gradients(model).values())
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("window of one")])
+def test_every_weight_learns(name: str) -> None:
+    """But where the window is one: a token that sees only itself compares nothing."""
+    assert all(gradient.any() for gradient in gradients(MODELS[name]).values())
+
+
+def test_too_many_tokens_are_refused_and_break_nothing(model: LanguageModel) -> None:
+    room = model.arch.context_len
+    tokens, state = drawn_tokens(2, room), model.initial_state(2)
+    extend(model, tokens[:, : room - 1], state)
+    with pytest.raises(ValueError, match=f"{room + 1} tokens do not fit the context of {room}"):
+        extend(model, tokens[:, :2], state)
+    with pytest.raises(ValueError, match=f"{room + 1} tokens do not fit the context of {room}"):
+        scores(model, drawn_tokens(1, room + 1))
+    found = extend(model, tokens[:, -1:], state)
+    assert_same(found, scores(model, tokens)[:, -1:])
+
+
+@pytest.mark.parametrize("position", get_args(Position))
+def test_a_window_sees_what_is_inside_it_and_nothing_else(position: Position) -> None:
+    """One layer sees `window` positions, itself included; two layers see `2 * window - 1`."""
+    model = drawn_model(tiny_arch(attention(2, 1, WINDOW), position=position), VOCAB_SIZE).double()
+    tokens = drawn_tokens(1)
+    seen = len(model.blocks) * (WINDOW - 1)
+    for changed in range(LENGTH):
+        other = tokens.clone()
+        other[0, changed] = (tokens[0, changed] + 1) % VOCAB_SIZE
+        differs = (scores(model, other) != scores(model, tokens)).any(-1)[0].nonzero().flatten()
+        assert differs.min() == changed
+        assert differs.max() == min(changed + seen, LENGTH - 1)

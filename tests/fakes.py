@@ -1,0 +1,103 @@
+"""Small, real things that many tests need: a corpus folder, architectures, models, a clock that is set by hand."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec
+from codenas.corpus import Corpus, CorpusManifest, ShardWriter, SplitInfo
+from codenas.corpus.manifest import content_digest, dtype_for
+from codenas.model import LanguageModel, build_model
+from codenas.vocab import END_OF_TEXT, Bpe, Vocabulary
+
+SPLITS = {"train": 6_000, "valid": 1_500, "test": 1_000}
+VOCAB_SIZE = 300
+CONTEXT = 32
+
+_NAMES = ("count", "total", "items", "value", "left", "right", "path", "result")
+_VERBS = ("add", "read", "merge", "find", "update", "close")
+
+
+def tiny_corpus(folder: Path, tokens: int | None = None, seed: int = 0) -> Corpus:
+    """A corpus in the real format, of generated Python; `tokens` is the least length of the training split."""
+    texts = {split: python_files(seed, split) for split in SPLITS}
+    vocabulary = Bpe.train([next(texts["train"]) for _ in range(40)], VOCAB_SIZE)
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary.save(folder / "tokenizer.json")
+    wanted = SPLITS if tokens is None else {**SPLITS, "train": tokens}
+    infos = {split: _write_split(folder, split, texts[split], wanted[split], vocabulary) for split in SPLITS}
+    dtype = dtype_for(vocabulary.size)
+    manifest = CorpusManifest(
+        digest=content_digest(vocabulary.digest, dtype, infos),
+        config_digest="made by a test",
+        vocab_digest=vocabulary.digest,
+        vocab_size=vocabulary.size,
+        dtype=dtype,
+        end_of_text=vocabulary.specials[END_OF_TEXT],
+        splits=infos,
+        source="generated",
+        stages={},
+        drops={},
+        licences={},
+    )
+    (folder / "manifest.json").write_text(manifest.model_dump_json())
+    return Corpus.open(folder)
+
+
+def python_files(seed: int, name: str) -> Iterator[str]:
+    """Endless source files, a few functions each."""
+    rng = random.Random(f"{seed}/{name}")
+    while True:
+        yield "\n\n".join(_function(rng) for _ in range(rng.randint(1, 4)))
+
+
+def tiny_arch(mixer: AttentionSpec | None = None, **fields: Any) -> ArchSpec:
+    """A model of some thousand parameters; `fields` are those of `ArchSpec`."""
+    pattern = (mixer or AttentionSpec(n_heads=2, n_kv_heads=1),)
+    small = {"d_model": 16, "n_layers": 2, "context_len": CONTEXT, "feedforward": FeedForwardSpec(multiplier=2.0)}
+    return ArchSpec.model_validate({"pattern": pattern, **small, **fields})
+
+
+def drawn_model(arch: ArchSpec, vocab_size: int = VOCAB_SIZE, seed: int = 0) -> LanguageModel:
+    """A model whose every weight is drawn, the matrices that training starts at zero included; ready to decode."""
+    model = build_model(arch, vocab_size, seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(float(parameter.ndim < 2), 0.3, generator=generator)
+    return model.eval()
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that stands until it is told to go on: hand it over where `time.monotonic` is expected."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+def _function(rng: random.Random) -> str:
+    a, b, c = rng.sample(_NAMES, 3)
+    return f"def {rng.choice(_VERBS)}_{a}({a}, {b}):\n    {c} = {a} + {b} * {rng.randint(0, 9)}\n    return {c}\n"
+
+
+def _write_split(folder: Path, split: str, texts: Iterator[str], least: int, vocabulary: Vocabulary) -> SplitInfo:
+    tokens = size = documents = 0
+    with ShardWriter(folder, split, dtype_for(vocabulary.size)) as writer:
+        while tokens < least:
+            text = next(texts)
+            ids = [*vocabulary.encode(text), vocabulary.specials[END_OF_TEXT]]
+            writer.append(np.array(ids))
+            tokens, size, documents = tokens + len(ids), size + len(text.encode()), documents + 1
+        return SplitInfo(tokens=tokens, bytes=size, documents=documents, repositories=documents, shards=writer.finish())
