@@ -27,7 +27,6 @@ def prepare(
     """Prepare a corpus: filter, deduplicate, split by repository, learn a vocabulary, write token shards."""
     from codenas.cli.cluster import local_ray
     from data_prep.config import PrepareConfig
-    from data_prep.pipeline import prepare as prepare_corpus
 
     given = {
         "source": source, "vocab_size": vocab_size, "max_megabytes": max_mb, "max_repository_megabytes": max_repository_mb,
@@ -35,6 +34,9 @@ def prepare(
     }  # fmt: skip
     config = PrepareConfig.of({name: value for name, value in given.items() if value is not None})
     with local_ray():
+        # Not before: importing Ray fixes settings that local_ray makes.
+        from data_prep.pipeline import prepare as prepare_corpus
+
         corpus = prepare_corpus(config, output)
     show(corpus.manifest)
 

@@ -1,0 +1,55 @@
+"""`codenas prepare`: options become settings, and the table says what happened."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+import ray
+import typer
+from typer.testing import CliRunner
+
+from codenas.cli.prepare import prepare
+from codenas.errors import ConfigError, CorpusError
+from data_prep import pipeline
+from tests.data_prep.sources import write_source
+from tests.data_prep.test_pipeline import plain_stream
+
+APP = typer.Typer()
+APP.command()(prepare)
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codenas.cli.cluster.local_ray", contextlib.nullcontext)
+    monkeypatch.setattr(pipeline, "_stream", plain_stream)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+
+
+def run(source: Path, output: Path, *more: str) -> str:
+    arguments = [
+        "--source",
+        str(source),
+        "--output",
+        str(output),
+        "--vocab-size",
+        "400",
+        "--valid-share",
+        "0.1",
+        "--test-share",
+        "0.1",
+        *more,
+    ]
+    return CliRunner().invoke(APP, arguments, catch_exceptions=False, env={"COLUMNS": "120"}).output
+
+
+def test_the_table_shows_stages_drops_and_splits(tmp_path: Path) -> None:
+    output = run(write_source(tmp_path / "source"), tmp_path / "corpus", "--max-repository-mb", "0.002")
+    for words in ("found", "unique", "dropped: repository cap", "train", "valid", "test", "bytes/token", "vocabulary of 330"):
+        assert words in output
+
+
+def test_options_are_checked_as_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_megabytes = -1"):
+        run(write_source(tmp_path / "source"), tmp_path / "corpus", "--max-mb", "-1")
+    with pytest.raises(CorpusError, match="there is no source"):
+        run(tmp_path / "nowhere", tmp_path / "corpus")
