@@ -27,14 +27,30 @@ class SearchSpace(Spec):
     choices: dict[str, tuple[Any, ...]] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _fields_exist(self) -> Self:
+    def _choices_are_legal(self) -> Self:
         for path, values in self.choices.items():
             if not values:
                 raise ValueError(f"{path}: no choice is given; name at least one value")
-            if len(set(map(repr, values))) != len(values):
+            if any(value in values[:i] for i, value in enumerate(values)):
                 raise ValueError(f"{path}: a choice stands twice in {list(values)}")
-            _read(self.base.model_dump(), path)
+            for value in values:
+                self._check_choice(path, value)
         return self
+
+    def _check_choice(self, path: str, value: Choice) -> None:
+        """Refuse a value that its field refuses whatever the others are; a combination is judged when it is drawn."""
+        data = self.base.model_dump()
+        _read(data, path)
+        _write(data, path, value)
+        try:
+            taken = _read(ArchSpec.model_validate(data).model_dump(), path)
+        except ValidationError as error:
+            own = [detail["msg"] for detail in error.errors() if detail["loc"][-1:] == (path.rpartition(".")[2],)]
+            if own:
+                raise ValueError(f"{path}: {value!r} is no choice: {own[0]}") from error
+        else:
+            if taken != value:
+                raise ValueError(f"{path}: {value!r} is no choice: it would be read as {taken!r}")
 
     @property
     def cardinality(self) -> int:
@@ -66,10 +82,10 @@ class SearchSpace(Spec):
         """Whether this space can propose `arch`."""
         try:
             assignment = self.flatten(arch)
+            inside = all(value in self.choices[path] for path, value in assignment.items())
+            return inside and self.unflatten(assignment) == arch
         except ConfigError:
             return False
-        inside = all(value in self.choices[path] for path, value in assignment.items())
-        return inside and self.unflatten(assignment) == arch
 
     def sample(self, rng: random.Random) -> ArchSpec:
         """A point drawn uniformly from the valid ones (rejection)."""
@@ -102,15 +118,19 @@ class SearchSpace(Spec):
         raise ConfigError(f"{_DRAWS} draws gave no valid architecture; widen the choices of {sorted(self.choices)}")
 
 
-def _read(data: dict[str, Any], path: str) -> Any:
+def _read(data: Any, path: str) -> Any:
     """The value at `path`; under `pattern.*` all mixers must agree on it."""
     head, _, rest = path.partition(".")
+    if not isinstance(data, dict):
+        raise ConfigError(f"unknown field {path!r}: {data!r} has no fields")
     if head not in data:
         raise ConfigError(f"unknown field {path!r}: there is no {head!r} among {sorted(data)}")
     if not rest:
         return data[head]
     if head != "pattern":
         return _read(data[head], rest)
+    if not rest.startswith("*."):
+        raise ConfigError(f"unknown field {path!r}: write 'pattern.*.' for the field of every mixer")
     values = [_read(mixer, rest.removeprefix("*.")) for mixer in data["pattern"]]
     if any(value != values[0] for value in values):
         raise ConfigError(f"{path}: the mixers of the pattern differ, {values}")

@@ -1,0 +1,188 @@
+"""The contract of every search space: what it proposes is inside it, builds, and costs what the closed form says."""
+
+import dataclasses
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from codenas.arch import ArchSpec, AttentionSpec, SearchSpace, preset
+from codenas.arch.cost import parameters, state_elements, weight_bytes
+from codenas.arch.presets import PRESETS
+from codenas.checkpoint import WEIGHTS, Manifest, write_checkpoint
+from codenas.errors import ConfigError
+from codenas.model import LanguageModel, build_model, count_parameters
+from tests.fakes import tiny_arch
+
+DRAWS, BUILDS, VOCAB_SIZE = 1_000, 60, 4_096
+HEADER_BYTES_PER_TENSOR = 160
+
+
+@pytest.fixture(params=PRESETS)
+def space(request: pytest.FixtureRequest) -> SearchSpace:
+    return preset(request.param)
+
+
+def drawn(space: SearchSpace, count: int, seed: int = 0) -> list[ArchSpec]:
+    rng = random.Random(seed)
+    return [space.sample(rng) for _ in range(count)]
+
+
+def changed_fields(space: SearchSpace, before: ArchSpec, after: ArchSpec) -> int:
+    return sum(space.flatten(before)[path] != space.flatten(after)[path] for path in space.choices)
+
+
+def without_weights(arch: ArchSpec) -> LanguageModel:
+    """The real model on the device that holds shapes and no numbers."""
+    with torch.device("meta"):
+        return LanguageModel(arch, VOCAB_SIZE)
+
+
+def test_samples_mutations_and_crosses_are_in_the_space(space: SearchSpace) -> None:
+    rng = random.Random(1)
+    samples = drawn(space, DRAWS)
+    crosses = [space.cross(rng.choice(samples), rng.choice(samples), rng) for _ in range(DRAWS)]
+    mutations = [space.mutate(arch, rng, rng.randint(1, 3)) for arch in crosses]
+    assert all(space.contains(arch) for arch in (*samples, *crosses, *mutations))
+    assert len({arch.digest for arch in samples}) > DRAWS / 2
+
+
+def test_the_same_generator_gives_the_same_architectures(space: SearchSpace) -> None:
+    assert drawn(space, 20, seed=3) == drawn(space, 20, seed=3) != drawn(space, 20, seed=4)
+
+
+def test_every_choice_is_drawn(space: SearchSpace) -> None:
+    assignments = [space.flatten(arch) for arch in drawn(space, DRAWS)]
+    for path, values in space.choices.items():
+        assert {assignment[path] for assignment in assignments} == set(values)
+
+
+def test_flatten_and_unflatten_are_inverse(space: SearchSpace) -> None:
+    for arch in drawn(space, DRAWS):
+        assignment = space.flatten(arch)
+        assert space.unflatten(assignment) == arch
+        assert space.flatten(space.unflatten(assignment)) == assignment
+
+
+@pytest.mark.parametrize("fields", [1, 2, 5])
+def test_a_mutation_changes_exactly_as_many_fields_as_asked(space: SearchSpace, fields: int) -> None:
+    rng = random.Random(2)
+    for arch in drawn(space, 300):
+        assert changed_fields(space, arch, space.mutate(arch, rng, fields)) == fields
+
+
+def test_a_mutation_of_more_fields_than_there_are_changes_all() -> None:
+    space = SearchSpace(choices={"norm": ("rmsnorm", "layernorm"), "n_layers": (2, 3), "dropout": (0.1,)})
+    arch = space.sample(random.Random(0))
+    assert changed_fields(space, arch, space.mutate(arch, random.Random(0), 9)) == 2
+
+
+def test_a_cross_takes_every_field_from_a_parent(space: SearchSpace) -> None:
+    rng = random.Random(5)
+    for mother, father in zip(drawn(space, 200, 6), drawn(space, 200, 7), strict=True):
+        sides = space.flatten(mother), space.flatten(father)
+        child = space.flatten(space.cross(mother, father, rng))
+        assert all(child[path] in (sides[0][path], sides[1][path]) for path in space.choices)
+
+
+def test_what_is_drawn_builds_and_costs_what_the_closed_form_says(space: SearchSpace) -> None:
+    for arch in drawn(space, BUILDS):
+        model = without_weights(arch)
+        assert count_parameters(model) == parameters(arch, VOCAB_SIZE)
+        layers = model.initial_state(1).layers
+        held = sum(value.numel() for layer in layers for value in vars_of(layer).values())
+        assert held == state_elements(arch, arch.context_len)
+        assert 0 == state_elements(arch, 0) < state_elements(arch, 1) <= held
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tie_embeddings": False},
+        {"position": "absolute"},
+        {"pattern": (AttentionSpec(n_heads=2, n_kv_heads=1, qk_norm=False, window=3), AttentionSpec())},
+        {"n_layers": 3, "norm": "layernorm"},
+    ],
+)
+def test_the_closed_form_holds_for_what_no_preset_draws(fields: dict[str, Any]) -> None:
+    arch = tiny_arch(**fields)
+    assert count_parameters(without_weights(arch)) == parameters(arch, VOCAB_SIZE)
+
+
+def test_the_stored_file_is_the_closed_form_and_a_small_header(space: SearchSpace, tmp_path: Path) -> None:
+    arch = min(drawn(space, 20), key=lambda arch: parameters(arch, VOCAB_SIZE))
+    weights = dict(build_model(arch, VOCAB_SIZE).named_parameters())
+    manifest = Manifest(arch=arch, vocab_size=VOCAB_SIZE, vocab_digest="v", corpus_digest="c", step=0, train_tokens=0)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    stored = write_checkpoint(tmp_path / "stored", weights, manifest, tmp_path / "tokenizer.json")
+    size = (stored.path / WEIGHTS).stat().st_size
+    assert weight_bytes(arch, VOCAB_SIZE) < size <= weight_bytes(arch, VOCAB_SIZE) + HEADER_BYTES_PER_TENSOR * (len(weights) + 1)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({}, "at least 1 item"),
+        ({"d_model": ()}, "d_model: no choice is given"),
+        ({"d_model": (128, 128)}, "d_model: a choice stands twice"),
+        ({"feedforward.multiplier": (2, 2.0)}, "feedforward.multiplier: a choice stands twice"),
+        ({"depth": (1, 2)}, "unknown field 'depth': there is no 'depth' among .*'n_layers'"),
+        ({"feedforward.width": (1, 2)}, "there is no 'width' among .*'multiplier'"),
+        ({"d_model.x": (1, 2)}, "256 has no fields"),
+        ({"norm.r": (1, 2)}, "'rmsnorm' has no fields"),
+        ({"pattern.n_heads": (1, 2)}, "write 'pattern.*.'"),
+        ({"norm": ("rmsnorm", "batchnorm")}, "norm: 'batchnorm' is no choice: .*'layernorm'"),
+        ({"d_model": (4,)}, "d_model: 4 is no choice: .*greater than or equal to 8"),
+        ({"d_model": ("128", 256)}, "d_model: '128' is no choice: it would be read as 128"),
+        ({"pattern.*.window": (0,)}, "window: 0 is no choice"),
+    ],
+)
+def test_a_bad_space_is_refused_at_birth(choices: dict[str, tuple[Any, ...]], message: str) -> None:
+    with pytest.raises((ValidationError, ConfigError), match=message):
+        SearchSpace(choices=choices)
+
+
+def test_mixers_that_differ_cannot_share_a_field() -> None:
+    base = tiny_arch(pattern=(AttentionSpec(n_heads=2, n_kv_heads=1), AttentionSpec(n_heads=4)))
+    with pytest.raises(ConfigError, match=r"the mixers of the pattern differ, \[2, 4\]"):
+        SearchSpace(base=base, choices={"pattern.*.n_heads": (2, 4)})
+
+
+def test_a_space_without_a_valid_point_says_so() -> None:
+    space = SearchSpace(choices={"pattern.*.n_heads": (3, 5)})
+    with pytest.raises(ConfigError, match="draws gave no valid architecture; widen the choices"):
+        space.sample(random.Random(0))
+
+
+def test_an_assignment_must_have_all_fields_and_make_an_architecture() -> None:
+    space = SearchSpace(choices={"pattern.*.n_heads": (3, 4), "n_layers": (1, 2)})
+    with pytest.raises(ConfigError, match="needs exactly the fields"):
+        space.unflatten({"n_layers": 1})
+    with pytest.raises(ConfigError, match="n_kv_heads 4 does not divide n_heads 3"):
+        space.unflatten({"n_layers": 1, "pattern.*.n_heads": 3})
+
+
+def test_what_differs_from_the_base_elsewhere_is_outside() -> None:
+    space = SearchSpace(base=tiny_arch(), choices={"n_layers": (1, 2)})
+    assert space.contains(tiny_arch())
+    for other in ({"n_layers": 3}, {"norm": "layernorm"}, {"pattern": (AttentionSpec(), AttentionSpec(n_heads=8))}):
+        assert not space.contains(tiny_arch(**other))
+
+
+def test_an_architecture_that_the_base_cannot_make_is_outside() -> None:
+    space = SearchSpace(
+        base=tiny_arch(d_model=64), choices={"pattern.*.n_heads": (2, 4, 16), "pattern.*.n_kv_heads": (1,), "d_model": (16,)}
+    )
+    assert not space.contains(tiny_arch(AttentionSpec(n_heads=16, n_kv_heads=1), position="alibi"))
+
+
+def test_an_unknown_preset_is_answered_by_their_names() -> None:
+    with pytest.raises(ConfigError, match=f"'huge'; choose one of {', '.join(PRESETS)}"):
+        preset("huge")
+
+
+def vars_of(state: Any) -> dict[str, torch.Tensor]:
+    return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
