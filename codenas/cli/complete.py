@@ -1,0 +1,120 @@
+"""`codenas complete`: ask an endpoint over HTTP and print the answer."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import httpx
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+TIMEOUT_S = 120
+
+
+@dataclass(slots=True, frozen=True)
+class Reply:
+    """One completion; `seconds` go from sending the request to the last byte of the answer."""
+
+    text: str
+    tokens: int
+    seconds: float
+
+
+def complete(
+    prompt: Annotated[str | None, typer.Argument(help="The code to continue. [default: standard input]")] = None,
+    url: Annotated[str, typer.Option(help="Where `codenas serve` listens.")] = DEFAULT_URL,
+    max_tokens: Annotated[int, typer.Option(min=0)] = 64,
+    temperature: Annotated[float, typer.Option(min=0, max=2)] = 0.2,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer; can be given several times.")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="A file with the endpoint's key.")] = None,
+    stream: Annotated[bool, typer.Option(help="Print the answer while it comes.")] = True,
+) -> None:
+    """Continue a piece of code by asking a running endpoint."""
+    text = sys.stdin.read() if prompt is None else prompt
+    body = {"prompt": text, "max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
+    key = read_key(api_key_file)
+    if stream:
+        for piece in _stream(url, body, key):
+            typer.echo(piece, nl=False)
+        typer.echo()
+    else:
+        typer.echo(ask(url, body, key).text)
+
+
+def ask(url: str, body: dict[str, Any], api_key: str | None = None) -> Reply:
+    """The answer to `body`, a request of the completions protocol.
+
+    Raises:
+        ResourceError: nothing answers at `url`, or not now, or something else than an endpoint.
+        ConfigError: the endpoint refuses the request; with its words.
+    """
+    started = time.monotonic()
+    with _response(url, body, api_key) as response:
+        answer = json.loads(response.read())
+        return Reply(answer["choices"][0]["text"], answer["usage"]["completion_tokens"], time.monotonic() - started)
+
+
+def read_key(path: Path | None) -> str | None:
+    """The key in the file `path`.
+
+    Raises:
+        ConfigError: it cannot be read, or is no key.
+    """
+    from codenas.errors import ConfigError
+
+    if path is None:
+        return None
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the key file {path} cannot be read ({type(error).__name__}); name a file with one line") from error
+    if not key or not key.isascii() or not key.isprintable():
+        raise ConfigError(f"the key file {path} holds no usable key; it needs one line of printable ASCII")
+    return key
+
+
+def _stream(url: str, body: dict[str, Any], api_key: str | None) -> Iterator[str]:
+    """The pieces of the answer as they come; raises as `ask`."""
+    with _response(url, {**body, "stream": True}, api_key) as response:
+        for line in response.iter_lines():
+            data = line.removeprefix("data: ")
+            if data and data != "[DONE]":
+                yield from (choice["text"] for choice in json.loads(data)["choices"])
+
+
+@contextlib.contextmanager
+def _response(url: str, body: dict[str, Any], api_key: str | None) -> "Iterator[httpx.Response]":
+    """The response to `body`, if it is one of 200; every other way is one line."""
+    import httpx
+
+    from codenas.errors import ConfigError, ResourceError
+
+    headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    try:
+        with httpx.stream("POST", f"{url.rstrip('/')}/v1/completions", json=body, headers=headers, timeout=TIMEOUT_S) as response:
+            if response.status_code != 200:
+                kind = ResourceError if response.status_code >= 500 or response.status_code == 429 else ConfigError
+                raise kind(f"{url} answers {response.status_code}: {_complaint(response)}")
+            yield response
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise ConfigError(f"{url!r} is no address of an endpoint; {DEFAULT_URL} is one") from error
+    except httpx.TransportError as error:
+        raise ResourceError(f"nothing answers at {url} ({type(error).__name__}); start it with `codenas serve`") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise ResourceError(f"what answers at {url} does not speak the completions protocol; is it another program?") from error
+
+
+def _complaint(response: "httpx.Response") -> str:
+    response.read()
+    try:
+        return str(response.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return "and does not say why"

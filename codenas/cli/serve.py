@@ -1,0 +1,108 @@
+"""`codenas serve`: a model behind the completions protocol, until Ctrl-C."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codenas.cli.run import DEFAULT_RUN, Run
+
+if TYPE_CHECKING:
+    from serve.settings import ServeSettings
+
+LOOPBACK = "127.0.0.1"
+
+
+def serve(
+    checkpoint: Annotated[Path | None, typer.Argument(help="A checkpoint folder. [default: the model of --run]")] = None,
+    run: Annotated[Path, typer.Option(help="The run whose trained model is served.")] = DEFAULT_RUN,
+    host: Annotated[str, typer.Option(help="Whoever reaches this address can use the endpoint.")] = LOOPBACK,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    name: Annotated[str | None, typer.Option(help="The model's name to clients. [default: the folder's]")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="A file with the key that clients must send.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    max_batch: Annotated[int, typer.Option(min=1, help="Sequences that are decoded at a time.")] = 8,
+    max_queue: Annotated[int, typer.Option(min=1, help="Sequences that may wait; one more is answered 429.")] = 32,
+) -> None:
+    """Serve a model over HTTP (OpenAI's completions) until Ctrl-C."""
+    from pydantic import SecretStr
+
+    from codenas.cli.complete import read_key
+    from serve.settings import ServeSettings
+
+    settings = ServeSettings(
+        checkpoint=checkpoint or Run(run).require(Run(run).model, "codenas train"),
+        model_name=name or (checkpoint or run).absolute().name,
+        host=host,
+        port=port,
+        api_key=SecretStr(key) if (key := read_key(api_key_file)) else None,
+        device=device,
+        threads=threads,
+        max_batch=max_batch,
+        max_queue=max_queue,
+    )
+    serve_until_interrupted(settings)
+
+
+def serve_until_interrupted(settings: "ServeSettings") -> None:
+    """Serve on a Ray of one's own; returns after Ctrl-C or SIGTERM, with nothing left behind."""
+    import signal
+    import threading
+
+    from codenas.cli.cluster import local_ray
+
+    check_port(settings.port, settings.host)
+    typer.echo(f"starting {settings.checkpoint} ...")
+    with local_ray(cpus=1):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # not earlier: Ray sets its own when it starts
+        with serving(settings) as url:
+            typer.echo(greeting(url, settings.model_name, settings.api_key is not None))
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
+            typer.echo("stopping ...")
+
+
+@contextlib.contextmanager
+def serving(settings: "ServeSettings") -> Iterator[str]:
+    """Serve on the Ray that runs in this process; yields the URL and stops on leaving."""
+    from serve.launch import start, stop
+
+    try:
+        start(settings)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        yield f"http://{host}:{settings.port}"
+    finally:
+        stop()
+
+
+def check_port(port: int, host: str = LOOPBACK) -> None:
+    """Raise `ResourceError` unless `port` can be listened on."""
+    from serve.port import require_free_port
+
+    require_free_port(host, port)
+
+
+def greeting(url: str, model: str, with_key: bool) -> str:
+    """How to ask the endpoint: by curl, by `codenas complete`, from an editor (Continue's config.yaml)."""
+    header = '  -H "Authorization: Bearer $KEY" \\\n' if with_key else ""
+    return f"""
+{model} answers at {url} (documentation: {url}/docs). Ctrl-C ends it.
+
+curl {url}/v1/completions \\
+{header}  -H 'Content-Type: application/json' \\
+  -d '{{"model": "{model}", "prompt": "def add(a, b):\\n", "max_tokens": 32, "temperature": 0.2}}'
+
+codenas complete --url {url} 'def add(a, b):'
+
+Continue (~/.continue/config.yaml):
+models:
+  - name: {model}
+    provider: openai
+    model: {model}
+    apiBase: {url}/v1
+    roles: [autocomplete]
+    useLegacyCompletionsEndpoint: true
+"""

@@ -1,0 +1,1 @@
+"""Completions over HTTP: the OpenAI protocol, continuous batching, Ray Serve."""

@@ -1,0 +1,140 @@
+"""The routes. An ordinary FastAPI application: Ray Serve runs it (`serve.launch`), and so does any other ASGI server."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable
+
+import torch
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from codenas.checkpoint import Checkpoint
+from codenas.decode import Batcher
+from codenas.errors import CheckpointError
+from codenas.model import LanguageModel
+from codenas.vocab import Vocabulary
+from serve import errors
+from serve.answer import Answer
+from serve.engine import Engine, Overloaded, Ticket
+from serve.guard import Guard
+from serve.protocol import Completion, CompletionRequest, Health, ModelCard, ModelList
+from serve.settings import ServeSettings
+from serve.translate import Translator
+
+
+def load(settings: ServeSettings) -> tuple[LanguageModel, Vocabulary]:
+    """The model and the vocabulary of the checkpoint, ready to decode.
+
+    Raises:
+        CheckpointError: it is missing, broken, or its weights are no numbers.
+    """
+    checkpoint = Checkpoint.open(settings.checkpoint)
+    model = checkpoint.load_model(settings.device, getattr(torch, settings.precision))
+    vocabulary = checkpoint.load_vocabulary()
+    if vocabulary.size != model.vocab_size:
+        raise CheckpointError(
+            f"{checkpoint.path}: the model has {model.vocab_size} tokens, its vocabulary {vocabulary.size}; restore the folder"
+        )
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+        raise CheckpointError(f"{checkpoint.path}: weights are not finite, it cannot be served; train again or take another checkpoint")
+    return model, vocabulary
+
+
+def create_app(settings: ServeSettings, model: LanguageModel, vocabulary: Vocabulary) -> FastAPI:
+    """The application that serves `model` while its lifespan lasts."""
+    engine = Engine(Batcher(model, settings.max_batch), vocabulary, settings.max_queue, settings.threads)
+    translator = Translator(vocabulary, model.arch.context_len)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with engine:
+            yield
+
+    app = FastAPI(title="CodeNAS", lifespan=lifespan)
+    app.state.engine = engine
+    app.add_middleware(Guard, settings=settings)
+    errors.install(app)
+    _add_completions(app, settings, engine, translator)
+    _add_information(app, settings, engine, translator.context_len)
+    return app
+
+
+def _add_completions(app: FastAPI, settings: ServeSettings, engine: Engine, translator: Translator) -> None:
+    @app.post("/v1/completions", response_model=Completion)
+    async def completions(request: Request, asked: CompletionRequest) -> Response:
+        if asked.model not in (None, settings.model_name):
+            raise errors.unknown_model(settings.model_name)
+        try:
+            ticket = engine.submit(translator.sequences(asked))
+        except Overloaded as full:
+            raise errors.overloaded(full.outstanding, full.limit) from None
+        answer = Answer(asked, ticket, translator, settings.model_name)
+        if asked.stream:
+            return EventStream(answer.events(), ticket)
+        try:
+            completion = await _unless_gone(request, answer.whole())
+        finally:
+            ticket.cancel()
+        return Response(completion.model_dump_json(), media_type="application/json")
+
+
+def _add_information(app: FastAPI, settings: ServeSettings, engine: Engine, context_len: int) -> None:
+    created = int(time.time())
+
+    def health(status_code: int, status: str) -> Response:
+        active = engine.active
+        body = Health.model_validate({"status": status, "active": active, "waiting": engine.outstanding - active})
+        return JSONResponse(body.model_dump(), status_code)
+
+    @app.get("/v1/models")
+    async def models() -> ModelList:
+        return ModelList(data=[ModelCard(id=settings.model_name, created=created, max_model_len=context_len)])
+
+    @app.get("/health", response_model=Health)
+    async def alive() -> Response:
+        return health(200, "ok") if engine.alive else health(503, "down")
+
+    @app.get("/ready", response_model=Health)
+    async def ready() -> Response:
+        if not engine.alive:
+            return health(503, "down")
+        return health(200, "ok") if engine.outstanding < engine.limit else health(503, "busy")
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events. However it ends (all sent, client gone, never begun), the ticket is given back."""
+
+    def __init__(self, events: AsyncIterator[bytes], ticket: Ticket) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        self._ticket = ticket
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ticket.cancel()
+
+
+async def _unless_gone(request: Request, answer: Awaitable[Completion]) -> Completion:
+    """The answer, unless the client hangs up before it is there: then nobody needs it.
+
+    Raises:
+        ApiError: the client is gone (it will not read this).
+    """
+    work, gone = asyncio.ensure_future(answer), asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise errors.client_gone()
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
+
+
+async def _disconnect(request: Request) -> None:
+    """Wait until the client hangs up; the body has been read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,103 @@
+"""The endpoint on Ray Serve: one proxy, one replica, and nothing that listens beyond the address that was asked for."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import ray
+from fastapi import FastAPI
+from ray import serve as ray_serve
+from ray.serve._private import replica as ray_replica
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+from ray.serve.schema import LoggingConfig
+
+from codenas.errors import ResourceError
+from serve.app import create_app, load
+from serve.port import require_free_port
+from serve.settings import ServeSettings
+
+APPLICATION = "codenas"
+GIVEN_UP_AFTER_S = 5  # what still decodes at shutdown has this long
+STOPPED_WITHIN_S = 20
+
+
+class Endpoint:
+    """A replica: loads the checkpoint and serves it."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        _stay_on_this_node()
+        self._app = create_app(settings, *load(settings))
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Ray Serve runs what this returns."""
+        return self._app
+
+    def check_health(self) -> None:
+        """Ray Serve replaces a replica that raises."""
+        if not self._app.state.engine.alive:
+            raise RuntimeError("the decoding loop ended")
+
+
+def build(settings: ServeSettings) -> ray_serve.Application:
+    """The application for `serve.run`.
+
+    The bounds on requests are the engine's, which answers 429 with Retry-After: Ray Serve's own must lie above them.
+    """
+    deployment = ray_serve.deployment(
+        name="endpoint",
+        max_ongoing_requests=4 * (settings.max_batch + settings.max_queue),
+        graceful_shutdown_timeout_s=GIVEN_UP_AFTER_S,
+        ray_actor_options={"num_cpus": 0, "num_gpus": 1 if settings.device.startswith("cuda") else 0},
+        max_constructor_retry_count=1,
+    )
+    return deployment(ray_serve.ingress()(Endpoint)).bind(settings)
+
+
+def start(settings: ServeSettings) -> None:
+    """Serve on the Ray that this process is connected to; returns when requests are answered.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be served.
+        ResourceError: the port is taken, or Ray is not running.
+    """
+    if not ray.is_initialized():
+        raise ResourceError("Ray is not running in this process; start it first (codenas serve does)")
+    require_free_port(settings.host, settings.port)
+    load(settings)  # here a broken checkpoint is one line; in a replica it would be Ray's traceback
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    ray_serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": settings.host, "port": settings.port},
+        logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
+    )
+    ray_serve.run(build(settings), name=APPLICATION, route_prefix="/")
+
+
+def stop() -> None:
+    """End the endpoint, the proxy and Ray Serve itself; Ray goes on.
+
+    Not `serve.shutdown()`: that waits in a call which its own controller breaks off by dying, and Ray prints an error.
+    """
+    try:
+        controller: Any = ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
+        ray.get(controller.graceful_shutdown.remote(wait=False))
+        deadline = time.monotonic() + STOPPED_WITHIN_S
+        while time.monotonic() < deadline:
+            ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
+            time.sleep(0.05)
+    except (ValueError, ray.exceptions.RayActorError):
+        return  # gone, or never there
+    raise ResourceError(f"Ray Serve did not stop within {STOPPED_WITHIN_S} s; end its processes yourself")
+
+
+def _stay_on_this_node() -> None:
+    """Keep the server that Ray Serve opens between replicas on this node's own address.
+
+    Ray Serve 2.60 opens it in every replica, on every interface, and unpickles what comes in, whoever sends it; there is
+    no setting. A test lists the listeners, and this fails loudly where Ray Serve has changed.
+    """
+    module, node = cast(Any, ray_replica), cast(Any, ray.util).get_node_ip_address()
+    bind: Callable[[Any, str], int] = module.add_port_to_grpc_server
+    own_address = f"[{node}]:0" if ":" in node else f"{node}:0"
+    module.add_port_to_grpc_server = lambda server, _: bind(server, own_address)

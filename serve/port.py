@@ -1,0 +1,34 @@
+"""Is the port free? Asked before Ray starts: there, a busy port is a traceback of another process."""
+
+import socket
+
+import psutil
+
+from codenas.errors import ResourceError
+
+
+def require_free_port(host: str, port: int) -> None:
+    """See that `port` of `host` can be listened on.
+
+    Raises:
+        ResourceError: it cannot; with the process that holds it, where that can be seen.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the remains of old connections do not count
+        try:
+            probe.bind((host, port))
+            # Linux lets two sockets bind one port with this option; only a listener is refused for sure.
+            probe.listen(1)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ResourceError(f"cannot listen on {host}:{port}: {reason}{_holder(port)}; choose another --port") from error
+
+
+def _holder(port: int) -> str:
+    try:
+        listening = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN)
+        pid = next((each.pid for each in listening if each.laddr and each.laddr.port == port), None)
+        return "" if pid is None else f" by process {pid} ({psutil.Process(pid).name()})"
+    except psutil.Error:
+        return ""
