@@ -1,0 +1,198 @@
+"""The contract of the rungs: any number of workers, in any order, with any interruptions, walks through one search."""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codenas.arch.cost import parameters
+from codenas.search.candidate import Budget, Outcome, Trial
+from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, weighted_fitness
+from codenas.search.history import History
+from codenas.search.loop import run_search
+from codenas.search.plan import Job, Plan
+from codenas.search.rungs import promoted
+from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, Pool, make_plan
+
+DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=12)
+
+TWO_RUNGS = Budget(candidates=24, rungs=(50, 300), promote=(6,))
+DEMO = Budget(candidates=12, rungs=(50, 300), promote=(4,))
+THREE_RUNGS = Budget(candidates=16, rungs=(20, 60, 180), promote=(6, 3))
+LIMITED = (*DEFAULT_OBJECTIVES, Objective(metric="params", limit=1_000_000))
+
+
+@dataclass(slots=True, frozen=True)
+class Scenario:
+    """A search, and how its jobs end."""
+
+    plan: Plan
+    refused: float = 0.0
+    failed: float = 0.0
+
+    @property
+    def outcome(self) -> Curves:
+        return Curves(self.plan.budget, self.refused, self.failed)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "two rungs": Scenario(make_plan(TWO_RUNGS)),
+    "demo": Scenario(make_plan(DEMO, "random")),
+    "three rungs": Scenario(make_plan(THREE_RUNGS)),
+    "one rung": Scenario(make_plan(Budget(candidates=9, rungs=(10,), promote=()))),
+    "looks at everything": Scenario(make_plan(DEMO, lookback=0), refused=0.2),
+    "looks at nothing": Scenario(make_plan(DEMO, lookback=99), failed=0.2),
+    "some fail": Scenario(make_plan(THREE_RUNGS), failed=0.3),
+    "some are refused": Scenario(make_plan(TWO_RUNGS), refused=0.3),
+    "some of both": Scenario(make_plan(THREE_RUNGS), refused=0.3, failed=0.3),
+    "all fail": Scenario(make_plan(DEMO), failed=1.0),
+    "a limit in closed form": Scenario(make_plan(DEMO, objectives=LIMITED), failed=0.1),
+    "a small space": Scenario(make_plan(TWO_RUNGS, space=SMALL_SPACE)),
+}
+
+
+def loop(scenario: Scenario) -> tuple[History, list[Job]]:
+    """What `codenas.search.loop` does: one job after the other."""
+    jobs: list[Job] = []
+
+    def do(job: Job) -> Outcome:
+        jobs.append(job)
+        return scenario.outcome(job)
+
+    return run_search(scenario.plan, History(), do), jobs
+
+
+EXPECTED: dict[str, tuple[History, list[Job]]] = {name: loop(scenario) for name, scenario in SCENARIOS.items()}
+
+
+def steps(history: History) -> int:
+    return sum(report.steps for trial in history.trials for report in trial.reports)
+
+
+def winner(plan: Plan, history: History) -> Trial | None:
+    finalists = [trial for trial in plan.finalists(history, len(plan.budget.rungs) - 1) if trial.report(plan.budget.rungs[-1])]
+    fitness = weighted_fitness([trial.reports[-1].metrics for trial in finalists], plan.objectives)
+    return finalists[fitness.index(min(fitness))] if finalists else None
+
+
+def counted(jobs: list[Job]) -> Counter[tuple[int, int]]:
+    return Counter((job.candidate.index, job.rung) for job in jobs)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+@given(workers=st.integers(1, 4), seed=st.integers(0, 10_000))
+@DETERMINISTIC
+def test_any_workers_in_any_order_do_what_the_loop_does(name: str, workers: int, seed: int) -> None:
+    scenario, (expected, jobs) = SCENARIOS[name], EXPECTED[name]
+    pool = Pool(scenario.plan, scenario.outcome, workers, random.Random(seed))
+    history = pool.run()
+    assert history.trials == expected.trials
+    assert counted(pool.handed_out) == counted(jobs)
+    assert steps(history) == steps(expected)
+    assert winner(scenario.plan, history) == winner(scenario.plan, expected)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+@given(workers=st.integers(1, 4), seed=st.integers(0, 10_000), kills=st.sampled_from([0.02, 0.1, 0.3]))
+@DETERMINISTIC
+def test_a_driver_that_is_killed_anywhere_ends_where_the_loop_does(name: str, workers: int, seed: int, kills: float) -> None:
+    scenario, (expected, jobs) = SCENARIOS[name], EXPECTED[name]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trials.jsonl"
+        pool = Pool(scenario.plan, scenario.outcome, workers, random.Random(seed), path, kills)
+        history = pool.run()
+        assert history.trials == expected.trials == History(path).trials
+    assert set(counted(pool.handed_out)) == set(counted(jobs))
+    assert steps(history) == steps(expected)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_finished_search_stays_finished(name: str) -> None:
+    plan, (history, _) = SCENARIOS[name].plan, EXPECTED[name]
+    before = history.trials
+    assert plan.finished(history)
+    assert plan.next_job(history, ()) is None
+    assert history.trials == before
+
+
+@pytest.mark.parametrize(("name", "total"), [("two rungs", 2_700), ("demo", 1_600), ("three rungs", 920), ("one rung", 90)])
+def test_the_sum_of_steps_is_exact(name: str, total: int) -> None:
+    budget, (history, jobs) = SCENARIOS[name].plan.budget, EXPECTED[name]
+    assert steps(history) == budget.total_steps == total
+    assert len(jobs) == budget.candidates + sum(budget.promote)
+
+
+@pytest.mark.parametrize("name", ["some fail", "some are refused", "some of both", "looks at everything"])
+def test_the_refused_are_replaced_and_the_failed_are_kept(name: str) -> None:
+    budget, (history, _) = SCENARIOS[name].plan.budget, EXPECTED[name]
+    refused = [trial for trial in history.trials if trial.refusal]
+    failed = [trial for trial in history.trials if trial.failure]
+    assert len(history) - len(refused) == budget.candidates
+    assert bool(refused) == (SCENARIOS[name].refused > 0)
+    assert bool(failed) == (SCENARIOS[name].failed > 0)
+    assert not any(trial.reports for trial in refused)
+
+
+def test_a_failure_on_a_higher_rung_is_not_replaced() -> None:
+    scenario, (history, _) = SCENARIOS["some fail"], EXPECTED["some fail"]
+    finalists = scenario.plan.finalists(history, 1)
+    assert len(finalists) == scenario.plan.budget.promote[0]
+    assert any(trial.failure and trial.failure.rung == 60 for trial in finalists)
+    assert all(trial.report(60) or trial.failure for trial in finalists)
+
+
+def test_nothing_outside_a_closed_form_limit_is_trained() -> None:
+    history, jobs = EXPECTED["a limit in closed form"]
+    refused = [trial for trial in history.trials if trial.refusal]
+    assert refused
+    assert not {job.candidate.index for job in jobs} & {trial.candidate.index for trial in refused}
+    for trial in refused:
+        assert trial.refusal is not None
+        assert trial.refusal.metrics.params is not None and trial.refusal.metrics.params > 1_000_000
+        assert "params" in trial.refusal.reason and "at most 1,000,000" in trial.refusal.reason
+
+
+def test_a_space_smaller_than_the_search_ends_cleanly() -> None:
+    plan, (history, _) = SCENARIOS["a small space"].plan, EXPECTED["a small space"]
+    assert len(history) == SMALL_SPACE.cardinality < plan.budget.candidates
+    assert len({trial.candidate.arch.digest for trial in history.trials}) == len(history)
+    assert all(trial.report(50) and trial.report(300) for trial in history.trials)
+
+
+def test_when_all_fail_nobody_is_promoted() -> None:
+    plan, (history, jobs) = SCENARIOS["all fail"].plan, EXPECTED["all fail"]
+    assert len(jobs) == len(history) == plan.budget.candidates
+    assert plan.finalists(history, 1) == [] and winner(plan, history) is None
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_architecture_is_proposed_twice(name: str) -> None:
+    digests = [trial.candidate.arch.digest for trial in EXPECTED[name][0].trials]
+    assert len(set(digests)) == len(digests)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_promotion_depends_on_the_reports_of_its_rung_and_on_nothing_else(name: str) -> None:
+    plan, (history, _) = SCENARIOS[name].plan, EXPECTED[name]
+    rung = plan.budget.rungs[0]
+    chosen = promoted(history.trials, rung, 6, plan.objectives)
+    shuffled = random.Random(0).sample(history.trials, len(history))
+    assert promoted(shuffled, rung, 6, plan.objectives) == chosen
+    assert all(trial.report(rung) for trial in chosen)
+    below = [trial.model_copy(update={"reports": trial.reports[:1]}) for trial in history.trials]
+    assert [trial.candidate for trial in promoted(below, rung, 6, plan.objectives)] == [trial.candidate for trial in chosen]
+
+
+def test_the_longest_of_the_promoted_starts_first() -> None:
+    _, jobs = EXPECTED["two rungs"]
+    sizes = [parameters(job.candidate.arch, VOCAB_SIZE) for job in jobs if job.rung == 300]
+    assert len(sizes) == 6 and sizes == sorted(sizes, reverse=True)
+
+
+def test_every_candidate_trains_with_the_same_seed() -> None:
+    assert len({trial.candidate.seed for trial in EXPECTED["two rungs"][0].trials}) == 1

@@ -1,0 +1,112 @@
+"""A search without models: learning curves from a formula, and a pool of workers that finish in any order."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codenas.arch import SearchSpace, preset
+from codenas.arch.cost import parameters, weight_bytes
+from codenas.metrics import Metrics
+from codenas.search.candidate import Budget, Failure, Outcome, Refusal, Report
+from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
+from codenas.search.history import History
+from codenas.search.plan import Job, Plan
+from codenas.search.strategies import strategy
+
+VOCAB_SIZE = 512
+SMALL_SPACE = SearchSpace(base=preset("tiny").base, choices={"n_layers": (2, 3), "norm": ("layernorm", "rmsnorm")})
+
+
+def make_plan(
+    budget: Budget,
+    name: str = "evolution",
+    lookback: int = 4,
+    space: SearchSpace | None = None,
+    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES,
+) -> Plan:
+    """The plan of a search over the tiny preset unless `space` says otherwise."""
+    return Plan(space or preset("tiny"), strategy(name), budget, objectives, VOCAB_SIZE, lookback=lookback)
+
+
+@dataclass(slots=True, frozen=True)
+class Curves:
+    """What becomes of every job, a function of the architecture alone; shares of candidates are refused or fail."""
+
+    budget: Budget
+    refused: float = 0.0
+    failed: float = 0.0
+
+    def __call__(self, job: Job) -> Outcome:
+        """Learning curves that cross: what is ahead at a low rung is not always ahead at a high one."""
+        index, arch = job.candidate.index, job.candidate.arch
+        luck = random.Random(f"{arch.digest} {job.rung}")
+        if job.rung == self.budget.rungs[0] and luck.random() < self.refused:
+            return Refusal(index=index, reason="latency_ms_p50 9 is outside its limit", metrics=Metrics(latency_ms_p50=9.0))
+        if luck.random() < self.failed:
+            return Failure(index=index, rung=job.rung, reason="diverged")
+        shape = random.Random(arch.digest)
+        bits = shape.uniform(1.0, 2.0) + shape.uniform(2.0, 6.0) * job.rung ** -shape.uniform(0.2, 0.6)
+        metrics = Metrics(
+            bits_per_byte=bits,
+            params=parameters(arch, VOCAB_SIZE),
+            size_bytes=weight_bytes(arch, VOCAB_SIZE),
+            latency_ms_p50=shape.uniform(0.5, 3.0),
+        )
+        steps = job.rung - max((rung for rung in self.budget.rungs if rung < job.rung), default=0)
+        return Report(index=index, rung=job.rung, steps=steps, metrics=metrics, seconds=1.0, checkpoint=f"{job.candidate.id}/{job.rung}")
+
+
+@dataclass(slots=True)
+class Pool:
+    """Workers that take jobs and finish them in a random order; with a file the driver is killed now and then.
+
+    Attributes:
+        handed_out: every job that a worker took, in order; one that was lost with the driver is there again.
+    """
+
+    plan: Plan
+    outcome: Callable[[Job], Outcome]
+    workers: int
+    rng: random.Random
+    path: Path | None = None
+    kills: float = 0.0
+    handed_out: list[Job] = field(default_factory=list)
+
+    def run(self) -> History:
+        """Search to the end, checking every answer of the plan."""
+        history, running = History(self.path), list[Job]()
+        while True:
+            if self.path is not None and self.rng.random() < self.kills:
+                history, running = self._killed(), []
+            job = self._ask(history, running) if len(running) < self.workers else None
+            if job is not None:
+                self.handed_out.append(job)
+                running.append(job)
+            elif not running:
+                return history
+            if running and (job is None or self.rng.random() < 0.5):
+                history.record(self.outcome(running.pop(self.rng.randrange(len(running)))))
+
+    def _ask(self, history: History, running: list[Job]) -> Job | None:
+        busy = {job.candidate.index for job in running}
+        job = self.plan.next_job(history, busy)
+        proposed = len(history)
+        assert self.plan.next_job(history, busy) == job and len(history) == proposed, "asking twice gives the same answer"
+        if job is not None:
+            trial = history.trials[job.candidate.index]
+            assert trial.candidate == job.candidate
+            assert job.candidate.index not in busy, "nobody does a job that somebody is doing"
+            assert not trial.stopped, "the refused and the failed are not trained"
+            assert trial.report(job.rung) is None, "nothing is trained twice"
+            rungs = self.plan.budget.rungs
+            assert all(trial.report(rung) for rung in rungs[: rungs.index(job.rung)]), "rungs are climbed one by one"
+        return job
+
+    def _killed(self) -> History:
+        """The history as another driver finds it; the kill may have torn the line that was being written."""
+        assert self.path is not None
+        if self.path.exists() and self.rng.random() < 0.5:
+            with self.path.open("ab") as file:
+                file.write(b'{"event":"report","index":0,"ru')
+        return History(self.path)
