@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from codenas.errors import ConfigError
 from codenas.metrics import Metrics
+from codenas.search.pareto import scaled
 
 
 class Objective(BaseModel):
@@ -46,7 +47,7 @@ class Objective(BaseModel):
             return None
         outside = value > self.limit if self.direction == "minimize" else value < self.limit
         bound = "at most" if self.direction == "minimize" else "at least"
-        return f"{self.metric} {value:,.6g} is outside its limit, {bound} {self.limit:,.6g}" if outside else None
+        return f"{self.metric} {_number(value)} is outside its limit, {bound} {_number(self.limit)}" if outside else None
 
 
 DEFAULT_OBJECTIVES = (
@@ -77,12 +78,11 @@ def costs(metrics: Metrics, objectives: Sequence[Objective]) -> tuple[float, ...
 
 def weighted_fitness(everyone: Sequence[Metrics], objectives: Sequence[Objective]) -> list[float]:
     """Weighted mean of the costs, each scaled to [0, 1] over `everyone`; less is better."""
-    deciding = [objective for objective in objectives if objective.weight > 0]
-    total = sum(objective.weight for objective in deciding)
-    fitness = [0.0] * len(everyone)
-    for objective in deciding:
-        values = [objective.cost(metrics) for metrics in everyone]
-        low, high = min(values), max(values)
-        for i, value in enumerate(values):
-            fitness[i] += objective.weight / total * ((value - low) / (high - low) if high > low else 0.0)
-    return fitness
+    weights = [objective.weight for objective in objectives if objective.weight > 0]
+    points = scaled([costs(metrics, objectives) for metrics in everyone])
+    return [sum(weight * place for weight, place in zip(weights, point, strict=True)) / sum(weights) for point in points]
+
+
+def _number(value: float) -> str:
+    """As people read it: six digits, and all of them before the point."""
+    return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"

@@ -35,11 +35,11 @@ def spread(points: Sequence[Point]) -> list[int]:
     """
     if not points:
         return []
-    scaled = _scaled(points)
-    order = [min(range(len(points)), key=lambda i: (scaled[i], i))]
+    places = scaled(points)
+    order = [min(range(len(points)), key=lambda i: (places[i], i))]
     while len(order) < len(points):
         rest = [i for i in range(len(points)) if i not in order]
-        order.append(max(rest, key=lambda i: (min(math.dist(scaled[i], scaled[j]) for j in order), -i)))
+        order.append(max(rest, key=lambda i: (min(math.dist(places[i], places[j]) for j in order), -i)))
     return order
 
 
@@ -48,8 +48,13 @@ def ranking(points: Sequence[Point]) -> list[int]:
     return [layer[i] for layer in non_dominated_sort(points) for i in spread([points[j] for j in layer])]
 
 
-def _scaled(points: Sequence[Point]) -> list[tuple[float, ...]]:
-    low = [min(values) for values in zip(*points, strict=True)]
-    high = [max(values) for values in zip(*points, strict=True)]
-    spans = [b - a or 1.0 for a, b in zip(low, high, strict=True)]
-    return [tuple((x - a) / span for x, a, span in zip(point, low, spans, strict=True)) for point in points]
+def scaled(points: Sequence[Point]) -> list[tuple[float, ...]]:
+    """Every dimension stretched to [0, 1]. What is infinite (not measured) counts as 1, like the worst that was measured."""
+    columns = [_scaled_column(values) for values in zip(*points, strict=True)]
+    return list(zip(*columns, strict=True))
+
+
+def _scaled_column(values: Sequence[float]) -> list[float]:
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    return [(value - low) / (high - low or 1.0) if math.isfinite(value) else 1.0 for value in values]

@@ -1,0 +1,82 @@
+"""Objectives: limits as sentences, weights that decide, values that were not measured."""
+
+import pytest
+from pydantic import ValidationError
+
+from codenas.errors import ConfigError
+from codenas.metrics import Metrics
+from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, broken_limit, check_objectives, costs, weighted_fitness
+
+BITS, SIZE = Objective(metric="bits_per_byte", weight=3.0), Objective(metric="size_bytes", weight=1.0)
+
+
+def test_a_broken_limit_is_a_sentence_with_the_value_and_the_bound() -> None:
+    objectives = (BITS, Objective(metric="size_bytes", limit=4e6), Objective(metric="latency_ms_p50", limit=2.5))
+    assert broken_limit(Metrics(size_bytes=4_000_000, latency_ms_p50=2.5), objectives) is None
+    assert broken_limit(Metrics(size_bytes=5_250_000), objectives) == "size_bytes 5,250,000 is outside its limit, at most 4,000,000"
+    slow = broken_limit(Metrics(size_bytes=1, latency_ms_p50=3.25), objectives)
+    assert slow == "latency_ms_p50 3.25 is outside its limit, at most 2.5"
+
+
+def test_a_limit_from_below() -> None:
+    fast = Objective(metric="tokens_per_second", direction="maximize", limit=1_000)
+    assert fast.broken_by(Metrics(tokens_per_second=1_000)) is None
+    assert fast.broken_by(Metrics(tokens_per_second=999.5)) == "tokens_per_second 999.5 is outside its limit, at least 1,000"
+
+
+def test_what_was_not_measured_breaks_no_limit_and_costs_the_most() -> None:
+    limited = Objective(metric="latency_ms_p50", weight=1, limit=1.0)
+    assert limited.broken_by(Metrics()) is None
+    assert limited.cost(Metrics()) == float("inf")
+
+
+def test_costs_turn_what_is_maximised_and_leave_out_what_decides_nothing() -> None:
+    objectives = (BITS, Objective(metric="tokens_per_second", direction="maximize", weight=1), Objective(metric="params"))
+    assert costs(Metrics(bits_per_byte=2.0, tokens_per_second=100.0, params=5), objectives) == (2.0, -100.0)
+
+
+def test_fitness_is_the_weighted_mean_of_scaled_costs() -> None:
+    everyone = [Metrics(bits_per_byte=bits, size_bytes=size) for bits, size in ((1.0, 300), (1.5, 200), (2.0, 100))]
+    assert weighted_fitness(everyone, (BITS, SIZE)) == pytest.approx([0.25, 0.5, 0.75])
+
+
+def test_fitness_does_not_depend_on_the_size_of_weights_or_units() -> None:
+    everyone = [Metrics(bits_per_byte=bits, size_bytes=size) for bits, size in ((1.0, 300), (1.2, 200), (2.0, 100))]
+    larger = [metrics.model_copy(update={"size_bytes": (metrics.size_bytes or 0) * 1_000}) for metrics in everyone]
+    doubled = tuple(objective.model_copy(update={"weight": 2 * objective.weight}) for objective in (BITS, SIZE))
+    assert weighted_fitness(everyone, (BITS, SIZE)) == pytest.approx(weighted_fitness(larger, doubled))
+
+
+def test_fitness_of_equals_of_the_unmeasured_and_of_nobody() -> None:
+    same = [Metrics(bits_per_byte=1.0, size_bytes=5)] * 2
+    assert weighted_fitness(same, (BITS, SIZE)) == [0.0, 0.0]
+    assert weighted_fitness([Metrics(bits_per_byte=1.0), Metrics(bits_per_byte=2.0)], (BITS, SIZE)) == [0.25, 1.0]
+    assert weighted_fitness([Metrics(bits_per_byte=1.0), Metrics()], (BITS,)) == [0.0, 1.0]
+    assert weighted_fitness([], (BITS, SIZE)) == []
+
+
+def test_the_default_objectives_decide_something() -> None:
+    check_objectives(DEFAULT_OBJECTIVES)
+
+
+def test_weights_that_are_all_zero_are_refused() -> None:
+    with pytest.raises(ConfigError, match="the weights of params, size_bytes are all zero; give one objective a weight above 0"):
+        check_objectives([Objective(metric="params"), Objective(metric="size_bytes", limit=1e6)])
+    with pytest.raises(ConfigError, match="the weights of no objective are all zero"):
+        check_objectives([])
+
+
+def test_a_metric_stands_once() -> None:
+    with pytest.raises(ConfigError, match="stands twice: bits_per_byte, bits_per_byte"):
+        check_objectives([BITS, BITS])
+
+
+def test_an_unknown_metric_is_answered_by_their_names() -> None:
+    with pytest.raises(ValidationError, match="no metric 'loss'; choose among bits_per_byte, params"):
+        Objective(metric="loss")
+
+
+@pytest.mark.parametrize("values", [{"weight": -1}, {"direction": "up"}, {"limits": 3}])
+def test_illegal_values_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Objective.model_validate({"metric": "params", **values})
