@@ -19,6 +19,7 @@ class History:
         self._trials: list[Trial] = []
         if path is not None and path.exists():
             for event in _read(path):
+                self._check(event)
                 self._apply(event)
 
     @property
@@ -38,17 +39,22 @@ class History:
         self._record(outcome)
 
     def _record(self, event: Proposal | Outcome) -> None:
+        self._check(event)  # first: an event that is refused must not be in the file
         if self._path is not None:
             append_line(self._path, event.model_dump_json())
         self._apply(event)
 
+    def _check(self, event: Proposal | Outcome) -> None:
+        count = len(self._trials)
+        if isinstance(event, Proposal):
+            if event.candidate.index != count:
+                raise RunError(f"the history has {count} candidates; number {event.candidate.index} cannot come next")
+        elif not 0 <= event.index < count:
+            raise RunError(f"the history has {count} candidates and an event of number {event.index}; restore the file")
+
     def _apply(self, event: Proposal | Outcome) -> None:
         if isinstance(event, Proposal):
-            if event.candidate.index != len(self._trials):
-                raise RunError(f"the history has {len(self._trials)} candidates; number {event.candidate.index} cannot come next")
             self._trials.append(Trial(candidate=event.candidate))
-        elif event.index >= len(self._trials):
-            raise RunError(f"the history has {len(self._trials)} candidates and an event of number {event.index}; restore the file")
         else:
             self._trials[event.index] = self._trials[event.index].after(event)
 

@@ -1,0 +1,65 @@
+"""What a search can be asked to do."""
+
+import pytest
+from pydantic import ValidationError
+
+from codenas.arch import SearchSpace, preset
+from codenas.errors import ConfigError
+from codenas.search.config import SearchConfig
+from codenas.search.evolution import Evolution
+from codenas.search.fitness import DEFAULT_OBJECTIVES
+from tests.fakes import tiny_arch
+
+
+def limits(config: SearchConfig) -> dict[str, float | None]:
+    return {objective.metric: objective.limit for objective in config.objectives}
+
+
+def test_the_defaults_are_a_search() -> None:
+    plan = SearchConfig().plan(vocab_size=512)
+    assert plan.space == preset("tiny") and isinstance(plan.strategy, Evolution)
+    assert (plan.vocab_size, plan.seed, plan.lookback, plan.objectives) == (512, 0, 4, DEFAULT_OBJECTIVES)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"space": "huge"}, "no search space is called 'huge'; choose one of tiny"),
+        ({"strategy": "magic"}, "no strategy is called 'magic'; choose one of random"),
+        ({"objectives": ()}, "the weights of no objective are all zero"),
+        ({"objectives": ({"metric": "params"},)}, "the weights of params are all zero"),
+        ({"objectives": ({"metric": "loss", "weight": 1},)}, "no metric 'loss'"),
+        ({"lookback": -1}, "greater than or equal to 0"),
+        ({"workers": 4}, "Extra inputs"),
+        ({"space": {"choices": {"depth": [1]}}}, "unknown field 'depth'"),
+    ],
+)
+def test_what_does_not_exist_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises((ConfigError, ValidationError), match=message):
+        SearchConfig.model_validate(values)
+
+
+def test_a_space_of_ones_own() -> None:
+    space = SearchSpace(base=tiny_arch(), choices={"n_layers": (1, 2)})
+    config = SearchConfig(space=space)
+    assert config.search_space() == space
+    assert SearchConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_limits_join_the_objectives_that_are_there() -> None:
+    config = SearchConfig().with_limits({"size_bytes": 4e6, "latency_ms_p50": None, "params": 1e6})
+    assert limits(config) == {"bits_per_byte": None, "size_bytes": 4e6, "latency_ms_p50": None, "params": 1e6}
+    assert [objective.weight for objective in config.objectives] == [0.5, 0.3, 0.2, 0.0]
+    assert [objective.metric for objective in config.objectives[:3]] == [objective.metric for objective in DEFAULT_OBJECTIVES]
+
+
+def test_no_limit_leaves_a_limit_as_it_is() -> None:
+    config = SearchConfig().with_limits({"size_bytes": 4e6})
+    assert config.with_limits({"size_bytes": None}) == config
+    assert limits(config.with_limits({"size_bytes": 5e6}))["size_bytes"] == 5e6
+    assert SearchConfig().with_limits({}) == SearchConfig()
+
+
+def test_a_limit_on_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ValidationError, match="no metric 'speed'"):
+        SearchConfig().with_limits({"speed": 1.0})

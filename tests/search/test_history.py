@@ -1,0 +1,135 @@
+"""The history: what was recorded is there again after any kill; what is broken is named by its line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codenas.errors import RunError
+from codenas.metrics import Metrics
+from codenas.search.candidate import Candidate, Failure, Outcome, Refusal, Report
+from codenas.search.history import History
+from tests.fakes import tiny_arch
+
+
+def candidate(index: int) -> Candidate:
+    return Candidate(index=index, arch=tiny_arch(n_layers=1 + index), origin="random", seed=7)
+
+
+def report(index: int, rung: int = 50, bits: float = 2.0) -> Report:
+    return Report(index=index, rung=rung, steps=rung, metrics=Metrics(bits_per_byte=bits), seconds=1.5, checkpoint=f"c{index:03d}/{rung}")
+
+
+OUTCOMES: list[Outcome] = [
+    report(0),
+    Refusal(index=1, reason="too large", metrics=Metrics(size_bytes=9)),
+    report(0, 300),
+    Failure(index=2, rung=50, reason="diverged: ünïcode"),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A history of three candidates."""
+    history = History(tmp_path / "run" / "trials.jsonl")
+    for index in range(3):
+        history.propose(candidate(index))
+    for outcome in OUTCOMES:
+        history.record(outcome)
+    return tmp_path / "run" / "trials.jsonl"
+
+
+def test_an_empty_history_needs_no_file(tmp_path: Path) -> None:
+    history = History(tmp_path / "trials.jsonl")
+    assert len(history) == 0 and history.trials == ()
+    assert not (tmp_path / "trials.jsonl").exists()
+
+
+def test_what_was_recorded_is_read_again(path: Path) -> None:
+    first, second, third = History(path).trials
+    assert first.candidate == candidate(0) and first.candidate.id == "c000"
+    assert first.reports == (OUTCOMES[0], OUTCOMES[2]) and first.last == OUTCOMES[2] and not first.stopped
+    assert second.refusal == OUTCOMES[1] and second.stopped and second.last is None
+    assert third.failure == OUTCOMES[3] and third.settled(50) and third.settled(300)
+
+
+def test_it_is_the_same_in_memory_and_on_disk(path: Path) -> None:
+    memory = History()
+    for index in range(3):
+        memory.propose(candidate(index))
+    for outcome in OUTCOMES:
+        memory.record(outcome)
+    assert memory.trials == History(path).trials
+
+
+def test_a_rung_reported_twice_counts_as_first_said(path: Path) -> None:
+    history = History(path)
+    history.record(report(0, bits=9.0))
+    assert history.trials[0].report(50) == OUTCOMES[0]
+    assert History(path).trials == history.trials
+
+
+def test_a_kill_at_any_byte_loses_at_most_the_line_that_was_written(path: Path) -> None:
+    whole = path.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
+    for cut in range(0, len(whole), 7):
+        path.write_bytes(whole[:cut])
+        kept = sum(end <= cut + 1 for end in ends)  # a line that lacks only its line break is whole
+        history = History(path)
+        assert len(history) == min(kept, 3)
+        assert sum(len(trial.reports) + trial.stopped for trial in history.trials) == max(0, kept - 3)
+
+
+def test_a_torn_line_in_the_middle_is_closed_off_and_the_rest_counts(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    history = History(path)
+    assert history.trials[2].failure is None
+    history.record(OUTCOMES[3])
+    history.propose(candidate(3))
+    again = History(path)
+    assert again.trials == history.trials
+    assert again.trials[2].failure == OUTCOMES[3] and len(again) == 4
+
+
+@pytest.mark.parametrize("line", ["{}", "3", '"report"', '{"event":"party"}', '{"event":"failure","index":0,"rung":50,"reason":1}'])
+def test_a_line_that_is_json_and_no_event_is_named(line: str, path: Path) -> None:
+    lines = path.read_text().splitlines()
+    lines.insert(2, line)
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RunError, match=r"trials.jsonl, line 3 is no event of a search: .*; restore the file") as caught:
+        History(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_is_refused(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    path.write_text(json.dumps({**json.loads(lines[0]), "extra": 1}) + "\n")
+    with pytest.raises(RunError, match="line 1 is no event"):
+        History(path)
+
+
+def test_candidates_come_in_order(path: Path) -> None:
+    with pytest.raises(RunError, match="the history has 3 candidates; number 5 cannot come next"):
+        History(path).propose(candidate(5))
+
+
+@pytest.mark.parametrize("index", [3, -1])
+def test_an_event_of_nobody_is_refused(index: int, path: Path) -> None:
+    with pytest.raises(RunError, match=f"the history has 3 candidates and an event of number {index}"):
+        History(path).record(report(index))
+
+
+def test_what_is_refused_is_not_in_the_file(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(RunError):
+        History(path).record(report(9))
+    with pytest.raises(RunError):
+        History(path).propose(candidate(0))
+    assert path.read_bytes() == before
+
+
+def test_a_file_whose_first_candidate_is_lost_is_refused(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(RunError, match="the history has 0 candidates; number 1 cannot come next"):
+        History(path)

@@ -1,0 +1,122 @@
+"""The plan's answers to limits that are hard or impossible to meet, and to budgets that make no sense."""
+
+import pytest
+from pydantic import ValidationError
+
+from codenas.arch import SearchSpace, preset
+from codenas.arch.cost import parameters, weight_bytes
+from codenas.errors import BudgetError
+from codenas.metrics import Metrics
+from codenas.search.candidate import Budget, Outcome, Refusal
+from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
+from codenas.search.history import History
+from codenas.search.loop import run_search
+from codenas.search.plan import Job, check_reachable, closed_form
+from tests.fakes import tiny_arch
+from tests.search.synthetic import VOCAB_SIZE, Curves, make_plan
+
+SPACE = preset("tiny")
+BUDGET = Budget(candidates=4, rungs=(5, 20), promote=(2,))
+
+
+def limited(**limits: float) -> tuple[Objective, ...]:
+    return (*DEFAULT_OBJECTIVES[:1], *(Objective(metric=metric, limit=limit) for metric, limit in limits.items()))
+
+
+def test_the_closed_form_knows_parameters_and_bytes_and_nothing_else() -> None:
+    arch = tiny_arch()
+    known = closed_form(arch, VOCAB_SIZE)
+    assert known == Metrics(params=parameters(arch, VOCAB_SIZE), size_bytes=weight_bytes(arch, VOCAB_SIZE))
+
+
+def test_a_limit_that_can_be_met_gives_the_smallest_found() -> None:
+    smallest = check_reachable(SPACE, limited(size_bytes=4e6), VOCAB_SIZE, seed=0, draws=300)
+    assert (smallest.d_model, smallest.n_layers) == (128, 2)
+    assert check_reachable(SPACE, limited(size_bytes=4e6), VOCAB_SIZE, seed=0, draws=300) == smallest
+
+
+def test_a_limit_out_of_reach_is_named_with_the_nearest_that_could_be_met() -> None:
+    nearest = weight_bytes(check_reachable(SPACE, (), VOCAB_SIZE, seed=0, draws=300), VOCAB_SIZE)
+    message = f"no architecture can meet the limit: .*d_model 128, 2 layers.*size_bytes {nearest:,} is outside its limit, at most 100,000;"
+    with pytest.raises(BudgetError, match=message):
+        check_reachable(SPACE, limited(size_bytes=100_000), VOCAB_SIZE, seed=0, draws=300)
+
+
+def test_a_limit_that_is_only_measured_later_is_not_judged_now() -> None:
+    check_reachable(SPACE, limited(latency_ms_p50=1e-9, bits_per_byte=1e-9), VOCAB_SIZE, seed=0, draws=10)
+
+
+def test_when_all_are_refused_before_training_the_search_says_why() -> None:
+    plan = make_plan(BUDGET, objectives=limited(params=1_000))
+    history = History()
+    with pytest.raises(BudgetError, match=r"refused.*params [\d,]+ is outside its limit, at most 1,000; relax the limit"):
+        run_search(plan, history, Curves(BUDGET))
+    assert all(trial.refusal for trial in history.trials)
+
+
+def test_when_all_are_refused_by_what_was_measured_the_search_says_why() -> None:
+    objectives = limited(latency_ms_p50=0.5)
+
+    def refuse(job: Job) -> Outcome:
+        metrics = Metrics(latency_ms_p50=1.25 + job.candidate.index)
+        return Refusal(index=job.candidate.index, reason=objectives[1].broken_by(metrics) or "", metrics=metrics)
+
+    with pytest.raises(BudgetError, match="latency_ms_p50 .* is outside its limit, at most 0.5; relax the limit"):
+        run_search(make_plan(BUDGET, objectives=objectives), History(), refuse)
+
+
+def test_one_that_is_accepted_is_a_search() -> None:
+    """A limit that nearly nothing meets ends the search with what was found, not with an error."""
+    plan = make_plan(BUDGET, objectives=DEFAULT_OBJECTIVES)
+
+    def only_the_first(job: Job) -> Outcome:
+        if job.candidate.index == 0:
+            return Curves(BUDGET)(job)
+        return Refusal(index=job.candidate.index, reason="too slow", metrics=Metrics(latency_ms_p50=9.0))
+
+    history = run_search(plan, History(), only_the_first)
+    assert [trial.candidate.index for trial in history.trials if trial.report(20)] == [0]
+
+
+def test_finalists_of_every_rung_come_best_first() -> None:
+    plan = make_plan(Budget(candidates=8, rungs=(5, 10, 20), promote=(4, 2)), objectives=limited())
+    history = run_search(plan, History(), Curves(plan.budget))
+    for number, count in ((1, 4), (2, 2)):
+        bits = [trial.reports[number - 1].metrics.bits_per_byte or 0.0 for trial in plan.finalists(history, number)]
+        assert len(bits) == count and bits == sorted(bits)
+    assert len(plan.finalists(history, 0)) == 8
+
+
+def test_another_seed_is_another_search() -> None:
+    plans = [make_plan(BUDGET, "random"), make_plan(BUDGET, "random")]
+    first, same = (run_search(plan, History(), Curves(BUDGET)).trials for plan in plans)
+    assert first == same
+    space = SearchSpace(base=SPACE.base, choices=SPACE.choices)
+    other = run_search(type(plans[0])(space, plans[0].strategy, BUDGET, DEFAULT_OBJECTIVES, VOCAB_SIZE, seed=1), History(), Curves(BUDGET))
+    assert {trial.candidate.arch.digest for trial in other.trials} != {trial.candidate.arch.digest for trial in first}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rungs": (300, 50)}, "must be positive and rise"),
+        ({"rungs": (50, 50)}, "must be positive and rise"),
+        ({"rungs": (0, 50)}, "must be positive and rise"),
+        ({"rungs": ()}, "at least 1 item"),
+        ({"promote": ()}, "2 rungs need 1 promotions; got \\[\\]"),
+        ({"promote": (30,)}, r"\[24, 30\] must be positive and not grow"),
+        ({"promote": (0,)}, r"\[24, 0\] must be positive and not grow"),
+        ({"candidates": 0}, "greater than or equal to 1"),
+        ({"steps": 3}, "Extra inputs"),
+    ],
+)
+def test_a_budget_without_sense_is_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Budget.model_validate(values)
+
+
+def test_the_total_of_a_budget() -> None:
+    assert Budget().total_steps == 2_700
+    assert Budget(candidates=12, promote=(4,)).total_steps == 1_600
+    assert Budget(candidates=3, rungs=(10,), promote=()).total_steps == 30
+    assert Budget(candidates=8, rungs=(10, 20, 40), promote=(4, 1)).total_steps == 80 + 40 + 20
