@@ -102,7 +102,7 @@ def state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[Tensor, s
 
 
 def load_state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[Tensor, str], tensors: dict[str, Tensor]) -> None:
-    """The inverse of `state_tensors`."""
+    """The inverse of `state_tensors`; copies, to where the parameters live."""
     slots: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, value in tensors.items():
         parameter_name, _, slot = key.rpartition("/")
@@ -111,4 +111,5 @@ def load_state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[Tens
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if names[parameter] in slots:
-                    optimizer.state[parameter] = slots[names[parameter]]
+                    own = slots[names[parameter]]
+                    optimizer.state[parameter] = {slot: value.to(parameter.device, copy=True) for slot, value in own.items()}

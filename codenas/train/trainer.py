@@ -55,8 +55,8 @@ class Trainer:
         Raises:
             TrialFailure: the loss is not finite (the model diverged) or memory ran out.
         """
-        self.model.train()
         while self.step < last_step:
+            self.model.train()  # before every step: whoever takes the steps may evaluate in between
             started = time.perf_counter()
             set_rates(self._optimizers, rate_factor(self.step, self.config.warmup_steps, decay_from, last_step))
             loss = self._step()

@@ -1,0 +1,122 @@
+"""Muon and its neighbour AdamW: orthogonal updates, rates over widths, a memory that can be stored."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from codenas.train.config import TrainConfig
+from codenas.train.optim import BASE_WIDTH, Muon, build_optimizers, load_state_tensors, orthogonalise, set_rates, state_tensors
+from tests.fakes import drawn_model, tiny_arch
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def parameter(value: Tensor, gradient: Tensor) -> nn.Parameter:
+    made = nn.Parameter(value.clone())
+    made.grad = gradient.clone()
+    return made
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 64), (64, 8), (48, 40)])
+@pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
+def test_singular_values_come_near_one_at_any_shape_and_size(shape: tuple[int, int], size: float) -> None:
+    values = torch.linalg.svdvals(orthogonalise(size * drawn(3, *shape)))
+    assert values.min() > 0.4 and values.max() < 1.4  # the quintic leaves them scattered around one (Jordan et al. 2024)
+    assert (values - 1).abs().median() < 0.3
+
+
+def test_the_directions_stay_those_of_the_gradient() -> None:
+    matrix = drawn(1, 24, 24)
+    left, values, right = torch.linalg.svd(orthogonalise(matrix)[0])
+    exact_left, _, exact_right = torch.linalg.svd(matrix[0])
+    exact, found = exact_left @ exact_right, left @ right
+    assert torch.cosine_similarity(exact.flatten(), found.flatten(), 0) > 0.98
+    assert values.min() > 0
+
+
+def test_a_stack_equals_one_by_one() -> None:
+    stack = drawn(5, 24, 16)
+    alone = torch.cat([orthogonalise(matrix[None]) for matrix in stack])
+    torch.testing.assert_close(orthogonalise(stack), alone, rtol=0.02, atol=0.02)  # bfloat16 sums in another order
+
+
+def test_nothing_becomes_nothing() -> None:
+    assert torch.equal(orthogonalise(torch.zeros(1, 4, 8)), torch.zeros(1, 4, 8))
+
+
+def test_muon_gives_every_parameter_its_own_update() -> None:
+    together = [parameter(drawn(8, 4, seed=i), drawn(8, 4, seed=10 + i)) for i in range(3)]
+    alone = [parameter(drawn(8, 4, seed=i), drawn(8, 4, seed=10 + i)) for i in range(3)]
+    Muon(together, 0.1, 0.9, 0.0).step()
+    for each in alone:
+        Muon([each], 0.1, 0.9, 0.0).step()
+    for a, b in zip(together, alone, strict=True):
+        torch.testing.assert_close(a, b, rtol=0.0, atol=0.01)
+
+
+def test_muon_decays_weights_and_skips_what_has_no_gradient() -> None:
+    still, decayed = nn.Parameter(drawn(4, 4)), parameter(drawn(4, 4), torch.zeros(4, 4))
+    Muon([still, decayed], 0.1, 0.9, 0.5).step()
+    assert torch.equal(still, drawn(4, 4))
+    torch.testing.assert_close(decayed.detach(), drawn(4, 4) * 0.95)
+
+
+def test_the_update_of_a_tall_matrix_is_scaled_by_its_shape() -> None:
+    tall = parameter(torch.zeros(64, 16), drawn(64, 16))
+    wide = parameter(torch.zeros(16, 64), drawn(64, 16).T)
+    for each in (tall, wide):
+        Muon([each], 1.0, 0.9, 0.0).step()
+    torch.testing.assert_close(tall.detach(), 2 * wide.detach().T, rtol=0.02, atol=0.02)
+
+
+def test_every_parameter_has_one_optimizer_and_its_kind_decides_which() -> None:
+    model = drawn_model(tiny_arch(tie_embeddings=False, position="absolute"))
+    muon, adam = build_optimizers(model, TrainConfig(), width=16)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    groups = [{names[parameter] for parameter in group["params"]} for optimizer in (muon, adam) for group in optimizer.param_groups]
+    matrices, tables, gains = groups
+    assert sum(map(len, groups)) == len(names) == len(set().union(*groups))
+    assert tables == {"embedding.weight", "positions.weight", "head.weight"}
+    assert all(name.startswith("blocks.") for name in matrices)
+    assert all(model.get_parameter(name).ndim == 1 for name in gains)
+
+
+def test_only_the_rate_of_the_tables_depends_on_the_width() -> None:
+    config = TrainConfig(matrix_rate=0.1, embedding_rate=0.2, gain_rate=0.3)
+    rates = {}
+    for width in (BASE_WIDTH, 4 * BASE_WIDTH):
+        optimizers = build_optimizers(drawn_model(tiny_arch()), config, width)
+        set_rates(optimizers, 0.5)
+        rates[width] = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    assert rates == {BASE_WIDTH: pytest.approx([0.05, 0.1, 0.15]), 4 * BASE_WIDTH: pytest.approx([0.05, 0.05, 0.15])}
+
+
+def test_the_memory_survives_as_named_tensors() -> None:
+    """Two models that go on from the same memory stay equal; one that starts without it does not."""
+    models = [drawn_model(tiny_arch()) for _ in range(3)]
+    names: list[dict[Tensor, str]] = [{parameter: name for name, parameter in model.named_parameters()} for model in models]
+    optimizers = [build_optimizers(model, TrainConfig(), 16) for model in models]
+
+    def step(number: int, seed: int) -> None:
+        for i, each in enumerate(models[number].parameters()):
+            each.grad = drawn(*each.shape, seed=seed + i)
+        for optimizer in optimizers[number]:
+            optimizer.step()
+
+    step(0, 1)
+    stored = state_tensors(optimizers[0], names[0])
+    for other in (1, 2):
+        models[other].load_state_dict(models[0].state_dict())
+    load_state_tensors(optimizers[1], names[1], stored)
+    for number in range(3):
+        step(number, 99)
+    weights = [torch.cat([each.detach().flatten() for each in model.parameters()]) for model in models]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert set(stored) == {f"{name}/{slot}" for each, name in names[0].items() for slot in slots_of(each, name)}
+
+
+def slots_of(each: Tensor, name: str) -> tuple[str, ...]:
+    return ("momentum",) if each.ndim > 1 and name.startswith("blocks.") else ("step", "exp_avg", "exp_avg_sq")

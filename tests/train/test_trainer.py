@@ -1,0 +1,157 @@
+"""The trainer: stopping and going on changes no bit, a broken training says so, and it learns."""
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from codenas.arch import ArchSpec
+from codenas.corpus import Batches, Corpus
+from codenas.errors import TrialFailure
+from codenas.model import build_model
+from codenas.train import TrainConfig, Trainer
+from codenas.train.losses import cross_entropy
+from tests.fakes import CONTEXT, tiny_arch, tiny_corpus
+
+PLAIN = tiny_arch()
+DROPPING = tiny_arch(dropout=0.2, attention_dropout=0.1, position="alibi")
+LAST = 7
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return tiny_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def trainer(corpus: Corpus, arch: ArchSpec = PLAIN, **fields: object) -> Trainer:
+    config = TrainConfig.model_validate({"batch_size": 4, "warmup_steps": 3, "seed": 5, **fields})
+    model = build_model(arch, corpus.manifest.vocab_size, config.seed)
+    return Trainer(model, Batches(corpus.split("train"), arch.context_len, seed=1), config)
+
+
+def run(trained: Trainer, last_step: int, decay_from: int | None = None) -> list[float]:
+    return [step.loss for step in trained.run_to(last_step, decay_from)]
+
+
+def comparable(trained: Trainer) -> dict[str, Tensor]:
+    """All state but the clock."""
+    return {name: value.clone() for name, value in trained.state().items() if name != "seconds"}
+
+
+def assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+@pytest.mark.parametrize("arch", [PLAIN, DROPPING], ids=["plain", "dropout"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_stopped_at_any_step_stored_and_resumed_equals_undisturbed(arch: ArchSpec, precision: str, corpus: Corpus, tmp_path: Path) -> None:
+    whole = trainer(corpus, arch, precision=precision)
+    losses = run(whole, LAST, decay_from=5)
+    for stop in range(LAST + 1):
+        first = trainer(corpus, arch, precision=precision)
+        before = [step.loss for step in itertools.islice(first.run_to(LAST, decay_from=5), stop)]
+        save_file(first.state(), tmp_path / "training.safetensors")
+        torch.rand(3)  # the state of the global generator must not matter
+        second = trainer(corpus, arch, precision=precision)
+        second.load_state(load_file(tmp_path / "training.safetensors"))
+        assert second.step == stop
+        assert before + run(second, LAST, decay_from=5) == losses
+        assert_equal(comparable(second), comparable(whole))
+
+
+def test_what_is_loaded_is_a_copy(corpus: Corpus) -> None:
+    first, second = trainer(corpus), trainer(corpus)
+    run(first, 2)
+    second.load_state(first.state())
+    before = comparable(first)
+    run(second, 4)
+    assert_equal(comparable(first), before)
+
+
+def test_progress_is_counted_exactly(corpus: Corpus) -> None:
+    trained = trainer(corpus)
+    assert [step.step for step in trained.run_to(3)] == [1, 2, 3]
+    assert (trained.step, trained.cursor, trained.tokens) == (3, 12, 12 * CONTEXT)
+    assert run(trained, 3) == []
+    assert 0 < trained.seconds < 60
+
+
+def test_seconds_add_up_over_processes(corpus: Corpus) -> None:
+    first, second = trainer(corpus), trainer(corpus)
+    run(first, 2)
+    second.load_state(first.state())
+    assert second.seconds == pytest.approx(first.seconds)
+    run(second, 3)
+    assert second.seconds > first.seconds
+
+
+def test_the_seed_decides_the_weights_and_the_dropout(corpus: Corpus) -> None:
+    losses = [run(trainer(corpus, DROPPING, seed=seed), 3) for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_evaluating_between_two_steps_changes_nothing(corpus: Corpus) -> None:
+    whole, watched = trainer(corpus, DROPPING), trainer(corpus, DROPPING)
+    run(whole, 4)
+    for _ in watched.run_to(4):
+        watched.model.eval()
+    assert_equal(comparable(watched), comparable(whole))
+
+
+def test_the_loss_falls(corpus: Corpus) -> None:
+    losses = run(trainer(corpus, batch_size=8, precision="float32"), 40)
+    assert losses[0] == pytest.approx(math.log(corpus.manifest.vocab_size), rel=0.1)
+    assert sum(losses[-5:]) / 5 < 0.6 * losses[0]
+
+
+def test_a_training_that_diverges_is_a_failed_trial(corpus: Corpus) -> None:
+    broken = trainer(corpus)
+    run(broken, 2)
+    with torch.no_grad():
+        broken.model.embedding.weight[:, 0] = math.nan
+    with pytest.raises(TrialFailure, match="diverged: the loss of step 3 is nan"):
+        run(broken, 4)
+    assert broken.step == 2
+
+
+def test_running_out_of_memory_is_a_failed_trial(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    hungry = trainer(corpus)
+
+    def no_memory(tokens: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(hungry.model, "forward", no_memory)
+    with pytest.raises(TrialFailure, match=f"out of memory at step 1: 4 x {CONTEXT} tokens"):
+        run(hungry, 1)
+
+
+def test_the_average_follows_the_weights(corpus: Corpus) -> None:
+    """Step by step by its definition: a young average forgets the random start, an old one moves by `average_decay`."""
+    trained = trainer(corpus, average_decay=0.5, precision="float32")
+    expected: dict[str, Tensor] = {name: value.detach().clone() for name, value in trained.model.named_parameters()}
+    for step in trained.run_to(20):
+        decay = min(0.5, step.step / (step.step + 10))
+        for name, parameter in trained.model.named_parameters():
+            expected[name] = decay * expected[name] + (1 - decay) * parameter.detach()
+    for name, value in trained.averaged_weights().items():
+        torch.testing.assert_close(value, expected[name])
+    assert not torch.equal(trained.averaged_weights()["embedding.weight"], trained.model.embedding.weight)
+
+
+def test_gradients_are_clipped(corpus: Corpus) -> None:
+    trained = trainer(corpus, clip_norm=1e-3)
+    run(trained, 1)
+    norm = sum(float(parameter.grad.square().sum()) for parameter in trained.model.parameters() if parameter.grad is not None) ** 0.5
+    assert norm <= 1.001e-3
+
+
+def test_cross_entropy_is_the_mean_of_nats() -> None:
+    scores = torch.tensor([[[0.0, 0.0], [math.log(3.0), 0.0]]], dtype=torch.bfloat16)
+    loss = cross_entropy(scores, torch.tensor([[0, 1]]))
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx((math.log(2) + math.log(4)) / 2, rel=1e-2)
