@@ -1,5 +1,5 @@
 """`python -m codenas` is `codenas`."""
 
-from codenas.cli import main
+from codenas.cli.app import main
 
 main()

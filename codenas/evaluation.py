@@ -116,13 +116,15 @@ def _scored_bytes(tokens: Tokens, vocabulary: Vocabulary, context_len: int, max_
 
 
 def _completions(model: LanguageModel, vocabulary: Vocabulary, held_out: Tokens, settings: EvaluationSettings) -> CollapseReport:
+    """Completions of the whole length: their authors went on, so the end of the text is not offered as an answer."""
     context_len = model.arch.context_len
+    never = dict.fromkeys(vocabulary.specials.values(), -100.0)
     completion_tokens = min(settings.completion_tokens, context_len // 2)
     drawn = iter(range(settings.prompts))
 
     def answer(prompt: list[int], count: int) -> list[int]:
         seed = derive(settings.seed, "completion", next(drawn)) % 2**63
-        params = SamplingParams(max_tokens=count, temperature=settings.temperature, seed=seed)
+        params = SamplingParams(max_tokens=count, temperature=settings.temperature, seed=seed, logit_bias=never)
         return list(generate(model, fit(prompt, params, vocabulary, context_len)))
 
     return completion_quality(

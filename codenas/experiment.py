@@ -67,7 +67,7 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     """
     torch.set_num_threads(setup.threads)
     corpus = Corpus.open(setup.corpus)
-    start = _last_checkpoint(setup, job)
+    start = _checkpoint_below(setup, job)
     free = start.manifest.metrics if start is not None else _measure_untrained(setup, corpus, job.candidate)
     reason = broken_limit(free, setup.objectives)
     if reason is not None:
@@ -79,12 +79,11 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     return _report(setup, corpus, job, start, finished)
 
 
-def _last_checkpoint(setup: ExperimentSetup, job: Job) -> Checkpoint | None:
-    """The highest stored rung of the candidate, up to the job's."""
-    folder = setup.folder / job.candidate.id
-    rungs = sorted((int(path.name) for path in folder.glob("[1-9]*")), reverse=True)
-    stored = (setup.checkpoint(job.candidate, rung) for rung in rungs if rung <= job.rung)
-    return next((Checkpoint.open(path) for path in stored), None)
+def _checkpoint_below(setup: ExperimentSetup, job: Job) -> Checkpoint | None:
+    """The highest stored rung of the candidate below the job's."""
+    rungs = [int(path.name) for path in (setup.folder / job.candidate.id).glob("[1-9]*")]
+    below = max((rung for rung in rungs if rung < job.rung), default=None)
+    return Checkpoint.open(setup.checkpoint(job.candidate, below)) if below is not None else None
 
 
 def _measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candidate) -> Metrics:
@@ -101,12 +100,13 @@ def _measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candid
 def _train_to_rung(
     setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, free: Metrics
 ) -> Generator[Step, None, Checkpoint]:
-    if start is not None and start.manifest.step == job.rung:
-        return start
+    path = setup.checkpoint(job.candidate, job.rung)
+    if path.exists():
+        return Checkpoint.open(path)
     config = setup.train.model_copy(update={"seed": job.candidate.seed})
     trainer = load_trainer(corpus, job.candidate.arch, config, setup.device, start)
     yield from trainer.run_to(job.rung)
-    return store(trainer, setup.checkpoint(job.candidate, job.rung), corpus, free)
+    return store(trainer, path, corpus, free)
 
 
 def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, finished: Checkpoint) -> Outcome:
@@ -120,13 +120,13 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
             return Failure(index=job.candidate.index, rung=job.rung, reason="the stored model scores no finite bits per byte")
         metrics = metrics.merged(Metrics(bits_per_byte=scored.bits_per_byte))
         update_metrics(finished, metrics)
-    before = start.manifest if start is not None and start.path != finished.path else None
+    before = start.manifest.metrics.train_seconds or 0.0 if start is not None else 0.0
     return Report(
         index=job.candidate.index,
         rung=job.rung,
-        steps=job.rung - (before.step if before else 0),
+        steps=job.rung - (start.manifest.step if start is not None else 0),
         metrics=metrics,
-        seconds=(metrics.train_seconds or 0.0) - ((before.metrics.train_seconds or 0.0) if before else 0.0),
+        seconds=(metrics.train_seconds or 0.0) - before,
         checkpoint=str(finished.path.relative_to(setup.folder)),
     )
 

@@ -1,9 +1,19 @@
-"""Fixtures for all tests: one loopback Ray per session, torch on one thread."""
+"""Fixtures for all tests: one loopback Ray per session, torch on one thread, properties checked on the same examples each time."""
 
+import os
 from collections.abc import Iterator
+
+# Ray reads these when it is imported, which test modules do before any fixture runs.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
+settings.load_profile("deterministic")
 
 
 @pytest.fixture(autouse=True)

@@ -98,6 +98,8 @@ def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, folder: P
         f"{plan.budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
     )
     _fit(searcher, resources, job.trial.retries, folder / ".tune")
+    if searcher.error is not None:
+        raise searcher.error
     return _result(job, plan, history, corpus, searcher, workers, time.monotonic() - started)
 
 
@@ -171,13 +173,15 @@ class _Claim(BaseModel):
 
 def _resources(job: SearchJob) -> tuple[dict[str, float], int]:
     """What a trial asks of Ray, and how many run at a time."""
-    have = ray.cluster_resources()
+    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
     gpus = job.trial.gpus if job.trial.gpus is not None else float(have.get("GPU", 0) > 0)
     wanted = {"cpu": float(job.trial.cpus), **({"gpu": gpus} if gpus else {})}
     workers = min(int(have.get(name.upper(), 0) // amount) for name, amount in wanted.items())
     if workers < 1:
         offered = f"{have.get('CPU', 0):.0f} CPUs and {have.get('GPU', 0):.0f} GPUs"
-        raise ResourceError(f"a trial wants {job.trial.cpus} CPUs and {gpus:g} GPUs, the cluster has {offered}; lower trial.cpus or trial.gpus")
+        raise ResourceError(
+            f"a trial wants {job.trial.cpus} CPUs and {gpus:g} GPUs, the cluster has {offered}; lower trial.cpus or trial.gpus"
+        )
     return wanted, workers
 
 
@@ -185,7 +189,9 @@ def _require_memory(workers: int) -> None:
     free = psutil.virtual_memory().available // 1_000_000
     needed = workers * MEGABYTES_PER_TRIAL
     if free < needed:
-        raise ResourceError(f"{free} MB of memory are free and {workers} trials at a time need {needed} MB; close something or run fewer at a time")
+        raise ResourceError(
+            f"{free} MB of memory are free and {workers} trials at a time need {needed} MB; close something or run fewer at a time"
+        )
 
 
 def _steps(history: History) -> int:

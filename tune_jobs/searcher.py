@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from ray.tune.search import Searcher
 
+from codenas.errors import CodeNASError, UserError
 from codenas.experiment import ExperimentSetup
 from codenas.log import Progress
 from codenas.search.candidate import Failure, Outcome
@@ -26,6 +27,7 @@ class PlanSearcher(Searcher):
     Attributes:
         steps: training steps seen in this session.
         step_seconds: worker seconds spent in them.
+        error: what ended the search early.
     """
 
     def __init__(self, plan: Plan, history: History, setup: ExperimentSetup, progress: Progress) -> None:
@@ -34,10 +36,17 @@ class PlanSearcher(Searcher):
         self._running: dict[str, Job] = {}
         self.steps = 0
         self.step_seconds = 0.0
+        self.error: CodeNASError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """The configuration of the next job; None while the open ones wait for running ones; FINISHED at the end."""
-        job = self.plan.next_job(self.history, {job.candidate.index for job in self._running.values()})
+        if self.error is not None:
+            return Searcher.FINISHED
+        try:
+            job = self.plan.next_job(self.history, {job.candidate.index for job in self._running.values()})
+        except CodeNASError as error:  # Tune would bury it in an error of its own
+            self.error = error
+            return Searcher.FINISHED
         if job is None:
             return None if self._running else Searcher.FINISHED
         self._running[trial_id] = job
@@ -48,6 +57,9 @@ class PlanSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._running.pop(trial_id)
+        if result is not None and "user_error" in result:
+            self.error = UserError(result["user_error"])
+            return
         if error or result is None or "outcome" not in result:
             outcome: Outcome = Failure(index=job.candidate.index, rung=job.rung, reason="its process died, also when started again")
         else:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from ray import tune
 
+from codenas.errors import UserError
 from codenas.experiment import ExperimentSetup, execute
 from codenas.search.candidate import Candidate, Outcome
 from codenas.search.plan import Job
@@ -32,7 +33,10 @@ class JobTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for `CHUNK_SECONDS`, or to the end; the last result carries the outcome."""
+        """Train for `CHUNK_SECONDS`, or to the end; the last result carries the outcome.
+
+        What the user must mend (a full disk, a broken file) is no failure of the candidate: it ends the search.
+        """
         result: dict[str, Any] = {"index": self._index, "steps": 0, "step_seconds": 0.0, "done": False}
         until = time.monotonic() + CHUNK_SECONDS
         while time.monotonic() < until:
@@ -40,6 +44,8 @@ class JobTrainable(tune.Trainable):
                 done = next(self._steps)
             except StopIteration as end:
                 return {**result, "done": True, "outcome": end.value.model_dump_json()}
+            except UserError as error:
+                return {**result, "done": True, "user_error": str(error)}
             result["steps"] += 1
             result["step_seconds"] += done.seconds
         return result

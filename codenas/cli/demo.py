@@ -1,5 +1,6 @@
 """`codenas demo`: the whole story in one command, from the source on this machine to a completion over HTTP."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,4 +85,17 @@ def _stage(name: str, seconds: dict[str, float]) -> Iterator[None]:
 
 def _serve_and_ask(run: Run, port: int) -> "tuple[Answer, ...]":
     """Bring the model up behind its endpoint, ask it over HTTP, print the answers, take it down."""
-    import serve
+    from codenas.cli.complete import ask
+    from codenas.cli.serve import serving
+    from codenas.cli.summary import Answer
+    from codenas.log import LOGGER
+    from serve.settings import ServeSettings
+
+    answers = []
+    with serving(ServeSettings(checkpoint=run.model.absolute(), port=port, model_name=run.folder.absolute().name)) as url:
+        for number, prompt in enumerate(PROMPTS, 1):
+            reply = ask(url, {"prompt": prompt, "max_tokens": 64, "temperature": 0.2, "seed": 0})
+            LOGGER.info(f"--- completion {number}, {reply.tokens} tokens in {1000 * reply.seconds:.0f} ms over {url}")
+            typer.echo(f"{prompt}\033[1m{reply.text}\033[0m" if sys.stdout.isatty() else f"{prompt}>>>{reply.text}<<<")
+            answers.append(Answer(prompt=prompt, completion=reply.text, tokens=reply.tokens, seconds=reply.seconds))
+    return tuple(answers)

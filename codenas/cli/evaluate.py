@@ -16,24 +16,23 @@ def evaluate(
     job: Annotated[Path | None, typer.Option(help="A job file; its [evaluate] table counts.")] = None,
 ) -> None:
     """Bits per byte on repositories never trained on beside zlib and xz; repetition and parse rate beside people."""
-    from rich.console import Console
-
+    from codenas.cli.console import console
     from codenas.cli.job import load_job
     from codenas.report.quality import quality_table
 
     settings = load_job(job).evaluate
     with open_run(run) as opened:
         result = evaluate_run(opened, settings)
-    Console().print(quality_table(result.metrics, result.compressors, result.completions))
+    console().print(quality_table(result.metrics, result.compressors, result.completions))
 
 
 def evaluate_run(run: Run, settings: "EvaluationSettings") -> "Evaluation":
     """Evaluate the model of `run`, once per model and settings; the stage behind the command and the demo."""
     from codenas.checkpoint import Checkpoint
     from codenas.corpus import Corpus
+    from codenas.evaluation import Evaluation, evaluate_checkpoint
     from codenas.files import write_atomic
     from codenas.log import LOGGER
-    from codenas.evaluation import Evaluation, evaluate_checkpoint
 
     checkpoint = Checkpoint.open(run.require(run.model, "codenas train"))
     if run.evaluation.exists():

@@ -66,6 +66,8 @@ def load_job(path: Path | None) -> Job:
         return Job.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error)}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _explain(error: ValidationError) -> str:

@@ -55,13 +55,12 @@ def search_stage(run: Run, job: "SearchJob", corpus: "Corpus") -> "tuple[SearchR
 
 def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob") -> None:
     """Print the front and draw its picture."""
-    from rich.console import Console
-
+    from codenas.cli.console import console
     from codenas.report.front import draw_front, front_rows
     from codenas.report.tables import front_table
 
     rows = front_rows(history.trials, result.winner, job.budget.rungs[-1], job.objectives)
-    Console().print(front_table(rows))
+    console().print(front_table(rows))
     draw_front(history.trials, rows, job.objectives, run.picture)
     share = f"{100 * result.training_share:.0f} % of the time of {result.workers} workers went into training steps"
     typer.echo(f"{result.steps:,} training steps; {share}; picture: {run.picture}")

@@ -5,10 +5,10 @@ from typing import Literal
 
 import typer
 from pydantic import BaseModel, ConfigDict
-from rich.console import Console
 
 from codenas.arch import ArchSpec
 from codenas.checkpoint import Checkpoint
+from codenas.cli.console import console
 from codenas.cli.run import Run
 from codenas.corpus import Corpus
 from codenas.corpus.manifest import SplitInfo, Tally
@@ -122,11 +122,11 @@ def summarise(run: Run, found: Findings, rows: list[FrontRow], seconds: dict[str
 def show_summary(run: Run, summary: Summary, found: Findings, rows: list[FrontRow], objectives: tuple[Objective, ...]) -> None:
     """One table of the front, one of the model, the picture, and how to go on."""
     draw_front(found.history.trials, rows, objectives, run.picture)
-    console = Console()
-    console.print(front_table(rows, f"Front after {rows[0].rung} steps (the star trained on)"))
-    console.print(quality_table(summary.evaluation.metrics, summary.evaluation.compressors, summary.evaluation.completions))
+    screen = console()
+    screen.print(front_table(rows, f"Front after {rows[0].rung} steps (the star trained on)"))
+    screen.print(quality_table(summary.evaluation.metrics, summary.evaluation.compressors, summary.evaluation.completions))
     for warning in summary.evaluation.warnings:
-        console.print(f"[bold red]{warning}")
+        screen.print(f"[bold red]{warning}")
     for line in summary_lines([*metric_figures(summary.model.metrics), *_search_figures(summary), *_cost_figures(summary)]):
         typer.echo(line)
     typer.echo(f"\npicture   {run.picture}\nsummary   {run.summary}\nmodel     {run.model}\n\nServe it again:\n  {summary.serve_again}")

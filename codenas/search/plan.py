@@ -21,7 +21,7 @@ from codenas.search.strategy import Idea, Problem, Strategy
 from codenas.seeds import derive, stream
 
 _REDRAWS = 100  # proposals that repeat a candidate, in a row, before the space counts as used up
-_REFUSALS = 200  # refused candidates before the limits count as out of reach
+_REFUSALS = 60  # refused candidates before the limits count as out of reach
 
 
 @dataclass(slots=True, frozen=True)
@@ -65,6 +65,7 @@ class Plan:
                 return None
             candidate = self._propose(history)
             if candidate is None:
+                self._require_accepted(history)
                 break
             if not history.trials[candidate.index].stopped:
                 return Job(candidate, first)
@@ -94,13 +95,19 @@ class Plan:
         return None
 
     def _room(self, history: History) -> bool:
+        """Whether another candidate may enter; refused ones take no place, until there are too many of them."""
         refused = [trial for trial in history.trials if trial.refusal is not None]
-        if len(refused) >= _REFUSALS and len(refused) == len(history):
-            assert refused[-1].refusal is not None
-            raise BudgetError(
-                f"{len(refused)} candidates in a row were refused, the last because {refused[-1].refusal.reason}; relax the limit"
-            )
-        return len(history) - len(refused) < self.budget.candidates and len(refused) < _REFUSALS
+        accepted = len(history) - len(refused)
+        if len(refused) < _REFUSALS:
+            return accepted < self.budget.candidates
+        self._require_accepted(history)
+        return False
+
+    def _require_accepted(self, history: History) -> None:
+        """Nobody else can enter: raise `BudgetError` if everybody was refused."""
+        refused = [trial for trial in history.trials if trial.refusal is not None]
+        if refused and len(refused) == len(history):
+            raise BudgetError(_nearest(refused, self.objectives))
 
     def _can_see(self, history: History) -> bool:
         """Whether all that the next proposal looks at is known."""
@@ -137,6 +144,17 @@ def closed_form(arch: ArchSpec, vocab_size: int) -> Metrics:
     return Metrics(params=parameters(arch, vocab_size), size_bytes=weight_bytes(arch, vocab_size))
 
 
+def _nearest(refused: list[Trial], objectives: tuple[Objective, ...]) -> str:
+    """Which limit refused them all, and how near the nearest came."""
+    tried = [(trial.candidate.arch, trial.refusal.metrics) for trial in refused if trial.refusal is not None]
+    limit = max(objectives, key=lambda objective: sum(objective.broken_by(metrics) is not None for _, metrics in tried))
+    arch, metrics = min(tried, key=lambda pair: limit.cost(pair[1]))
+    return (
+        f"no architecture met the limit: all of {len(tried)} were refused, of the nearest (d_model {arch.d_model}, "
+        f"{arch.n_layers} layers) {limit.broken_by(metrics)}; relax the limit or search smaller architectures"
+    )
+
+
 def check_reachable(space: SearchSpace, objectives: tuple[Objective, ...], vocab_size: int, seed: int, draws: int = 2_000) -> ArchSpec:
     """The smallest of `draws` architectures of the space, which must be inside the closed-form limits.
 
@@ -148,7 +166,7 @@ def check_reachable(space: SearchSpace, objectives: tuple[Objective, ...], vocab
     reason = broken_limit(closed_form(smallest, vocab_size), objectives)
     if reason is not None:
         raise BudgetError(
-            f"no architecture can meet the limit: the smallest of {draws:,} draws (d_model {smallest.d_model}, "
-            f"{smallest.n_layers} layers) has {reason}; relax the limit or search smaller architectures"
+            f"no architecture can meet the limit: of the smallest in {draws:,} draws (d_model {smallest.d_model}, "
+            f"{smallest.n_layers} layers) {reason}; relax the limit or search smaller architectures"
         )
     return smallest

@@ -1,0 +1,55 @@
+"""Job files: what is wrong is named with its place and the way out."""
+
+from pathlib import Path
+
+import pytest
+
+from codenas.cli.job import DEMO_JOB, Job, load_job
+from codenas.errors import ConfigError
+
+
+def _load(tmp_path: Path, text: str) -> Job:
+    path = tmp_path / "job.toml"
+    path.write_text(text)
+    return load_job(path)
+
+
+def test_without_a_file_all_is_default() -> None:
+    assert load_job(None) == Job()
+
+
+def test_the_demo_trains_twelve_and_promotes_four() -> None:
+    budget = load_job(DEMO_JOB).search.budget
+    assert (budget.candidates, budget.rungs, budget.promote, budget.total_steps) == (12, (50, 300), (4,), 1_600)
+
+
+def test_the_demo_decides_by_what_repeats_to_the_bit() -> None:
+    deciding = [objective.metric for objective in load_job(DEMO_JOB).search.objectives if objective.weight > 0]
+    assert deciding == ["bits_per_byte"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[serch]\n", "unknown key serch; did you mean 'search'"),
+        ("[search]\nbudjet = 1\n", "unknown key search.budjet; did you mean 'budget'"),
+        ("[train.recipe]\nzzz = 1\n", "unknown key train.recipe.zzz; known keys are .*batch_size"),
+        ("[search]\nstrategy = 'luck'\n", "job.toml: no strategy is called 'luck'; choose one of random, evolution"),
+        ("[search]\nspace = 'galaxy'\n", "no search space is called 'galaxy'"),
+        ("[train]\nsteps = -1\n", "train.steps = -1 is refused: .* greater than or equal to 1"),
+        ("[search]\nbudget = { candidates = 4, rungs = [300, 50], promote = [2] }\n", r"rungs \[300, 50\] must be positive and rise"),
+        ("[search]\nbudget = { candidates = 4, rungs = [50, 300], promote = [6] }\n", "must be positive and not grow"),
+        ("[search]\nobjectives = [{ metric = 'beauty' }]\n", "there is no metric 'beauty'"),
+        ("[search]\nobjectives = [{ metric = 'params' }]\n", "weights of params are all zero"),
+        ("[search\n", "is no TOML"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        _load(tmp_path, text)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no job file .*absent.toml"):
+        load_job(tmp_path / "absent.toml")

@@ -1,0 +1,105 @@
+"""The main job from source to answer, undisturbed and killed in every stage: the same result, nothing twice, nothing left."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.data_prep.sources import documents, write_source
+from tests.smoke.demos import JOB, Demo
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+STEPS = 5 * 30 + 2 * 60
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("job")
+    source = write_source(folder / "stack", documents(repositories=30, files=4))
+    path = folder / "job.toml"
+    path.write_text(JOB.format(source=json.dumps(str(source))))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    demo = Demo.start(tmp_path_factory.mktemp("run") / "undisturbed", job)
+    listeners: set[str] = set()
+    demo.until(lambda demo: demo.reports(30) > 0)
+    listeners |= demo.listeners()
+    demo.until(lambda demo: "=== serve" in demo.log() and "completion 1" in demo.log())
+    listeners |= demo.listeners()
+    demo.finish()
+    assert listeners <= LOOPBACK, listeners
+    return demo
+
+
+def _summary(demo: Demo) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((demo.folder / "summary.json").read_text())
+    return summary
+
+
+def _essence(demo: Demo) -> dict[str, Any]:
+    """All of a summary that does not depend on a clock."""
+    summary = _summary(demo)
+    search = {key: summary["search"][key] for key in ("winner", "finalists", "steps", "trained", "refused", "failed", "fidelity")}
+    evaluation = {key: summary["evaluation"][key] for key in ("weights_sha256", "tokens", "bytes", "compressors", "completions")}
+    front = [(member["id"], member["metrics"]["bits_per_byte"], member["metrics"]["size_bytes"]) for member in summary["front"]]
+    quality = summary["model"]["metrics"]["bits_per_byte"]
+    answers = [(answer["prompt"], answer["completion"]) for answer in summary["answers"]]
+    return {"corpus": summary["corpus"], "search": search, "evaluation": evaluation, "quality": quality, "answers": answers, "front": front}
+
+
+def test_the_demo_tells_the_whole_story(undisturbed: Demo) -> None:
+    summary, log = _summary(undisturbed), undisturbed.log()
+    assert summary["search"]["steps"] == STEPS
+    assert f"{STEPS:,} steps" in log or f"{STEPS} steps" in log
+    assert (undisturbed.folder / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert {"zlib", "xz"} <= summary["evaluation"]["compressors"].keys()
+    assert summary["evaluation"]["completions"]["prompts"] == 4
+    assert summary["answers"] and all(answer["tokens"] > 0 for answer in summary["answers"])
+    assert "codenas serve --run" in log
+    assert all(f"=== {stage}" in log for stage in ("prepare", "search", "train", "evaluate", "serve"))
+
+
+def test_killed_in_every_stage_it_ends_as_if_nothing_had_been(undisturbed: Demo, job: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    demo = Demo.start(folder, job)
+    demo.until(lambda demo: "=== prepare" in demo.log())
+    demo.end(signal.SIGINT)
+    assert demo.process.returncode == 130
+    assert "Traceback" not in demo.log()
+
+    demo = Demo.start(folder, job)
+    demo.until(lambda demo: demo.reports(30) >= 1 and bool(demo.trial_processes()))
+    demo.trial_processes()[0].send_signal(signal.SIGKILL)
+    demo.until(lambda demo: demo.reports(30) >= 3)
+    demo.end(signal.SIGKILL)
+
+    demo = Demo.start(folder, job)
+    demo.until(lambda demo: demo.reports(90) >= 1)
+    demo.end(signal.SIGINT)
+
+    demo = Demo.start(folder, job)
+    demo.until(lambda demo: (folder / "last" / "manifest.json").exists())
+    demo.end(signal.SIGKILL)
+
+    demo = Demo.start(folder, job)
+    demo.finish()
+    assert _essence(demo) == _essence(undisturbed)
+    rungs = [(event["index"], event["rung"]) for event in demo.events() if event["event"] == "report"]
+    assert len(rungs) == len(set(rungs)) == 7
+    assert demo.log().count("tokenise:") >= 1
+    assert "corpus is ready" in demo.log()
+
+
+def test_a_finished_demo_only_serves_again(undisturbed: Demo, job: Path) -> None:
+    before, history = _essence(undisturbed), undisturbed.events()
+    again = Demo.start(undisturbed.folder, job)
+    again.finish()
+    assert _essence(again) == before
+    assert again.events() == history

@@ -1,0 +1,147 @@
+"""The search on a real Ray: the schedule of the loop without Ray, whatever is killed."""
+
+import json
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from codenas.arch import SearchSpace
+from codenas.corpus import Corpus
+from codenas.errors import BudgetError, ResourceError, RunError
+from codenas.experiment import ExperimentSetup, run_job
+from codenas.search.candidate import Budget, Trial
+from codenas.search.fitness import Objective
+from codenas.search.history import History
+from codenas.search.loop import run_search
+from codenas.train import TrainConfig
+from tests.fakes import tiny_arch, tiny_corpus
+from tune_jobs.config import SearchJob, TrialResources
+from tune_jobs.launch import HISTORY, RESULT, search
+
+SPACE = SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16, 24, 32), "n_layers": (1, 2), "norm": ("rmsnorm", "layernorm")})
+OBJECTIVES = (
+    Objective(metric="bits_per_byte", weight=1.0),
+    Objective(metric="size_bytes", limit=10e6),
+    Objective(metric="latency_ms_p50", limit=1000.0),
+)
+JOB = SearchJob(
+    space=SPACE,
+    budget=Budget(candidates=6, rungs=(4, 12), promote=(2,)),
+    objectives=OBJECTIVES,
+    train=TrainConfig(batch_size=2, precision="float32", warmup_steps=2),
+    trial=TrialResources(score_tokens=256, latency_tokens=4),
+)
+STEPS = 6 * 4 + 2 * 8
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return tiny_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def expected(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
+    """What the loop without Ray finds."""
+    setup = ExperimentSetup(
+        corpus=corpus.path,
+        folder=tmp_path_factory.mktemp("loop"),
+        train=JOB.train,
+        objectives=OBJECTIVES,
+        score_tokens=256,
+        latency_tokens=4,
+    )
+    return _essence(run_search(JOB.plan(corpus.manifest.vocab_size), History(), lambda job: run_job(setup, job)).trials)
+
+
+def _essence(trials: tuple[Trial, ...]) -> list[tuple[object, ...]]:
+    """All of a history that does not depend on the clock."""
+    return [
+        (
+            trial.candidate,
+            sorted((report.rung, report.steps, report.metrics.bits_per_byte, report.metrics.size_bytes) for report in trial.reports),
+        )
+        for trial in trials
+    ]
+
+
+def test_ray_walks_through_the_plan_of_the_loop(ray_cluster: None, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
+    result, history = search(JOB, corpus, tmp_path)
+    assert _essence(history.trials) == expected
+    assert (result.steps, result.trained, result.refused, result.failed) == (STEPS, 6, 0, 0)
+    assert 0 < result.training_share <= 1
+    assert result.fidelity[0].trials == 2
+    assert result.winner in result.finalists
+
+
+def test_a_finished_search_is_not_repeated(ray_cluster: None, corpus: Corpus, tmp_path: Path) -> None:
+    first, _ = search(JOB, corpus, tmp_path)
+    lines = (tmp_path / HISTORY).read_bytes()
+    assert search(JOB, corpus, tmp_path)[0] == first
+    assert (tmp_path / HISTORY).read_bytes() == lines
+
+
+def test_a_search_goes_on_where_its_history_ends(ray_cluster: None, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
+    search(JOB, corpus, tmp_path)
+    lines = (tmp_path / HISTORY).read_text().splitlines(keepends=True)
+    (tmp_path / HISTORY).write_text("".join(lines[:7]) + lines[7][:20])  # the driver was killed while it wrote the eighth event
+    (tmp_path / RESULT).unlink()
+    result, history = search(JOB, corpus, tmp_path)
+    assert _essence(history.trials) == expected
+    assert result.steps == STEPS
+    rungs = [(event["index"], event["rung"]) for event in _events(tmp_path) if event["event"] == "report"]
+    assert len(rungs) == len(set(rungs)), "a finished rung was reported twice"
+
+
+def _events(folder: Path) -> list[dict[str, object]]:
+    events = []
+    for line in (folder / HISTORY).read_text().splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    return events
+
+
+def test_a_killed_trial_process_changes_nothing(ray_cluster: None, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
+    killed: list[int] = []
+    stop = threading.Event()
+
+    def kill_the_first_trial() -> None:
+        while not killed and not stop.wait(0.05):
+            for process in psutil.Process().children(recursive=True):
+                if not killed and process.is_running() and "JobTrainable" in process.name() + " ".join(process.cmdline()):
+                    killed.append(process.pid)
+                    process.kill()
+
+    killer = threading.Thread(target=kill_the_first_trial)
+    killer.start()
+    try:
+        _, history = search(JOB, corpus, tmp_path)
+    finally:
+        stop.set()
+        killer.join()
+    assert killed, "no trial process was seen"
+    assert _essence(history.trials) == expected
+
+
+def test_a_folder_of_another_search_is_refused(ray_cluster: None, corpus: Corpus, tmp_path: Path) -> None:
+    search(JOB, corpus, tmp_path)
+    with pytest.raises(RunError, match="another job or another corpus"):
+        search(JOB.model_copy(update={"seed": 1}), corpus, tmp_path)
+
+
+def test_a_limit_that_nothing_can_meet_names_the_nearest(ray_cluster: None, corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match=r"smallest in .* draws \(d_model 8, 1 layers\) size_bytes .* at most 100"):
+        search(JOB.with_limits({"size_bytes": 100}), corpus, tmp_path)
+    with pytest.raises(BudgetError, match=r"of the nearest \(d_model .*\) latency_ms_p50 .* at most 1e-06"):
+        search(JOB.with_limits({"latency_ms_p50": 1e-6}), corpus, tmp_path / "slow")
+
+
+def test_more_than_the_cluster_has_is_refused(ray_cluster: None, corpus: Corpus, tmp_path: Path) -> None:
+    greedy = JOB.model_copy(update={"trial": TrialResources(cpus=64)})
+    with pytest.raises(ResourceError, match="64 CPUs.*the cluster has 2 CPUs"):
+        search(greedy, corpus, tmp_path)
