@@ -59,13 +59,7 @@ def atomic_folder(final: Path) -> Iterator[Path]:
                 if path.is_file():
                     _sync(path)
             os.chmod(working, 0o755)
-            if final.exists():
-                replaced = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.old."))
-                os.replace(final, replaced / "was")
-                os.replace(working, final)
-                shutil.rmtree(replaced)
-            else:
-                os.replace(working, final)
+            _replace_folder(working, final)
             _sync(final.parent)
         except BaseException:
             shutil.rmtree(working, ignore_errors=True)
@@ -120,6 +114,23 @@ def require_free_space(folder: Path, megabytes: int) -> None:
     free = _free_megabytes(folder)
     if free < megabytes:
         raise ResourceError(f"{folder} has {free} MB free and this work needs {megabytes} MB; free some space or choose another folder")
+
+
+def _replace_folder(working: Path, final: Path) -> None:
+    """Rename `working` to `final`; if that fails, what was there before is there again."""
+    if not final.exists():
+        os.replace(working, final)
+        return
+    aside = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.old."))
+    try:
+        os.replace(final, aside / "was")
+        os.replace(working, final)
+    except BaseException:
+        if not final.exists():
+            os.replace(aside / "was", final)
+        aside.rmdir()
+        raise
+    shutil.rmtree(aside)
 
 
 def _free_megabytes(path: Path) -> int:

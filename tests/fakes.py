@@ -1,12 +1,15 @@
 """Small, real things that many tests need: a corpus folder, architectures, models, a clock that is set by hand."""
 
+import contextlib
 import random
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec
@@ -71,6 +74,19 @@ def drawn_model(arch: ArchSpec, vocab_size: int = VOCAB_SIZE, seed: int = 0) -> 
         for parameter in model.parameters():
             parameter.normal_(float(parameter.ndim < 2), 0.3, generator=generator)
     return model.eval()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
+    """Make `folder` a file system of its own with so little room; skips the test where mounting is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @dataclass(slots=True)

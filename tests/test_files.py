@@ -1,0 +1,190 @@
+"""Files are whole or absent: after an interruption, on a full disk, with two processes in one folder."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from codenas.errors import ResourceError, RunError
+from codenas.files import append_line, atomic_folder, folder_lock, readable_disk_errors, require_free_space, sha256_file, write_atomic
+from tests.fakes import small_disk
+
+ROOT = Path(__file__).parents[1]
+
+
+def write_folder(path: Path, content: str) -> None:
+    with atomic_folder(path) as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "file").write_text(content)
+
+
+def read(path: Path) -> str:
+    return (path / "deep" / "file" if path.is_dir() else path).read_text()
+
+
+WRITERS: dict[str, Callable[[Path, str], None]] = {"write_atomic": write_atomic, "atomic_folder": write_folder, "append_line": append_line}
+REPLACING = {name: write for name, write in WRITERS.items() if name != "append_line"}
+
+
+@pytest.fixture(params=REPLACING)
+def replace(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    return REPLACING[request.param]
+
+
+def failing(error: BaseException, times: int, real: Callable[..., None]) -> Callable[..., None]:
+    """`real`, but call number `times` raises `error`."""
+    calls = 0
+
+    def call(*args: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == times:
+            raise error
+        real(*args)
+
+    return call
+
+
+def test_what_is_written_is_there_and_nothing_else(replace: Callable[[Path, str], None], tmp_path: Path) -> None:
+    for content in ("first", "second, longer", "3"):
+        replace(tmp_path / "new" / "target", content)
+        assert read(tmp_path / "new" / "target") == content
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["target"]
+
+
+def test_others_may_read_what_is_written(replace: Callable[[Path, str], None], tmp_path: Path) -> None:
+    replace(tmp_path / "target", "x")
+    assert (tmp_path / "target").stat().st_mode & 0o044 == 0o044
+
+
+def test_bytes_are_written_as_they_are(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "file", b"\x00\r\n\xff")
+    assert (tmp_path / "file").read_bytes() == b"\x00\r\n\xff"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EACCES, "no")], ids=["interrupt", "error"])
+@pytest.mark.parametrize("call", [1, 2])
+def test_an_interrupted_replacement_leaves_the_old(
+    replace: Callable[[Path, str], None], call: int, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    replace(target, "old")
+    monkeypatch.setattr(os, "replace", failing(error, call, os.replace))
+    with pytest.raises(type(error)) if call == 1 or target.is_dir() else contextlib.nullcontext():
+        replace(target, "new")
+    assert read(target) == ("new" if target.is_file() and call == 2 else "old")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_whose_maker_fails_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="half"), atomic_folder(tmp_path / "target") as folder:
+        (folder / "file").write_text("half")
+        raise RuntimeError("half way")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "target") as folder:
+        assert folder.parent == tmp_path and not (tmp_path / "target").exists()
+    assert (tmp_path / "target").is_dir()
+
+
+def test_lines_are_appended(tmp_path: Path) -> None:
+    for line in ("one", "zwei, ü", ""):
+        append_line(tmp_path / "new" / "log", line)
+    assert (tmp_path / "new" / "log").read_text() == "one\nzwei, ü\n\n"
+
+
+def test_a_torn_last_line_is_closed_off_first(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"one\ntw\xc3")
+    append_line(tmp_path / "log", "three")
+    assert (tmp_path / "log").read_bytes() == b"one\ntw\xc3\nthree\n"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, "no space is left"), (errno.EDQUOT, "quota"), (errno.EROFS, "read-only")])
+def test_a_disk_that_takes_nothing_is_one_clear_line(
+    name: str, number: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    WRITERS[name](target, "old")
+    monkeypatch.setattr(os, "fsync", failing(OSError(number, "broken"), 1, os.fsync))
+    with pytest.raises(ResourceError, match=rf"cannot write {target}: .*{reason}.* \(\d+ MB free\); free some space") as caught:
+        WRITERS[name](target, "new")
+    assert "\n" not in str(caught.value)
+    if name in REPLACING:
+        assert read(target) == "old" and list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_disk_that_is_really_full(name: str, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", kilobytes=64) as disk:
+        WRITERS[name](disk / "target", "old")
+        with pytest.raises(ResourceError, match="no space is left"):
+            WRITERS[name](disk / "target", "x" * 100_000)
+        if name in REPLACING:
+            assert read(disk / "target") == "old" and list(disk.iterdir()) == [disk / "target"]
+            return
+        (disk / "target").write_bytes((disk / "target").read_bytes()[:1_000])  # some space is free again
+        append_line(disk / "target", "later")
+        assert (disk / "target").read_text().splitlines()[0] == "old"
+        assert (disk / "target").read_text().splitlines()[-1] == "later"
+
+
+def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), readable_disk_errors(tmp_path):
+        raise PermissionError(errno.EACCES, "not yours")
+
+
+def test_a_folder_has_one_holder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with (
+        folder_lock(folder),
+        pytest.raises(RunError, match=rf"{folder} is in use by process {os.getpid()}; wait for it, end it, or choose another --run"),
+        folder_lock(folder),
+    ):
+        raise AssertionError("two holders")
+    with folder_lock(folder):
+        assert folder.is_dir()
+
+
+def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+    with other_process_holding(tmp_path) as holder:
+        with pytest.raises(RunError, match=f"in use by process {holder.pid}"), folder_lock(tmp_path):
+            raise AssertionError("two holders")
+        holder.kill()
+        holder.wait()
+        with folder_lock(tmp_path):
+            assert (tmp_path / ".lock").read_text() == str(os.getpid())
+
+
+@contextlib.contextmanager
+def other_process_holding(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    code = "import sys; from pathlib import Path; from codenas.files import folder_lock\n"
+    code += "with folder_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_free_space_is_asked_for_before_the_work(tmp_path: Path) -> None:
+    require_free_space(tmp_path / "not" / "yet", 0)
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(
+        ResourceError, match=rf"{tmp_path} has \d+ MB free and this work needs {free} MB; free some space or choose another"
+    ):
+        require_free_space(tmp_path, free)
+
+
+def test_the_hash_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 1_000_000)
+    assert sha256_file(tmp_path / "file") == hashlib.sha256(b"x" * 1_000_000).hexdigest()
