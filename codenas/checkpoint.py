@@ -4,6 +4,7 @@ It is written beside its place and renamed, so it is whole or absent. Weights ar
 compressed and served is what the file holds. The training state keeps float32, so that resuming is exact.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,10 +128,10 @@ def write_checkpoint(
     if broken:
         raise CheckpointError(f"{path}: {broken[0]} and {len(broken) - 1} more weights are not finite; the model diverged")
     with atomic_folder(path) as folder, readable_disk_errors(path):
-        save_file(stored, folder / WEIGHTS)
+        _write(stored, folder / WEIGHTS)
         (folder / TOKENIZER).write_bytes(tokenizer.read_bytes())
         if training_state is not None:
-            save_file({name: value.cpu().contiguous() for name, value in training_state.items()}, folder / TRAINING)
+            _write({name: value.cpu().contiguous() for name, value in training_state.items()}, folder / TRAINING)
         manifest = manifest.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS)})
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
     return Checkpoint(path, manifest)
@@ -141,6 +142,17 @@ def update_metrics(checkpoint: Checkpoint, metrics: Metrics) -> Checkpoint:
     manifest = checkpoint.manifest.model_copy(update={"metrics": metrics})
     write_atomic(checkpoint.path / MANIFEST, manifest.model_dump_json(indent=2))
     return Checkpoint(checkpoint.path, manifest)
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    """`save_file`, but a disk error is an `OSError` as everywhere else; safetensors has its number in the message only."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), str(error)) from error
 
 
 def _read(path: Path) -> dict[str, Tensor]:
