@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from codenas.arch.spec import ArchSpec
-from codenas.checkpoint import Checkpoint, Manifest, update_metrics, write_checkpoint
+from codenas.checkpoint import TRAINING, Checkpoint, Manifest, update_metrics, write_checkpoint
 from codenas.corpus import Batches, Corpus
 from codenas.errors import CheckpointError, TrialFailure
 from codenas.measure.bits_per_byte import bits_per_byte
@@ -42,7 +42,7 @@ class ExperimentSetup(BaseModel):
     score_tokens: int = Field(16_384, ge=1, description="validation tokens that a rung is scored on")
     latency_tokens: int = Field(64, ge=1)
     threads: int = Field(1, ge=1)
-    device: str = "cpu"
+    device: str = Field("cpu", description="of torch; `auto` is a GPU where there is one")
 
     def checkpoint(self, candidate: Candidate, rung: int) -> Path:
         """Where `candidate` is stored at `rung`."""
@@ -66,10 +66,14 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     A rung that is already stored is not trained again; a later one goes on from the highest stored one below it.
     """
     torch.set_num_threads(setup.threads)
+    if setup.device == "auto":
+        setup = setup.model_copy(update={"device": best_device()})
     corpus = Corpus.open(setup.corpus)
-    start = _checkpoint_below(setup, job)
+    start, path = _checkpoint_below(setup, job), setup.checkpoint(job.candidate, job.rung)
+    if path.exists():
+        return _report(setup, corpus, job, start, Checkpoint.open(path))
     free = start.manifest.metrics if start is not None else _measure_untrained(setup, corpus, job.candidate)
-    reason = broken_limit(free, setup.objectives)
+    reason = broken_limit(free, setup.objectives) if start is None else None  # who has trained was inside the limits
     if reason is not None:
         return Refusal(index=job.candidate.index, reason=reason, metrics=free)
     try:
@@ -100,13 +104,10 @@ def _measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candid
 def _train_to_rung(
     setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, free: Metrics
 ) -> Generator[Step, None, Checkpoint]:
-    path = setup.checkpoint(job.candidate, job.rung)
-    if path.exists():
-        return Checkpoint.open(path)
     config = setup.train.model_copy(update={"seed": job.candidate.seed})
     trainer = load_trainer(corpus, job.candidate.arch, config, setup.device, start)
     yield from trainer.run_to(job.rung)
-    return store(trainer, path, corpus, free)
+    return store(trainer, setup.checkpoint(job.candidate, job.rung), corpus, free)
 
 
 def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, finished: Checkpoint) -> Outcome:
@@ -129,6 +130,13 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         seconds=(metrics.train_seconds or 0.0) - before,
         checkpoint=str(finished.path.relative_to(setup.folder)),
     )
+
+
+def forget_training_states(checkpoints: Path, keep: Path) -> None:
+    """Remove what only a resumed training needs from every stored rung but `keep`: it is most of the space."""
+    for state in checkpoints.glob(f"*/*/{TRAINING}"):
+        if state.parent != keep:
+            state.unlink()
 
 
 @dataclass(slots=True, frozen=True)
@@ -169,6 +177,11 @@ def train_fully(
             store(trainer, last, corpus, free)
     parent = start.manifest.weights_sha256 if start is not None else None
     return store(trainer, final, corpus, free.model_copy(update={"bits_per_byte": None}), parent)
+
+
+def best_device() -> str:
+    """A GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: str, start: Checkpoint | None) -> Trainer:

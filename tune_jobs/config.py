@@ -1,7 +1,11 @@
-"""What a search job on a cluster is asked to do; a job file (TOML) has exactly these keys."""
+"""What a search job is asked to do; the [search] table of a job file (TOML) has exactly these keys."""
+
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from codenas.corpus import Corpus
+from codenas.experiment import ExperimentSetup
 from codenas.search.config import SearchConfig
 from codenas.train import TrainConfig
 
@@ -23,3 +27,16 @@ class SearchJob(SearchConfig):
 
     train: TrainConfig = TrainConfig(batch_size=4)
     trial: TrialResources = TrialResources()
+
+    def setup(self, corpus: Corpus, checkpoints: Path) -> ExperimentSetup:
+        """What every trial of this search works with. The device is found where the trial runs."""
+        return ExperimentSetup(
+            corpus=corpus.path.absolute(),
+            folder=checkpoints.absolute(),
+            train=self.train,
+            objectives=self.objectives,
+            score_tokens=self.trial.score_tokens,
+            latency_tokens=self.trial.latency_tokens,
+            threads=self.trial.cpus,
+            device="auto",
+        )

@@ -4,7 +4,6 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-import torch
 from ray import tune
 
 from codenas.errors import UserError
@@ -21,10 +20,7 @@ class JobTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         job = Job(Candidate.model_validate_json(config["candidate"]), config["rung"])
-        setup = ExperimentSetup.model_validate_json(config["setup"])
-        if setup.device == "auto":
-            setup = setup.model_copy(update={"device": "cuda" if torch.cuda.is_available() else "cpu"})
-        self._steps: Generator[Step, None, Outcome] = execute(setup, job)
+        self._steps: Generator[Step, None, Outcome] = execute(ExperimentSetup.model_validate_json(config["setup"]), job)
         self._index = job.candidate.index
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

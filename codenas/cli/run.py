@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from codenas.errors import RunError
-from codenas.files import folder_lock
+from codenas.files import folder_lock, write_atomic
 
 DEFAULT_RUN = Path("runs/demo")
 
@@ -21,8 +21,24 @@ class Run:
 
     @property
     def corpus(self) -> Path:
-        """The prepared corpus, or a file that names one elsewhere."""
-        return self.folder / "corpus"
+        """The prepared corpus: the folder `corpus`, or the one that a file of this name names."""
+        own = self.folder / "corpus"
+        return Path(own.read_text().strip()) if own.is_file() else own
+
+    def use_corpus(self, path: Path | None) -> Path:
+        """Remember that this run works on the corpus at `path`, if one is given; returns the run's corpus.
+
+        Raises:
+            RunError: the run has another corpus already.
+        """
+        own = self.folder / "corpus"
+        if path is None or path.absolute() == self.corpus.absolute():
+            return self.corpus
+        if own.exists():
+            raise RunError(f"{self.folder} works on the corpus {self.corpus}, not on {path}; choose another --run")
+        if (path / "manifest.json").is_file():  # anything else is for `Corpus.open` to explain
+            write_atomic(own, f"{path.absolute()}\n")
+        return path
 
     @property
     def search(self) -> Path:

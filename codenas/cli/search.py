@@ -1,5 +1,6 @@
 """`codenas search`: find the best architectures inside the limits."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,8 @@ from codenas.cli.run import DEFAULT_RUN, Run, open_run
 if TYPE_CHECKING:
     from codenas.corpus import Corpus
     from codenas.search.history import History
+    from codenas.search.result import SearchResult
     from tune_jobs.config import SearchJob
-    from tune_jobs.launch import SearchResult
 
 
 def search(
@@ -21,6 +22,7 @@ def search(
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
     cpus: Annotated[int | None, typer.Option(help="CPUs that Ray may use here.")] = None,
+    ray: Annotated[bool, typer.Option(help="Search on Ray, many candidates at a time; without it one after the other, here.")] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
 ) -> None:
     """Search architectures: many candidates to 50 steps, the promoted on to 300, under hard limits."""
@@ -30,9 +32,9 @@ def search(
 
     wanted = with_limits(load_job(job).search, max_mb, max_ms)
     with open_run(run) as opened:
-        opened_corpus = Corpus.open(corpus or opened.corpus)
-        with local_ray(cpus, address):
-            result, history = search_stage(opened, wanted, opened_corpus)
+        opened_corpus = Corpus.open(opened.use_corpus(corpus))
+        with local_ray(cpus, address) if ray else contextlib.nullcontext():
+            result, history = search_stage(opened, wanted, opened_corpus, ray)
         show(opened, result, history, wanted)
 
 
@@ -46,11 +48,15 @@ def with_limits(job: "SearchJob", max_mb: float | None, max_ms: float | None) ->
     return job.with_limits({"size_bytes": max_mb * 1e6 if max_mb else None, "latency_ms_p50": max_ms})
 
 
-def search_stage(run: Run, job: "SearchJob", corpus: "Corpus") -> "tuple[SearchResult, History]":
-    """Search into `run`; the stage behind the command and the demo. Ray must be up."""
-    from tune_jobs.launch import search as launch
+def search_stage(run: Run, job: "SearchJob", corpus: "Corpus", on_ray: bool = True) -> "tuple[SearchResult, History]":
+    """Search into `run`, on the Ray that is up or in this process; the stage behind the command and the demo."""
+    if on_ray:
+        from tune_jobs.launch import search as launch
 
-    return launch(job, corpus, run.search)
+        return launch(job, corpus, run.search)
+    from tune_jobs.local import search_here
+
+    return search_here(job, corpus, run.search)
 
 
 def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob") -> None:

@@ -20,7 +20,7 @@ from codenas.report.quality import quality_table
 from codenas.report.tables import FrontRow, front_table, metric_figures, summary_lines
 from codenas.search.fitness import Objective
 from codenas.search.history import History
-from tune_jobs.launch import SearchResult
+from codenas.search.result import SearchResult
 
 
 class _Part(BaseModel):

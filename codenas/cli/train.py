@@ -33,24 +33,26 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
 
     from codenas.checkpoint import Checkpoint
     from codenas.corpus import Corpus
-    from codenas.experiment import FullTraining, train_fully
+    from codenas.errors import RunError
+    from codenas.experiment import FullTraining, best_device, train_fully
     from codenas.files import require_free_space
     from codenas.log import LOGGER, Progress
-    from codenas.search.history import History
-    from tune_jobs.launch import HISTORY, RESULT, SearchResult
+    from codenas.search.result import SearchFolder
 
-    result = SearchResult.model_validate_json(run.require(run.search / RESULT, "codenas search").read_bytes())
-    winner = History(run.search / HISTORY).trials[result.winner]
+    home = SearchFolder(run.search)
+    result = home.result()
+    if result is None:
+        raise RunError(f"{run.search} holds no finished search; run `codenas search` first")
+    winner = home.history().trials[result.winner]
     assert winner.last is not None
-    start = Checkpoint.open(run.search / "checkpoints" / winner.last.checkpoint)
+    start = Checkpoint.open(home.checkpoints / winner.last.checkpoint)
     if (run.model / "manifest.json").exists():
         LOGGER.info(f"train: {run.model} is finished")
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
     require_free_space(run.folder, 200)
     plan = FullTraining(steps=max(job.steps, start.manifest.step), decay_share=job.decay_share, save_every=job.save_every)
     config = job.recipe.model_copy(update={"seed": winner.candidate.seed})
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    training = train_fully(Corpus.open(run.corpus), winner.candidate.arch, config, plan, run.folder, start, device)
+    training = train_fully(Corpus.open(run.corpus), winner.candidate.arch, config, plan, run.folder, start, best_device())
     progress: Progress | None = None
     while True:
         try:

@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("codenas.search", "codenas.model"),
     ("codenas.train", "codenas.decode", "codenas.checkpoint"),
     ("codenas.measure", "codenas.evaluate", "codenas.adapt", "codenas.compress", "codenas.export"),
-    ("codenas.experiment", "codenas.report"),
+    ("codenas.experiment", "codenas.evaluation", "codenas.report"),
     ("tune_jobs", "serve", "data_prep"),
     ("codenas.cli",),
     ("codenas.__main__",),

@@ -10,7 +10,7 @@ import pytest
 from codenas.arch import SearchSpace
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ResourceError, RunError
-from codenas.experiment import ExperimentSetup, run_job
+from codenas.experiment import run_job
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective
 from codenas.search.history import History
@@ -18,7 +18,7 @@ from codenas.search.loop import run_search
 from codenas.train import TrainConfig
 from tests.fakes import tiny_arch, tiny_corpus
 from tune_jobs.config import SearchJob, TrialResources
-from tune_jobs.launch import HISTORY, RESULT, search
+from tune_jobs.launch import search
 
 SPACE = SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16, 24, 32), "n_layers": (1, 2), "norm": ("rmsnorm", "layernorm")})
 OBJECTIVES = (
@@ -46,14 +46,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 @pytest.fixture(scope="module")
 def expected(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
     """What the loop without Ray finds."""
-    setup = ExperimentSetup(
-        corpus=corpus.path,
-        folder=tmp_path_factory.mktemp("loop"),
-        train=JOB.train,
-        objectives=OBJECTIVES,
-        score_tokens=256,
-        latency_tokens=4,
-    )
+    setup = JOB.setup(corpus, tmp_path_factory.mktemp("loop"))
     return _essence(run_search(JOB.plan(corpus.manifest.vocab_size), History(), lambda job: run_job(setup, job)).trials)
 
 
@@ -79,16 +72,16 @@ def test_ray_walks_through_the_plan_of_the_loop(ray_cluster: None, corpus: Corpu
 
 def test_a_finished_search_is_not_repeated(ray_cluster: None, corpus: Corpus, tmp_path: Path) -> None:
     first, _ = search(JOB, corpus, tmp_path)
-    lines = (tmp_path / HISTORY).read_bytes()
+    lines = (tmp_path / "trials.jsonl").read_bytes()
     assert search(JOB, corpus, tmp_path)[0] == first
-    assert (tmp_path / HISTORY).read_bytes() == lines
+    assert (tmp_path / "trials.jsonl").read_bytes() == lines
 
 
 def test_a_search_goes_on_where_its_history_ends(ray_cluster: None, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
     search(JOB, corpus, tmp_path)
-    lines = (tmp_path / HISTORY).read_text().splitlines(keepends=True)
-    (tmp_path / HISTORY).write_text("".join(lines[:7]) + lines[7][:20])  # the driver was killed while it wrote the eighth event
-    (tmp_path / RESULT).unlink()
+    lines = (tmp_path / "trials.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "trials.jsonl").write_text("".join(lines[:7]) + lines[7][:20])  # the driver was killed while it wrote the eighth event
+    (tmp_path / "result.json").unlink()
     result, history = search(JOB, corpus, tmp_path)
     assert _essence(history.trials) == expected
     assert result.steps == STEPS
@@ -98,7 +91,7 @@ def test_a_search_goes_on_where_its_history_ends(ray_cluster: None, corpus: Corp
 
 def _events(folder: Path) -> list[dict[str, object]]:
     events = []
-    for line in (folder / HISTORY).read_text().splitlines():
+    for line in (folder / "trials.jsonl").read_text().splitlines():
         try:
             events.append(json.loads(line))
         except ValueError:

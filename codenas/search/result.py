@@ -1,0 +1,143 @@
+"""What a search found, and the folder that holds it."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from codenas.errors import RunError
+from codenas.files import write_atomic
+from codenas.search.candidate import Trial
+from codenas.search.fidelity import Fidelity, fidelity
+from codenas.search.fitness import weighted_fitness
+from codenas.search.history import History
+from codenas.search.plan import Plan
+
+LOGGER = logging.getLogger("codenas")
+
+
+class SearchResult(BaseModel):
+    """What a search found. Candidates are named by their indices.
+
+    Attributes:
+        finalists: those that reached the last rung, in the order of their promotion.
+        steps: training steps in all sessions, exact.
+        wall_seconds: of the session that finished the search; `session_steps` were trained in it.
+        training_share: of that session: worker time inside training steps / (workers x wall time).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    winner: int
+    finalists: tuple[int, ...]
+    steps: int
+    trained: int
+    refused: int
+    failed: int
+    workers: int
+    wall_seconds: float
+    session_steps: int
+    training_share: float
+    fidelity: tuple[Fidelity, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Effort:
+    """What one session of a search cost: `step_seconds` is the time that all workers spent inside training steps."""
+
+    workers: int
+    wall_seconds: float
+    steps: int
+    step_seconds: float
+
+
+def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
+    """The result of a search that is over.
+
+    Raises:
+        RunError: nobody reached the last rung.
+    """
+    rungs = plan.budget.rungs
+    finalists = [trial for trial in plan.finalists(history, len(rungs) - 1) if trial.report(rungs[-1])]
+    if not finalists:
+        failures = [trial.failure.reason for trial in history.trials if trial.failure]
+        raise RunError(f"no candidate reached {rungs[-1]} steps; the last failure: {failures[-1] if failures else 'none'}")
+    return SearchResult(
+        winner=_winner(finalists, plan).candidate.index,
+        finalists=tuple(trial.candidate.index for trial in finalists),
+        steps=trained_steps(history),
+        trained=sum(trial.report(rungs[0]) is not None for trial in history.trials),
+        refused=sum(trial.refusal is not None for trial in history.trials),
+        failed=sum(trial.failure is not None for trial in history.trials),
+        workers=effort.workers,
+        wall_seconds=effort.wall_seconds,
+        session_steps=effort.steps,
+        training_share=effort.step_seconds / max(effort.wall_seconds * effort.workers, 1e-9),
+        fidelity=tuple(fidelity(history.trials, low, rungs[-1]) for low in rungs[:-1]),
+    )
+
+
+def trained_steps(history: History) -> int:
+    """Training steps behind all reports."""
+    return sum(report.steps for trial in history.trials for report in trial.reports)
+
+
+def _winner(finalists: list[Trial], plan: Plan) -> Trial:
+    reports = [trial.last for trial in finalists]
+    fitness = weighted_fitness([report.metrics for report in reports if report], plan.objectives)
+    return finalists[min(range(len(finalists)), key=lambda i: (fitness[i], i))]
+
+
+@dataclass(slots=True, frozen=True)
+class SearchFolder:
+    """Where a search lives: what it was asked (job.json), its history, its checkpoints, its result."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Stored candidates, `<id>/<rung>`."""
+        return self.path / "checkpoints"
+
+    def history(self) -> History:
+        """All that has happened."""
+        return History(self.path / "trials.jsonl")
+
+    def claim(self, job: str, corpus_digest: str) -> None:
+        """Make the folder that of `job` on a corpus: the trials of another search must not be mixed in.
+
+        Raises:
+            RunError: it is another search's.
+        """
+        text = _Claim(job=job, corpus=corpus_digest).model_dump_json(indent=2)
+        path = self.path / "job.json"
+        if not path.exists():
+            write_atomic(path, text)
+        elif path.read_text() != text:
+            raise RunError(f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}")
+
+    def result(self) -> SearchResult | None:
+        """What was found; None before the end.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        path = self.path / "result.json"
+        if not path.exists():
+            return None
+        try:
+            return SearchResult.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise RunError(f"{path} cannot be read: {error.errors()[0]['msg']}; remove it, the search then concludes again") from error
+
+    def finish(self, result: SearchResult) -> None:
+        """Write what was found."""
+        write_atomic(self.path / "result.json", result.model_dump_json(indent=2))
+
+
+class _Claim(BaseModel):
+    job: str
+    corpus: str

@@ -1,0 +1,42 @@
+"""The same search without Ray, one job after the other in this process: for a machine that has only torch."""
+
+import logging
+import time
+from pathlib import Path
+
+from codenas.corpus import Corpus
+from codenas.experiment import execute
+from codenas.search.candidate import Outcome
+from codenas.search.history import History
+from codenas.search.loop import run_search
+from codenas.search.plan import Job, Plan
+from codenas.search.result import Effort, SearchFolder, SearchResult
+from tune_jobs.config import SearchJob
+from tune_jobs.resumable import run_resumable, search_progress
+
+LOGGER = logging.getLogger("codenas")
+
+
+def search_here(job: SearchJob, corpus: Corpus, folder: Path) -> tuple[SearchResult, History]:
+    """What `tune_jobs.launch.search` finds, to the bit on a CPU; resumable in the same folder."""
+    return run_resumable(job, corpus, SearchFolder(folder), _run)
+
+
+def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder) -> Effort:
+    setup, progress, started = job.setup(corpus, home.checkpoints), search_progress(plan, history, 1), time.monotonic()
+    before, step_seconds = progress.done, 0.0
+
+    def run_job(next_job: Job) -> Outcome:
+        nonlocal step_seconds
+        steps = execute(setup, next_job)
+        while True:
+            try:
+                step_seconds += next(steps).seconds
+                progress.update(progress.done + 1)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                LOGGER.info(f"  {next_job.candidate.id} at {next_job.rung}: {outcome.event}")
+                return outcome
+
+    run_search(plan, history, run_job)
+    return Effort(1, time.monotonic() - started, progress.done - before, step_seconds)

@@ -1,0 +1,43 @@
+"""What every way of running a search shares: the folder is claimed, finished work is found, the result is written once."""
+
+import logging
+from collections.abc import Callable
+
+from codenas.corpus import Corpus
+from codenas.experiment import forget_training_states
+from codenas.log import Progress
+from codenas.search.history import History
+from codenas.search.plan import Plan, check_reachable
+from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, trained_steps
+from tune_jobs.config import SearchJob
+
+LOGGER = logging.getLogger("codenas")
+
+Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
+
+
+def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work) -> tuple[SearchResult, History]:
+    """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
+    home.claim(job.model_dump_json(), corpus.manifest.digest)
+    history, result = home.history(), home.result()
+    if result is not None:
+        LOGGER.info(f"search: {home.path} is finished")
+        return result, history
+    plan = job.plan(corpus.manifest.vocab_size)
+    check_reachable(plan.space, plan.objectives, plan.vocab_size, plan.seed)
+    result = conclude(plan, history, work(job, plan, history, corpus, home))
+    home.finish(result)
+    winner = history.trials[result.winner].last
+    assert winner is not None
+    forget_training_states(home.checkpoints, keep=home.checkpoints / winner.checkpoint)
+    return result, history
+
+
+def search_progress(plan: Plan, history: History, workers: int) -> Progress:
+    """Say what is ahead; counts training steps."""
+    done = trained_steps(history)
+    LOGGER.info(
+        f"search: {plan.budget.candidates} candidates to {plan.budget.rungs[0]} steps, {list(plan.budget.promote)} promoted, "
+        f"{plan.budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
+    )
+    return Progress("search", plan.budget.total_steps, already=done)
