@@ -1,0 +1,274 @@
+"""One candidate to one budget: exact after any interruption, refused before its first step, failed with a reason."""
+
+import itertools
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from codenas.arch import ArchSpec, SearchSpace
+from codenas.checkpoint import Checkpoint, update_metrics
+from codenas.corpus import Corpus
+from codenas.errors import CheckpointError, TrialFailure
+from codenas.experiment import ExperimentSetup, FullTraining, execute, load_trainer, run_job, train_fully
+from codenas.measure.bits_per_byte import bits_per_byte
+from codenas.search.candidate import Budget, Candidate, Failure, Outcome, Refusal, Report
+from codenas.search.fitness import Objective
+from codenas.search.history import History
+from codenas.search.loop import run_search
+from codenas.search.plan import Job, Plan
+from codenas.search.random_search import RandomSearch
+from codenas.train import Step, TrainConfig
+from codenas.vocab import load_vocabulary
+from tests.fakes import tiny_arch, tiny_corpus
+
+LOW, HIGH = 3, 7
+PLAIN, DROPPING = tiny_arch(), tiny_arch(dropout=0.2, attention_dropout=0.1, position="absolute")
+BITS = Objective(metric="bits_per_byte", weight=1)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return tiny_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def setup(corpus: Corpus, tmp_path: Path) -> ExperimentSetup:
+    train = TrainConfig(batch_size=4, precision="float32")
+    return ExperimentSetup(corpus=corpus.path, folder=tmp_path / "run", train=train, objectives=(BITS,), score_tokens=640, latency_tokens=4)
+
+
+def job(rung: int, arch: ArchSpec = PLAIN, index: int = 0) -> Job:
+    return Job(Candidate(index=index, arch=arch, origin="random", seed=11), rung)
+
+
+def elsewhere(setup: ExperimentSetup) -> ExperimentSetup:
+    return setup.model_copy(update={"folder": setup.folder.parent / "elsewhere"})
+
+
+def reported(setup: ExperimentSetup, asked: Job) -> Report:
+    outcome = run_job(setup, asked)
+    assert isinstance(outcome, Report), outcome
+    return outcome
+
+
+def steps_of(setup: ExperimentSetup, asked: Job) -> tuple[list[Step], Outcome]:
+    """What `execute` yields and returns."""
+    running, steps = execute(setup, asked), list[Step]()
+    while True:
+        try:
+            steps.append(next(running))
+        except StopIteration as end:
+            return steps, end.value
+
+
+def stored(setup: ExperimentSetup, report: Report) -> Checkpoint:
+    return Checkpoint.open(setup.folder / report.checkpoint)
+
+
+def training_state(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    return {name: value for name, value in checkpoint.load_training_state().items() if name != "seconds"}
+
+
+def assert_same_training(a: Checkpoint, b: Checkpoint) -> None:
+    assert a.manifest.weights_sha256 == b.manifest.weights_sha256
+    first, second = training_state(a), training_state(b)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("arch", [PLAIN, DROPPING], ids=["plain", "dropout"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_rung_climbed_from_the_one_below_equals_one_reached_at_once(arch: ArchSpec, precision: str, setup: ExperimentSetup) -> None:
+    setup = setup.model_copy(update={"train": setup.train.model_copy(update={"precision": precision})})
+    low, high = (reported(setup, job(rung, arch)) for rung in (LOW, HIGH))
+    at_once = reported(elsewhere(setup), job(HIGH, arch))
+    assert (low.steps, high.steps, at_once.steps) == (LOW, HIGH - LOW, HIGH)
+    assert high.metrics.bits_per_byte == at_once.metrics.bits_per_byte != low.metrics.bits_per_byte
+    assert_same_training(stored(setup, high), stored(elsewhere(setup), at_once))
+
+
+def test_a_report_says_everything_that_was_measured(setup: ExperimentSetup, corpus: Corpus) -> None:
+    report = reported(setup, job(LOW))
+    checkpoint = stored(setup, report)
+    assert (report.index, report.rung, report.checkpoint) == (0, LOW, f"c000/{LOW}")
+    assert checkpoint.manifest.metrics == report.metrics
+    assert {name for name, value in report.metrics if value is None} == {"peak_memory_bytes"}
+    assert report.metrics.size_bytes == checkpoint.size_bytes
+    assert report.metrics.train_tokens == LOW * 4 * PLAIN.context_len
+    assert report.seconds == report.metrics.train_seconds
+    assert checkpoint.manifest.step == LOW and checkpoint.manifest.corpus_digest == corpus.manifest.digest
+    assert TrainConfig.model_validate(checkpoint.manifest.training) == setup.train.model_copy(update={"seed": 11})
+
+
+def test_the_score_is_that_of_the_stored_model(setup: ExperimentSetup, corpus: Corpus) -> None:
+    report = reported(setup, job(LOW))
+    sizes = load_vocabulary(corpus.tokenizer_path).bytes_per_token
+    scored = bits_per_byte(stored(setup, report).load_model(), corpus.split("valid"), sizes, setup.score_tokens)
+    assert report.metrics.bits_per_byte == scored.bits_per_byte
+
+
+def test_seconds_of_a_rung_are_its_own(setup: ExperimentSetup) -> None:
+    low, high = (reported(setup, job(rung)) for rung in (LOW, HIGH))
+    assert high.metrics.train_seconds == pytest.approx(low.seconds + high.seconds)
+
+
+def test_steps_are_yielded_one_by_one(setup: ExperimentSetup) -> None:
+    assert [step.step for step in steps_of(setup, job(LOW))[0]] == [1, 2, 3]
+    assert [step.step for step in steps_of(setup, job(HIGH))[0]] == [4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("rung", [LOW, HIGH])
+def test_a_finished_rung_is_not_trained_again(rung: int, setup: ExperimentSetup) -> None:
+    reports = {asked: reported(setup, job(asked)) for asked in (LOW, HIGH)}
+    steps, again = steps_of(setup, job(rung))
+    assert steps == [] and again == reports[rung]
+
+
+def test_a_rung_that_was_stored_but_not_scored_is_scored(setup: ExperimentSetup) -> None:
+    report = reported(setup, job(LOW))
+    checkpoint = stored(setup, report)
+    update_metrics(checkpoint, report.metrics.model_copy(update={"bits_per_byte": None}))
+    steps, again = steps_of(setup, job(LOW))
+    assert steps == [] and again == report
+
+
+@pytest.mark.parametrize("done", [1, HIGH - LOW - 1])
+def test_a_job_that_is_killed_in_a_rung_starts_that_rung_again(done: int, setup: ExperimentSetup) -> None:
+    reported(setup, job(LOW))
+    running = execute(setup, job(HIGH))
+    assert len(list(itertools.islice(running, done))) == done
+    running.close()
+    again, at_once = reported(setup, job(HIGH)), reported(elsewhere(setup), job(HIGH))
+    assert again.steps == HIGH - LOW
+    assert_same_training(stored(setup, again), stored(elsewhere(setup), at_once))
+
+
+@pytest.mark.parametrize(("metric", "limit"), [("size_bytes", 1_000.0), ("params", 10.0), ("latency_ms_p50", 1e-9)])
+def test_a_limit_refuses_before_the_first_step(metric: str, limit: float, setup: ExperimentSetup) -> None:
+    limited = setup.model_copy(update={"objectives": (BITS, Objective(metric=metric, limit=limit))})
+    steps, outcome = steps_of(limited, job(LOW))
+    assert steps == [] and isinstance(outcome, Refusal)
+    assert outcome.reason.startswith(f"{metric} ") and "is outside its limit, at most" in outcome.reason
+    assert outcome.metrics.size_bytes and outcome.metrics.latency_ms_p95 and outcome.metrics.bits_per_byte is None
+    assert list((setup.folder / "c000").iterdir()) == []
+
+
+def test_who_has_trained_is_not_refused_any_more(setup: ExperimentSetup) -> None:
+    """A latency measured twice differs, and a low rung has more bits per byte than the last may have."""
+    reported(setup, job(LOW))
+    out_of_reach = tuple(Objective(metric=metric, limit=1e-9) for metric in ("latency_ms_p50", "bits_per_byte"))
+    limited = setup.model_copy(update={"objectives": out_of_reach})
+    assert isinstance(run_job(limited, job(LOW)), Report)
+    assert isinstance(run_job(limited, job(HIGH)), Report)
+
+
+@pytest.mark.parametrize(
+    ("rung", "reason"), [(LOW, r"diverged: the loss of step 2 is nan"), (1, r"\d+ more weights are not finite; the model diverged")]
+)
+def test_a_failure_has_its_reason(rung: int, reason: str, setup: ExperimentSetup) -> None:
+    wild = setup.train.model_copy(update={"matrix_rate": 1e30, "embedding_rate": 1e38, "warmup_steps": 0})
+    outcome = run_job(setup.model_copy(update={"train": wild}), job(rung))
+    assert isinstance(outcome, Failure) and (outcome.index, outcome.rung) == (0, rung)
+    assert re.search(reason, outcome.reason)
+    assert not (setup.folder / "c000" / str(rung)).exists()
+
+
+def test_a_checkpoint_of_another_corpus_or_architecture_is_not_resumed(setup: ExperimentSetup, tmp_path: Path) -> None:
+    reported(setup, job(LOW))
+    other = tiny_corpus(tmp_path / "other", seed=1)
+    for changed, asked in ((setup.model_copy(update={"corpus": other.path}), job(HIGH)), (setup, job(HIGH, DROPPING))):
+        with pytest.raises(CheckpointError, match="was trained on another corpus or is another architecture"):
+            run_job(changed, asked)
+
+
+def test_a_broken_checkpoint_is_an_error_and_no_failed_trial(setup: ExperimentSetup) -> None:
+    (stored(setup, reported(setup, job(LOW))).path / "training.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="training.safetensors cannot be read"):
+        run_job(setup, job(HIGH))
+
+
+SPACE = SearchSpace(base=PLAIN, choices={"n_layers": (1, 2), "norm": ("rmsnorm", "layernorm"), "position": ("rope", "alibi")})
+BUDGET = Budget(candidates=4, rungs=(2, 4), promote=(2,))
+OBJECTIVES = (BITS, Objective(metric="size_bytes", weight=1))
+
+
+def test_a_real_search_that_is_interrupted_everywhere_ends_as_one_that_is_not(setup: ExperimentSetup, corpus: Corpus) -> None:
+    plan = Plan(SPACE, RandomSearch(), BUDGET, OBJECTIVES, corpus.manifest.vocab_size)
+    whole = run_search(plan, History(), partial(run_job, elsewhere(setup)))
+
+    def killed_before_it_is_recorded(asked: Job) -> Outcome:
+        run_job(setup, asked)
+        raise KeyboardInterrupt
+
+    path = setup.folder / "trials.jsonl"
+    while not plan.finished(History(path)):
+        with pytest.raises(KeyboardInterrupt):
+            run_search(plan, History(path), killed_before_it_is_recorded)
+        history = History(path)
+        asked = plan.next_job(history, ())
+        assert asked is not None
+        history.record(run_job(setup, asked))
+    history = History(path)
+    assert [trial.candidate for trial in history.trials] == [trial.candidate for trial in whole.trials]
+    for trial, expected in zip(history.trials, whole.trials, strict=True):
+        assert [(report.rung, report.steps) for report in trial.reports] == [(report.rung, report.steps) for report in expected.reports]
+        assert [report.metrics.bits_per_byte for report in trial.reports] == [report.metrics.bits_per_byte for report in expected.reports]
+    assert sum(report.steps for trial in history.trials for report in trial.reports) == BUDGET.total_steps == 12
+
+
+FULL = FullTraining(steps=10, decay_share=0.3, save_every=4)
+CONFIG = TrainConfig(batch_size=4, precision="float32", seed=11)
+
+
+def finish(corpus: Corpus, folder: Path, start: Checkpoint | None = None, stop: int | None = None) -> tuple[list[int], Checkpoint | None]:
+    """The steps of a full training, and its result where it was not stopped."""
+    running, steps = train_fully(corpus, PLAIN, CONFIG, FULL, folder, start), list[int]()
+    while True:
+        if len(steps) == stop:
+            running.close()
+            return steps, None
+        try:
+            steps.append(next(running).step)
+        except StopIteration as end:
+            return steps, end.value
+
+
+def test_the_decay_begins_at_its_share() -> None:
+    assert FULL.decay_from == 7
+
+
+def test_a_full_training_goes_on_from_what_it_last_stored(corpus: Corpus, tmp_path: Path) -> None:
+    steps, whole = finish(corpus, tmp_path / "whole")
+    assert steps == list(range(1, 11)) and whole is not None and whole.path == tmp_path / "whole" / "model"
+    assert finish(corpus, tmp_path / "stopped", stop=6)[0] == [1, 2, 3, 4, 5, 6]
+    steps, resumed = finish(corpus, tmp_path / "stopped")
+    assert steps == [5, 6, 7, 8, 9, 10] and resumed is not None
+    assert_same_training(resumed, whole)
+    assert finish(corpus, tmp_path / "whole") == ([], whole)
+
+
+def test_a_full_training_goes_on_from_a_rung(setup: ExperimentSetup, corpus: Corpus, tmp_path: Path) -> None:
+    start = stored(setup, reported(setup, job(LOW)))
+    steps, result = finish(corpus, tmp_path / "full", start)
+    _, whole = finish(corpus, tmp_path / "whole")
+    assert steps == [4, 5, 6, 7, 8, 9, 10] and result is not None and whole is not None
+    assert_same_training(result, whole)
+    assert result.manifest.parent == start.manifest.weights_sha256
+    assert result.manifest.metrics.bits_per_byte is None
+    assert result.manifest.metrics.latency_ms_p50 == start.manifest.metrics.latency_ms_p50
+
+
+def test_a_trainer_without_a_start_is_fresh(corpus: Corpus) -> None:
+    trainer = load_trainer(corpus, PLAIN, CONFIG, "cpu", None)
+    assert (trainer.step, trainer.cursor, trainer.seconds) == (0, 0, 0.0)
+
+
+def test_a_full_training_that_diverges_is_a_failure(corpus: Corpus, tmp_path: Path) -> None:
+    wild = CONFIG.model_copy(update={"embedding_rate": 1e38, "warmup_steps": 0})
+    with pytest.raises(TrialFailure, match="diverged"):
+        list(train_fully(corpus, PLAIN, wild, FULL, tmp_path))
+    assert not (tmp_path / "model").exists()
