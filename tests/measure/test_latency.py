@@ -1,0 +1,61 @@
+"""Latency per token, with a decoder whose every step takes a known time."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from codenas.decode.sequence import Sequence
+from codenas.measure import latency
+from codenas.measure.latency import WARMUP_TOKENS, decoding_latency
+from codenas.model import LanguageModel
+from tests.fakes import CONTEXT, Clock, drawn_model, tiny_arch
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence]:
+    """A decoder that takes a second for the prompt and for every warm-up token, then 1, 2, 3 ... ms; what it was asked for."""
+    clock, sequences = Clock(), list[Sequence]()
+
+    def generate(model: LanguageModel, sequence: Sequence) -> Iterator[int]:
+        sequences.append(sequence)
+        for token in range(sequence.params.max_tokens):
+            clock.advance(1.0 if token < WARMUP_TOKENS else (token - WARMUP_TOKENS + 1) / 1_000)
+            yield 0
+
+    monkeypatch.setattr(latency, "generate", generate)
+    monkeypatch.setattr(time, "perf_counter", clock)
+    return sequences
+
+
+@pytest.mark.parametrize(("tokens", "p50", "p95"), [(20, 10.5, 19.0), (5, 3.0, 4.0), (1, 1.0, 1.0)])
+def test_median_and_tail_without_the_warm_up(tokens: int, p50: float, p95: float, asked: list[Sequence]) -> None:
+    measured = decoding_latency(drawn_model(tiny_arch()), tokens)
+    assert (measured.p50_ms, measured.p95_ms, measured.tokens) == (pytest.approx(p50), pytest.approx(p95), tokens)
+    assert asked[0].params.temperature == 0 and not asked[0].ends
+
+
+@pytest.mark.parametrize("context_len", [10, 11, 16, 64, 200])
+@pytest.mark.parametrize("tokens", [1, 64])
+def test_prompt_and_answer_fit_any_context(context_len: int, tokens: int, asked: list[Sequence]) -> None:
+    measured = decoding_latency(drawn_model(tiny_arch(context_len=context_len)), tokens)
+    (sequence,) = asked
+    assert 1 <= len(sequence.prompt) <= 64
+    assert len(sequence.prompt) + sequence.params.max_tokens <= context_len
+    assert measured.tokens == sequence.params.max_tokens - WARMUP_TOKENS == min(tokens, context_len - WARMUP_TOKENS - 1)
+
+
+def test_a_context_too_short_to_time_is_refused() -> None:
+    with pytest.raises(ValueError, match=f"a context of 9 is too short to time decoding; it takes {WARMUP_TOKENS + 2}"):
+        decoding_latency(drawn_model(tiny_arch(context_len=9)))
+
+
+def test_the_prompt_holds_ids_of_the_vocabulary(asked: list[Sequence]) -> None:
+    decoding_latency(drawn_model(tiny_arch(), vocab_size=3), 4)
+    assert set(asked[0].prompt) == {0, 1, 2}
+
+
+def test_a_real_model_is_timed() -> None:
+    measured = decoding_latency(drawn_model(tiny_arch()), 8)
+    assert 0 < measured.p50_ms <= measured.p95_ms
+    assert measured.tokens == 8 < CONTEXT
