@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import ray
+import torch
 from fastapi import FastAPI
 from ray import serve as ray_serve
 from ray.serve._private import replica as ray_replica
@@ -54,17 +55,18 @@ def build(settings: ServeSettings) -> ray_serve.Application:
     return deployment(ray_serve.ingress()(Endpoint)).bind(settings)
 
 
-def start(settings: ServeSettings) -> None:
-    """Serve on the Ray that this process is connected to; returns when requests are answered.
+def start(settings: ServeSettings) -> str:
+    """Serve on the Ray that this process is connected to; returns the URL when requests are answered there.
 
     Raises:
         CheckpointError: the checkpoint cannot be served.
-        ResourceError: the port is taken, or Ray is not running.
+        ResourceError: the port is taken, the device is not there, or Ray is not running.
     """
     if not ray.is_initialized():
         raise ResourceError("Ray is not running in this process; start it first (codenas serve does)")
     require_free_port(settings.host, settings.port)
-    load(settings)  # here a broken checkpoint is one line; in a replica it would be Ray's traceback
+    _require_device(settings.device)
+    load(settings.model_copy(update={"device": "cpu"}))  # a broken checkpoint is one line here, and Ray's traceback in a replica
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     ray_serve.start(
         proxy_location="HeadOnly",
@@ -72,6 +74,7 @@ def start(settings: ServeSettings) -> None:
         logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
     )
     ray_serve.run(build(settings), name=APPLICATION, route_prefix="/")
+    return settings.url
 
 
 def stop() -> None:
@@ -81,7 +84,7 @@ def stop() -> None:
     """
     try:
         controller: Any = ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
-        ray.get(controller.graceful_shutdown.remote(wait=False))
+        ray.get(controller.graceful_shutdown.remote(wait=False), timeout=STOPPED_WITHIN_S)
         deadline = time.monotonic() + STOPPED_WITHIN_S
         while time.monotonic() < deadline:
             ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
@@ -89,6 +92,11 @@ def stop() -> None:
     except (ValueError, ray.exceptions.RayActorError):
         return  # gone, or never there
     raise ResourceError(f"Ray Serve did not stop within {STOPPED_WITHIN_S} s; end its processes yourself")
+
+
+def _require_device(device: str) -> None:
+    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+        raise ResourceError(f"device {device!r} cannot be used on this machine; --device cpu can")
 
 
 def _stay_on_this_node() -> None:

@@ -25,3 +25,8 @@ class ServeSettings(BaseModel):
     upload_seconds: float = Field(30.0, gt=0, description="a request that takes longer to arrive is answered 408")
     device: str = "cpu"
     precision: Precision = "float32"
+
+    @property
+    def url(self) -> str:
+        """Where the endpoint answers."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"

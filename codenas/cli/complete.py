@@ -28,7 +28,7 @@ class Reply:
 
 
 def complete(
-    prompt: Annotated[str | None, typer.Argument(help="The code to continue. [default: standard input]")] = None,
+    prompt: Annotated[str | None, typer.Argument(help="The code to continue. By default standard input.")] = None,
     url: Annotated[str, typer.Option(help="Where `codenas serve` listens.")] = DEFAULT_URL,
     max_tokens: Annotated[int, typer.Option(min=0)] = 64,
     temperature: Annotated[float, typer.Option(min=0, max=2)] = 0.2,
@@ -83,11 +83,16 @@ def read_key(path: Path | None) -> str | None:
 
 def _stream(url: str, body: dict[str, Any], api_key: str | None) -> Iterator[str]:
     """The pieces of the answer as they come; raises as `ask`."""
+    from codenas.errors import ResourceError
+
     with _response(url, {**body, "stream": True}, api_key) as response:
         for line in response.iter_lines():
             data = line.removeprefix("data: ")
             if data and data != "[DONE]":
-                yield from (choice["text"] for choice in json.loads(data)["choices"])
+                event = json.loads(data)
+                if "error" in event:
+                    raise ResourceError(f"{url} breaks off: {event['error']['message']}")
+                yield from (choice["text"] for choice in event["choices"])
 
 
 @contextlib.contextmanager

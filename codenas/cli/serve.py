@@ -16,11 +16,11 @@ LOOPBACK = "127.0.0.1"
 
 
 def serve(
-    checkpoint: Annotated[Path | None, typer.Argument(help="A checkpoint folder. [default: the model of --run]")] = None,
+    checkpoint: Annotated[Path | None, typer.Argument(help="A checkpoint folder. By default the model of --run.")] = None,
     run: Annotated[Path, typer.Option(help="The run whose trained model is served.")] = DEFAULT_RUN,
     host: Annotated[str, typer.Option(help="Whoever reaches this address can use the endpoint.")] = LOOPBACK,
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    name: Annotated[str | None, typer.Option(help="The model's name to clients. [default: the folder's]")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name to clients. By default the folder's.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="A file with the key that clients must send.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
@@ -34,7 +34,7 @@ def serve(
     from serve.settings import ServeSettings
 
     settings = ServeSettings(
-        checkpoint=checkpoint or Run(run).require(Run(run).model, "codenas train"),
+        checkpoint=(checkpoint or Run(run).require(Run(run).model, "codenas train")).absolute(),
         model_name=name or (checkpoint or run).absolute().name,
         host=host,
         port=port,
@@ -53,16 +53,17 @@ def serve_until_interrupted(settings: "ServeSettings") -> None:
     import threading
 
     from codenas.cli.cluster import local_ray
+    from serve.launch import start
 
     check_port(settings.port, settings.host)
     typer.echo(f"starting {settings.checkpoint} ...")
     with local_ray(cpus=1):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # not earlier: Ray sets its own when it starts
-        with serving(settings) as url:
-            typer.echo(greeting(url, settings.model_name, settings.api_key is not None))
-            with contextlib.suppress(KeyboardInterrupt):
-                threading.Event().wait()
-            typer.echo("stopping ...")
+        url = start(settings)
+        typer.echo(greeting(url, settings.model_name, settings.api_key is not None))
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        typer.echo("stopping ...")  # with Ray, all at once: there is nothing to keep
 
 
 @contextlib.contextmanager
@@ -71,9 +72,7 @@ def serving(settings: "ServeSettings") -> Iterator[str]:
     from serve.launch import start, stop
 
     try:
-        start(settings)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        yield f"http://{host}:{settings.port}"
+        yield start(settings)
     finally:
         stop()
 

@@ -1,0 +1,83 @@
+"""A tiny checkpoint, and the application on a real port of this machine without Ray."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import uvicorn
+from fastapi import FastAPI
+
+from codenas.arch import ArchSpec, AttentionSpec
+from codenas.checkpoint import Checkpoint, Manifest, write_checkpoint
+from codenas.model import LanguageModel, build_model
+from codenas.vocab import Char
+from serve.app import create_app
+from serve.settings import ServeSettings
+
+VOCABULARY = Char("éü∑数😀")
+CONTEXT = 64
+MODEL_NAME = "tiny"
+
+
+def tiny_model(seed: int = 1, context_len: int = CONTEXT) -> LanguageModel:
+    """Random weights that talk on: special tokens have the score 0, which is never the best one."""
+    arch = ArchSpec(d_model=16, n_layers=2, pattern=(AttentionSpec(n_heads=2, n_kv_heads=1),), context_len=context_len)
+    model = build_model(arch, VOCABULARY.size, seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.5, generator=generator)
+        model.embedding.weight[list(VOCABULARY.specials.values())] = 0
+    return model.eval()
+
+
+def write_tiny_checkpoint(folder: Path, context_len: int = CONTEXT) -> Checkpoint:
+    """A checkpoint of `tiny_model`."""
+    model = tiny_model(context_len=context_len)
+    manifest = Manifest(
+        arch=model.arch, vocab_size=VOCABULARY.size, vocab_digest=VOCABULARY.digest, corpus_digest="none", step=1, train_tokens=1
+    )
+    VOCABULARY.save(folder / "tokenizer.json")
+    return write_checkpoint(folder / "model", dict(model.named_parameters()), manifest, folder / "tokenizer.json")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """Serve `app` in a thread; yields its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+    started, startup = threading.Event(), server.startup
+
+    async def announce(sockets: list[socket.socket] | None = None) -> None:
+        await startup(sockets)
+        started.set()
+
+    server.startup = announce  # type: ignore[method-assign]
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
+    thread.start()
+    assert started.wait(10)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def tiny_app(model: LanguageModel | None = None, **settings: object) -> FastAPI:
+    """The application over a tiny model."""
+    return create_app(
+        ServeSettings.model_validate({"checkpoint": Path("unused"), "model_name": MODEL_NAME, **settings}),
+        model or tiny_model(),
+        VOCABULARY,
+    )

@@ -1,0 +1,163 @@
+"""`codenas serve` and `codenas complete`, as a user runs them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from codenas.cli.app import app as command_line
+from codenas.cli.complete import ask
+from codenas.decode import SamplingParams, complete
+from codenas.errors import ConfigError, ResourceError
+from tests.serve.models import poisoned_model
+from tests.serve.servers import MODEL_NAME, VOCABULARY, free_port, running, tiny_app, tiny_model, write_tiny_checkpoint
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60
+
+
+def run(*arguments: str, text: str | None = None) -> tuple[int, str, BaseException | None]:
+    """Exit code, output and error of a command in this process."""
+    result = CliRunner().invoke(command_line, list(arguments), input=text)
+    return result.exit_code, result.stdout, result.exception
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with running(tiny_app()) as url:
+        yield url
+
+
+@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
+def test_complete_prints_the_answer(url: str, how: str) -> None:
+    wanted = complete(tiny_model(), VOCABULARY, "def ", SamplingParams(max_tokens=9, temperature=0))[0] + "\n"
+    options = ("complete", "--url", url, "--max-tokens", "9", "--temperature", "0", how)
+    assert run(*options, "def ") == (0, wanted, None)
+    assert run(*options, text="def ") == (0, wanted, None)
+
+
+def test_ask_gives_text_tokens_and_time(url: str) -> None:
+    reply = ask(url + "/", {"prompt": "def ", "max_tokens": 5, "temperature": 0})
+    assert reply.tokens == 5 and reply.text and 0 < reply.seconds < PATIENCE_S
+
+
+def test_nothing_listens() -> None:
+    with pytest.raises(ResourceError, match=r"nothing answers at http://127.0.0.1:\d+ .*codenas serve"):
+        ask(f"http://127.0.0.1:{free_port()}", {"prompt": "a"})
+
+
+@pytest.mark.parametrize("address", ["nowhere", "ftp://127.0.0.1", "http://a:b", ""])
+def test_no_address(address: str) -> None:
+    with pytest.raises(ConfigError, match="no address"):
+        ask(address, {"prompt": "a"})
+
+
+def test_refusals_are_repeated_in_the_words_of_the_endpoint(url: str) -> None:
+    with pytest.raises(ConfigError, match=f"{url} answers 400: temperature"):
+        ask(url, {"prompt": "a", "temperature": 3})
+    with running(tiny_app(api_key="right")) as guarded:
+        with pytest.raises(ConfigError, match="answers 401: .*API key"):
+            ask(guarded, {"prompt": "a"}, api_key="wrong")
+        assert ask(guarded, {"prompt": "a"}, api_key="right").tokens > 0
+
+
+def test_an_answer_that_breaks_off() -> None:
+    with running(tiny_app(poisoned_model(*VOCABULARY.encode("?!")))) as url:
+        code, _, error = run("complete", "--url", url, "a?")
+        assert code == 1 and isinstance(error, ResourceError) and "breaks off" in str(error)
+
+
+def test_another_program_answers() -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"choices": []}')
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Stay quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        with pytest.raises(ResourceError, match="does not speak the completions protocol"):
+            ask(f"http://127.0.0.1:{server.server_port}", {"prompt": "a"})
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff", b"two\nlines", "ключ".encode()])
+def test_a_key_file_that_holds_no_key(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    _, _, error = run("complete", "--api-key-file", str(path), "a")
+    assert isinstance(error, ConfigError) and str(path) in str(error)
+
+
+def test_serve_without_a_model(tmp_path: Path) -> None:
+    result = codenas("serve", "--run", str(tmp_path))
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [f"codenas: {tmp_path / 'model'} is missing; run `codenas train` first"]
+
+
+def test_serve_on_a_busy_port(url: str, tmp_path: Path) -> None:
+    port = url.rpartition(":")[2]
+    result = codenas("serve", str(write_tiny_checkpoint(tmp_path).path), "--port", port)
+    assert result.returncode == 2
+    [line] = result.stderr.splitlines()
+    assert f"127.0.0.1:{port}" in line and str(os.getpid()) in line and "--port" in line
+
+
+def codenas(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command in a process of its own, to its end."""
+    return subprocess.run([sys.executable, "-m", "codenas", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+@contextmanager
+def serving(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """`codenas serve` in a process group of its own, as a terminal starts it."""
+    command = [sys.executable, "-m", "codenas", "serve", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=PATIENCE_S)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM], ids=lambda end: end.name)
+def test_serve_answers_until_it_is_interrupted_and_leaves_nothing(tmp_path: Path, end: signal.Signals) -> None:
+    checkpoint, port = write_tiny_checkpoint(tmp_path).path, free_port()
+    with serving(str(checkpoint), "--port", str(port), "--name", MODEL_NAME) as process:
+        assert process.stdout is not None
+        said = ""
+        while "roles: [autocomplete]" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        assert f"curl http://127.0.0.1:{port}/v1/completions" in said and f"apiBase: http://127.0.0.1:{port}/v1" in said
+        assert ask(f"http://127.0.0.1:{port}", {"prompt": "a", "max_tokens": 3, "temperature": 0}).tokens == 3
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert started
+        if end == signal.SIGINT:
+            os.killpg(process.pid, end)  # a terminal sends Ctrl-C to the whole group
+        else:
+            process.terminate()
+        rest = process.communicate(timeout=PATIENCE_S)[0]
+        assert process.returncode == 0, rest
+        assert rest.endswith("stopping ...\n") and "Traceback" not in rest
+        _, left = psutil.wait_procs(started, timeout=PATIENCE_S)
+        assert left == []
