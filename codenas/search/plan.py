@@ -96,12 +96,11 @@ class Plan:
 
     def _room(self, history: History) -> bool:
         """Whether another candidate may enter; refused ones take no place, until there are too many of them."""
-        refused = [trial for trial in history.trials if trial.refusal is not None]
-        accepted = len(history) - len(refused)
-        if len(refused) < _REFUSALS:
-            return accepted < self.budget.candidates
-        self._require_accepted(history)
-        return False
+        # Too many of those that a proposal looks at: how much is known of the latest depends on who finishes first.
+        if sum(trial.refusal is not None for trial in self._visible(history)) >= _REFUSALS:
+            self._require_accepted(history)
+            return False
+        return sum(trial.refusal is None for trial in history.trials) < self.budget.candidates
 
     def _require_accepted(self, history: History) -> None:
         """Nobody else can enter: raise `BudgetError` if everybody was refused."""
@@ -148,7 +147,8 @@ def _nearest(refused: list[Trial], objectives: tuple[Objective, ...]) -> str:
     """Which limit refused them all, and how near the nearest came."""
     tried = [(trial.candidate.arch, trial.refusal.metrics) for trial in refused if trial.refusal is not None]
     limit = max(objectives, key=lambda objective: sum(objective.broken_by(metrics) is not None for _, metrics in tried))
-    arch, metrics = min(tried, key=lambda pair: limit.cost(pair[1]))
+    broken = [(arch, metrics) for arch, metrics in tried if limit.broken_by(metrics) is not None]
+    arch, metrics = min(broken, key=lambda pair: limit.cost(pair[1]))
     return (
         f"no architecture met the limit: all of {len(tried)} were refused, of the nearest (d_model {arch.d_model}, "
         f"{arch.n_layers} layers) {limit.broken_by(metrics)}; relax the limit or search smaller architectures"

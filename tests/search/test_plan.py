@@ -65,6 +65,18 @@ def test_when_all_are_refused_by_what_was_measured_the_search_says_why() -> None
         run_search(make_plan(BUDGET, objectives=objectives), History(), refuse)
 
 
+def test_of_two_limits_the_one_that_refused_most_is_named_with_the_nearest_that_broke_it() -> None:
+    objectives = limited(latency_ms_p50=0.5, bits_per_byte=1.0)
+
+    def refuse(job: Job) -> Outcome:
+        slow = Metrics(latency_ms_p50=2.0 + job.candidate.index, bits_per_byte=0.5)
+        metrics = Metrics(latency_ms_p50=0.25, bits_per_byte=1.5) if job.candidate.index % 3 == 0 else slow
+        return Refusal(index=job.candidate.index, reason="outside", metrics=metrics)
+
+    with pytest.raises(BudgetError, match="latency_ms_p50 3 is outside its limit, at most 0.5; relax the limit"):
+        run_search(make_plan(BUDGET, objectives=objectives[:2]), History(), refuse)
+
+
 def test_one_that_is_accepted_is_a_search() -> None:
     """A limit that nearly nothing meets ends the search with what was found, not with an error."""
     plan = make_plan(BUDGET, objectives=DEFAULT_OBJECTIVES)
