@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 MAX_LOGPROBS = 5
+FEW = 256  # tokens that nearly always hold top_p: finding them is ten times cheaper than sorting a vocabulary
 
 
 class SamplingParams(BaseModel):
@@ -65,20 +66,31 @@ class Sampler:
 
 
 def sample(scores: Tensor, params: SamplingParams, rng: torch.Generator) -> int:
-    """Draw a token from `scores` [vocab]: temperature, then the `top_k` best, then the smallest set that holds `top_p`.
+    """Draw a token from `scores` [vocab]: temperature, then the `top_k` best, then the smallest set that holds `top_p` of them.
 
-    Takes exactly one number from `rng`, and inverts the distribution with it: scores that differ by rounding, as those of
-    one sequence in batches of different size do, give the same token but for a vanishing chance.
+    Takes exactly one number from `rng`, and inverts the distribution with it, in the order of the vocabulary: scores that
+    differ by rounding, as those of one sequence in batches of different size do, give the same token but for a vanishing
+    chance.
     """
     if params.temperature == 0:
         return int(scores.argmax())
     probabilities = torch.softmax(scores.double() / params.temperature, 0)
-    if params.top_p == 1 and params.top_k is None:
-        return _invert(probabilities, rng)
-    probabilities, tokens = probabilities.sort(descending=True, stable=True)
-    probabilities = probabilities[: params.top_k]
-    before = probabilities.cumsum(0) - probabilities
-    return int(tokens[_invert(probabilities[before < params.top_p * probabilities.sum()], rng)])
+    if params.top_p < 1 or params.top_k is not None:
+        probabilities = _cut(probabilities, params)
+    cumulative = probabilities.cumsum(0)
+    drawn = torch.rand((), generator=rng, dtype=torch.float64) * cumulative[-1]
+    return min(int(torch.searchsorted(cumulative, drawn, right=True)), len(cumulative) - 1)
+
+
+def _cut(probabilities: Tensor, params: SamplingParams) -> Tensor:
+    """`probabilities` with zeros outside the best ones that `params` keep."""
+    size = len(probabilities)
+    best, tokens = probabilities.topk(min(params.top_k or FEW, size))
+    if params.top_k is None and best.sum() < params.top_p:  # seldom: the few best do not hold top_p
+        best, tokens = probabilities.sort(descending=True, stable=True)
+    mass = best.sum() if params.top_k is not None else 1.0
+    kept = best.cumsum(0) - best < params.top_p * mass
+    return torch.zeros_like(probabilities).index_put((tokens[kept],), best[kept])
 
 
 def token_scores(scores: Tensor, token: int, best: int) -> TokenScores:
@@ -86,9 +98,3 @@ def token_scores(scores: Tensor, token: int, best: int) -> TokenScores:
     logprobs = torch.log_softmax(scores.float(), 0)
     values, tokens = logprobs.topk(min(best, len(logprobs)))
     return TokenScores(float(logprobs[token]), dict(zip(tokens.tolist(), values.tolist(), strict=True)))
-
-
-def _invert(probabilities: Tensor, rng: torch.Generator) -> int:
-    cumulative = probabilities.cumsum(0)
-    drawn = torch.rand((), generator=rng, dtype=torch.float64) * cumulative[-1]
-    return min(int(torch.searchsorted(cumulative, drawn, right=True)), len(cumulative) - 1)

@@ -46,6 +46,12 @@ def test_top_p_is_a_share_of_what_top_k_left() -> None:
     assert shares(SamplingParams(top_k=2, top_p=0.6)) == [1, 0, 0, 0]
 
 
+def test_top_p_of_an_even_distribution_needs_many_tokens() -> None:
+    rng = torch.Generator().manual_seed(1)
+    drawn = {sample(torch.zeros(1000), SamplingParams(top_p=0.5), rng) for _ in range(10_000)}
+    assert drawn == set(range(500))
+
+
 def test_temperature_zero_takes_the_best() -> None:
     assert shares(SamplingParams(temperature=0), draws=10) == [1, 0, 0, 0]
 

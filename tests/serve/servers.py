@@ -56,7 +56,9 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running(app: FastAPI) -> Iterator[str]:
     """Serve `app` in a thread; yields its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    # The protocol is named because asyncio sends without delay (TCP_NODELAY) only where it sees it.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
     started, startup = threading.Event(), server.startup
 
