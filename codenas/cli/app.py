@@ -1,6 +1,10 @@
 """The command line. Every command imports what it needs inside, so that --help is instant; every error is one line."""
 
+import functools
+import logging
+import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
 
@@ -14,7 +18,7 @@ from codenas.cli.search import search
 from codenas.cli.serve import serve
 from codenas.cli.train import train
 from codenas.errors import CodeNASError
-from codenas.log import configure
+from codenas.log import LOGGER, configure
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
@@ -24,8 +28,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, prepare, search, train, evaluate, serve, complete):
-    app.command()(command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -36,21 +38,45 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option(help="Log more, and show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Log more, and show the traceback of an error.")] = False,
     _version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
     configure(debug)
 
 
+def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with its errors as one line and an exit code; `--debug` lets them through."""
+
+    @functools.wraps(command)
+    def run(*args: object, **options: object) -> None:
+        try:
+            command(*args, **options)
+        except (CodeNASError, OSError) as error:
+            if LOGGER.isEnabledFor(logging.DEBUG):
+                raise
+            typer.echo(f"codenas: {_sentence(error)}", err=True)
+            raise typer.Exit(EXIT_USER_ERROR) from None
+        except KeyboardInterrupt:
+            typer.echo("codenas: interrupted; finished work is kept, run the same command again to go on", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+    return run
+
+
+def _sentence(error: CodeNASError | OSError) -> str:
+    if isinstance(error, CodeNASError):
+        return str(error)
+    return f"{error.strerror or type(error).__name__}: {error.filename or error}; choose another place, or mend this one's permissions"
+
+
+for each in (demo, prepare, search, train, evaluate, serve, complete):
+    app.command()(_in_one_line(each))
+
+
 def main() -> None:
-    """Run the command line; one clear line and exit code 2 for what the user can mend, 130 after Ctrl-C."""
-    try:
-        app()
-    except CodeNASError as error:
-        if "--debug" in sys.argv:
-            raise
-        typer.echo(f"codenas: {error}", err=True)
-        sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        typer.echo("codenas: interrupted; finished work is kept, run the same command again to go on", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+    """Run the command line."""
+    # Threads that wait for each other spin, by default for long: with any other work on the machine, training on all cores
+    # then becomes many times slower. A short spin costs nothing on a quiet machine. Read when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    given = sys.argv[1:]
+    app(["--debug", *(each for each in given if each != "--debug")] if "--debug" in given else given)  # wherever it stands

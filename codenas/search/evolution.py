@@ -20,7 +20,7 @@ class Evolution:
         mutations: fields that a mutation changes.
     """
 
-    warmup: int = 6
+    warmup: int = 4
     population: int = 8
     tournament: int = 3
     crossover: float = 0.5

@@ -99,7 +99,10 @@ class Trainer:
         torch.manual_seed(derive(self.config.seed, "dropout", self.step))
         try:
             loss = self._gradients(inputs.to(self.model.device), targets.to(self.model.device))
-        except torch.OutOfMemoryError as error:
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            # On a CPU torch has no exception of its own for it.
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
             raise TrialFailure(
                 f"out of memory at step {self.step + 1}: {self.config.batch_size} x {self.model.arch.context_len} tokens"
             ) from error

@@ -1,0 +1,21 @@
+"""`python -m benchmarks [NAME ...]`: run the benchmarks named, or all."""
+
+import importlib
+import json
+import pkgutil
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """One JSON line per benchmark, as soon as it is done."""
+    known = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if not module.name.startswith("_")]
+    unknown = sorted(set(sys.argv[1:]) - set(known))
+    if unknown:
+        sys.exit(f"there is no benchmark {', '.join(unknown)}; known are {', '.join(known)}")
+    for name in sys.argv[1:] or known:
+        figures = importlib.import_module(f"benchmarks.{name}").measure()
+        print(json.dumps({"benchmark": name, **figures}), flush=True)
+
+
+main()
