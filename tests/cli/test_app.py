@@ -1,0 +1,107 @@
+"""The command line as a process: instant help, one line for what the user can mend, its exit codes."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import tiny_corpus
+
+ROOT = Path(__file__).parents[2]
+
+
+def _codenas(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "codenas", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL)
+
+
+def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
+    script = "import sys; sys.argv[1:] = ['--help']\ntry:\n    from codenas.cli.app import main; main()\nexcept SystemExit: pass\n"
+    script += "print([name for name in ('torch', 'ray', 'matplotlib', 'fastapi', 'tokenizers') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert all(stage in done.stdout for stage in ("demo", "prepare", "search", "train", "evaluate", "serve", "complete"))
+    assert done.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--run", "RUN"], "there is no corpus in RUN/corpus (no manifest.json); run: codenas prepare --output RUN/corpus"),
+        (["search", "--run", "RUN", "--max-mb", "-1"], "--max-mb -1 must be above 0"),
+        (["search", "--run", "RUN", "--job", "RUN/absent.toml"], "there is no job file RUN/absent.toml"),
+        (["train", "--run", "RUN"], "RUN/search holds no finished search; run `codenas search` first"),
+        (["evaluate", "--run", "RUN"], "RUN/model is missing; run `codenas train` first"),
+        (["serve", "--run", "RUN"], "RUN/model is missing; run `codenas train` first"),
+        (["complete", "--url", "http://127.0.0.1:9", "x"], "nothing answers at http://127.0.0.1:9"),
+        (["demo", "--run", "/dev/null/run"], "Not a directory: /dev/null/run"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    run = str(tmp_path / "run")
+    done = _codenas(*[argument.replace("RUN", run) for argument in arguments])
+    assert done.returncode == 2
+    assert done.stderr.startswith("codenas: ")
+    assert message.replace("RUN", run) in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
+    for arguments in (["--debug", "train"], ["train", "--debug"]):
+        done = _codenas(*arguments, "--run", tmp_path)
+        assert "Traceback" in done.stderr
+        assert "RunError" in done.stderr
+
+
+def test_a_busy_port_is_found_before_ten_minutes_of_work(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        done = _codenas("demo", "--run", tmp_path / "run", "--port", port)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "choose another --port" in done.stderr
+    assert not (tmp_path / "run" / "corpus").exists()
+
+
+def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
+    from codenas.files import folder_lock
+
+    with folder_lock(tmp_path):
+        done = _codenas("train", "--run", tmp_path)
+    assert done.returncode == 2
+    assert "is in use by process" in done.stderr
+
+
+def test_a_search_without_ray_finds_a_winner_and_trains_it(tmp_path: Path) -> None:
+    corpus, job, run = tiny_corpus(tmp_path / "corpus"), tmp_path / "job.toml", tmp_path / "run"
+    job.write_text(
+        """
+        [search]
+        budget = { candidates = 3, rungs = [2, 4], promote = [1] }
+        objectives = [{ metric = "bits_per_byte", weight = 1.0 }]
+        trial = { score_tokens = 128, latency_tokens = 4 }
+        [search.space]
+        base = { d_model = 16, n_layers = 1, context_len = 32 }
+        choices = { d_model = [16, 32], norm = ["rmsnorm", "layernorm"] }
+        [train]
+        steps = 6
+        """
+    )
+    searched = _codenas("search", "--no-ray", "--corpus", corpus.path, "--run", run, "--job", job)
+    assert searched.returncode == 0, searched.stderr
+    assert "8 training steps" in searched.stdout
+    trained = _codenas("train", "--run", run, "--job", job)
+    assert trained.returncode == 0, trained.stderr
+    assert "6 steps" in trained.stdout
+    other = _codenas("search", "--no-ray", "--corpus", tiny_corpus(tmp_path / "other", seed=1).path, "--run", run, "--job", job)
+    assert other.returncode == 2
+    assert "choose another --run" in other.stderr
+
+
+def test_a_corpus_too_small_for_the_context_says_so(tmp_path: Path) -> None:
+    corpus, job = tiny_corpus(tmp_path / "corpus"), tmp_path / "job.toml"
+    job.write_text('[search]\nspace = { base = { context_len = 100000 }, choices = { norm = ["rmsnorm"] } }\n')
+    done = _codenas("search", "--no-ray", "--corpus", corpus.path, "--run", tmp_path / "run", "--job", job)
+    assert done.returncode == 2
+    assert "corpus too small for the context" in done.stderr
