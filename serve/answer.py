@@ -11,6 +11,9 @@ from serve.errors import internal
 from serve.protocol import Choice, Completion, CompletionRequest, Logprobs, Usage
 from serve.translate import Translator
 
+# A chunk costs the proxy and the client more than a small model needs for a token: what comes within this time goes together.
+PACE_S = 0.01
+
 
 class Answer:
     """The answer to one request while it comes in."""
@@ -45,7 +48,7 @@ class Answer:
         include_usage = asked.stream_options is not None and asked.stream_options.include_usage
         unsent = None if include_usage else {"usage"}
         try:
-            async for pieces in self._ticket.pieces():
+            async for pieces in self._ticket.pieces(PACE_S):
                 choices = [self._choice(piece) for piece in pieces]
                 shown = [choice for choice in choices if choice.text or choice.finish_reason or choice.logprobs]
                 if shown:

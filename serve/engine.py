@@ -56,8 +56,11 @@ class Ticket:
         self._arrived: asyncio.Queue[Piece | DecodingFailed] = asyncio.Queue()
         self.jobs = [_Job(index, sequence, self._arrived) for index, sequence in enumerate(sequences)]
 
-    async def pieces(self) -> AsyncIterator[list[Piece]]:
+    async def pieces(self, pace_s: float = 0.0) -> AsyncIterator[list[Piece]]:
         """All that has come since the last time, at most one piece per sequence, until every sequence is finished.
+
+        Args:
+            pace_s: seconds to gather between two lists; the first one comes at once.
 
         Raises:
             DecodingFailed: a sequence cannot go on.
@@ -74,6 +77,8 @@ class Ticket:
                 joined.setdefault(piece.index, Piece(piece.index)).join(piece)
             open_sequences -= sum(piece.finish_reason is not None for piece in joined.values())
             yield list(joined.values())
+            if open_sequences:
+                await asyncio.sleep(pace_s)
 
     def cancel(self) -> None:
         """Stop decoding whatever is left of this request."""

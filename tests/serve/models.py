@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from codenas.model import DecodingState, LanguageModel
-from tests.serve.servers import tiny_model
-
-PATIENCE_S = 30
+from tests.serve.servers import PATIENCE_S, tiny_model
 
 
 class Gated(LanguageModel):

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from serve.settings import ServeSettings
 VOCABULARY = Char("éü∑数😀")
 CONTEXT = 64
 MODEL_NAME = "tiny"
+PATIENCE_S = 30
 
 
 def tiny_model(seed: int = 1, context_len: int = CONTEXT) -> LanguageModel:
@@ -83,3 +85,11 @@ def tiny_app(model: LanguageModel | None = None, **settings: object) -> FastAPI:
         model or tiny_model(),
         VOCABULARY,
     )
+
+
+def until(condition: Callable[[], bool], between: Callable[[], object] = lambda: None) -> None:
+    """Ask until `condition` holds, doing `between`."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        between()

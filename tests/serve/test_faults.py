@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.serve.models import poisoned_model
-from tests.serve.servers import CONTEXT, VOCABULARY, running, tiny_app
+from tests.serve.servers import CONTEXT, VOCABULARY, running, tiny_app, until
 
 JSON = {"Content-Type": "application/json"}
 SECRET = "hunter2"
@@ -100,7 +100,7 @@ def assert_refused(client: httpx.Client, response: httpx.Response, status: int, 
     error: dict[str, Any] = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"] and error["param"] == param
-    assert client.get("/ready").json() == {"status": "ok", "active": 0, "waiting": 0}
+    until(lambda: client.get("/ready").json() == {"status": "ok", "active": 0, "waiting": 0})
     return error
 
 

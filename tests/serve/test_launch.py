@@ -17,12 +17,11 @@ from codenas.decode import SamplingParams, complete
 from codenas.errors import CheckpointError, ResourceError
 from serve.launch import start, stop
 from serve.settings import ServeSettings
-from tests.serve.servers import CONTEXT, MODEL_NAME, VOCABULARY, free_port, write_tiny_checkpoint
+from tests.serve.servers import CONTEXT, MODEL_NAME, PATIENCE_S, VOCABULARY, free_port, write_tiny_checkpoint
 
 pytestmark = pytest.mark.cluster
 
 SECRET = "xyzzy-plugh"
-PATIENCE_S = 30
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,7 @@
 
 import json
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serve.models import PATIENCE_S, Gated, gated_model
-from tests.serve.servers import running, tiny_app
+from tests.serve.models import Gated, gated_model
+from tests.serve.servers import PATIENCE_S, running, tiny_app, until
 
 JSON = {"Content-Type": "application/json"}
 MANY = 10_000  # steps: more than any test needs
@@ -35,14 +34,6 @@ def load(client: httpx.Client) -> tuple[int, int]:
     """Sequences that are active and that wait."""
     health = client.get("/health").json()
     return health["active"], health["waiting"]
-
-
-def until(condition: Callable[[], bool], between: Callable[[], object] = lambda: None) -> None:
-    """Ask until `condition` holds, doing `between`."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        between()
 
 
 def send_raw(url: httpx.URL, request: dict[str, Any]) -> socket.socket:
