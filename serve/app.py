@@ -17,7 +17,7 @@ from codenas.model import LanguageModel
 from codenas.vocab import Vocabulary
 from serve import errors
 from serve.answer import Answer
-from serve.engine import Engine, Overloaded, Ticket
+from serve.engine import DecodingFailed, Engine, Overloaded, Ticket
 from serve.guard import Guard
 from serve.protocol import Completion, CompletionRequest, Health, ModelCard, ModelList
 from serve.settings import ServeSettings
@@ -70,6 +70,8 @@ def _add_completions(app: FastAPI, settings: ServeSettings, engine: Engine, tran
             ticket = engine.submit(translator.sequences(asked))
         except Overloaded as full:
             raise errors.overloaded(full.outstanding, full.limit) from None
+        except DecodingFailed:
+            raise errors.internal() from None
         answer = Answer(asked, ticket, translator, settings.model_name)
         if asked.stream:
             return EventStream(answer.events(), ticket)

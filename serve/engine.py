@@ -25,7 +25,7 @@ class Overloaded(Exception):
 
 
 class DecodingFailed(Exception):
-    """A sequence of the request failed."""
+    """A sequence of the request failed, or the engine did."""
 
 
 @dataclass(slots=True)
@@ -161,7 +161,10 @@ class Engine:
 
         Raises:
             Overloaded: every place is taken; a request is let in whole, or not at all.
+            DecodingFailed: the engine does not run (any more).
         """
+        if not self.alive:
+            raise DecodingFailed
         if self.outstanding >= self.limit:
             raise Overloaded(self.outstanding, self.limit)
         ticket = Ticket(self, sequences)

@@ -141,3 +141,18 @@ def test_a_key_is_needed_where_one_is_set() -> None:
         assert client.get("/v1/models").status_code == 401
         assert client.get("/health").status_code == 200
         assert client.get("/v1/models", headers={"Authorization": "Bearer right"}).status_code == 200
+
+
+def test_an_engine_that_ends_hangs_nobody_and_says_so() -> None:
+    app = tiny_app()
+    with running(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+
+        def explode() -> None:
+            raise RuntimeError("boom")
+
+        app.state.engine._batcher.step = explode
+        for _ in range(2):
+            assert client.post("/v1/completions", json=body()).status_code == 500
+        for path in ("/health", "/ready"):
+            response = client.get(path)
+            assert (response.status_code, response.json()["status"]) == (503, "down")
