@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from codenas.arch.spec import ArchSpec
 from codenas.checkpoint import TRAINING, Checkpoint, Manifest, update_metrics, write_checkpoint
 from codenas.corpus import Batches, Corpus
-from codenas.errors import CheckpointError, TrialFailure
+from codenas.errors import CheckpointError, RunError, TrialFailure
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import decoding_latency
 from codenas.metrics import Metrics
@@ -165,18 +166,36 @@ def train_fully(
     """Train `arch` until `plan.steps` steps are done in all, from `start` or from nothing; yields every step.
 
     Stores the state in `folder`/last every `save_every` steps and resumes from it; the result is `folder`/model.
+
+    Raises:
+        RunError: `folder`/model is there, and was trained otherwise.
     """
     final, last = folder / "model", folder / "last"
+    recipe = {**config.model_dump(mode="json"), "steps": plan.steps, "decay_from": plan.decay_from}
     if final.exists():
-        return Checkpoint.open(final)
-    trainer = load_trainer(corpus, arch, config, device, Checkpoint.open(last) if last.exists() else start)
+        return _finished_training(final, recipe)
+    interrupted = Checkpoint.open(last) if last.exists() else None
+    if interrupted is not None and interrupted.manifest.training != recipe:
+        interrupted = None  # a state on the way to another end: its rates have been others
+    trainer = load_trainer(corpus, arch, config, device, interrupted or start)
     free = start.manifest.metrics if start is not None else Metrics(params=count_parameters(trainer.model))
     for step in trainer.run_to(plan.steps, plan.decay_from):
         yield step
         if trainer.step % plan.save_every == 0 and trainer.step < plan.steps:
-            store(trainer, last, corpus, free)
+            store(trainer, last, corpus, free, recipe)
     parent = start.manifest.weights_sha256 if start is not None else None
-    return store(trainer, final, corpus, free.model_copy(update={"bits_per_byte": None}), parent)
+    stored = store(trainer, final, corpus, free, recipe, parent)
+    shutil.rmtree(last, ignore_errors=True)
+    return stored
+
+
+def _finished_training(final: Path, recipe: dict[str, Any]) -> Checkpoint:
+    checkpoint = Checkpoint.open(final)
+    trained = checkpoint.manifest.training
+    changed = [f"{name} {trained.get(name)} (now {recipe.get(name)})" for name in recipe if trained.get(name) != recipe[name]]
+    if changed:
+        raise RunError(f"{final} was trained with {changed[0]}; remove it to train it again, or choose another --run")
+    return checkpoint
 
 
 def best_device() -> str:
@@ -196,14 +215,16 @@ def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: st
     return trainer
 
 
-def store(trainer: Trainer, path: Path, corpus: Corpus, free: Metrics, parent: str | None = None) -> Checkpoint:
+def store(
+    trainer: Trainer, path: Path, corpus: Corpus, free: Metrics, recipe: dict[str, Any] | None = None, parent: str | None = None
+) -> Checkpoint:
     """Write what `trainer` has reached; `free` are the metrics that training does not change."""
     trained = Metrics(
         train_tokens=trainer.tokens, train_seconds=trainer.seconds, tokens_per_second=trainer.tokens / max(trainer.seconds, 1e-9)
     )
     metrics = free.model_copy(update={"bits_per_byte": None}).merged(trained)
     manifest = _manifest(corpus, trainer.model.arch, trainer.step, trainer.tokens).model_copy(
-        update={"metrics": metrics, "training": trainer.config.model_dump(mode="json"), "parent": parent}
+        update={"metrics": metrics, "training": recipe or trainer.config.model_dump(mode="json"), "parent": parent}
     )
     try:
         return write_checkpoint(path, trainer.averaged_weights(), manifest, corpus.tokenizer_path, trainer.state())

@@ -4,14 +4,23 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 LOGGER = logging.getLogger("codenas")
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is now, not to what it was when logging was configured."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def configure(debug: bool = False) -> None:
     """Send the log of CodeNAS to standard error, once; `debug` adds the detail."""
     if not LOGGER.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _StandardError()
         handler.setFormatter(logging.Formatter("%(message)s"))
         LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.DEBUG if debug else logging.INFO)

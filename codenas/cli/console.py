@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-MIN_WIDTH = 116  # the table of a front; a log file has no width, and 80 columns would cut every cell
+MIN_WIDTH = 128  # the table of a front; a log file has no width, and 80 columns would cut every cell
 
 
 def console() -> Console:
