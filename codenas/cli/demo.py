@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PROMPTS = (
     "import os\nimport sys\n\n\ndef read_lines(path):\n    with open(path) as",
-    "class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):\n",
+    "class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):\n        self.",
 )
 
 
