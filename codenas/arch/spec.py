@@ -9,11 +9,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Activation = Literal["gelu", "silu", "geglu", "swiglu"]
-Norm = Literal["layernorm", "rmsnorm"]
-Position = Literal["rope", "alibi", "absolute"]
+Activation = Literal["gelu", "silu", "relu2", "geglu", "swiglu"]
+Norm = Literal["layernorm", "rmsnorm", "groupnorm"]
+Position = Literal["rope", "alibi", "absolute", "none"]
 
 GATED: frozenset[str] = frozenset({"geglu", "swiglu"})
+NORM_GROUPS = 4  # of groupnorm: the channels of one token in four groups, so that no other token is seen
 HIDDEN_MULTIPLE = 8  # feed-forward widths are rounded to it: odd widths waste vector lanes and tensor cores
 
 
@@ -187,7 +188,10 @@ class FeedForwardSpec(Spec):
 
 
 class ArchSpec(Spec):
-    """A decoder-only language model without its vocabulary. `pattern` is tiled over the depth."""
+    """A decoder-only language model without its vocabulary. `pattern` is tiled over the depth.
+
+    `embedding_rank` factorises the embedding (Lan et al. 2020): a table of that width and a matrix that widens it.
+    """
 
     d_model: int = Field(256, ge=8, le=8192)
     n_layers: int = Field(4, ge=1, le=128)
@@ -197,6 +201,7 @@ class ArchSpec(Spec):
     position: Position = "rope"
     context_len: int = Field(256, ge=2)
     tie_embeddings: bool = True
+    embedding_rank: int | None = Field(None, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     attention_dropout: float = Field(0.0, ge=0, lt=1)
 
@@ -206,6 +211,10 @@ class ArchSpec(Spec):
             raise ValueError(f"a pattern of {len(self.pattern)} mixers does not fit {self.n_layers} layers")
         for mixer in self.pattern:
             mixer.check_width(self.d_model, self.position)
+        if self.norm == "groupnorm" and self.d_model % NORM_GROUPS:
+            raise ValueError(f"groupnorm needs {NORM_GROUPS} equal groups: d_model {self.d_model} does not divide")
+        if self.embedding_rank is not None and self.embedding_rank >= self.d_model:
+            raise ValueError(f"embedding_rank {self.embedding_rank} is no factorisation of d_model {self.d_model}; leave it out")
         return self
 
     def layers(self) -> tuple[MixerSpec, ...]:
