@@ -11,6 +11,15 @@ from codenas.arch.spec import NORM_GROUPS, Norm
 EPSILON = 1e-6
 
 
+def rms_norm(x: Tensor, gain: Tensor | None = None) -> Tensor:
+    """x / rms(x) * gain over the last dimension. On a processor, torch's own takes thrice as long to train through."""
+    if x.is_cuda:
+        return F.rms_norm(x, x.shape[-1:], None if gain is None else gain.to(x.dtype), EPSILON)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    scaled = x * (length.square() / x.shape[-1] + EPSILON).rsqrt().to(x.dtype)
+    return scaled if gain is None else scaled * gain.to(x.dtype)
+
+
 class RMSNorm(nn.Module):
     """x / rms(x) * gain (Zhang and Sennrich 2019). Shape [..., width] in and out."""
 

@@ -16,13 +16,13 @@ Inputs = tuple[Tensor, Tensor, Tensor, Tensor]  # queries, keys, values, log dec
 
 def recurrence(query: Tensor, key: Tensor, value: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Outputs and last state, literally: S = exp(log_decay) S + k v^T; o = q S."""
-    shared = value.shape[1] // key.shape[1]
-    query, key = query.repeat_interleave(shared, 1), key.repeat_interleave(shared, 1)
+    shared = value.shape[2] // key.shape[2]
+    query, key = query.repeat_interleave(shared, 2), key.repeat_interleave(shared, 2)
     outputs = []
-    for t in range(value.shape[2]):
-        state = log_decay[:, :, t].exp()[..., None, None] * state + torch.einsum("bhk,bhv->bhkv", key[:, :, t], value[:, :, t])
-        outputs.append(torch.einsum("bhk,bhkv->bhv", query[:, :, t], state))
-    return torch.stack(outputs, 2), state
+    for t in range(value.shape[1]):
+        state = log_decay[:, t].exp()[..., None, None] * state + torch.einsum("bhk,bhv->bhkv", key[:, t], value[:, t])
+        outputs.append(torch.einsum("bhk,bhkv->bhv", query[:, t], state))
+    return torch.stack(outputs, 1), state
 
 
 def drawn(tokens: int, groups: int = 1, dtype: torch.dtype = torch.float64, seed: int = 0) -> Inputs:
@@ -32,8 +32,8 @@ def drawn(tokens: int, groups: int = 1, dtype: torch.dtype = torch.float64, seed
     def draw(*shape: int) -> Tensor:
         return torch.randn(2, *shape, generator=generator, dtype=dtype)
 
-    query, key, value = draw(groups, tokens, KEY_WIDTH), draw(groups, tokens, KEY_WIDTH), draw(HEADS, tokens, VALUE_WIDTH)
-    return query, key, value, -draw(HEADS, tokens).exp() / 8
+    query, key, value = draw(tokens, groups, KEY_WIDTH), draw(tokens, groups, KEY_WIDTH), draw(tokens, HEADS, VALUE_WIDTH)
+    return query, key, value, -draw(tokens, HEADS).exp() / 8
 
 
 def each(change: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
@@ -68,10 +68,10 @@ def test_chunks_equal_the_recurrence(tokens: int, groups: int) -> None:
 @settings(derandomize=True, deadline=None, max_examples=60)
 def test_nothing_depends_on_where_chunks_and_calls_begin(tokens: int, chunk: int, cut: int, groups: int) -> None:
     inputs, memory = drawn(tokens, groups), nothing()
-    parts = each(lambda x: x[:, :, :cut], inputs), each(lambda x: x[:, :, cut:], inputs)
-    found = [scan(*part, memory, chunk=chunk) for part in parts if part[0].shape[2]]
+    parts = each(lambda x: x[:, :cut], inputs), each(lambda x: x[:, cut:], inputs)
+    found = [scan(*part, memory, chunk=chunk) for part in parts if part[0].shape[1]]
     expected, last = recurrence(*inputs, nothing().matrices)
-    assert_same(torch.cat(found, 2), expected)
+    assert_same(torch.cat(found, 1), expected)
     assert_same(memory.matrices, last)
 
 
@@ -102,7 +102,7 @@ def test_heads_that_forget_at_once_break_no_gradient(dtype: torch.dtype) -> None
 def test_decays_are_summed_in_float32_under_autocast() -> None:
     """Sums to -64 in bfloat16 would be off by an eighth, and what is read by as much."""
     query, key, value, _ = drawn(CHUNK, HEADS, torch.float32)
-    log_decay = torch.full((2, HEADS, CHUNK), -1.03)
+    log_decay = torch.full((2, CHUNK, HEADS), -1.03)
     with torch.autocast("cpu", torch.bfloat16):
         found = scan(query.bfloat16(), key.bfloat16(), value.bfloat16(), log_decay)
     expected, _ = recurrence(query, key, value, log_decay, nothing().matrices.float())

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from codenas.arch.spec import ArchSpec, LinearAttentionSpec
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.mixers.scan import Memory, precise, scan
-from codenas.model.norms import EPSILON
+from codenas.model.norms import rms_norm
 
 SHORTEST_MEMORY, LONGEST_MEMORY = 8.0, 1024.0  # tokens after which a fresh head has forgotten all but 1/e
 
@@ -38,20 +38,14 @@ class LinearAttention(Mixer):
         return self._mix(x, state)
 
     def _mix(self, x: Tensor, memory: Memory | None) -> Tensor:
-        query, key, value = self._normalised(self.query(x)), self._normalised(self.key(x)), self._heads(self.value(x))
-        log_decay = F.logsigmoid(precise(self.decay(x)) + self.decay_bias).transpose(1, 2)
-        mixed = scan(query, key, value, log_decay, memory).transpose(1, 2)
-        mixed = F.rms_norm(mixed, (self.head_width,), self.norm_gain.to(mixed.dtype), EPSILON)
-        return self.output(mixed.flatten(2) * F.silu(self.gate(x)))
-
-    def _normalised(self, x: Tensor) -> Tensor:
-        """By head and of length one, so that the memory grows no faster than its values."""
-        x = F.rms_norm(x.unflatten(-1, (-1, self.head_width)), (self.head_width,), None, EPSILON)
-        return x.transpose(1, 2) * self.head_width**-0.5
+        query, key, value = rms_norm(self._heads(self.query(x))), rms_norm(self._heads(self.key(x))), self._heads(self.value(x))
+        log_decay = F.logsigmoid(precise(self.decay(x)) + self.decay_bias)
+        read = scan(query * self.head_width**-0.5, key, value, log_decay, memory)
+        return self.output(rms_norm(read, self.norm_gain).flatten(2) * F.silu(self.gate(x)))
 
     def _heads(self, x: Tensor) -> Tensor:
-        """[batch, tokens, d_model] to [batch, heads, tokens, head_width]."""
-        return x.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+        """[batch, tokens, d_model] to [batch, tokens, heads, head_width]."""
+        return x.unflatten(-1, (-1, self.head_width))
 
 
 def _spread_memories(n_heads: int) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from codenas.arch.spec import ArchSpec, MambaSpec
 from codenas.model.mixers.base import Mixer, MixerState
+from codenas.model.mixers.convolution import convolve
 from codenas.model.mixers.scan import Memory, precise, scan
-from codenas.model.norms import EPSILON
+from codenas.model.norms import rms_norm
 
 SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1  # of a fresh head; times a rate below, it gives memories from 1,000 tokens to one
 SLOWEST_RATE, FASTEST_RATE = 1.0, 16.0
@@ -53,8 +54,8 @@ class Mamba2(Mixer):
         self.step_bias = nn.Parameter(_spread_steps(heads))
         self.log_rate = nn.Parameter(_spread_rates(heads).log())
         self.skip = nn.Parameter(torch.ones(heads))
-        self.conv = nn.Conv1d(channels, channels, spec.conv_width, groups=channels)
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]  # the default is drawn from a generator that nobody seeded
+        self.taps = nn.Parameter(torch.empty(channels, 1, spec.conv_width))
+        self.taps_bias = nn.Parameter(torch.zeros(channels))
         self.norm_gain = nn.Parameter(torch.ones(inner))
         self.output = nn.Linear(inner, arch.d_model, bias=False)
 
@@ -63,7 +64,7 @@ class Mamba2(Mixer):
 
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> MambaState:
         memory = Memory.empty((batch, self.n_heads, self.state_width, self.head_width), device, dtype)
-        recent = torch.zeros(batch, self.conv.kernel_size[0] - 1, self.conv.in_channels, device=device, dtype=dtype)
+        recent = torch.zeros(batch, self.taps.shape[-1] - 1, self.taps.shape[0], device=device, dtype=dtype)
         return MambaState(memory, recent)
 
     def extend(self, x: Tensor, state: MixerState, lengths: list[int]) -> Tensor:
@@ -73,26 +74,23 @@ class Mamba2(Mixer):
     def _mix(self, x: Tensor, state: MambaState | None) -> Tensor:
         projected = torch.cat((self.value(x), self.key(x), self.query(x)), -1)
         value, key, query = self._convolve(projected, state).split(self.widths, -1)
-        value = value.unflatten(-1, (self.n_heads, self.head_width)).transpose(1, 2)
-        step = F.softplus(precise(self.step(x)) + self.step_bias).transpose(1, 2)  # [batch, heads, tokens]
-        log_decay = -step * self.log_rate.exp()[:, None]
+        value = value.unflatten(-1, (-1, self.head_width))  # [batch, tokens, heads, head_width]
+        step = F.softplus(precise(self.step(x)) + self.step_bias)
         written = value * step.to(value.dtype)[..., None]
-        mixed = scan(query[:, None], key[:, None], written, log_decay, None if state is None else state.memory)
-        mixed = mixed + value * self.skip.to(value.dtype)[:, None, None]
-        gated = mixed.transpose(1, 2).flatten(2) * F.silu(self.gate(x))
-        return self.output(F.rms_norm(gated, gated.shape[-1:], self.norm_gain.to(gated.dtype), EPSILON))
+        memory = None if state is None else state.memory
+        read = scan(query[:, :, None], key[:, :, None], written, -step * self.log_rate.exp(), memory)
+        mixed = read + value * self.skip.to(value.dtype)[:, None]
+        return self.output(rms_norm(mixed.flatten(2) * F.silu(self.gate(x)), self.norm_gain))
 
     def _convolve(self, x: Tensor, state: MambaState | None) -> Tensor:
         """Each channel with its own recent past, [batch, tokens, channels] in and out; `state` keeps the newest tokens."""
-        past = self.conv.kernel_size[0] - 1
+        past = self.taps.shape[-1] - 1
         if state is None:
             x = F.pad(x, (0, 0, past, 0))
         else:
             x = torch.cat((state.recent, x), 1)
             state.recent.copy_(x[:, -past:])
-        # An image of height one whose channels lie last: the layout of everything around; conv1d would turn it twice.
-        mixed = F.conv2d(x.mT[:, :, None], self.conv.weight[:, :, None], self.conv.bias, groups=self.conv.groups)
-        return F.silu(mixed[:, :, 0].mT)
+        return F.silu(convolve(x, self.taps, self.taps_bias))
 
 
 def _spread_steps(n_heads: int) -> Tensor:
