@@ -15,6 +15,8 @@ def convolve(x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
         taps: [channels, 1, width], the layout of `nn.Conv1d`.
         bias: [channels].
     """
+    if x.shape[1] == taps.shape[-1]:  # one token comes out, as in decoding: less work than to set up a convolution
+        return (x * taps[:, 0].T).sum(1, keepdim=True) + bias
     convolved: Tensor = _Convolution.apply(x, taps.to(x.dtype), bias.to(x.dtype))  # type: ignore[no-untyped-call]
     return convolved
 
