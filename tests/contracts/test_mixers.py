@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
-from codenas.arch.spec import MIXER_SPECS, Activation, LinearAttentionSpec, MambaSpec, Norm, Position
+from codenas.arch.spec import MIXER_SPECS, Activation, LinearAttentionSpec, MambaSpec, Norm, Position, RwkvSpec
 from codenas.model import DecodingState, LanguageModel, build_model, count_parameters
 from codenas.model.mixers import build_mixer
 from tests.fakes import drawn_model, tiny_arch
@@ -42,13 +42,15 @@ MIXERS: dict[str, MixerSpec] = {
     "mamba": MambaSpec(head_width=8, state_width=8),
     "mamba with one head": MambaSpec(expand=1, head_width=16, state_width=16, conv_width=2),
     "mamba with a wide convolution": MambaSpec(head_width=16, state_width=8, conv_width=8),
+    "rwkv": RwkvSpec(head_width=8, rank=4, gate_rank=4),
+    "rwkv with one head": RwkvSpec(head_width=16, rank=2, gate_rank=8),
 }
 ARCHS: dict[str, ArchSpec] = {
     **{f"{name}, {position}": tiny_arch(mixer, position=position) for name, mixer in MIXERS.items() for position in get_args(Position)},
     **{norm: tiny_arch(norm=norm, context_len=LENGTH) for norm in get_args(Norm)},
     **{name: tiny_arch(feedforward=FeedForwardSpec(activation=name)) for name in get_args(Activation)},
     "mixed pattern": tiny_arch(n_layers=3, pattern=(attention(4, 2, WINDOW), attention(2, 2))),
-    "hybrid": tiny_arch(n_layers=3, pattern=(MIXERS["mamba"], attention(2, 1, WINDOW), MIXERS["linear"])),
+    "hybrid": tiny_arch(n_layers=4, pattern=(MIXERS["mamba"], attention(2, 1, WINDOW), MIXERS["linear"], MIXERS["rwkv"])),
     "untied": tiny_arch(tie_embeddings=False),
 }
 MODELS: dict[str, LanguageModel] = {name: drawn_model(arch, VOCAB_SIZE).double() for name, arch in ARCHS.items()}
