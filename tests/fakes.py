@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec
+from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
 from codenas.corpus import Corpus, CorpusManifest, ShardWriter, SplitInfo
 from codenas.corpus.manifest import content_digest, dtype_for
 from codenas.model import LanguageModel, build_model
@@ -59,7 +59,7 @@ def python_files(seed: int, name: str) -> Iterator[str]:
         yield "\n\n".join(_function(rng) for _ in range(rng.randint(1, 4)))
 
 
-def tiny_arch(mixer: AttentionSpec | None = None, **fields: Any) -> ArchSpec:
+def tiny_arch(mixer: MixerSpec | None = None, **fields: Any) -> ArchSpec:
     """A model of some thousand parameters; `fields` are those of `ArchSpec`."""
     pattern = (mixer or AttentionSpec(n_heads=2, n_kv_heads=1),)
     small = {"d_model": 16, "n_layers": 2, "context_len": CONTEXT, "feedforward": FeedForwardSpec(multiplier=2.0)}

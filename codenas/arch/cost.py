@@ -13,8 +13,10 @@ def norm_parameters(arch: ArchSpec) -> int:
 def embedding_parameters(arch: ArchSpec, vocab_size: int) -> int:
     """Token embedding, output head where it is not tied, and learned positions."""
     tables = 1 if arch.tie_embeddings else 2
+    rank = arch.embedding_rank
+    table = vocab_size * arch.d_model if rank is None else (vocab_size + arch.d_model) * rank
     positions = arch.context_len * arch.d_model if arch.position == "absolute" else 0
-    return tables * vocab_size * arch.d_model + positions
+    return tables * table + positions
 
 
 def parameters(arch: ArchSpec, vocab_size: int) -> int:

@@ -1,7 +1,7 @@
 """Named search spaces. A preset is only data: `SearchSpace` says what it means."""
 
 from codenas.arch.space import SearchSpace
-from codenas.arch.spec import ArchSpec, AttentionSpec
+from codenas.arch.spec import ArchSpec, AttentionSpec, LinearAttentionSpec, MambaSpec, RwkvSpec
 from codenas.errors import ConfigError
 
 _ATTENTION = AttentionSpec(n_heads=4, n_kv_heads=4)
@@ -12,9 +12,9 @@ TINY = SearchSpace(
     choices={
         "d_model": (128, 192, 256),
         "n_layers": (2, 3, 4),
-        "pattern.*.n_heads": (2, 4, 8),
-        "pattern.*.n_kv_heads": (1, 2, 4, 8),
-        "pattern.*.window": (None, 64),
+        "pattern.attention.n_heads": (2, 4, 8),
+        "pattern.attention.n_kv_heads": (1, 2, 4, 8),
+        "pattern.attention.window": (None, 64),
         "feedforward.activation": ("gelu", "silu", "geglu", "swiglu"),
         "feedforward.multiplier": (2.0, 3.0, 4.0),
         "norm": ("layernorm", "rmsnorm"),
@@ -22,24 +22,85 @@ TINY = SearchSpace(
     },
 )
 
+_FAMILIES = (LinearAttentionSpec(n_heads=4), MambaSpec(head_width=32, state_width=32), RwkvSpec(head_width=32))
+_PURE = (("attention",), ("linear_attention",), ("mamba2",), ("rwkv7",))
+_HYBRID = (
+    ("linear_attention", "attention"),
+    ("mamba2", "attention"),
+    ("rwkv7", "attention"),
+    ("mamba2", "mamba2", "mamba2", "attention"),
+    ("rwkv7", "rwkv7", "rwkv7", "attention"),
+)
+_REST = {
+    "feedforward.activation": ("gelu", "silu", "relu2", "geglu", "swiglu"),
+    "feedforward.multiplier": (1.0, 2.0, 8 / 3, 3.0, 4.0),
+    "norm": ("layernorm", "rmsnorm", "groupnorm"),
+    "position": ("rope", "alibi", "absolute", "none"),
+    "tie_embeddings": (True, False),
+}
+
 SMALL = SearchSpace(
-    base=ArchSpec(d_model=512, n_layers=8, pattern=(_ATTENTION,), context_len=512),
+    base=ArchSpec(d_model=256, n_layers=4, pattern=(_ATTENTION,)),
+    mixers=_FAMILIES,
     choices={
-        "d_model": (256, 384, 512),
-        "n_layers": (4, 6, 8, 12),
-        "pattern.*.n_heads": (4, 8),
-        "pattern.*.n_kv_heads": (1, 2, 4, 8),
-        "pattern.*.window": (None, 128),
-        "feedforward.activation": ("gelu", "silu", "geglu", "swiglu"),
-        "feedforward.multiplier": (2.0, 8 / 3, 4.0),
-        "norm": ("layernorm", "rmsnorm"),
-        "position": ("rope", "alibi", "absolute"),
-        "tie_embeddings": (True, False),
-        "dropout": (0.0, 0.1),
+        "d_model": (128, 192, 256, 320, 384),
+        "n_layers": (2, 3, 4, 6, 8),
+        "pattern": (*_PURE, *_HYBRID),
+        "pattern.attention.n_heads": (2, 4, 8),
+        "pattern.attention.n_kv_heads": (1, 2, 4, 8),
+        "pattern.attention.window": (None, 64),
+        "pattern.linear_attention.n_heads": (2, 4, 8),
+        "pattern.mamba2.state_width": (16, 32, 64),
+        "pattern.rwkv7.head_width": (32, 64),
+        **_REST,
     },
 )
 
-PRESETS = {"tiny": TINY, "small": SMALL}
+MEDIUM = SearchSpace(
+    base=ArchSpec(d_model=512, n_layers=8, pattern=(_ATTENTION,), context_len=512),
+    mixers=_FAMILIES,
+    choices={
+        "d_model": (256, 320, 384, 448, 512, 640),
+        "n_layers": (4, 6, 8, 10, 12, 16),
+        "pattern": (*_PURE, *_HYBRID),
+        "pattern.attention.n_heads": (4, 8, 16),
+        "pattern.attention.n_kv_heads": (1, 2, 4, 8),
+        "pattern.attention.window": (None, 128),
+        "pattern.linear_attention.n_heads": (4, 8),
+        "pattern.mamba2.expand": (1, 2),
+        "pattern.mamba2.state_width": (32, 64, 128),
+        "pattern.rwkv7.head_width": (32, 64),
+        "dropout": (0.0, 0.1),
+        "embedding_rank": (None, 128),
+        **_REST,
+    },
+)
+
+FULL = SearchSpace(
+    base=ArchSpec(d_model=512, n_layers=8, pattern=(_ATTENTION,), context_len=1024),
+    mixers=_FAMILIES,
+    choices={
+        "d_model": (128, 192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024),
+        "n_layers": (2, 3, 4, 6, 8, 10, 12, 16, 20, 24),
+        "pattern": (*_PURE, *_HYBRID),
+        "pattern.attention.n_heads": (2, 4, 8, 12, 16),
+        "pattern.attention.n_kv_heads": (1, 2, 4, 8, 16),
+        "pattern.attention.window": (None, 64, 128, 256),
+        "pattern.attention.qk_norm": (True, False),
+        "pattern.linear_attention.n_heads": (2, 4, 8, 16),
+        "pattern.mamba2.expand": (1, 2),
+        "pattern.mamba2.head_width": (32, 64),
+        "pattern.mamba2.state_width": (16, 32, 64, 128),
+        "pattern.rwkv7.head_width": (32, 64),
+        "pattern.rwkv7.rank": (16, 32, 64),
+        "dropout": (0.0, 0.05, 0.1),
+        "attention_dropout": (0.0, 0.1),
+        "embedding_rank": (None, 64, 128, 256),
+        **_REST,
+    },
+)
+
+PRESETS = {"tiny": TINY, "small": SMALL, "medium": MEDIUM, "full": FULL}
 
 
 def preset(name: str) -> SearchSpace:

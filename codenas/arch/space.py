@@ -1,29 +1,40 @@
 """A space of architectures: a base and the choices of some of its fields.
 
-A point is an *assignment*: one choice per field, by dotted path (`d_model`, `pattern.*.n_heads`, `feedforward.activation`).
-`pattern.*` stands for every mixer of the pattern. What a space can propose is a valid `ArchSpec`: combinations that
-`ArchSpec` refuses (three heads on a width of 128) are outside the space, and are drawn again.
+A point is an *assignment*: one choice per field, by dotted path (`d_model`, `feedforward.activation`). The choice of `pattern`
+is a tuple of kinds, tiled over the depth: `("mamba2", "mamba2", "attention")` is a hybrid. `pattern.attention.n_heads` is the
+field of every attention mixer of the pattern; where the pattern has none the field is asleep, and changes nothing.
+
+What a space can propose is a valid `ArchSpec`: combinations that `ArchSpec` refuses (three heads on a width of 128) are
+outside the space, and are drawn again.
 """
 
 import math
 import random
+from collections.abc import Callable
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from codenas.arch.spec import ArchSpec, Spec
+from codenas.arch.spec import ArchSpec, MixerSpec, Spec
 from codenas.errors import ConfigError
 
-Choice = int | float | bool | str | None
+Choice = int | float | bool | str | None | tuple[str, ...]
 Assignment = dict[str, Any]
+
+_Templates = dict[str, dict[str, Any]]
 
 _DRAWS = 1_000  # attempts at one valid point before the space is called unusable
 
 
 class SearchSpace(Spec):
-    """The architectures that differ from `base` only by `choices`."""
+    """The architectures that differ from `base` only by `choices`.
+
+    Attributes:
+        mixers: one specification for every kind that a pattern may name and the base has not: what `choices` leaves open.
+    """
 
     base: ArchSpec = ArchSpec()
+    mixers: tuple[MixerSpec, ...] = ()
     choices: dict[str, tuple[Any, ...]] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -39,11 +50,20 @@ class SearchSpace(Spec):
 
     def _check_choice(self, path: str, value: Choice) -> None:
         """Refuse a value that its field refuses whatever the others are; a combination is judged when it is drawn."""
-        data = self.base.model_dump()
-        _read(data, path)
-        _write(data, path, value)
+        data, templates = self.base.model_dump(), self._templates()
+        if path == "pattern" and not set(value) <= templates.keys():  # type: ignore[arg-type]
+            raise ValueError(f"pattern: {value!r} names a mixer that is unknown here; known are {sorted(templates)}, add to `mixers`")
+        head, _, rest = path.partition(".")
+        if head == "pattern" and rest:
+            kind = rest.partition(".")[0]
+            if kind not in templates:
+                raise ConfigError(f"unknown field {path!r}: write pattern.KIND.FIELD with a kind of {sorted(templates)}")
+            _read(data, path, templates)
+            data["pattern"] = (templates[kind],)
+        _read(data, path, templates)
+        _write(data, path, value, templates)
         try:
-            taken = _read(ArchSpec.model_validate(data).model_dump(), path)
+            taken = _read(ArchSpec.model_validate(data).model_dump(), path, templates)
         except ValidationError as error:
             own = [detail["msg"] for detail in error.errors() if detail["loc"][-1:] == (path.rpartition(".")[2],)]
             if own:
@@ -54,13 +74,16 @@ class SearchSpace(Spec):
 
     @property
     def cardinality(self) -> int:
-        """Combinations of choices, those that `ArchSpec` refuses included."""
-        return math.prod(len(values) for values in self.choices.values())
+        """Combinations of choices, those that `ArchSpec` refuses included; fields that a pattern puts to sleep count once."""
+        patterns = self.choices.get("pattern", (tuple(mixer.kind for mixer in self.base.pattern),))
+        return sum(
+            math.prod(len(values) for path, values in self.choices.items() if path != "pattern" and _awake(path, kinds)) for kinds in patterns
+        )
 
     def flatten(self, arch: ArchSpec) -> Assignment:
-        """The choices that make `arch`; inverse of `unflatten`."""
-        data = arch.model_dump()
-        return {path: _read(data, path) for path in self.choices}
+        """The choices that make `arch`; inverse of `unflatten`. A field that is asleep is flattened to its template's value."""
+        data, templates = arch.model_dump(), self._templates()
+        return {path: _read(data, path, templates) for path in self.choices}
 
     def unflatten(self, assignment: Assignment) -> ArchSpec:
         """The architecture that `assignment` makes of the base.
@@ -70,9 +93,9 @@ class SearchSpace(Spec):
         """
         if assignment.keys() != self.choices.keys():
             raise ConfigError(f"an assignment needs exactly the fields {sorted(self.choices)}; got {sorted(assignment)}")
-        data = self.base.model_dump()
-        for path, value in assignment.items():
-            _write(data, path, value)
+        data, templates = self.base.model_dump(), self._templates()
+        for path in sorted(assignment):  # `pattern` comes before its fields
+            _write(data, path, assignment[path], templates)
         try:
             return ArchSpec.model_validate(data)
         except ValidationError as error:
@@ -82,7 +105,8 @@ class SearchSpace(Spec):
         """Whether this space can propose `arch`."""
         try:
             assignment = self.flatten(arch)
-            inside = all(value in self.choices[path] for path, value in assignment.items())
+            kinds = tuple(mixer.kind for mixer in arch.pattern)
+            inside = all(value in self.choices[path] for path, value in assignment.items() if _awake(path, kinds))
             return inside and self.unflatten(assignment) == arch
         except ConfigError:
             return False
@@ -93,56 +117,77 @@ class SearchSpace(Spec):
 
     def mutate(self, arch: ArchSpec, rng: random.Random, fields: int = 1) -> ArchSpec:
         """`arch` with `fields` fields set to another choice; the fields are drawn again where the result is not valid."""
-        open_paths = [path for path, values in self.choices.items() if len(values) > 1]
-        parent = self.flatten(arch)
+        kinds = tuple(mixer.kind for mixer in arch.pattern)
+        open_paths = [path for path, values in self.choices.items() if len(values) > 1 and _awake(path, kinds)]
+        parent, wanted = self.flatten(arch), min(fields, len(open_paths))
 
         def child() -> Assignment:
             changed = dict(parent)
-            for path in rng.sample(open_paths, min(fields, len(open_paths))):
+            for path in rng.sample(open_paths, wanted):
                 changed[path] = rng.choice([value for value in self.choices[path] if value != parent[path]])
             return changed
 
-        return self._first_valid(child)
+        def changes_all(mutant: ArchSpec) -> bool:  # a new pattern may put a changed field to sleep
+            return sum(value != parent[path] for path, value in self.flatten(mutant).items()) == wanted
+
+        return self._first_valid(child, changes_all)
 
     def cross(self, mother: ArchSpec, father: ArchSpec, rng: random.Random) -> ArchSpec:
         """Uniform crossover: each field from one of the two parents."""
         sides = (self.flatten(mother), self.flatten(father))
         return self._first_valid(lambda: {path: rng.choice(sides)[path] for path in self.choices})
 
-    def _first_valid(self, draw: Any) -> ArchSpec:
+    def _first_valid(self, draw: Callable[[], Assignment], wanted: Callable[[ArchSpec], bool] = lambda _: True) -> ArchSpec:
         for _ in range(_DRAWS):
             try:
-                return self.unflatten(draw())
+                arch = self.unflatten(draw())
             except ConfigError:
                 continue
+            if wanted(arch):
+                return arch
         raise ConfigError(f"{_DRAWS} draws gave no valid architecture; widen the choices of {sorted(self.choices)}")
 
+    def _templates(self) -> _Templates:
+        return {mixer.kind: mixer.model_dump() for mixer in (*self.mixers, *self.base.pattern)}
 
-def _read(data: Any, path: str) -> Any:
-    """The value at `path`; under `pattern.*` all mixers must agree on it."""
+
+def _awake(path: str, kinds: tuple[str, ...]) -> bool:
+    """Whether the field at `path` means something to a pattern of `kinds`."""
+    head, _, rest = path.partition(".")
+    return head != "pattern" or not rest or rest.partition(".")[0] in kinds
+
+
+def _read(data: Any, path: str, templates: _Templates) -> Any:
+    """The value at `path`; all mixers of one kind must agree on it, and its template speaks where there is none."""
     head, _, rest = path.partition(".")
     if not isinstance(data, dict):
         raise ConfigError(f"unknown field {path!r}: {data!r} has no fields")
     if head not in data:
         raise ConfigError(f"unknown field {path!r}: there is no {head!r} among {sorted(data)}")
+    if path == "pattern":
+        return tuple(mixer["kind"] for mixer in data["pattern"])
     if not rest:
         return data[head]
     if head != "pattern":
-        return _read(data[head], rest)
-    if not rest.startswith("*."):
-        raise ConfigError(f"unknown field {path!r}: write 'pattern.*.' for the field of every mixer")
-    values = [_read(mixer, rest.removeprefix("*.")) for mixer in data["pattern"]]
+        return _read(data[head], rest, templates)
+    kind, _, field = rest.partition(".")
+    mixers = [mixer for mixer in data["pattern"] if mixer["kind"] == kind] or [templates[kind]]
+    values = [_read(mixer, field, templates) for mixer in mixers]
     if any(value != values[0] for value in values):
         raise ConfigError(f"{path}: the mixers of the pattern differ, {values}")
     return values[0]
 
 
-def _write(data: dict[str, Any], path: str, value: Choice) -> None:
+def _write(data: dict[str, Any], path: str, value: Any, templates: _Templates) -> None:
     head, _, rest = path.partition(".")
-    if not rest:
+    if path == "pattern":
+        data["pattern"] = tuple(dict(templates[kind]) for kind in value)
+    elif not rest:
         data[head] = value
     elif head == "pattern":
+        kind, _, field = rest.partition(".")
         for mixer in data["pattern"]:
-            _write(mixer, rest.removeprefix("*."), value)
+            if mixer["kind"] == kind:
+                mixer[field] = value
     else:
-        _write(data[head], rest, value)
+        _write(data[head], rest, value, templates)

@@ -7,7 +7,19 @@ from torch import Tensor, nn
 
 from codenas.arch.spec import GATED, Activation, FeedForwardSpec
 
-_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "silu": F.silu, "geglu": F.gelu, "swiglu": F.silu}
+
+def relu2(x: Tensor) -> Tensor:
+    """relu(x) ** 2 (So et al. 2021)."""
+    return F.relu(x).square()
+
+
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "relu2": relu2,
+    "geglu": F.gelu,
+    "swiglu": F.silu,
+}
 
 
 class FeedForward(nn.Module):

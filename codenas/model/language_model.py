@@ -22,11 +22,14 @@ class LanguageModel(nn.Module):
     def __init__(self, arch: ArchSpec, vocab_size: int) -> None:
         super().__init__()
         self.arch, self.vocab_size = arch, vocab_size
-        self.embedding = nn.Embedding(vocab_size, arch.d_model)
+        rank = arch.embedding_rank
+        self.embedding = nn.Embedding(vocab_size, rank or arch.d_model)
+        self.widen = nn.Linear(rank, arch.d_model, bias=False) if rank else None
         self.positions = nn.Embedding(arch.context_len, arch.d_model) if arch.position == "absolute" else None
         self.blocks = nn.ModuleList(Block(mixer, arch) for mixer in arch.layers())
         self.norm = build_norm(arch.norm, arch.d_model)
-        self.head = None if arch.tie_embeddings else nn.Linear(arch.d_model, vocab_size, bias=False)
+        self.narrow = nn.Linear(arch.d_model, rank, bias=False) if rank and not arch.tie_embeddings else None
+        self.head = None if arch.tie_embeddings else nn.Linear(rank or arch.d_model, vocab_size, bias=False)
         self.dropout = nn.Dropout(arch.dropout)
 
     @property
@@ -70,12 +73,18 @@ class LanguageModel(nn.Module):
         return [block for block in self.blocks if isinstance(block, Block)]
 
     def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        x = self.embedding(tokens) * math.sqrt(self.arch.d_model)
+        x = self.embedding(tokens) * math.sqrt(self.embedding.embedding_dim)
+        if self.widen is not None:
+            x = self.widen(x)
         return x if self.positions is None else x + self.positions(positions)
 
     def _scores(self, x: Tensor) -> Tensor:
-        weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(self.norm(x), weight)
+        x = self.norm(x)
+        if self.narrow is not None:
+            x = self.narrow(x)
+        elif self.widen is not None:  # tied: the same matrix the other way, scaled so that the scores keep unit variance
+            x = F.linear(x, self.widen.weight.T) * math.sqrt(self.embedding.embedding_dim / self.arch.d_model)
+        return F.linear(x, self.embedding.weight if self.head is None else self.head.weight)
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self.arch.context_len:
@@ -93,11 +102,12 @@ def build_model(arch: ArchSpec, vocab_size: int, seed: int = 0) -> LanguageModel
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim < 2:
-                continue  # gains stay one
+                continue  # gains and biases stay as their module made them
             if name.endswith(("mixer.output.weight", "feedforward.down.weight", "head.weight", "positions.weight")):
                 parameter.zero_()
             else:
-                parameter.normal_(0.0, 1 / math.sqrt(parameter.shape[1]), generator=generator)
+                fan_in = parameter[0].numel()  # of a depthwise convolution, [channels, 1, width], that is its width
+                parameter.normal_(0.0, 1 / math.sqrt(fan_in), generator=generator)
     return model
 
 

@@ -68,7 +68,8 @@ def build_optimizers(model: nn.Module, config: TrainConfig, width: int) -> list[
     tables: list[nn.Parameter] = []
     gains: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        home = gains if parameter.ndim < 2 else matrices if name.startswith("blocks.") else tables
+        # A depthwise convolution, [channels, 1, width], is a bundle of vectors: nothing in it to orthogonalise.
+        home = gains if parameter.ndim != 2 else matrices if name.startswith("blocks.") else tables
         home.append(parameter)
     table_rate = config.embedding_rate * (BASE_WIDTH / width) ** 0.5
     adam = torch.optim.AdamW(

@@ -1,9 +1,11 @@
 """The contract of every mixer: nothing leaks from the future, and however the tokens arrive, the scores are the same.
 
-A new mixer is found by its place in `MIXER_SPECS`. Scores are compared in float64, so that "the same" can be strict.
+A new mixer needs a line or two in `MIXERS`, of sizes that fit a tiny model. Scores are compared in float64, so that "the same"
+can be strict.
 """
 
-from typing import get_args
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,11 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
-from codenas.arch.spec import MIXER_SPECS, Activation, Norm, Position
-from codenas.model import DecodingState, LanguageModel
+from codenas.arch.spec import MIXER_SPECS, Activation, LinearAttentionSpec, MambaSpec, Norm, Position, RwkvSpec
+from codenas.model import DecodingState, LanguageModel, build_model, count_parameters
+from codenas.model.mixers import build_mixer
 from tests.fakes import drawn_model, tiny_arch
 
-LENGTH, VOCAB_SIZE, WINDOW = 20, 50, 5
+LENGTH, LONG, VOCAB_SIZE, WINDOW = 20, 133, 50, 5
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=15)
 
 
@@ -25,7 +28,7 @@ def attention(heads: int, kv_heads: int, window: int | None = None, qk_norm: boo
 
 
 MIXERS: dict[str, MixerSpec] = {
-    **{spec.__name__: spec() for spec in MIXER_SPECS},
+    "attention": AttentionSpec(),
     "multi-head": attention(4, 4, qk_norm=False),
     "grouped": attention(4, 2),
     "multi-query": attention(4, 1, qk_norm=False),
@@ -34,12 +37,20 @@ MIXERS: dict[str, MixerSpec] = {
     "grouped window": attention(4, 2, WINDOW, qk_norm=False),
     "window of one": attention(2, 1, 1),
     "window over the context": attention(2, 2, 10 * LENGTH),
+    "linear": LinearAttentionSpec(n_heads=4),
+    "linear with one head": LinearAttentionSpec(n_heads=1),
+    "mamba": MambaSpec(head_width=8, state_width=8),
+    "mamba with one head": MambaSpec(expand=1, head_width=16, state_width=16, conv_width=2),
+    "mamba with a wide convolution": MambaSpec(head_width=16, state_width=8, conv_width=8),
+    "rwkv": RwkvSpec(head_width=8, rank=4, gate_rank=4),
+    "rwkv with one head": RwkvSpec(head_width=16, rank=2, gate_rank=8),
 }
 ARCHS: dict[str, ArchSpec] = {
     **{f"{name}, {position}": tiny_arch(mixer, position=position) for name, mixer in MIXERS.items() for position in get_args(Position)},
     **{norm: tiny_arch(norm=norm, context_len=LENGTH) for norm in get_args(Norm)},
     **{name: tiny_arch(feedforward=FeedForwardSpec(activation=name)) for name in get_args(Activation)},
     "mixed pattern": tiny_arch(n_layers=3, pattern=(attention(4, 2, WINDOW), attention(2, 2))),
+    "hybrid": tiny_arch(n_layers=4, pattern=(MIXERS["mamba"], attention(2, 1, WINDOW), MIXERS["linear"], MIXERS["rwkv"])),
     "untied": tiny_arch(tie_embeddings=False),
 }
 MODELS: dict[str, LanguageModel] = {name: drawn_model(arch, VOCAB_SIZE).double() for name, arch in ARCHS.items()}
@@ -69,10 +80,10 @@ def assert_same(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0.0, atol=1e-10)
 
 
-def gradients(model: LanguageModel) -> dict[str, Tensor]:
+def gradients(model: LanguageModel, length: int = LENGTH) -> dict[str, Tensor]:
     """The gradient of every weight, by name."""
     parameters = dict(model.named_parameters())
-    loss = model(drawn_tokens(2)).logsumexp(-1).sum()
+    loss = model(drawn_tokens(2, length)).logsumexp(-1).sum()
     return dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
 
 
@@ -85,6 +96,13 @@ def prefilled(model: LanguageModel, sequences: list[Tensor]) -> DecodingState:
             extend(model, sequence[None], view)
         state.lengths[row] = view.lengths[0]
     return state
+
+
+def numbers_in(state: Any) -> int:
+    """The numbers that all tensors of a state hold, those of the states in it included."""
+    if isinstance(state, Tensor):
+        return state.numel()
+    return sum(numbers_in(getattr(state, field.name)) for field in fields(state)) if is_dataclass(state) else 0
 
 
 def test_every_kind_of_mixer_is_here() -> None:
@@ -166,6 +184,45 @@ def test_a_row_that_is_reset_has_forgotten_everything(model: LanguageModel) -> N
 
 def test_no_gradient_is_broken(model: LanguageModel) -> None:
     assert all(gradient.isfinite().all() for gradient in gradients(model).values())
+
+
+@pytest.mark.parametrize("mixer", MIXERS.values(), ids=MIXERS)
+def test_no_gradient_is_broken_in_bfloat16(mixer: MixerSpec) -> None:
+    model = drawn_model(tiny_arch(mixer, context_len=LONG), VOCAB_SIZE)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = gradients(model, LONG)
+    assert all(gradient.isfinite().all() for gradient in found.values())
+
+
+@pytest.mark.parametrize("mixer", MIXERS.values(), ids=MIXERS)
+@pytest.mark.parametrize("first", [1, 63, 64, 65, LONG - 1])
+def test_long_sequences_are_read_alike_in_chunks_and_by_token(mixer: MixerSpec, first: int) -> None:
+    """Mixers that scan do so in chunks of some dozen tokens; none of these lengths is good for all."""
+    model = drawn_model(tiny_arch(mixer, context_len=LONG, n_layers=1), VOCAB_SIZE).double()
+    tokens, state = drawn_tokens(2, LONG), model.initial_state(2)
+    found = [extend(model, tokens[:, :first], state)]
+    found += [extend(model, tokens[:, [t]], state) for t in range(first, LONG)]
+    assert_same(torch.cat(found, 1), scores(model, tokens))
+
+
+@pytest.mark.parametrize("mixer", MIXERS.values(), ids=MIXERS)
+@pytest.mark.parametrize("d_model", [16, 32])
+def test_a_mixer_has_the_size_that_its_specification_says(mixer: MixerSpec, d_model: int) -> None:
+    arch = tiny_arch(mixer, d_model=d_model)
+    built = build_mixer(mixer, arch)
+    assert count_parameters(built) == mixer.parameters(d_model)
+    state = built.initial_state(3, torch.device("cpu"), torch.float32)
+    assert numbers_in(state) == 3 * mixer.state_elements(d_model, arch.context_len)
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_was_drawn_before() -> None:
+    """No module may keep weights that torch drew for it from the global generator."""
+    for arch in ARCHS.values():
+        torch.manual_seed(1)
+        one = build_model(arch, VOCAB_SIZE, seed=3).state_dict()
+        torch.manual_seed(2)
+        other = build_model(arch, VOCAB_SIZE, seed=3).state_dict()
+        assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("window of one")])

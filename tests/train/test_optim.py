@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from codenas.arch.spec import MambaSpec
+from codenas.model import build_model
 from codenas.train.config import TrainConfig
 from codenas.train.optim import BASE_WIDTH, Muon, build_optimizers, load_state_tensors, orthogonalise, set_rates, state_tensors
 from tests.fakes import drawn_model, tiny_arch
@@ -81,6 +83,15 @@ def test_every_parameter_has_one_optimizer_and_its_kind_decides_which() -> None:
     assert tables == {"embedding.weight", "positions.weight", "head.weight"}
     assert all(name.startswith("blocks.") for name in matrices)
     assert all(model.get_parameter(name).ndim == 1 for name in gains)
+
+
+def test_the_taps_of_a_convolution_are_no_matrix() -> None:
+    model = build_model(tiny_arch(MambaSpec(head_width=8, state_width=8)), 50)
+    muon, adam = build_optimizers(model, TrainConfig(), width=16)
+    vectors = {id(parameter) for parameter in adam.param_groups[1]["params"]}
+    assert all(parameter.ndim == 2 for parameter in muon.param_groups[0]["params"])
+    taps = [parameter for name, parameter in model.named_parameters() if name.endswith("mixer.taps")]
+    assert taps and all(id(parameter) in vectors and 0.3 < parameter.std() < 0.7 for parameter in taps)  # 1 / sqrt(4 taps)
 
 
 def test_only_the_rate_of_the_tables_depends_on_the_width() -> None:
