@@ -77,7 +77,8 @@ class SearchSpace(Spec):
         """Combinations of choices, those that `ArchSpec` refuses included; fields that a pattern puts to sleep count once."""
         patterns = self.choices.get("pattern", (tuple(mixer.kind for mixer in self.base.pattern),))
         return sum(
-            math.prod(len(values) for path, values in self.choices.items() if path != "pattern" and _awake(path, kinds)) for kinds in patterns
+            math.prod(len(values) for path, values in self.choices.items() if path != "pattern" and _awake(path, kinds))
+            for kinds in patterns
         )
 
     def flatten(self, arch: ArchSpec) -> Assignment:

@@ -24,7 +24,8 @@ class Latency:
 def decoding_latency(model: LanguageModel, tokens: int = 64, prompt_tokens: int = 64, rounds: int = 3) -> Latency:
     """Decode `tokens` tokens greedily behind a prompt and time each, after a warm-up; on the device the model is on.
 
-    Of some rounds the one with the lowest median counts: other work on the machine can only add to a latency. Every token is read on the host, as a server must: a GPU's queue cannot hide work from the clock. What the tokens are
+    Of some rounds the one with the lowest median counts: other work on the machine can only add to a latency. Every
+    token is read on the host, as a server must: a GPU's queue cannot hide work from the clock. What the tokens are
     does not matter, so an untrained model will do, and no token ends the sequence.
 
     Raises:

@@ -176,7 +176,8 @@ def test_what_differs_from_the_base_elsewhere_is_outside() -> None:
 
 def test_an_architecture_that_the_base_cannot_make_is_outside() -> None:
     space = SearchSpace(
-        base=tiny_arch(d_model=64), choices={"pattern.attention.n_heads": (2, 4, 16), "pattern.attention.n_kv_heads": (1,), "d_model": (16,)}
+        base=tiny_arch(d_model=64),
+        choices={"pattern.attention.n_heads": (2, 4, 16), "pattern.attention.n_kv_heads": (1,), "d_model": (16,)},
     )
     assert not space.contains(tiny_arch(AttentionSpec(n_heads=16, n_kv_heads=1), position="alibi"))
 
