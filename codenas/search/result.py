@@ -7,11 +7,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codenas.errors import RunError
+from codenas.errors import BudgetError, RunError
 from codenas.files import write_atomic
 from codenas.search.candidate import Trial
 from codenas.search.fidelity import Fidelity, fidelity
-from codenas.search.fitness import weighted_fitness
+from codenas.search.fitness import broken_limit, weighted_fitness
 from codenas.search.history import History
 from codenas.search.plan import Plan
 
@@ -59,6 +59,7 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
 
     Raises:
         RunError: nobody reached the last rung.
+        BudgetError: nobody who did is inside the limits on what training decides, such as bits per byte.
     """
     rungs = plan.budget.rungs
     finalists = [trial for trial in plan.finalists(history, len(rungs) - 1) if trial.report(rungs[-1])]
@@ -86,9 +87,16 @@ def trained_steps(history: History) -> int:
 
 
 def _winner(finalists: list[Trial], plan: Plan) -> Trial:
-    reports = [trial.last for trial in finalists]
-    fitness = weighted_fitness([report.metrics for report in reports if report], plan.objectives)
-    return finalists[min(range(len(finalists)), key=lambda i: (fitness[i], i))]
+    """The fittest of the finalists that are inside every limit; ties go to the one that was promoted first."""
+    reports = [report for trial in finalists if (report := trial.last)]
+    fitness = weighted_fitness([report.metrics for report in reports], plan.objectives)
+    order = sorted(range(len(finalists)), key=lambda i: (fitness[i], i))
+    inside = [i for i in order if broken_limit(reports[i].metrics, plan.objectives) is None]
+    if not inside:
+        best = order[0]
+        reason = broken_limit(reports[best].metrics, plan.objectives)
+        raise BudgetError(f"no finalist is inside the limits: of the best, {finalists[best].candidate.id}, {reason}; relax the limit")
+    return finalists[inside[0]]
 
 
 @dataclass(slots=True, frozen=True)
