@@ -94,7 +94,7 @@ def _serve_and_ask(run: Run, port: int) -> "tuple[Answer, ...]":
     answers = []
     with serving(ServeSettings(checkpoint=run.model.absolute(), port=port, model_name=run.folder.absolute().name)) as url:
         for number, prompt in enumerate(PROMPTS, 1):
-            reply = ask(url, {"prompt": prompt, "max_tokens": 64, "temperature": 0.2, "seed": 0})
+            reply = ask(url, {"prompt": prompt, "max_tokens": 64, "temperature": 0.8, "seed": 0})
             LOGGER.info(f"--- completion {number}, {reply.tokens} tokens in {1000 * reply.seconds:.0f} ms over {url}")
             typer.echo(f"{prompt}\033[1m{reply.text}\033[0m" if sys.stdout.isatty() else f"{prompt}>>>{reply.text}<<<")
             answers.append(Answer(prompt=prompt, completion=reply.text, tokens=reply.tokens, seconds=reply.seconds))
