@@ -72,21 +72,34 @@ class Checkpoint:
         """Bytes of the files that a device needs to run the model: weights and tokenizer, as stored."""
         return sum((self.path / name).stat().st_size for name in (WEIGHTS, TOKENIZER))
 
+    def verify(self) -> None:
+        """See that the weights are those that were written, and that the vocabulary is that of the training.
+
+        Raises:
+            CheckpointError: they are not.
+        """
+        self._verify_weights()
+        self.load_vocabulary()
+
     def load_model(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LanguageModel:
         """The stored model, ready to decode.
 
         Raises:
             CheckpointError: the weights are not those that were written, or not those of the architecture.
         """
-        weights_file = self.path / WEIGHTS
-        if sha256_file(weights_file) != self.manifest.weights_sha256:
-            raise CheckpointError(f"{weights_file} is not what was written (its SHA-256 differs); restore the folder or train again")
+        weights_file = self._verify_weights()
         model = build_model(self.manifest.arch, self.manifest.vocab_size)
         try:
             model.load_state_dict(_read(weights_file))
         except RuntimeError as error:
             raise CheckpointError(f"{weights_file} does not fit its architecture: {_first_line(error)}") from error
         return model.to(device=device, dtype=dtype).eval()
+
+    def _verify_weights(self) -> Path:
+        path = self.path / WEIGHTS
+        if sha256_file(path) != self.manifest.weights_sha256:
+            raise CheckpointError(f"{path} is not what was written (its SHA-256 differs); restore the folder or train again")
+        return path
 
     def load_vocabulary(self) -> Vocabulary:
         """The vocabulary that the model was trained with.

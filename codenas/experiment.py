@@ -191,6 +191,7 @@ def train_fully(
 
 def _finished_training(final: Path, recipe: dict[str, Any]) -> Checkpoint:
     checkpoint = Checkpoint.open(final)
+    checkpoint.verify()
     trained = checkpoint.manifest.training
     changed = [f"{name} {trained.get(name)} (now {recipe.get(name)})" for name in recipe if trained.get(name) != recipe[name]]
     if changed:

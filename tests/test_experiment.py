@@ -272,3 +272,13 @@ def test_a_full_training_that_diverges_is_a_failure(corpus: Corpus, tmp_path: Pa
     with pytest.raises(TrialFailure, match="diverged"):
         list(train_fully(corpus, PLAIN, wild, FULL, tmp_path))
     assert not (tmp_path / "model").exists()
+
+
+def test_a_finished_model_that_was_altered_is_not_answered_with(corpus: Corpus, tmp_path: Path) -> None:
+    list(train_fully(corpus, PLAIN, CONFIG, FULL, tmp_path))
+    weights = tmp_path / "model" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is not what was written"):
+        list(train_fully(corpus, PLAIN, CONFIG, FULL, tmp_path))

@@ -1,5 +1,6 @@
 """Run a search on the Ray that is up: resumable from its folder, one result at the end."""
 
+import logging
 import os
 import shutil
 import time
@@ -54,6 +55,7 @@ def _fit(searcher: PlanSearcher, resources: dict[str, float], retries: int, scra
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints tables at any verbosity
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C must reach the caller, who shuts Ray down
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost process is told in our words, not as a traceback
     shutil.rmtree(scratch, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(JobTrainable, resources),

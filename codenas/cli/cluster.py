@@ -4,7 +4,9 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,8 @@ def _start(cpus: int | None, folder: Path) -> None:
         _node_ip_address="127.0.0.1",
         _temp_dir=str(folder),
     )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has just set its own, which aborts
 
 
 def _stop() -> None:

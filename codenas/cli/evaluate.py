@@ -30,17 +30,29 @@ def evaluate_run(run: Run, settings: "EvaluationSettings") -> "Evaluation":
     """Evaluate the model of `run`, once per model and settings; the stage behind the command and the demo."""
     from codenas.checkpoint import Checkpoint
     from codenas.corpus import Corpus
-    from codenas.evaluation import Evaluation, evaluate_checkpoint
+    from codenas.evaluation import evaluate_checkpoint
     from codenas.files import write_atomic
     from codenas.log import LOGGER
 
     checkpoint = Checkpoint.open(run.require(run.model, "codenas train"))
-    if run.evaluation.exists():
-        known = Evaluation.model_validate_json(run.evaluation.read_bytes())
-        if known.weights_sha256 == checkpoint.manifest.weights_sha256 and known.settings == settings:
-            LOGGER.info(f"evaluate: {run.evaluation} is finished")
-            return known
+    checkpoint.verify()
+    known = _known(run.evaluation)
+    if known is not None and (known.weights_sha256, known.settings) == (checkpoint.manifest.weights_sha256, settings):
+        LOGGER.info(f"evaluate: {run.evaluation} is finished")
+        return known
     LOGGER.info(f"evaluate: {settings.tokens:,} held-out tokens and {settings.prompts} completions of {run.model}")
     result = evaluate_checkpoint(checkpoint, Corpus.open(run.corpus), settings)
     write_atomic(run.evaluation, result.model_dump_json(indent=2))
     return result
+
+
+def _known(path: Path) -> "Evaluation | None":
+    """An earlier evaluation; None where there is none, or none that can be read: it is then made again."""
+    from pydantic import ValidationError
+
+    from codenas.evaluation import Evaluation
+
+    try:
+        return Evaluation.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None

@@ -1,6 +1,7 @@
 """`codenas search`: find the best architectures inside the limits."""
 
 import contextlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ def search(
     job: Annotated[Path | None, typer.Option(help="A job file; its [search] table counts.")] = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
-    cpus: Annotated[int | None, typer.Option(help="CPUs that Ray may use here.")] = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs that Ray may use here.")] = None,
     ray: Annotated[bool, typer.Option(help="Search on Ray, many candidates at a time; without it one after the other, here.")] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
 ) -> None:
@@ -43,8 +44,8 @@ def with_limits(job: "SearchJob", max_mb: float | None, max_ms: float | None) ->
     from codenas.errors import ConfigError
 
     for name, value in (("--max-mb", max_mb), ("--max-ms", max_ms)):
-        if value is not None and value <= 0:
-            raise ConfigError(f"{name} {value:g} must be above 0")
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"{name} {value:g} must be a number above 0")
     return job.with_limits({"size_bytes": max_mb * 1e6 if max_mb else None, "latency_ms_p50": max_ms})
 
 

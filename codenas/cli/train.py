@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def train(
     run: Annotated[Path, typer.Option(help="The run whose winner is trained.")] = DEFAULT_RUN,
     job: Annotated[Path | None, typer.Option(help="A job file; its [train] table counts.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Training steps in all, those of the search included.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps in all, those of the search included.")] = None,
 ) -> None:
     """Train the winner of a search on to its end. Interrupted, it goes on from the last stored state."""
     from codenas.cli.job import load_job

@@ -29,7 +29,7 @@ def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
     ("arguments", "message"),
     [
         (["search", "--run", "RUN"], "there is no corpus in RUN/corpus (no manifest.json); run: codenas prepare --output RUN/corpus"),
-        (["search", "--run", "RUN", "--max-mb", "-1"], "--max-mb -1 must be above 0"),
+        (["search", "--run", "RUN", "--max-mb", "-1"], "--max-mb -1 must be a number above 0"),
         (["search", "--run", "RUN", "--job", "RUN/absent.toml"], "there is no job file RUN/absent.toml"),
         (["train", "--run", "RUN"], "RUN/search holds no finished search; run `codenas search` first"),
         (["evaluate", "--run", "RUN"], "RUN/model is missing; run `codenas train` first"),
