@@ -95,7 +95,8 @@ def test_what_is_drawn_builds_and_costs_what_the_closed_form_says(space: SearchS
         layers = model.initial_state(1).layers
         held = sum(numbers_in(layer) for layer in layers)
         assert held == state_elements(arch, arch.context_len)
-        assert 0 <= state_elements(arch, 0) <= state_elements(arch, 1) <= held
+        if all(mixer.kind == "attention" for mixer in arch.pattern):  # the others remember in constant space
+            assert 0 == state_elements(arch, 0) < state_elements(arch, 1) <= held
 
 
 @pytest.mark.parametrize(

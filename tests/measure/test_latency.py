@@ -43,7 +43,8 @@ def test_median_and_tail_without_the_warm_up(tokens: int, p50: float, p95: float
 @pytest.mark.parametrize("tokens", [1, 64])
 def test_prompt_and_answer_fit_any_context(context_len: int, tokens: int, asked: list[Sequence]) -> None:
     measured = decoding_latency(drawn_model(tiny_arch(context_len=context_len)), tokens)
-    sequence = asked[0]
+    sequence, *others = asked
+    assert others == [sequence, sequence]
     assert 1 <= len(sequence.prompt) <= 64
     assert len(sequence.prompt) + sequence.params.max_tokens <= context_len
     assert measured.tokens == sequence.params.max_tokens - WARMUP_TOKENS == min(tokens, context_len - WARMUP_TOKENS - 1)
