@@ -17,6 +17,7 @@ from codenas.corpus.batches import Batches
 from codenas.errors import TrialFailure
 from codenas.model import LanguageModel
 from codenas.seeds import derive
+from codenas.train.allocator import keep_freed_memory
 from codenas.train.config import TrainConfig
 from codenas.train.losses import cross_entropy
 from codenas.train.optim import build_optimizers, load_state_tensors, set_rates, state_tensors
@@ -42,6 +43,7 @@ class Trainer:
     """
 
     def __init__(self, model: LanguageModel, batches: Batches, config: TrainConfig) -> None:
+        keep_freed_memory()
         self.model, self.batches, self.config = model, batches, config
         self.step = self.cursor = 0
         self.seconds = 0.0
