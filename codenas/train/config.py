@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TrainConfig(BaseModel):
-    """The recipe: Muon for the matrices of the blocks, AdamW for everything else, warm-up then a constant rate.
+    """The recipe: Muon (or AdamW) for the matrices of the blocks, AdamW for everything else, warm-up then a constant rate.
 
     The rates are those of a width of 256 and transfer over widths (see `codenas.train.optim`). A tail of linear decay is
     added only where the end of training is known (`Trainer.run_to(..., decay_from=...)`); the rungs of a search are scored
@@ -16,7 +16,10 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch_size: int = Field(8, ge=1, description="sequences per step")
-    matrix_rate: float = Field(0.02, gt=0)
+    micro_batch: int | None = Field(None, ge=1, description="sequences in memory at once; a step adds up their gradients")
+    optimizer: Literal["muon", "adamw"] = Field("muon", description="of the matrices of the blocks")
+    matrix_rate: float = Field(0.02, gt=0, description="of the matrices under Muon")
+    adam_rate: float = Field(0.004, gt=0, description="of the matrices under AdamW")
     embedding_rate: float = Field(0.02, gt=0)
     gain_rate: float = Field(0.01, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -27,4 +30,5 @@ class TrainConfig(BaseModel):
     clip_norm: float = Field(1.0, gt=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "bfloat16"
+    compile: bool = Field(False, description="compile the model first: minutes that only a long training earns back")
     seed: int = 0

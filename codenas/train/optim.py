@@ -1,12 +1,14 @@
-"""Muon for matrices, AdamW for the rest, with rates that transfer over widths.
+"""Muon or AdamW for matrices, AdamW for the rest, with rates that transfer over widths.
 
 Muon replaces the momentum of a matrix by the nearest (semi-)orthogonal one, times sqrt(max(1, rows / columns)) (Jordan et
 al. 2024): the update has the same spectral norm at every width, so one rate serves all. Adam's update of an embedding has
 entries of fixed size; its rate falls with 1/sqrt(width) (as in nanochat), because the table of a tied model is stored with
-entries of size 1/sqrt(width) (see `LanguageModel`). Gains are of size one at every width: one rate.
+entries of size 1/sqrt(width) (see `LanguageModel`). Gains are of size one at every width: one rate. Where AdamW trains the
+matrices too, their rate falls with 1/fan-in (muP: Yang et al. 2022).
 """
 
 from collections import defaultdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +65,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimizers(model: nn.Module, config: TrainConfig, width: int) -> list[torch.optim.Optimizer]:
-    """Muon over the matrices of the blocks, AdamW over embeddings, heads and gains; each group keeps its `base_rate`."""
+    """Muon over the matrices of the blocks (or AdamW), AdamW over tables and gains; each group keeps its `base_rate`."""
     matrices: list[nn.Parameter] = []
     tables: list[nn.Parameter] = []
     gains: list[nn.Parameter] = []
@@ -72,17 +74,32 @@ def build_optimizers(model: nn.Module, config: TrainConfig, width: int) -> list[
         home = gains if parameter.ndim != 2 else matrices if name.startswith("blocks.") else tables
         home.append(parameter)
     table_rate = config.embedding_rate * (BASE_WIDTH / width) ** 0.5
-    adam = torch.optim.AdamW(
-        [{"params": tables, "lr": table_rate}, {"params": gains, "lr": config.gain_rate}],
-        betas=config.betas,
-        eps=1e-10,
-        weight_decay=0.0,
-        fused=True,
+    rest = [{"params": tables, "lr": table_rate}, {"params": gains, "lr": config.gain_rate}]
+    optimizers: list[torch.optim.Optimizer] = (
+        [Muon(matrices, config.matrix_rate, config.momentum, config.weight_decay), _adamw(rest, config)]
+        if config.optimizer == "muon"
+        else [_adamw([*_by_fan_in(matrices, config), *rest], config)]
     )
-    muon = Muon(matrices, config.matrix_rate, config.momentum, config.weight_decay)
-    for group in (*adam.param_groups, *muon.param_groups):
-        group["base_rate"] = group["lr"]
-    return [muon, adam]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["base_rate"] = group["lr"]
+    return optimizers
+
+
+def _adamw(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.AdamW:
+    return torch.optim.AdamW(groups, betas=config.betas, eps=1e-10, weight_decay=0.0, fused=True)
+
+
+def _by_fan_in(matrices: list[nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:
+    """One group for each fan-in, as the entries of a wider matrix must move less (muP: Yang et al. 2022, table 8)."""
+    groups: dict[int, list[nn.Parameter]] = defaultdict(list)
+    for matrix in matrices:
+        groups[matrix.shape[1]].append(matrix)
+    return [
+        # The decay is a share of the rate in AdamW; divided by it, matrices of every width forget at one pace.
+        {"params": group, "lr": config.adam_rate * BASE_WIDTH / fan_in, "weight_decay": config.weight_decay * fan_in / BASE_WIDTH}
+        for fan_in, group in sorted(groups.items())
+    ]
 
 
 def set_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:

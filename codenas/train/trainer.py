@@ -7,7 +7,7 @@ dropout of seed and step. So a training that was stopped and resumed gives the s
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +48,7 @@ class Trainer:
         self.step = self.cursor = 0
         self.seconds = 0.0
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+        self._forward = _compiled(model) if config.compile else model
         self._average = {name: parameter.detach().clone() for parameter, name in self._names.items()}
         self._optimizers = build_optimizers(model, config, model.arch.d_model)
 
@@ -105,9 +106,8 @@ class Trainer:
             # On a CPU torch has no exception of its own for it.
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
-            raise TrialFailure(
-                f"out of memory at step {self.step + 1}: {self.config.batch_size} x {self.model.arch.context_len} tokens"
-            ) from error
+            at_once = self.config.micro_batch or self.config.batch_size
+            raise TrialFailure(f"out of memory at step {self.step + 1}: {at_once} x {self.model.arch.context_len} tokens") from error
         if not math.isfinite(loss):
             raise TrialFailure(f"diverged: the loss of step {self.step + 1} is {loss}")
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -120,11 +120,15 @@ class Trainer:
 
     def _gradients(self, inputs: Tensor, targets: Tensor) -> float:
         self.model.zero_grad(set_to_none=True)
-        with self._autocast():
-            scores = self.model(inputs)
-        loss = cross_entropy(scores, targets, self.config.label_smoothing)
-        loss.backward()
-        return loss.item()
+        at_once = self.config.micro_batch or len(inputs)
+        total = torch.zeros((), device=inputs.device)
+        for some, successors in zip(inputs.split(at_once), targets.split(at_once), strict=True):
+            with self._autocast():
+                scores = self._forward(some)
+            loss = cross_entropy(scores, successors, self.config.label_smoothing) * (len(some) / len(inputs))
+            loss.backward()
+            total += loss.detach()
+        return total.item()
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         if self.config.precision == "float32":
@@ -137,3 +141,8 @@ class Trainer:
         decay = min(self.config.average_decay, self.step / (self.step + 10))
         averages = list(self._average.values())
         torch._foreach_lerp_(averages, [parameter.detach() for parameter in self._names], 1 - decay)
+
+
+def _compiled(model: LanguageModel) -> Callable[[Tensor], Tensor]:
+    """`model` compiled for its one shape of batch; on a GPU with its kernels recorded once and replayed (CUDA graphs)."""
+    return torch.compile(model, mode="reduce-overhead" if model.device.type == "cuda" else "default")

@@ -104,6 +104,24 @@ def test_only_the_rate_of_the_tables_depends_on_the_width() -> None:
     assert rates == {BASE_WIDTH: pytest.approx([0.05, 0.1, 0.15]), 4 * BASE_WIDTH: pytest.approx([0.05, 0.05, 0.15])}
 
 
+def test_under_adamw_the_rate_of_a_matrix_falls_with_its_fan_in() -> None:
+    """And its decay times rate does not: matrices of every width forget at one pace."""
+    model = drawn_model(tiny_arch())
+    config = TrainConfig(optimizer="adamw", adam_rate=0.1, weight_decay=0.5)
+    (adam,) = build_optimizers(model, config, width=16)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    seen = set()
+    for group in adam.param_groups:
+        for parameter in group["params"]:
+            seen.add(names[parameter])
+            if parameter.ndim == 2 and names[parameter].startswith("blocks."):
+                assert group["lr"] == pytest.approx(0.1 * BASE_WIDTH / parameter.shape[1])
+                assert group["lr"] * group["weight_decay"] == pytest.approx(0.05)
+            else:
+                assert group["weight_decay"] == 0
+    assert seen == set(names.values())
+
+
 def test_the_memory_survives_as_named_tensors() -> None:
     """Two models that go on from the same memory stay equal; one that starts without it does not."""
     models = [drawn_model(tiny_arch()) for _ in range(3)]

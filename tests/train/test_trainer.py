@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,34 @@ def test_gradients_are_clipped(corpus: Corpus) -> None:
     run(trained, 1)
     norm = sum(float(parameter.grad.square().sum()) for parameter in trained.model.parameters() if parameter.grad is not None) ** 0.5
     assert norm <= 1.001e-3
+
+
+def test_micro_batches_add_up_to_the_gradient_of_the_batch(corpus: Corpus) -> None:
+    """5 sequences at once, then 3: every target must count the same."""
+    whole, parts = (trainer(corpus, batch_size=8, precision="float32", micro_batch=size) for size in (None, 5))
+    assert run(whole, 1) == pytest.approx(run(parts, 1), rel=1e-5)
+    for mine, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_stopped_and_resumed_equals_undisturbed_under_any_optimizer(optimizer: str, corpus: Corpus) -> None:
+    whole, first, second = (trainer(corpus, optimizer=optimizer, micro_batch=3) for _ in range(3))
+    losses = run(whole, 4)
+    begun = run(first, 2)
+    second.load_state(first.state())
+    assert begun + run(second, 4) == losses
+    assert_equal(comparable(second), comparable(whole))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with it")
+@pytest.mark.filterwarnings(r"ignore:.torch\.jit:DeprecationWarning")  # torch's compiler uses what torch gives up
+def test_a_compiled_training_is_the_same_training(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    arch = tiny_arch(n_layers=1)
+    plain, compiled = (trainer(corpus, arch, precision="float32", compile=choice) for choice in (False, True))
+    assert run(compiled, 3) == pytest.approx(run(plain, 3), rel=1e-4)
+    assert compiled.state().keys() == plain.state().keys()
 
 
 def test_cross_entropy_is_the_mean_of_nats() -> None:
