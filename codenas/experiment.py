@@ -5,13 +5,14 @@ What a candidate is worth is read from what was stored: the checkpoint is writte
 
 import math
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from codenas.arch.spec import ArchSpec
 from codenas.checkpoint import TRAINING, Checkpoint, Manifest, update_metrics, write_checkpoint
@@ -41,6 +42,7 @@ class ExperimentSetup(BaseModel):
     train: TrainConfig = TrainConfig()
     objectives: tuple[Objective, ...] = ()
     score_tokens: int = Field(16_384, ge=1, description="validation tokens that a rung is scored on")
+    score_decay: float = Field(0.0, ge=0, le=1, description="steps of a scoring branch, as a share of the rung")
     latency_tokens: int = Field(64, ge=1)
     threads: int = Field(1, ge=1)
     device: str = Field("cpu", description="of torch; `auto` is a GPU where there is one")
@@ -63,6 +65,8 @@ def run_job(setup: ExperimentSetup, job: Job) -> Outcome:
 
 def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     """Do `job` step by step: yields every training step, returns what became of the candidate.
+
+    Steps beyond the rung are those of a scoring branch, which nobody resumes.
 
     A rung that is already stored is not trained again; a later one goes on from the highest stored one below it.
     """
@@ -108,7 +112,36 @@ def _train_to_rung(
     config = setup.train.model_copy(update={"seed": job.candidate.seed})
     trainer = load_trainer(corpus, job.candidate.arch, config, setup.device, start)
     yield from trainer.run_to(job.rung)
-    return store(trainer, setup.checkpoint(job.candidate, job.rung), corpus, free)
+    branch_steps = scoring_steps(setup, job)
+    scored = (yield from _scoring_branch(trainer, branch_steps)) if branch_steps else None
+    return store(trainer, setup.checkpoint(job.candidate, job.rung), corpus, free, scored=scored)
+
+
+def scoring_steps(setup: ExperimentSetup, job: Job) -> int:
+    """Steps that are trained only to score the job's rung: nobody resumes them."""
+    return round(setup.score_decay * job.rung)
+
+
+@dataclass(slots=True, frozen=True)
+class Scored:
+    """What a training is worth now, and the state that it goes on from."""
+
+    weights: Mapping[str, Tensor]
+    state: Mapping[str, Tensor]
+
+
+def _scoring_branch(trainer: Trainer, steps: int) -> Generator[Step, None, Scored]:
+    """Let the rate of a copy fall to zero over `steps` steps; the state at its root, at full rate, is the one to resume.
+
+    So a short training is scored as if it had ended here (Hu et al. 2024), and is still the beginning of a longer one.
+    """
+    stable = {name: value.clone() for name, value in trainer.state().items()}
+    root = trainer.step
+    yield from trainer.run_to(root + steps, decay_from=root)
+    weights = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+    stable["seconds"] = trainer.state()["seconds"]  # the branch took its time too
+    trainer.load_state(stable)
+    return Scored(weights, stable)
 
 
 def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, finished: Checkpoint) -> Outcome:
@@ -127,6 +160,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         index=job.candidate.index,
         rung=job.rung,
         steps=job.rung - (start.manifest.step if start is not None else 0),
+        scoring_steps=scoring_steps(setup, job),
         metrics=metrics,
         seconds=(metrics.train_seconds or 0.0) - before,
         checkpoint=str(finished.path.relative_to(setup.folder)),
@@ -217,9 +251,19 @@ def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: st
 
 
 def store(
-    trainer: Trainer, path: Path, corpus: Corpus, free: Metrics, recipe: dict[str, Any] | None = None, parent: str | None = None
+    trainer: Trainer,
+    path: Path,
+    corpus: Corpus,
+    free: Metrics,
+    recipe: dict[str, Any] | None = None,
+    parent: str | None = None,
+    scored: Scored | None = None,
 ) -> Checkpoint:
-    """Write what `trainer` has reached; `free` are the metrics that training does not change."""
+    """Write what `trainer` has reached; `free` are the metrics that training does not change.
+
+    The weights are the moving average, or those of `scored`.
+    """
+    scored = scored or Scored(trainer.averaged_weights(), trainer.state())
     trained = Metrics(
         train_tokens=trainer.tokens, train_seconds=trainer.seconds, tokens_per_second=trainer.tokens / max(trainer.seconds, 1e-9)
     )
@@ -228,7 +272,7 @@ def store(
         update={"metrics": metrics, "training": recipe or trainer.config.model_dump(mode="json"), "parent": parent}
     )
     try:
-        return write_checkpoint(path, trainer.averaged_weights(), manifest, corpus.tokenizer_path, trainer.state())
+        return write_checkpoint(path, scored.weights, manifest, corpus.tokenizer_path, scored.state)
     except CheckpointError as error:
         raise TrialFailure(str(error)) from error
 

@@ -111,6 +111,24 @@ def test_the_score_is_that_of_the_stored_model(setup: ExperimentSetup, corpus: C
     assert report.metrics.bits_per_byte == scored.bits_per_byte
 
 
+def test_a_scoring_branch_changes_what_is_scored_and_nothing_that_is_resumed(setup: ExperimentSetup) -> None:
+    branched = elsewhere(setup).model_copy(update={"score_decay": 1.0})
+    plain, scored = ([reported(each, job(rung)) for rung in (LOW, HIGH)] for each in (setup, branched))
+    for a, b in zip(plain, scored, strict=True):
+        first, second = (training_state(stored(*which)) for which in ((setup, a), (branched, b)))
+        assert all(torch.equal(first[name], second[name]) for name in first)
+        assert a.metrics.bits_per_byte != b.metrics.bits_per_byte
+        assert (a.steps, a.scoring_steps, b.steps, b.scoring_steps) == (a.steps, 0, a.steps, b.rung)
+
+
+def test_the_steps_of_a_scoring_branch_are_yielded_behind_the_rung(setup: ExperimentSetup) -> None:
+    branched = setup.model_copy(update={"score_decay": 0.5})
+    steps, outcome = steps_of(branched, job(HIGH))
+    assert [step.step for step in steps] == list(range(1, HIGH + round(HIGH / 2) + 1))
+    assert isinstance(outcome, Report) and outcome.metrics.train_tokens == HIGH * 4 * PLAIN.context_len
+    assert outcome.seconds == pytest.approx(sum(step.seconds for step in steps))
+
+
 def test_seconds_of_a_rung_are_its_own(setup: ExperimentSetup) -> None:
     low, high = (reported(setup, job(rung)) for rung in (LOW, HIGH))
     assert high.metrics.train_seconds == pytest.approx(low.seconds + high.seconds)

@@ -18,6 +18,9 @@ class TrialResources(BaseModel):
     cpus: int = Field(1, ge=1, description="CPUs and threads of one trial")
     gpus: float | None = Field(None, ge=0, description="GPUs of one trial; by default one if the cluster has any")
     score_tokens: int = Field(16_384, ge=1, description="validation tokens that a rung is scored on")
+    score_decay: float = Field(
+        0.0, ge=0, le=1, description="score a rung on a branch of falling rate, this share of the rung long; 0: on the moving average"
+    )
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
     retries: int = Field(2, ge=0, description="times that a trial whose process died starts again from its checkpoint")
 
@@ -36,6 +39,7 @@ class SearchJob(SearchConfig):
             train=self.train,
             objectives=self.objectives,
             score_tokens=self.trial.score_tokens,
+            score_decay=self.trial.score_decay,
             latency_tokens=self.trial.latency_tokens,
             threads=self.trial.cpus,
             device="auto",

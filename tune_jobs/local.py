@@ -31,8 +31,9 @@ def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: Sea
         steps = execute(setup, next_job)
         while True:
             try:
-                step_seconds += next(steps).seconds
-                progress.update(progress.done + 1)
+                step = next(steps)
+                step_seconds += step.seconds
+                progress.update(progress.done + (step.step <= next_job.rung))  # what is beyond only scores the rung
             except StopIteration as end:
                 outcome: Outcome = end.value
                 LOGGER.info(f"  {next_job.candidate.id} at {next_job.rung}: {outcome.event}")

@@ -21,7 +21,7 @@ class JobTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         job = Job(Candidate.model_validate_json(config["candidate"]), config["rung"])
         self._steps: Generator[Step, None, Outcome] = execute(ExperimentSetup.model_validate_json(config["setup"]), job)
-        self._index = job.candidate.index
+        self._index, self._rung = job.candidate.index, job.rung
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in the same process: a fresh one costs two to three seconds."""
@@ -42,6 +42,6 @@ class JobTrainable(tune.Trainable):
                 return {**result, "done": True, "outcome": end.value.model_dump_json()}
             except UserError as error:
                 return {**result, "done": True, "user_error": str(error)}
-            result["steps"] += 1
+            result["steps"] += done.step <= self._rung  # what is beyond only scores the rung
             result["step_seconds"] += done.seconds
         return result

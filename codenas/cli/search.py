@@ -70,4 +70,5 @@ def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob")
     console().print(front_table(rows))
     draw_front(history.trials, rows, job.objectives, run.picture)
     share = f"{100 * result.training_share:.0f} % of the time of {result.workers} workers went into training steps"
-    typer.echo(f"{result.steps:,} training steps; {share}; picture: {run.picture}")
+    scoring = f" and {result.scoring_steps:,} to score them" if result.scoring_steps else ""
+    typer.echo(f"{result.steps:,} training steps{scoring}; {share}; picture: {run.picture}")

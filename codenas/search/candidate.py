@@ -31,12 +31,16 @@ class Candidate(Record):
 
 
 class Report(Record):
-    """What `candidate` was worth after `rung` steps. `steps` were trained for this report, earlier rungs not counted."""
+    """What `candidate` was worth after `rung` steps.
+
+    `steps` were trained for this report, earlier rungs not counted; `scoring_steps` only to score it, nobody resumes them.
+    """
 
     event: Literal["report"] = "report"
     index: int
     rung: int
     steps: int
+    scoring_steps: int = 0
     metrics: Metrics
     seconds: float
     checkpoint: str

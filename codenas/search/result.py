@@ -23,7 +23,7 @@ class SearchResult(BaseModel):
 
     Attributes:
         finalists: those that reached the last rung, in the order of their promotion.
-        steps: training steps in all sessions, exact.
+        steps: training steps in all sessions, exact; `scoring_steps` came on top, on branches that score a rung.
         wall_seconds: of the session that finished the search; `session_steps` were trained in it.
         training_share: of that session: worker time inside training steps / (workers x wall time).
     """
@@ -34,6 +34,7 @@ class SearchResult(BaseModel):
     winner: int
     finalists: tuple[int, ...]
     steps: int
+    scoring_steps: int = 0
     trained: int
     refused: int
     failed: int
@@ -70,6 +71,7 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
         winner=_winner(finalists, plan).candidate.index,
         finalists=tuple(trial.candidate.index for trial in finalists),
         steps=trained_steps(history),
+        scoring_steps=sum(report.scoring_steps for trial in history.trials for report in trial.reports),
         trained=sum(trial.report(rungs[0]) is not None for trial in history.trials),
         refused=sum(trial.refusal is not None for trial in history.trials),
         failed=sum(trial.failure is not None for trial in history.trials),
