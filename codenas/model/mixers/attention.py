@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from codenas.arch.spec import ArchSpec, AttentionSpec
 from codenas.model.mixers.base import Mixer, MixerState
+from codenas.model.mixers.blockwise import LONGEST, blockwise_attention
 from codenas.model.norms import EPSILON
 from codenas.model.positions import alibi_slopes, rotary_table, rotate
 
@@ -65,8 +66,13 @@ class Attention(Mixer):
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.shape[1]
         query, key, value = self._project(x, torch.arange(tokens, device=x.device)[None])
+        dropout = self.dropout if self.training else 0.0
+        if x.device.type == "cpu" and tokens <= LONGEST:
+            bias = self.bias[:, :tokens, :tokens].to(query.dtype) if self.alibi and self.bias is not None else None
+            mixed = blockwise_attention(query, key, value, self.slots, bias, dropout)
+            return self.output(mixed.transpose(1, 2).flatten(2))
         bias = None if self.bias is None else self.bias[:, :tokens, :tokens].to(x.dtype)
-        return self._attend(query, key, value, bias, self.dropout if self.training else 0.0)
+        return self._attend(query, key, value, bias, dropout)
 
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> KeyValueCache:
         shape = (batch, self.n_kv_heads, self.slots, self.head_width)
