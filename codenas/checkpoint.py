@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from codenas.arch.spec import ArchSpec
-from codenas.errors import CheckpointError
+from codenas.errors import CheckpointError, ResourceError, is_out_of_memory
 from codenas.files import atomic_folder, readable_disk_errors, sha256_file, write_atomic
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel, build_model
@@ -41,6 +41,7 @@ class Manifest(BaseModel):
     training: dict[str, Any] = {}
     metrics: Metrics = Metrics()
     weights_sha256: str = ""
+    training_sha256: str | None = None
     compression: str | None = None
     parent: str | None = None
 
@@ -78,7 +79,7 @@ class Checkpoint:
         Raises:
             CheckpointError: they are not.
         """
-        self._verify_weights()
+        self._verified(WEIGHTS, self.manifest.weights_sha256)
         self.load_vocabulary()
 
     def load_model(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LanguageModel:
@@ -86,18 +87,20 @@ class Checkpoint:
 
         Raises:
             CheckpointError: the weights are not those that were written, or not those of the architecture.
+            ResourceError: there is no memory for them.
         """
-        weights_file = self._verify_weights()
+        weights_file = self._verified(WEIGHTS, self.manifest.weights_sha256)
+        weights = _read(weights_file)
         model = build_model(self.manifest.arch, self.manifest.vocab_size)
         try:
-            model.load_state_dict(_read(weights_file))
+            model.load_state_dict(weights)
         except RuntimeError as error:
             raise CheckpointError(f"{weights_file} does not fit its architecture: {_first_line(error)}") from error
         return model.to(device=device, dtype=dtype).eval()
 
-    def _verify_weights(self) -> Path:
-        path = self.path / WEIGHTS
-        if sha256_file(path) != self.manifest.weights_sha256:
+    def _verified(self, name: str, sha256: str | None) -> Path:
+        path = self.path / name
+        if sha256_file(path) != sha256:
             raise CheckpointError(f"{path} is not what was written (its SHA-256 differs); restore the folder or train again")
         return path
 
@@ -116,11 +119,12 @@ class Checkpoint:
         """What `Trainer.state` gave.
 
         Raises:
-            CheckpointError: the checkpoint was stored without it, or it is broken.
+            CheckpointError: the checkpoint was stored without it, or it is not what was written.
+            ResourceError: there is no memory for it.
         """
         if not (self.path / TRAINING).is_file():
             raise CheckpointError(f"{self.path} holds no training state ({TRAINING}): it can be served, not trained on")
-        return _read(self.path / TRAINING)
+        return _read(self._verified(TRAINING, self.manifest.training_sha256))
 
 
 def write_checkpoint(
@@ -145,7 +149,8 @@ def write_checkpoint(
         (folder / TOKENIZER).write_bytes(tokenizer.read_bytes())
         if training_state is not None:
             _write({name: value.cpu().contiguous() for name, value in training_state.items()}, folder / TRAINING)
-        manifest = manifest.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS)})
+        training_sha256 = sha256_file(folder / TRAINING) if training_state is not None else None
+        manifest = manifest.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS), "training_sha256": training_sha256})
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
     return Checkpoint(path, manifest)
 
@@ -171,7 +176,12 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            megabytes = path.stat().st_size / 1e6
+            raise ResourceError(
+                f"there is no memory to load {path} ({megabytes:.1f} MB); close something or raise the limit (ulimit -v), then run it again"
+            ) from error
         raise CheckpointError(f"{path} cannot be read: {_first_line(error)}; restore the folder or train again") from error
 
 

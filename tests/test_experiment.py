@@ -187,7 +187,7 @@ def test_a_checkpoint_of_another_corpus_or_architecture_is_not_resumed(setup: Ex
 
 def test_a_broken_checkpoint_is_an_error_and_no_failed_trial(setup: ExperimentSetup) -> None:
     (stored(setup, reported(setup, job(LOW))).path / "training.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="training.safetensors cannot be read"):
+    with pytest.raises(CheckpointError, match="training.safetensors is not what was written"):
         run_job(setup, job(HIGH))
 
 
