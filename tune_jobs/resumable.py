@@ -18,19 +18,29 @@ Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 
 def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work) -> tuple[SearchResult, History]:
     """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
+    plan = possible_plan(job, corpus)  # first: a search that cannot be must not claim the folder
     home.claim(job.model_dump_json(), corpus.manifest.digest)
     history, result = home.history(), home.result()
     if result is not None:
         LOGGER.info(f"search: {home.path} is finished")
         return result, history
-    plan = job.plan(corpus.manifest.vocab_size)
-    check_reachable(plan.space, plan.objectives, plan.vocab_size, plan.seed)
     result = conclude(plan, history, work(job, plan, history, corpus, home))
     home.finish(result)
     winner = history.trials[result.winner].last
     assert winner is not None
     forget_training_states(home.checkpoints, keep=home.checkpoints / winner.checkpoint)
     return result, history
+
+
+def possible_plan(job: SearchJob, corpus: Corpus) -> Plan:
+    """The plan of `job` on `corpus`.
+
+    Raises:
+        BudgetError: no architecture can meet a limit.
+    """
+    plan = job.plan(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size)
+    check_reachable(plan)
+    return plan
 
 
 def search_progress(plan: Plan, history: History, workers: int) -> Progress:

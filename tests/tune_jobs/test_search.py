@@ -128,7 +128,9 @@ def test_a_folder_of_another_search_is_refused(ray_cluster: None, corpus: Corpus
 
 
 def test_a_limit_that_nothing_can_meet_names_the_nearest(ray_cluster: None, corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(BudgetError, match=r"smallest in .* draws \(d_model 8, 1 layers\) size_bytes .* at most 100"):
+    with pytest.raises(
+        BudgetError, match=r"smallest in .* draws \(d_model 8, 1 layers\) size_bytes .* MB is outside its limit, at most 0.0001 MB"
+    ):
         search(JOB.with_limits({"size_bytes": 100}), corpus, tmp_path)
     with pytest.raises(BudgetError, match=r"of the nearest \(d_model .*\) latency_ms_p50 .* at most 1e-06"):
         search(JOB.with_limits({"latency_ms_p50": 1e-6}), corpus, tmp_path / "slow")

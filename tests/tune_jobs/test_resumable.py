@@ -1,0 +1,41 @@
+"""What every way of running a search shares, seen by the way without Ray."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from codenas.arch import SearchSpace
+from codenas.corpus import Corpus
+from codenas.errors import BudgetError
+from codenas.search.candidate import Budget
+from codenas.search.fitness import Objective
+from codenas.train import TrainConfig
+from tests.fakes import tiny_arch, tiny_corpus
+from tune_jobs.config import SearchJob, TrialResources
+from tune_jobs.local import search_here
+
+JOB = SearchJob(
+    space=SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16), "norm": ("rmsnorm", "layernorm")}),
+    budget=Budget(candidates=2, rungs=(1, 2), promote=(1,)),
+    objectives=(Objective(metric="bits_per_byte", weight=1.0),),
+    train=TrainConfig(batch_size=2, precision="float32", warmup_steps=1),
+    trial=TrialResources(score_tokens=64, latency_tokens=2),
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return tiny_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def test_a_limit_out_of_reach_leaves_the_folder_free_and_names_one_that_works(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="no architecture can meet the limit") as caught:
+        search_here(JOB.with_limits({"size_bytes": 1_000}), corpus, tmp_path / "search")
+    assert not (tmp_path / "search").exists()
+    named = re.search(r"relax the limit to ([\d.]+) MB", str(caught.value))
+    assert named is not None
+    limit = float(named[1]) * 1e6
+    result, history = search_here(JOB.with_limits({"size_bytes": limit}), corpus, tmp_path / "search")
+    winner = history.trials[result.winner].last
+    assert winner is not None and (winner.metrics.size_bytes or limit) < limit
