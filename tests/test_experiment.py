@@ -12,7 +12,7 @@ from torch import Tensor
 from codenas.arch import ArchSpec, SearchSpace
 from codenas.checkpoint import Checkpoint, update_metrics
 from codenas.corpus import Corpus
-from codenas.errors import CheckpointError, TrialFailure
+from codenas.errors import CheckpointError, CorpusError, TrialFailure
 from codenas.experiment import ExperimentSetup, FullTraining, execute, load_trainer, run_job, train_fully
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.search.candidate import Budget, Candidate, Failure, Outcome, Refusal, Report
@@ -183,6 +183,29 @@ def test_a_checkpoint_of_another_corpus_or_architecture_is_not_resumed(setup: Ex
     for changed, asked in ((setup.model_copy(update={"corpus": other.path}), job(HIGH)), (setup, job(HIGH, DROPPING))):
         with pytest.raises(CheckpointError, match="was trained on another corpus or is another architecture"):
             run_job(changed, asked)
+
+
+@pytest.mark.parametrize(("context_len", "split"), [(20_000_000, "train"), (2_000, "valid")])
+def test_a_context_above_the_corpus_is_refused_before_anything_is_built(
+    context_len: int, split: str, setup: ExperimentSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codenas.experiment.build_model", lambda *_: pytest.fail("a model was built"))
+    with pytest.raises(CorpusError, match=f"too small for the context: .* tokens in split '{split}', .*{context_len + 1}; prepare more"):
+        run_job(setup, job(LOW, tiny_arch(context_len=context_len)))
+    wide, plan = tiny_arch(context_len=20_000_000, position="absolute"), FullTraining(steps=1, decay_share=0.5, save_every=1)
+    with pytest.raises(CorpusError, match="too small for the context"):
+        list(train_fully(Corpus.open(setup.corpus), wide, setup.train, plan, setup.folder))
+
+
+def test_a_model_that_does_not_fit_into_memory_is_a_failure_with_a_way_out(setup: ExperimentSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("codenas.experiment.build_model", no_memory)
+    outcome = run_job(setup, job(LOW))
+    assert isinstance(outcome, Failure)
+    message = r"out of memory while the model was built \(d_model 16, 2 layers, context_len 32\); take a smaller one, or close something"
+    assert re.fullmatch(message, outcome.reason)
 
 
 def test_a_broken_checkpoint_is_an_error_and_no_failed_trial(setup: ExperimentSetup) -> None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from codenas.corpus import Corpus
-from codenas.experiment import forget_training_states
+from codenas.experiment import forget_training_states, require_windows
 from codenas.log import Progress
 from codenas.search.history import History
 from codenas.search.plan import Plan, check_reachable
@@ -37,7 +37,9 @@ def possible_plan(job: SearchJob, corpus: Corpus) -> Plan:
 
     Raises:
         BudgetError: no architecture can meet a limit.
+        CorpusError: a context of the space is longer than the corpus.
     """
+    require_windows(corpus, max(job.search_space().context_lens))
     plan = job.plan(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size)
     check_reachable(plan)
     return plan

@@ -30,10 +30,12 @@ def search(
     from codenas.cli.cluster import local_ray
     from codenas.cli.job import load_job
     from codenas.corpus import Corpus
+    from tune_jobs.resumable import possible_plan
 
     wanted = with_limits(load_job(job).search, max_mb, max_ms)
     with open_run(run) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
+        possible_plan(wanted, opened_corpus)  # better now than after Ray has started
         with local_ray(cpus, address) if ray else contextlib.nullcontext():
             result, history = search_stage(opened, wanted, opened_corpus, ray)
         show(opened, result, history, wanted)

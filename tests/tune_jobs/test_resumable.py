@@ -7,7 +7,7 @@ import pytest
 
 from codenas.arch import SearchSpace
 from codenas.corpus import Corpus
-from codenas.errors import BudgetError
+from codenas.errors import BudgetError, CorpusError
 from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
 from codenas.train import TrainConfig
@@ -27,6 +27,13 @@ JOB = SearchJob(
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return tiny_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def test_a_context_above_the_corpus_is_refused_and_leaves_the_folder_free(corpus: Corpus, tmp_path: Path) -> None:
+    space = SearchSpace(base=tiny_arch(), choices={"context_len": (32, 20_000_000), "norm": ("rmsnorm", "layernorm")})
+    with pytest.raises(CorpusError, match="one window needs context_len"):
+        search_here(JOB.model_copy(update={"space": space}), corpus, tmp_path / "search")
+    assert not (tmp_path / "search").exists()
 
 
 def test_a_limit_out_of_reach_leaves_the_folder_free_and_names_one_that_works(corpus: Corpus, tmp_path: Path) -> None:
