@@ -48,7 +48,7 @@ def _random_tokens(folder: Path) -> Tokens:
     with ShardWriter(folder, "train", "uint16") as writer:
         writer.append(np.random.default_rng(0).integers(0, VOCAB, 500_000))
         shards = writer.finish()
-    return Tokens([folder / shard.file for shard in shards], "uint16", 0)
+    return Tokens([folder / shard.file for shard in shards], "uint16", 0, VOCAB)
 
 
 def _trainer(batches: Batches, precision: str) -> Callable[[], None]:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from codenas.arch.spec import ArchSpec
-from codenas.errors import CheckpointError, ResourceError, is_out_of_memory
+from codenas.errors import CheckpointError, ResourceError, first_fault, is_out_of_memory
 from codenas.files import atomic_folder, readable_disk_errors, sha256_file, write_atomic
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel, build_model
@@ -65,8 +65,8 @@ class Checkpoint:
             raise CheckpointError(f"{path} is no checkpoint: {', '.join(missing)} missing; train one with `codenas train`")
         try:
             return cls(path, Manifest.model_validate_json((path / MANIFEST).read_bytes()))
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{path / MANIFEST} cannot be read: {_first_line(error)}; restore the folder or train again") from error
+        except ValidationError as error:
+            raise CheckpointError(f"{path / MANIFEST} cannot be read: {first_fault(error)}; {_way_out(path)}") from error
 
     @property
     def size_bytes(self) -> int:
@@ -95,13 +95,13 @@ class Checkpoint:
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
-            raise CheckpointError(f"{weights_file} does not fit its architecture: {_first_line(error)}") from error
+            raise CheckpointError(f"{weights_file} does not fit its architecture: {_first_line(error)}; {_way_out(self.path)}") from error
         return model.to(device=device, dtype=dtype).eval()
 
     def _verified(self, name: str, sha256: str | None) -> Path:
         path = self.path / name
         if sha256_file(path) != sha256:
-            raise CheckpointError(f"{path} is not what was written (its SHA-256 differs); restore the folder or train again")
+            raise CheckpointError(f"{path} is not what was written (its SHA-256 differs); {_way_out(self.path)}")
         return path
 
     def load_vocabulary(self) -> Vocabulary:
@@ -112,7 +112,7 @@ class Checkpoint:
         """
         vocabulary = load_vocabulary(self.path / TOKENIZER)
         if vocabulary.digest != self.manifest.vocab_digest:
-            raise CheckpointError(f"{self.path / TOKENIZER} is not the vocabulary that the model was trained with; restore the folder")
+            raise CheckpointError(f"{self.path / TOKENIZER} is not the vocabulary that the model was trained with; {_way_out(self.path)}")
         return vocabulary
 
     def load_training_state(self) -> dict[str, Tensor]:
@@ -125,6 +125,15 @@ class Checkpoint:
         if not (self.path / TRAINING).is_file():
             raise CheckpointError(f"{self.path} holds no training state ({TRAINING}): it can be served, not trained on")
         return _read(self._verified(TRAINING, self.manifest.training_sha256))
+
+
+def stored_at(path: Path) -> Checkpoint | None:
+    """The checkpoint at `path`; None where there is none.
+
+    Raises:
+        CheckpointError: what is there is broken.
+    """
+    return Checkpoint.open(path) if path.exists() else None
 
 
 def write_checkpoint(
@@ -182,7 +191,11 @@ def _read(path: Path) -> dict[str, Tensor]:
             raise ResourceError(
                 f"there is no memory to load {path} ({megabytes:.1f} MB); close something or raise the limit (ulimit -v), then run it again"
             ) from error
-        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}; restore the folder or train again") from error
+        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}; {_way_out(path.parent)}") from error
+
+
+def _way_out(path: Path) -> str:
+    return f"restore the folder or train again: remove {path}, then the command that made it makes it anew"
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from codenas.arch.spec import ArchSpec
-from codenas.checkpoint import TRAINING, Checkpoint, Manifest, update_metrics, write_checkpoint
+from codenas.checkpoint import TRAINING, Checkpoint, Manifest, stored_at, update_metrics, write_checkpoint
 from codenas.corpus import Batches, Corpus, count_windows
 from codenas.errors import CheckpointError, RunError, TrialFailure, is_out_of_memory
 from codenas.measure.bits_per_byte import bits_per_byte
@@ -72,8 +72,8 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     corpus = Corpus.open(setup.corpus)
     require_windows(corpus, job.candidate.arch.context_len)
     start, path = _checkpoint_below(setup, job), setup.checkpoint(job.candidate, job.rung)
-    if path.exists():
-        return _report(setup, corpus, job, start, Checkpoint.open(path))
+    if (reached := stored_at(path)) is not None:
+        return _report(setup, corpus, job, start, reached)
     try:
         free = start.manifest.metrics if start is not None else _measure_untrained(setup, corpus, job.candidate)
         reason = broken_limit(free, setup.objectives) if start is None else None  # who has trained was inside the limits
@@ -183,9 +183,9 @@ def train_fully(
     """
     final, last = folder / "model", folder / "last"
     recipe = {**config.model_dump(mode="json"), "steps": plan.steps, "decay_from": plan.decay_from}
-    if final.exists():
-        return _finished_training(final, recipe)
-    interrupted = Checkpoint.open(last) if last.exists() else None
+    if (finished := stored_at(final)) is not None:
+        return _finished_training(finished, recipe)
+    interrupted = stored_at(last)
     if interrupted is not None and interrupted.manifest.training != recipe:
         interrupted = None  # a state on the way to another end: its rates have been others
     trainer = load_trainer(corpus, arch, config, device, interrupted or start)
@@ -200,13 +200,12 @@ def train_fully(
     return stored
 
 
-def _finished_training(final: Path, recipe: dict[str, Any]) -> Checkpoint:
-    checkpoint = Checkpoint.open(final)
+def _finished_training(checkpoint: Checkpoint, recipe: dict[str, Any]) -> Checkpoint:
     checkpoint.verify()
     trained = checkpoint.manifest.training
     changed = [f"{name} {trained.get(name)} (now {recipe.get(name)})" for name in recipe if trained.get(name) != recipe[name]]
     if changed:
-        raise RunError(f"{final} was trained with {changed[0]}; remove it to train it again, or choose another --run")
+        raise RunError(f"{checkpoint.path} was trained with {changed[0]}; remove it to train it again, or choose another --run")
     return checkpoint
 
 

@@ -129,6 +129,13 @@ def test_a_manifest_of_another_kind_is_refused(change: dict[str, object], stored
         Checkpoint.open(stored.path)
 
 
+def test_a_broken_manifest_names_the_field_the_reason_and_the_folder_to_remove(stored: Checkpoint) -> None:
+    content = json.loads((stored.path / MANIFEST).read_bytes())
+    (stored.path / MANIFEST).write_text(json.dumps({**content, "step": "many"}))
+    with pytest.raises(CheckpointError, match=f"cannot be read: step: Input should be a valid integer.*; .* remove {stored.path}, then"):
+        Checkpoint.open(stored.path)
+
+
 def cut(data: bytes, part: float) -> bytes:
     return data[: int(len(data) * part)]
 

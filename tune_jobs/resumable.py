@@ -20,10 +20,12 @@ def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work
     """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
     plan = possible_plan(job, corpus)  # first: a search that cannot be must not claim the folder
     home.claim(job.model_dump_json(), corpus.manifest.digest)
-    history, result = home.history(), home.result()
-    if result is not None:
+    finished = home.finished()
+    if finished is not None:
         LOGGER.info(f"search: {home.path} is finished")
-        return result, history
+        return finished
+    corpus.verify()
+    history = home.history()
     result = conclude(plan, history, work(job, plan, history, corpus, home))
     home.finish(result)
     winner = history.trials[result.winner].last

@@ -40,7 +40,7 @@ def uniform() -> LanguageModel:
 
 def tokens_of(folder: Path, ids: list[int]) -> Tokens:
     np.array(ids, dtype="<u2").tofile(folder / "tokens.bin")
-    return Tokens([folder / "tokens.bin"], "uint16", 0)
+    return Tokens([folder / "tokens.bin"], "uint16", 0, VOCAB_SIZE)
 
 
 def test_a_uniform_model_needs_log2_of_the_vocabulary_for_every_token(corpus: Corpus, sizes: Sizes) -> None:

@@ -1,5 +1,6 @@
 """What every way of running a search shares, seen by the way without Ray."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pytest
 
 from codenas.arch import SearchSpace
 from codenas.corpus import Corpus
-from codenas.errors import BudgetError, CorpusError
+from codenas.errors import BudgetError, CorpusError, RunError
 from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
+from codenas.search.result import SearchFolder
 from codenas.train import TrainConfig
 from tests.fakes import tiny_arch, tiny_corpus
 from tune_jobs.config import SearchJob, TrialResources
@@ -46,3 +48,47 @@ def test_a_limit_out_of_reach_leaves_the_folder_free_and_names_one_that_works(co
     result, history = search_here(JOB.with_limits({"size_bytes": limit}), corpus, tmp_path / "search")
     winner = history.trials[result.winner].last
     assert winner is not None and (winner.metrics.size_bytes or limit) < limit
+
+
+@pytest.fixture
+def finished(corpus: Corpus, tmp_path: Path) -> SearchFolder:
+    search_here(JOB, corpus, tmp_path / "search")
+    return SearchFolder(tmp_path / "search")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\x00\xfe"])
+def test_a_history_that_is_lost_beside_a_result_is_named(content: bytes | None, finished: SearchFolder, corpus: Corpus) -> None:
+    trials = finished.path / "trials.jsonl"
+    trials.unlink() if content is None else trials.write_bytes(content)
+    with pytest.raises(RunError, match=f"{trials} has no report of candidate .*; restore the two, or remove {finished.path} to search"):
+        search_here(JOB, corpus, finished.path)
+
+
+def test_a_history_that_lost_its_end_is_named(finished: SearchFolder, corpus: Corpus) -> None:
+    trials = finished.path / "trials.jsonl"
+    lines = trials.read_text().splitlines(keepends=True)
+    trials.write_text("".join(lines[:-1]))
+    with pytest.raises(RunError, match="trials.jsonl holds 2 training steps of 3, which .*result.json counts"):
+        search_here(JOB, corpus, finished.path)
+
+
+@pytest.mark.parametrize("winner", [99, -1])
+def test_a_winner_that_is_no_candidate_is_named(winner: int, finished: SearchFolder, corpus: Corpus) -> None:
+    path = finished.path / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "winner": winner}))
+    with pytest.raises(RunError, match=f"trials.jsonl has no report of candidate {winner}, which {path} counts"):
+        search_here(JOB, corpus, finished.path)
+
+
+def test_a_claim_that_is_no_text_is_another_search(finished: SearchFolder, corpus: Corpus) -> None:
+    (finished.path / "job.json").write_bytes(b"\xff\x00")
+    with pytest.raises(RunError, match="holds a search with another job or another corpus; choose another --run, or remove"):
+        search_here(JOB, corpus, finished.path)
+
+
+def test_a_corpus_that_was_altered_is_not_searched_on(tmp_path: Path) -> None:
+    corpus = tiny_corpus(tmp_path / "corpus")
+    shard = corpus.path / corpus.manifest.splits["train"].shards[0].file
+    shard.write_bytes(shard.read_bytes()[::-1])
+    with pytest.raises(CorpusError, match=f"{shard} was altered"):
+        search_here(JOB, corpus, tmp_path / "search")
