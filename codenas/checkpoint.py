@@ -18,7 +18,7 @@ from torch import Tensor
 
 from codenas.arch.spec import ArchSpec
 from codenas.errors import CheckpointError, ResourceError, first_fault, is_out_of_memory
-from codenas.files import atomic_folder, readable_disk_errors, sha256_file, write_atomic
+from codenas.files import atomic_folder, readable_disk_errors, settle_folder, sha256_file, write_atomic
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel, build_model
 from codenas.vocab import Vocabulary, load_vocabulary
@@ -60,6 +60,7 @@ class Checkpoint:
         Raises:
             CheckpointError: the folder is missing, incomplete, or its manifest cannot be read.
         """
+        settle_folder(path)
         missing = [name for name in (MANIFEST, WEIGHTS, TOKENIZER) if not (path / name).is_file()]
         if missing:
             raise CheckpointError(f"{path} is no checkpoint: {', '.join(missing)} missing; train one with `codenas train`")
@@ -133,6 +134,7 @@ def stored_at(path: Path) -> Checkpoint | None:
     Raises:
         CheckpointError: what is there is broken.
     """
+    settle_folder(path)
     return Checkpoint.open(path) if path.exists() else None
 
 

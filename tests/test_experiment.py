@@ -274,6 +274,17 @@ def test_a_full_training_goes_on_from_what_it_last_stored(corpus: Corpus, tmp_pa
     assert finish(corpus, tmp_path / "whole") == ([], whole)
 
 
+def test_a_state_that_a_kill_left_aside_is_found(corpus: Corpus, tmp_path: Path) -> None:
+    """A kill between the two renames that replace `last`."""
+    finish(corpus, tmp_path, stop=6)
+    aside = tmp_path / ".last.abcd1234"
+    aside.mkdir()
+    (aside / ".lock").touch()
+    (tmp_path / "last").rename(aside / "old")
+    assert finish(corpus, tmp_path)[0] == [5, 6, 7, 8, 9, 10]
+    assert not aside.exists()
+
+
 def test_a_full_training_goes_on_from_a_rung(setup: ExperimentSetup, corpus: Corpus, tmp_path: Path) -> None:
     start = stored(setup, reported(setup, job(LOW)))
     steps, result = finish(corpus, tmp_path / "full", start)
