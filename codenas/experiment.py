@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from codenas.arch.spec import ArchSpec
 from codenas.checkpoint import TRAINING, Checkpoint, Manifest, stored_at, update_metrics, write_checkpoint
 from codenas.corpus import Batches, Corpus, count_windows
-from codenas.errors import CheckpointError, RunError, TrialFailure, is_out_of_memory
+from codenas.errors import CheckpointError, CorpusError, RunError, TrialFailure, is_out_of_memory
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import decoding_latency
 from codenas.metrics import Metrics
@@ -26,7 +26,7 @@ from codenas.search.fitness import Objective, broken_limit
 from codenas.search.plan import Job
 from codenas.seeds import derive
 from codenas.train import Step, TrainConfig, Trainer
-from codenas.vocab import load_vocabulary
+from codenas.vocab import Vocabulary, load_vocabulary
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 
@@ -93,6 +93,19 @@ def require_windows(corpus: Corpus, context_len: int) -> None:
     """
     for split in (TRAIN, VALID):
         count_windows(len(corpus.split(split)), context_len, split)
+
+
+def verify_corpus(corpus: Corpus) -> Vocabulary:
+    """See that shards and vocabulary are what was written, before a stage begins; returns the vocabulary.
+
+    Raises:
+        CorpusError: they are not.
+    """
+    vocabulary = load_vocabulary(corpus.tokenizer_path)
+    if vocabulary.digest != corpus.manifest.vocab_digest:
+        raise CorpusError(f"{corpus.tokenizer_path} is not the vocabulary of the shards beside it; restore it, or prepare the corpus again")
+    corpus.verify()
+    return vocabulary
 
 
 def _checkpoint_below(setup: ExperimentSetup, job: Job) -> Checkpoint | None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from codenas.corpus import Corpus
-from codenas.experiment import forget_training_states, require_windows
+from codenas.experiment import forget_training_states, require_windows, verify_corpus
 from codenas.log import Progress
 from codenas.search.history import History
 from codenas.search.plan import Plan, check_reachable
@@ -24,7 +24,7 @@ def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work
     if finished is not None:
         LOGGER.info(f"search: {home.path} is finished")
         return finished
-    corpus.verify()
+    verify_corpus(corpus)
     history = home.history()
     result = conclude(plan, history, work(job, plan, history, corpus, home))
     home.finish(result)

@@ -31,7 +31,7 @@ class Run:
             return own
         named = own.read_bytes().decode(errors="replace").strip()
         if not named.isprintable() or not named or "\ufffd" in named:
-            raise RunError(f"{own} does not name the folder of a corpus; remove it and give --corpus again")
+            raise RunError(f"{own} does not name the folder of a corpus; remove it and name one again: codenas search --corpus")
         return Path(named)
 
     def use_corpus(self, path: Path | None) -> Path:

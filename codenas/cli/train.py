@@ -34,7 +34,7 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     from codenas.checkpoint import stored_at
     from codenas.corpus import Corpus
     from codenas.errors import RunError
-    from codenas.experiment import FullTraining, best_device, train_fully
+    from codenas.experiment import FullTraining, best_device, train_fully, verify_corpus
     from codenas.files import require_free_space
     from codenas.log import LOGGER, Progress
     from codenas.search.result import SearchFolder
@@ -50,7 +50,7 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     if start is None:
         LOGGER.info(f"train: {home.checkpoints / winner.last.checkpoint} is gone; training from the first step")
     corpus = Corpus.open(run.corpus)
-    corpus.verify()
+    verify_corpus(corpus)
     if (run.model / "manifest.json").exists():
         LOGGER.info(f"train: {run.model} is finished")
     torch.set_num_threads(job.threads or os.cpu_count() or 1)

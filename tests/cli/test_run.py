@@ -11,7 +11,7 @@ from codenas.errors import RunError
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x80", b"/corpora\x00/mine", b"a\nb"])
 def test_a_pointer_that_names_no_corpus_says_the_way_out(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "corpus").write_bytes(content)
-    with pytest.raises(RunError, match=f"{tmp_path / 'corpus'} does not name the folder of a corpus; remove it and give --corpus"):
+    with pytest.raises(RunError, match=f"{tmp_path / 'corpus'} does not name the folder of a corpus; remove it and name one again"):
         Run(tmp_path).use_corpus(tmp_path / "other")
 
 

@@ -13,6 +13,7 @@ from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
 from codenas.search.result import SearchFolder
 from codenas.train import TrainConfig
+from codenas.vocab import Char
 from tests.fakes import tiny_arch, tiny_corpus
 from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.local import search_here
@@ -88,6 +89,11 @@ def test_a_claim_that_is_no_text_is_another_search(finished: SearchFolder, corpu
 
 def test_a_corpus_that_was_altered_is_not_searched_on(tmp_path: Path) -> None:
     corpus = tiny_corpus(tmp_path / "corpus")
+    vocabulary = corpus.tokenizer_path.read_bytes()
+    Char("é").save(corpus.tokenizer_path)
+    with pytest.raises(CorpusError, match=f"{corpus.tokenizer_path} is not the vocabulary of the shards beside it"):
+        search_here(JOB, corpus, tmp_path / "search")
+    corpus.tokenizer_path.write_bytes(vocabulary)
     shard = corpus.path / corpus.manifest.splits["train"].shards[0].file
     shard.write_bytes(shard.read_bytes()[::-1])
     with pytest.raises(CorpusError, match=f"{shard} was altered"):

@@ -13,6 +13,7 @@ from codenas.arch import SearchSpace
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ResourceError, RunError, UserError
 from codenas.experiment import run_job
+from codenas.log import Progress
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective
 from codenas.search.history import History
@@ -22,6 +23,7 @@ from tests.fakes import small_disk, tiny_arch, tiny_corpus
 from tune_jobs import launch
 from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.launch import search
+from tune_jobs.searcher import PlanSearcher
 
 SPACE = SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16, 24, 32), "n_layers": (1, 2), "norm": ("rmsnorm", "layernorm")})
 OBJECTIVES = (
@@ -166,3 +168,17 @@ def test_a_disk_that_fills_up_in_the_search_is_one_line_and_the_search_goes_on_l
     assert result.steps == STEPS
     assert set(written) == {ray_cluster / "tune"}, "Tune writes on the disk that is full, and fails in its own words"
     assert not (ray_cluster / "tune").exists()
+
+
+def test_a_history_that_cannot_be_written_ends_the_search_not_tune(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, history = JOB.plan(corpus.manifest.vocab_size), History()
+    searcher = PlanSearcher(plan, history, JOB.setup(corpus, tmp_path), Progress("search", STEPS))
+    assert searcher.suggest("first")
+
+    def full(_: object) -> None:
+        raise ResourceError("no space is left")
+
+    monkeypatch.setattr(history, "record", full)
+    searcher.on_trial_complete("first", error=True)
+    assert isinstance(searcher.error, ResourceError)
+    assert searcher.suggest("second") == PlanSearcher.FINISHED
