@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from codenas.arch.spec import ArchSpec
-from codenas.errors import CheckpointError
-from codenas.files import atomic_folder, readable_disk_errors, sha256_file, write_atomic
+from codenas.errors import CheckpointError, ResourceError, first_fault, is_out_of_memory
+from codenas.files import atomic_folder, readable_disk_errors, settle_folder, sha256_file, write_atomic
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel, build_model
 from codenas.vocab import Vocabulary, load_vocabulary
@@ -41,6 +41,7 @@ class Manifest(BaseModel):
     training: dict[str, Any] = {}
     metrics: Metrics = Metrics()
     weights_sha256: str = ""
+    training_sha256: str | None = None
     compression: str | None = None
     parent: str | None = None
 
@@ -59,13 +60,14 @@ class Checkpoint:
         Raises:
             CheckpointError: the folder is missing, incomplete, or its manifest cannot be read.
         """
+        settle_folder(path)
         missing = [name for name in (MANIFEST, WEIGHTS, TOKENIZER) if not (path / name).is_file()]
         if missing:
             raise CheckpointError(f"{path} is no checkpoint: {', '.join(missing)} missing; train one with `codenas train`")
         try:
             return cls(path, Manifest.model_validate_json((path / MANIFEST).read_bytes()))
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{path / MANIFEST} cannot be read: {_first_line(error)}; restore the folder or train again") from error
+        except ValidationError as error:
+            raise CheckpointError(f"{path / MANIFEST} cannot be read: {first_fault(error)}; {_way_out(path)}") from error
 
     @property
     def size_bytes(self) -> int:
@@ -78,7 +80,7 @@ class Checkpoint:
         Raises:
             CheckpointError: they are not.
         """
-        self._verify_weights()
+        self._verified(WEIGHTS, self.manifest.weights_sha256)
         self.load_vocabulary()
 
     def load_model(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LanguageModel:
@@ -86,19 +88,21 @@ class Checkpoint:
 
         Raises:
             CheckpointError: the weights are not those that were written, or not those of the architecture.
+            ResourceError: there is no memory for them.
         """
-        weights_file = self._verify_weights()
+        weights_file = self._verified(WEIGHTS, self.manifest.weights_sha256)
+        weights = _read(weights_file)
         model = build_model(self.manifest.arch, self.manifest.vocab_size)
         try:
-            model.load_state_dict(_read(weights_file))
+            model.load_state_dict(weights)
         except RuntimeError as error:
-            raise CheckpointError(f"{weights_file} does not fit its architecture: {_first_line(error)}") from error
+            raise CheckpointError(f"{weights_file} does not fit its architecture: {_first_line(error)}; {_way_out(self.path)}") from error
         return model.to(device=device, dtype=dtype).eval()
 
-    def _verify_weights(self) -> Path:
-        path = self.path / WEIGHTS
-        if sha256_file(path) != self.manifest.weights_sha256:
-            raise CheckpointError(f"{path} is not what was written (its SHA-256 differs); restore the folder or train again")
+    def _verified(self, name: str, sha256: str | None) -> Path:
+        path = self.path / name
+        if sha256_file(path) != sha256:
+            raise CheckpointError(f"{path} is not what was written (its SHA-256 differs); {_way_out(self.path)}")
         return path
 
     def load_vocabulary(self) -> Vocabulary:
@@ -109,18 +113,29 @@ class Checkpoint:
         """
         vocabulary = load_vocabulary(self.path / TOKENIZER)
         if vocabulary.digest != self.manifest.vocab_digest:
-            raise CheckpointError(f"{self.path / TOKENIZER} is not the vocabulary that the model was trained with; restore the folder")
+            raise CheckpointError(f"{self.path / TOKENIZER} is not the vocabulary that the model was trained with; {_way_out(self.path)}")
         return vocabulary
 
     def load_training_state(self) -> dict[str, Tensor]:
         """What `Trainer.state` gave.
 
         Raises:
-            CheckpointError: the checkpoint was stored without it, or it is broken.
+            CheckpointError: the checkpoint was stored without it, or it is not what was written.
+            ResourceError: there is no memory for it.
         """
         if not (self.path / TRAINING).is_file():
             raise CheckpointError(f"{self.path} holds no training state ({TRAINING}): it can be served, not trained on")
-        return _read(self.path / TRAINING)
+        return _read(self._verified(TRAINING, self.manifest.training_sha256))
+
+
+def stored_at(path: Path) -> Checkpoint | None:
+    """The checkpoint at `path`; None where there is none.
+
+    Raises:
+        CheckpointError: what is there is broken.
+    """
+    settle_folder(path)
+    return Checkpoint.open(path) if path.exists() else None
 
 
 def write_checkpoint(
@@ -145,7 +160,8 @@ def write_checkpoint(
         (folder / TOKENIZER).write_bytes(tokenizer.read_bytes())
         if training_state is not None:
             _write({name: value.cpu().contiguous() for name, value in training_state.items()}, folder / TRAINING)
-        manifest = manifest.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS)})
+        training_sha256 = sha256_file(folder / TRAINING) if training_state is not None else None
+        manifest = manifest.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS), "training_sha256": training_sha256})
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2))
     return Checkpoint(path, manifest)
 
@@ -171,8 +187,17 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}; restore the folder or train again") from error
+    except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            megabytes = path.stat().st_size / 1e6
+            raise ResourceError(
+                f"there is no memory to load {path} ({megabytes:.1f} MB); close something or raise the limit (ulimit -v), then run it again"
+            ) from error
+        raise CheckpointError(f"{path} cannot be read: {_first_line(error)}; {_way_out(path.parent)}") from error
+
+
+def _way_out(path: Path) -> str:
+    return f"restore the folder or train again: remove {path}, then the command that made it makes it anew"
 
 
 def _first_line(error: Exception) -> str:

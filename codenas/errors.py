@@ -1,5 +1,11 @@
 """The error tree. A message carries the value, the bound and the way out; the command line prints it as one line."""
 
+import errno
+from typing import Any, Protocol
+
+# What torch (on a GPU, on a CPU), its C++ and the system say; on a CPU none of them has an exception of its own for it.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "std::bad_alloc")
+
 
 class CodeNASError(Exception):
     """Base of every error that CodeNAS raises on purpose."""
@@ -39,3 +45,23 @@ class TrialFailure(CodeNASError):
 
 class LeakError(CodeNASError):
     """A model sees what it must predict: every figure of it is void."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error`, whatever its type, says that memory ran out."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
+
+
+class _Faults(Protocol):
+    def errors(self) -> list[Any]:
+        """What pydantic lists: place, message and type of each fault."""
+
+
+def first_fault(error: _Faults) -> str:
+    """The first fault that pydantic found, in one line: which field, and why."""
+    fault = error.errors()[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    reason = fault["msg"].removeprefix("Value error, ").splitlines()[0]
+    return f"{place}: {reason}" if place else reason

@@ -15,19 +15,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from codenas.arch.spec import ArchSpec
-from codenas.checkpoint import TRAINING, Checkpoint, Manifest, update_metrics, write_checkpoint
-from codenas.corpus import Batches, Corpus
-from codenas.errors import CheckpointError, RunError, TrialFailure
+from codenas.checkpoint import TRAINING, Checkpoint, Manifest, stored_at, update_metrics, write_checkpoint
+from codenas.corpus import Batches, Corpus, count_windows
+from codenas.errors import CheckpointError, CorpusError, RunError, TrialFailure, is_out_of_memory
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import decoding_latency
 from codenas.metrics import Metrics
-from codenas.model import build_model, count_parameters
+from codenas.model import LanguageModel, build_model, count_parameters
 from codenas.search.candidate import Candidate, Failure, Outcome, Refusal, Report
 from codenas.search.fitness import Objective, broken_limit
 from codenas.search.plan import Job
 from codenas.seeds import derive
 from codenas.train import Step, TrainConfig, Trainer
-from codenas.vocab import load_vocabulary
+from codenas.vocab import Vocabulary, load_vocabulary
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 
@@ -74,18 +74,42 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     if setup.device == "auto":
         setup = setup.model_copy(update={"device": best_device()})
     corpus = Corpus.open(setup.corpus)
+    require_windows(corpus, job.candidate.arch.context_len)
     start, path = _checkpoint_below(setup, job), setup.checkpoint(job.candidate, job.rung)
-    if path.exists():
-        return _report(setup, corpus, job, start, Checkpoint.open(path))
-    free = start.manifest.metrics if start is not None else _measure_untrained(setup, corpus, job.candidate)
-    reason = broken_limit(free, setup.objectives) if start is None else None  # who has trained was inside the limits
-    if reason is not None:
-        return Refusal(index=job.candidate.index, reason=reason, metrics=free)
+    if (reached := stored_at(path)) is not None:
+        return _report(setup, corpus, job, start, reached)
     try:
+        free = start.manifest.metrics if start is not None else _measure_untrained(setup, corpus, job.candidate)
+        reason = broken_limit(free, setup.objectives) if start is None else None  # who has trained was inside the limits
+        if reason is not None:
+            return Refusal(index=job.candidate.index, reason=reason, metrics=free)
         finished = yield from _train_to_rung(setup, corpus, job, start, free)
     except TrialFailure as failure:
         return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure))
     return _report(setup, corpus, job, start, finished)
+
+
+def require_windows(corpus: Corpus, context_len: int) -> None:
+    """See that there is something to train and to score on, before anything is built: a context may be larger than the memory.
+
+    Raises:
+        CorpusError: a split has not even one window of `context_len`.
+    """
+    for split in (TRAIN, VALID):
+        count_windows(len(corpus.split(split)), context_len, split)
+
+
+def verify_corpus(corpus: Corpus) -> Vocabulary:
+    """See that shards and vocabulary are what was written, before a stage begins; returns the vocabulary.
+
+    Raises:
+        CorpusError: they are not.
+    """
+    vocabulary = load_vocabulary(corpus.tokenizer_path)
+    if vocabulary.digest != corpus.manifest.vocab_digest:
+        raise CorpusError(f"{corpus.tokenizer_path} is not the vocabulary of the shards beside it; restore it, or prepare the corpus again")
+    corpus.verify()
+    return vocabulary
 
 
 def _checkpoint_below(setup: ExperimentSetup, job: Job) -> Checkpoint | None:
@@ -97,7 +121,7 @@ def _checkpoint_below(setup: ExperimentSetup, job: Job) -> Checkpoint | None:
 
 def _measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candidate) -> Metrics:
     """Size and latency do not depend on training: a candidate outside a limit is refused before its first step."""
-    model = build_model(candidate.arch, corpus.manifest.vocab_size, candidate.seed)
+    model = _build(candidate.arch, corpus.manifest.vocab_size, candidate.seed)
     path, manifest = setup.checkpoint(candidate, 0), _manifest(corpus, candidate.arch, 0, 0)
     stored = write_checkpoint(path, dict(model.named_parameters()), manifest, corpus.tokenizer_path)
     stored_size = stored.size_bytes
@@ -206,9 +230,9 @@ def train_fully(
     """
     final, last = folder / "model", folder / "last"
     recipe = {**config.model_dump(mode="json"), "steps": plan.steps, "decay_from": plan.decay_from}
-    if final.exists():
-        return _finished_training(final, recipe)
-    interrupted = Checkpoint.open(last) if last.exists() else None
+    if (finished := stored_at(final)) is not None:
+        return _finished_training(finished, recipe)
+    interrupted = stored_at(last)
     if interrupted is not None and interrupted.manifest.training != recipe:
         interrupted = None  # a state on the way to another end: its rates have been others
     trainer = load_trainer(corpus, arch, config, device, interrupted or start)
@@ -223,13 +247,12 @@ def train_fully(
     return stored
 
 
-def _finished_training(final: Path, recipe: dict[str, Any]) -> Checkpoint:
-    checkpoint = Checkpoint.open(final)
+def _finished_training(checkpoint: Checkpoint, recipe: dict[str, Any]) -> Checkpoint:
     checkpoint.verify()
     trained = checkpoint.manifest.training
     changed = [f"{name} {trained.get(name)} (now {recipe.get(name)})" for name in recipe if trained.get(name) != recipe[name]]
     if changed:
-        raise RunError(f"{final} was trained with {changed[0]}; remove it to train it again, or choose another --run")
+        raise RunError(f"{checkpoint.path} was trained with {changed[0]}; remove it to train it again, or choose another --run")
     return checkpoint
 
 
@@ -242,8 +265,8 @@ def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: st
     """A trainer of `arch` on the training split; it goes on from `start` where one is given."""
     if start is not None and (start.manifest.corpus_digest != corpus.manifest.digest or start.manifest.arch != arch):
         raise CheckpointError(f"{start.path} was trained on another corpus or is another architecture; resume it where it came from")
-    model = build_model(arch, corpus.manifest.vocab_size, config.seed).to(device)
     batches = Batches(corpus.split(TRAIN), arch.context_len, derive(config.seed, "batches"))
+    model = _build(arch, corpus.manifest.vocab_size, config.seed, device)
     trainer = Trainer(model, batches, config)
     if start is not None:
         trainer.load_state(start.load_training_state())
@@ -275,6 +298,17 @@ def store(
         return write_checkpoint(path, scored.weights, manifest, corpus.tokenizer_path, scored.state)
     except CheckpointError as error:
         raise TrialFailure(str(error)) from error
+
+
+def _build(arch: ArchSpec, vocab_size: int, seed: int, device: str = "cpu") -> LanguageModel:
+    """The fresh model; one that does not fit into memory is a failed trial, as one that runs out of it in training."""
+    try:
+        return build_model(arch, vocab_size, seed).to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        size = f"d_model {arch.d_model}, {arch.n_layers} layers, context_len {arch.context_len}"
+        raise TrialFailure(f"out of memory while the model was built ({size}); take a smaller one, or close something") from error
 
 
 def _manifest(corpus: Corpus, arch: ArchSpec, step: int, tokens: int) -> Manifest:

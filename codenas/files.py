@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from codenas.errors import ResourceError, RunError
 
+_NEW, _OLD, _LOCK = "new", "old", ".lock"  # in the folder that a folder is made in
 _DISK_ERRORS = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
 
 
@@ -49,21 +51,42 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(final: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `final` and rename it to `final` on success; `final` is replaced if it exists."""
+    """Yield an empty folder beside `final` and rename it to `final` on success; `final` is replaced if it exists.
+
+    What a process that is killed on the way leaves behind, `settle_folder` puts in order.
+    """
     with readable_disk_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        working = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+        settle_folder(final)
+        workshop = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
         try:
-            yield working
-            for path in sorted(working.rglob("*")):
-                if path.is_file():
-                    _sync(path)
-            os.chmod(working, 0o755)
-            _replace_folder(working, final)
-            _sync(final.parent)
-        except BaseException:
-            shutil.rmtree(working, ignore_errors=True)
-            raise
+            with _at_work(workshop):
+                (workshop / _NEW).mkdir()
+                yield workshop / _NEW
+                for path in sorted((workshop / _NEW).rglob("*")):
+                    if path.is_file():
+                        _sync(path)
+                os.chmod(workshop / _NEW, 0o755)
+                if final.exists():
+                    os.replace(final, workshop / _OLD)
+                os.replace(workshop / _NEW, final)
+                _sync(final.parent)
+        finally:
+            _clear(workshop, final)
+
+
+def settle_folder(final: Path) -> None:
+    """Before `final` is read or written: clear what killed processes left of their work on it, live ones are left alone.
+
+    A process that was killed between its two renames leaves no `final`: the old one is put back.
+    """
+    if not final.parent.is_dir():
+        return
+    name = re.compile(rf"\.{re.escape(final.name)}\.[a-z0-9_]{{8}}")  # as mkdtemp draws it
+    for workshop in [path for path in final.parent.iterdir() if name.fullmatch(path.name) and (path / _LOCK).is_file()]:
+        with contextlib.suppress(OSError), (workshop / _LOCK).open("r+") as lock:  # another one clears it, or it may only be read
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _clear(workshop, final)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -116,21 +139,21 @@ def require_free_space(folder: Path, megabytes: int) -> None:
         raise ResourceError(f"{folder} has {free} MB free and this work needs {megabytes} MB; free some space or choose another folder")
 
 
-def _replace_folder(working: Path, final: Path) -> None:
-    """Rename `working` to `final`; if that fails, what was there before is there again."""
-    if not final.exists():
-        os.replace(working, final)
-        return
-    aside = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.old."))
-    try:
-        os.replace(final, aside / "was")
-        os.replace(working, final)
-    except BaseException:
-        if not final.exists():
-            os.replace(aside / "was", final)
-        aside.rmdir()
-        raise
-    shutil.rmtree(aside)
+@contextlib.contextmanager
+def _at_work(workshop: Path) -> Iterator[None]:
+    """Hold the lock of `workshop`: it is there from its first moment on as a lock that is held, and dies with this process."""
+    with (workshop / f"{_LOCK}.new").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (workshop / f"{_LOCK}.new").rename(workshop / _LOCK)
+        yield
+
+
+def _clear(workshop: Path, final: Path) -> None:
+    """Remove `workshop`; if the old folder was moved there and no new one took its place, it goes back first."""
+    if (workshop / _OLD).exists() and not final.exists():
+        os.replace(workshop / _OLD, final)
+    for part in (_NEW, _OLD, ""):  # its lock last: without one nobody clears what a kill leaves here
+        shutil.rmtree(workshop / part, ignore_errors=True)
 
 
 def _free_megabytes(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 # Ray reads these when it is imported, which test modules do before any fixture runs.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -22,9 +23,9 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """A real Ray on 127.0.0.1 with two CPUs."""
+def ray_cluster() -> Iterator[Path]:
+    """A real Ray on 127.0.0.1 with two CPUs; the folder for what it throws away."""
     from codenas.cli.cluster import local_ray
 
-    with local_ray(cpus=2):
-        yield
+    with local_ray(cpus=2) as scratch:
+        yield scratch

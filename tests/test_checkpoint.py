@@ -1,6 +1,8 @@
 """Checkpoints: what is stored is what is loaded; whatever is broken is one clear line, and never runs."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from codenas.metrics import Metrics
 from codenas.vocab import Char
 from tests.fakes import drawn_model, small_disk, tiny_arch
 
+ROOT = Path(__file__).parents[1]
 VOCABULARY = Char("éü")
 ARCH = tiny_arch(position="absolute", tie_embeddings=False)
 STATE = {"progress": torch.tensor([3, 12]), "seconds": torch.tensor(1.5, dtype=torch.float64), "weights/x": torch.tensor([0.1, 1e-30])}
@@ -43,8 +46,9 @@ def stored(tmp_path: Path) -> Checkpoint:
 
 
 def forge(stored: Checkpoint) -> Checkpoint:
-    """Let the manifest name the weights that are there now."""
-    manifest = stored.manifest.model_copy(update={"weights_sha256": sha256_file(stored.path / WEIGHTS)})
+    """Let the manifest name the weights and the training state that are there now."""
+    digests = {"weights_sha256": sha256_file(stored.path / WEIGHTS), "training_sha256": sha256_file(stored.path / TRAINING)}
+    manifest = stored.manifest.model_copy(update=digests)
     (stored.path / MANIFEST).write_text(manifest.model_dump_json())
     return Checkpoint.open(stored.path)
 
@@ -125,6 +129,13 @@ def test_a_manifest_of_another_kind_is_refused(change: dict[str, object], stored
         Checkpoint.open(stored.path)
 
 
+def test_a_broken_manifest_names_the_field_the_reason_and_the_folder_to_remove(stored: Checkpoint) -> None:
+    content = json.loads((stored.path / MANIFEST).read_bytes())
+    (stored.path / MANIFEST).write_text(json.dumps({**content, "step": "many"}))
+    with pytest.raises(CheckpointError, match=f"cannot be read: step: Input should be a valid integer.*; .* remove {stored.path}, then"):
+        Checkpoint.open(stored.path)
+
+
 def cut(data: bytes, part: float) -> bytes:
     return data[: int(len(data) * part)]
 
@@ -141,6 +152,38 @@ def test_damaged_weights_are_not_loaded(damage: Callable[[bytes, float], bytes],
     path.write_bytes(damage(path.read_bytes(), part))
     with pytest.raises(CheckpointError, match=f"{path} is not what was written"):
         Checkpoint.open(stored.path).load_model()
+
+
+@pytest.mark.parametrize("damage", [cut, flip])
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9999])
+def test_a_damaged_training_state_is_not_trained_on(damage: Callable[[bytes, float], bytes], part: float, stored: Checkpoint) -> None:
+    path = stored.path / TRAINING
+    path.write_bytes(damage(path.read_bytes(), part))
+    with pytest.raises(CheckpointError, match=f"{path} is not what was written"):
+        Checkpoint.open(stored.path).load_training_state()
+
+
+def test_without_memory_to_load_it_says_so_in_one_line(tmp_path: Path) -> None:
+    """In a process of its own whose address space is full: what safetensors really raises then."""
+    weights = tmp_path / WEIGHTS
+    save_file({"large": torch.zeros(8_000_000)}, weights)
+    code = """
+import resource, sys
+from pathlib import Path
+import psutil
+from codenas.checkpoint import _read
+from codenas.errors import ResourceError
+for spare in (8_000_000, 40_000_000):
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + spare, resource.RLIM_INFINITY))
+    try:
+        _read(Path(sys.argv[1]))
+    except ResourceError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code, weights], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stdout + done.stderr
+    assert all(line.startswith(f"there is no memory to load {weights} (32.0 MB); close something") for line in lines)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.9999])

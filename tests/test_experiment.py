@@ -12,7 +12,7 @@ from torch import Tensor
 from codenas.arch import ArchSpec, SearchSpace
 from codenas.checkpoint import Checkpoint, update_metrics
 from codenas.corpus import Corpus
-from codenas.errors import CheckpointError, TrialFailure
+from codenas.errors import CheckpointError, CorpusError, TrialFailure
 from codenas.experiment import ExperimentSetup, FullTraining, execute, load_trainer, run_job, train_fully
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.search.candidate import Budget, Candidate, Failure, Outcome, Refusal, Report
@@ -203,9 +203,32 @@ def test_a_checkpoint_of_another_corpus_or_architecture_is_not_resumed(setup: Ex
             run_job(changed, asked)
 
 
+@pytest.mark.parametrize(("context_len", "split"), [(20_000_000, "train"), (2_000, "valid")])
+def test_a_context_above_the_corpus_is_refused_before_anything_is_built(
+    context_len: int, split: str, setup: ExperimentSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codenas.experiment.build_model", lambda *_: pytest.fail("a model was built"))
+    with pytest.raises(CorpusError, match=f"too small for the context: .* tokens in split '{split}', .*{context_len + 1}; prepare more"):
+        run_job(setup, job(LOW, tiny_arch(context_len=context_len)))
+    wide, plan = tiny_arch(context_len=20_000_000, position="absolute"), FullTraining(steps=1, decay_share=0.5, save_every=1)
+    with pytest.raises(CorpusError, match="too small for the context"):
+        list(train_fully(Corpus.open(setup.corpus), wide, setup.train, plan, setup.folder))
+
+
+def test_a_model_that_does_not_fit_into_memory_is_a_failure_with_a_way_out(setup: ExperimentSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("codenas.experiment.build_model", no_memory)
+    outcome = run_job(setup, job(LOW))
+    assert isinstance(outcome, Failure)
+    message = r"out of memory while the model was built \(d_model 16, 2 layers, context_len 32\); take a smaller one, or close something"
+    assert re.fullmatch(message, outcome.reason)
+
+
 def test_a_broken_checkpoint_is_an_error_and_no_failed_trial(setup: ExperimentSetup) -> None:
     (stored(setup, reported(setup, job(LOW))).path / "training.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="training.safetensors cannot be read"):
+    with pytest.raises(CheckpointError, match="training.safetensors is not what was written"):
         run_job(setup, job(HIGH))
 
 
@@ -267,6 +290,17 @@ def test_a_full_training_goes_on_from_what_it_last_stored(corpus: Corpus, tmp_pa
     assert steps == [5, 6, 7, 8, 9, 10] and resumed is not None
     assert_same_training(resumed, whole)
     assert finish(corpus, tmp_path / "whole") == ([], whole)
+
+
+def test_a_state_that_a_kill_left_aside_is_found(corpus: Corpus, tmp_path: Path) -> None:
+    """A kill between the two renames that replace `last`."""
+    finish(corpus, tmp_path, stop=6)
+    aside = tmp_path / ".last.abcd1234"
+    aside.mkdir()
+    (aside / ".lock").touch()
+    (tmp_path / "last").rename(aside / "old")
+    assert finish(corpus, tmp_path)[0] == [5, 6, 7, 8, 9, 10]
+    assert not aside.exists()
 
 
 def test_a_full_training_goes_on_from_a_rung(setup: ExperimentSetup, corpus: Corpus, tmp_path: Path) -> None:

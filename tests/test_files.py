@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from codenas.errors import ResourceError, RunError
-from codenas.files import append_line, atomic_folder, folder_lock, readable_disk_errors, require_free_space, sha256_file, write_atomic
+from codenas.files import (
+    append_line,
+    atomic_folder,
+    folder_lock,
+    readable_disk_errors,
+    require_free_space,
+    settle_folder,
+    sha256_file,
+    write_atomic,
+)
 from tests.fakes import small_disk
 
 ROOT = Path(__file__).parents[1]
@@ -92,8 +102,80 @@ def test_a_folder_whose_maker_fails_is_not_there(tmp_path: Path) -> None:
 
 def test_a_folder_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "target") as folder:
-        assert folder.parent == tmp_path and not (tmp_path / "target").exists()
+        assert folder.parents[1] == tmp_path and not (tmp_path / "target").exists()
     assert (tmp_path / "target").is_dir()
+
+
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from codenas.files import atomic_folder
+
+def killing(real, times):
+    calls = 0
+    def call(*arguments, **options):
+        nonlocal calls
+        calls += 1
+        if calls == times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    return call
+
+stages = {"fsync": (os, "fsync", 1), "first": (os, "replace", 1), "second": (os, "replace", 2), "rmtree": (shutil, "rmtree", 2)}
+owner, name, times = stages[sys.argv[2]]
+setattr(owner, name, killing(getattr(owner, name), times))
+with atomic_folder(Path(sys.argv[1])) as folder:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "file").write_text("new")
+"""
+
+
+def write_and_be_killed(target: Path, stage: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, target, stage], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize(("stage", "content"), [("fsync", "old"), ("first", "old"), ("second", "old"), ("rmtree", "new")])
+def test_after_a_kill_at_any_stage_there_is_the_old_or_the_new(stage: str, content: str, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    write_folder(target, "old")
+    write_and_be_killed(target, stage)
+    assert len(list(tmp_path.glob(".target.*"))) == 1
+    assert target.exists() == (stage != "second")
+    settle_folder(target)
+    assert read(target) == content
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("stage", ["fsync", "first", "second"])
+def test_the_next_write_clears_what_the_killed_left(stage: str, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    write_folder(target, "old")
+    write_and_be_killed(target, stage)
+    write_folder(target, "newer")
+    assert read(target) == "newer"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_live_process_makes_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    with atomic_folder(target) as slow:
+        (slow / "file").write_text("slow")
+        settle_folder(target)
+        write_folder(target, "quick")
+        assert (slow / "file").read_text() == "slow"
+    assert (target / "file").read_text() == "slow"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_rest_of_another_place_is_left_alone(tmp_path: Path) -> None:
+    write_folder(tmp_path / "model.best", "old")
+    write_and_be_killed(tmp_path / "model.best", "second")
+    (tmp_path / ".model.own_file").write_text("not a folder")
+    settle_folder(tmp_path / "model")
+    assert not (tmp_path / "model").exists() and (tmp_path / ".model.own_file").exists()
+    settle_folder(tmp_path / "model.best")
+    assert read(tmp_path / "model.best") == "old"
 
 
 def test_lines_are_appended(tmp_path: Path) -> None:

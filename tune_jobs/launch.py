@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -25,8 +26,11 @@ MEGABYTES_PER_TRIAL = 600  # a worker with torch, a model of some million parame
 DISK_MEGABYTES = 1_000
 
 
-def search(job: SearchJob, corpus: Corpus, folder: Path) -> tuple[SearchResult, History]:
+def search(job: SearchJob, corpus: Corpus, folder: Path, scratch: Path) -> tuple[SearchResult, History]:
     """Walk through the plan of `job`; goes on where `folder` stands. The folder must be one that every node can reach.
+
+    Args:
+        scratch: where Tune writes what is thrown away. On another disk than `folder`: when that is full, Tune shall not fail too.
 
     Raises:
         RunError: the folder holds another search, or every candidate failed.
@@ -35,16 +39,16 @@ def search(job: SearchJob, corpus: Corpus, folder: Path) -> tuple[SearchResult, 
     """
     if not ray.is_initialized():
         raise ResourceError("no Ray is up in this process; start one with codenas.cli.cluster.local_ray or ray.init(address=...)")
-    return run_resumable(job, corpus, SearchFolder(folder), _run)
+    return run_resumable(job, corpus, SearchFolder(folder), partial(_run, scratch=scratch / "tune"))
 
 
-def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder) -> Effort:
+def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder, scratch: Path) -> Effort:
     resources, workers = _resources(job)
     _require_memory(workers)
     require_free_space(home.path, DISK_MEGABYTES)
     started = time.monotonic()
     searcher = PlanSearcher(plan, history, job.setup(corpus, home.checkpoints), search_progress(plan, history, workers))
-    _fit(searcher, resources, job.trial.retries, home.path / ".tune")
+    _fit(searcher, resources, job.trial.retries, scratch)
     if searcher.error is not None:
         raise searcher.error
     return Effort(workers, time.monotonic() - started, searcher.steps, searcher.step_seconds)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from codenas.corpus import Corpus
-from codenas.experiment import forget_training_states
+from codenas.experiment import forget_training_states, require_windows, verify_corpus
 from codenas.log import Progress
 from codenas.search.history import History
 from codenas.search.plan import Plan, check_reachable
@@ -18,19 +18,33 @@ Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 
 def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work) -> tuple[SearchResult, History]:
     """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
+    plan = possible_plan(job, corpus)  # first: a search that cannot be must not claim the folder
     home.claim(job.model_dump_json(), corpus.manifest.digest)
-    history, result = home.history(), home.result()
-    if result is not None:
+    finished = home.finished()
+    if finished is not None:
         LOGGER.info(f"search: {home.path} is finished")
-        return result, history
-    plan = job.plan(corpus.manifest.vocab_size)
-    check_reachable(plan.space, plan.objectives, plan.vocab_size, plan.seed)
+        return finished
+    verify_corpus(corpus)
+    history = home.history()
     result = conclude(plan, history, work(job, plan, history, corpus, home))
     home.finish(result)
     winner = history.trials[result.winner].last
     assert winner is not None
     forget_training_states(home.checkpoints, keep=home.checkpoints / winner.checkpoint)
     return result, history
+
+
+def possible_plan(job: SearchJob, corpus: Corpus) -> Plan:
+    """The plan of `job` on `corpus`.
+
+    Raises:
+        BudgetError: no architecture can meet a limit.
+        CorpusError: a context of the space is longer than the corpus.
+    """
+    require_windows(corpus, max(job.search_space().context_lens))
+    plan = job.plan(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size)
+    check_reachable(plan)
+    return plan
 
 
 def search_progress(plan: Plan, history: History, workers: int) -> Progress:

@@ -65,7 +65,11 @@ class PlanSearcher(Searcher):
         else:
             self._count(result)
             outcome = _OUTCOME.validate_json(result["outcome"])
-        self.history.record(outcome)
+        try:
+            self.history.record(outcome)
+        except CodeNASError as error:  # as above: a full disk must end the search, not Tune
+            self.error = error
+            return
         LOGGER.info(_sentence(job, outcome))
 
     def save(self, checkpoint_path: str) -> None:

@@ -3,6 +3,7 @@
 from codenas.arch.spec import ArchSpec
 
 BYTES_PER_STORED_WEIGHT = 2  # checkpoints store weights as float16
+HEADER_BYTES_PER_LAYER = 3_000  # at most: the names, shapes and places of some twenty tensors
 
 
 def norm_parameters(arch: ArchSpec) -> int:
@@ -29,6 +30,11 @@ def parameters(arch: ArchSpec, vocab_size: int) -> int:
 def weight_bytes(arch: ArchSpec, vocab_size: int) -> int:
     """Bytes of the weights as stored; the file adds a header of some kilobytes, so this is its lower bound."""
     return BYTES_PER_STORED_WEIGHT * parameters(arch, vocab_size)
+
+
+def weight_bytes_bound(arch: ArchSpec, vocab_size: int) -> int:
+    """What the file of the weights holds at most, its header included."""
+    return weight_bytes(arch, vocab_size) + (arch.n_layers + 1) * HEADER_BYTES_PER_LAYER
 
 
 def state_elements(arch: ArchSpec, tokens: int) -> int:

@@ -73,6 +73,11 @@ class SearchSpace(Spec):
                 raise ValueError(f"{path}: {value!r} is no choice: it would be read as {taken!r}")
 
     @property
+    def context_lens(self) -> tuple[int, ...]:
+        """The contexts that its architectures may have."""
+        return self.choices.get("context_len", (self.base.context_len,))
+
+    @property
     def cardinality(self) -> int:
         """Combinations of choices, those that `ArchSpec` refuses included; fields that a pattern puts to sleep count once."""
         patterns = self.choices.get("pattern", (tuple(mixer.kind for mixer in self.base.pattern),))

@@ -16,22 +16,24 @@ OBJECT_STORE_BYTES = 300_000_000  # Ray would take a third of the memory; blocks
 
 
 @contextlib.contextmanager
-def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[None]:
+def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[Path]:
     """Start Ray on 127.0.0.1, or join the cluster at `address`; what was started here is shut down on leaving.
+
+    Yields a folder for what is thrown away: it goes with this process, also when that is killed.
 
     Raises:
         ResourceError: no cluster answers at `address`.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address is not None:
-        with _joined(address):
-            yield
-    else:
-        with reaped_folder() as folder:
+    with reaped_folder() as folder:
+        if address is not None:
+            with _joined(address):
+                yield folder
+        else:
             _start(cpus, folder)
             try:
-                yield
+                yield folder
             finally:
                 _stop()
 

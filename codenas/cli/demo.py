@@ -41,11 +41,11 @@ def demo(
     wanted = wanted.model_copy(update={"search": with_limits(wanted.search, max_mb, max_ms)})
     port = port or wanted.serve.port
     check_port(port)  # better now than after ten minutes
-    with open_run(run) as opened, PeakMemory() as memory, local_ray(cpus):
-        _tell(opened, wanted, port, memory)
+    with open_run(run) as opened, PeakMemory() as memory, local_ray(cpus) as scratch:
+        _tell(opened, wanted, port, memory, scratch)
 
 
-def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory") -> None:
+def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory", scratch: Path) -> None:
     """All stages in order, then what they found."""
     from codenas.cli.evaluate import evaluate_run
     from codenas.cli.search import search_stage
@@ -58,7 +58,7 @@ def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory") -> None:
     with _stage("prepare", seconds):
         corpus = prepare(job.prepare, run.corpus)
     with _stage("search", seconds):
-        result, history = search_stage(run, job.search, corpus)
+        result, history = search_stage(run, job.search, corpus, scratch)
     with _stage("train", seconds):
         checkpoint = train_winner(run, job.train)
     with _stage("evaluate", seconds):

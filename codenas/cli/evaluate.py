@@ -41,7 +41,9 @@ def evaluate_run(run: Run, settings: "EvaluationSettings") -> "Evaluation":
         LOGGER.info(f"evaluate: {run.evaluation} is finished")
         return known
     LOGGER.info(f"evaluate: {settings.tokens:,} held-out tokens and {settings.prompts} completions of {run.model}")
-    result = evaluate_checkpoint(checkpoint, Corpus.open(run.corpus), settings)
+    corpus = Corpus.open(run.corpus)
+    corpus.verify()
+    result = evaluate_checkpoint(checkpoint, corpus, settings)
     write_atomic(run.evaluation, result.model_dump_json(indent=2))
     return result
 

@@ -21,9 +21,18 @@ class Run:
 
     @property
     def corpus(self) -> Path:
-        """The prepared corpus: the folder `corpus`, or the one that a file of this name names."""
+        """The prepared corpus: the folder `corpus`, or the one that a file of this name names.
+
+        Raises:
+            RunError: that file names nothing.
+        """
         own = self.folder / "corpus"
-        return Path(own.read_text().strip()) if own.is_file() else own
+        if not own.is_file():
+            return own
+        named = own.read_bytes().decode(errors="replace").strip()
+        if not named.isprintable() or not named or "\ufffd" in named:
+            raise RunError(f"{own} does not name the folder of a corpus; remove it and name one again: codenas search --corpus")
+        return Path(named)
 
     def use_corpus(self, path: Path | None) -> Path:
         """Remember that this run works on the corpus at `path`, if one is given; returns the run's corpus.

@@ -30,12 +30,14 @@ def search(
     from codenas.cli.cluster import local_ray
     from codenas.cli.job import load_job
     from codenas.corpus import Corpus
+    from tune_jobs.resumable import possible_plan
 
     wanted = with_limits(load_job(job).search, max_mb, max_ms)
     with open_run(run) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
-        with local_ray(cpus, address) if ray else contextlib.nullcontext():
-            result, history = search_stage(opened, wanted, opened_corpus, ray)
+        possible_plan(wanted, opened_corpus)  # better now than after Ray has started
+        with local_ray(cpus, address) if ray else contextlib.nullcontext() as scratch:
+            result, history = search_stage(opened, wanted, opened_corpus, scratch)
         show(opened, result, history, wanted)
 
 
@@ -49,12 +51,12 @@ def with_limits(job: "SearchJob", max_mb: float | None, max_ms: float | None) ->
     return job.with_limits({"size_bytes": max_mb * 1e6 if max_mb else None, "latency_ms_p50": max_ms})
 
 
-def search_stage(run: Run, job: "SearchJob", corpus: "Corpus", on_ray: bool = True) -> "tuple[SearchResult, History]":
-    """Search into `run`, on the Ray that is up or in this process; the stage behind the command and the demo."""
-    if on_ray:
+def search_stage(run: Run, job: "SearchJob", corpus: "Corpus", scratch: Path | None) -> "tuple[SearchResult, History]":
+    """Search into `run`, on the Ray that is up (it writes into `scratch`) or in this process; behind the command and the demo."""
+    if scratch is not None:
         from tune_jobs.launch import search as launch
 
-        return launch(job, corpus, run.search)
+        return launch(job, corpus, run.search, scratch)
     from tune_jobs.local import search_here
 
     return search_here(job, corpus, run.search)

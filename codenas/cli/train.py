@@ -31,28 +31,33 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     """Train the winner of the search of `run`; the stage behind the command and the demo."""
     import torch
 
-    from codenas.checkpoint import Checkpoint
+    from codenas.checkpoint import stored_at
     from codenas.corpus import Corpus
     from codenas.errors import RunError
-    from codenas.experiment import FullTraining, best_device, train_fully
+    from codenas.experiment import FullTraining, best_device, train_fully, verify_corpus
     from codenas.files import require_free_space
     from codenas.log import LOGGER, Progress
     from codenas.search.result import SearchFolder
 
     home = SearchFolder(run.search)
-    result = home.result()
-    if result is None:
+    finished = home.finished()
+    if finished is None:
         raise RunError(f"{run.search} holds no finished search; run `codenas search` first")
-    winner = home.history().trials[result.winner]
+    result, history = finished
+    winner = history.trials[result.winner]
     assert winner.last is not None
-    start = Checkpoint.open(home.checkpoints / winner.last.checkpoint)
+    start = stored_at(home.checkpoints / winner.last.checkpoint)
+    if start is None:
+        LOGGER.info(f"train: {home.checkpoints / winner.last.checkpoint} is gone; training from the first step")
+    corpus = Corpus.open(run.corpus)
+    verify_corpus(corpus)
     if (run.model / "manifest.json").exists():
         LOGGER.info(f"train: {run.model} is finished")
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
     require_free_space(run.folder, 200)
-    plan = FullTraining(steps=max(job.steps, start.manifest.step), decay_share=job.decay_share, save_every=job.save_every)
+    plan = FullTraining(steps=max(job.steps, winner.last.rung), decay_share=job.decay_share, save_every=job.save_every)
     config = job.recipe.model_copy(update={"seed": winner.candidate.seed})
-    training = train_fully(Corpus.open(run.corpus), winner.candidate.arch, config, plan, run.folder, start, best_device())
+    training = train_fully(corpus, winner.candidate.arch, config, plan, run.folder, start, best_device())
     progress: Progress | None = None
     while True:
         try:

@@ -23,12 +23,7 @@ class Batches:
     def __init__(self, tokens: Tokens, context_len: int, seed: int) -> None:
         if context_len < 1:
             raise ValueError(f"context_len is {context_len} and must be at least 1")
-        self.windows = max(0, (len(tokens) - 1) // context_len)
-        if self.windows == 0:
-            raise CorpusError(
-                f"corpus too small for the context: {len(tokens)} tokens, and one window needs context_len + 1 = {context_len + 1}; "
-                f"prepare more source or use a context of at most {max(len(tokens) - 1, 0)}"
-            )
+        self.windows = count_windows(len(tokens), context_len)
         self._tokens, self._context_len, self._seed = tokens, context_len, seed
         self._orders: dict[int, npt.NDArray[np.int64]] = {}
 
@@ -49,6 +44,21 @@ class Batches:
             self._orders = {kept: order for kept, order in self._orders.items() if kept == epoch - 1}
             self._orders[epoch] = _permutation(derive(self._seed, "epoch", epoch), self.windows)
         return self._orders[epoch]
+
+
+def count_windows(tokens: int, context_len: int, split: str = "train") -> int:
+    """Whole windows in a split of so many tokens.
+
+    Raises:
+        CorpusError: there is not even one.
+    """
+    windows = max(0, (tokens - 1) // context_len)
+    if windows == 0:
+        raise CorpusError(
+            f"corpus too small for the context: {tokens} tokens in split {split!r}, and one window needs context_len + 1 = "
+            f"{context_len + 1}; prepare more source or use a context of at most {max(tokens - 1, 0)}"
+        )
+    return windows
 
 
 def _permutation(seed: int, length: int) -> npt.NDArray[np.int64]:

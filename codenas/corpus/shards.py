@@ -1,22 +1,28 @@
 """Token shards on disk: plain little-endian ids, memory-mapped for reading, whole or absent."""
 
+import contextlib
 import hashlib
+import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
 from codenas.corpus.manifest import CorpusManifest, Dtype, ShardInfo
-from codenas.errors import CorpusError
-from codenas.files import sha256_file
+from codenas.errors import CorpusError, ResourceError, first_fault
+from codenas.files import sha256_file, write_atomic
+from codenas.log import LOGGER
 
 SHARD_TOKENS = 100_000_000
 _CHUNK_TOKENS = 1 << 20
+_STAMPS = ".verified.json"
+_RACY_NS = 2_000_000_000
 
 Ids = npt.NDArray[np.int64]
 
@@ -77,11 +83,11 @@ class ShardWriter:
 class Tokens:
     """The tokens of one split, in order over all its shards; nothing is in memory before it is read."""
 
-    def __init__(self, shards: list[Path], dtype: Dtype, end_of_text: int) -> None:
+    def __init__(self, shards: list[Path], dtype: Dtype, end_of_text: int, vocab_size: int) -> None:
         kind = np.dtype(dtype).newbyteorder("<")
         self._maps = [np.memmap(path, dtype=kind, mode="r") for path in shards]
         self._ends = np.cumsum([len(shard) for shard in self._maps], dtype=np.int64)
-        self._end_of_text = end_of_text
+        self._shards, self._end_of_text, self._vocab_size = shards, end_of_text, vocab_size
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -91,6 +97,7 @@ class Tokens:
 
         Raises:
             IndexError: the range is not inside the split.
+            CorpusError: an id is not of the vocabulary: the shard is broken.
         """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"tokens {start}..{stop} are not inside the {len(self)} of this split")
@@ -99,6 +106,11 @@ class Tokens:
         while start < stop:
             offset = int(self._ends[shard]) - len(self._maps[shard])
             parts.append(self._maps[shard][start - offset : stop - offset])
+            if parts[-1].max() >= self._vocab_size:
+                raise CorpusError(
+                    f"{self._shards[shard]} holds the id {parts[-1].max()}, and the vocabulary ends at {self._vocab_size - 1}; "
+                    f"{_way_out(self._shards[shard].parents[1])}"
+                )
             start += len(parts[-1])
             shard += 1
         return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
@@ -137,7 +149,7 @@ class Corpus:
         try:
             manifest = CorpusManifest.model_validate_json((path / "manifest.json").read_bytes())
         except ValidationError as error:
-            raise CorpusError(f"{path}/manifest.json is broken ({error.errors()[0]['msg']}); {_way_out(path)}") from None
+            raise CorpusError(f"{path}/manifest.json is broken ({first_fault(error)}); {_way_out(path)}") from None
         corpus = cls(path, manifest)
         corpus._check_files()
         return corpus
@@ -157,17 +169,37 @@ class Corpus:
         if info is None or not info.tokens:
             filled = ", ".join(split for split, held in self.manifest.splits.items() if held.tokens)
             raise CorpusError(f"{self.path} has no tokens in split {name!r}; it has {filled or 'none'}; {_way_out(self.path)}")
-        return Tokens([self.path / shard.file for shard in info.shards], self.manifest.dtype, self.manifest.end_of_text)
+        files = [self.path / shard.file for shard in info.shards]
+        return Tokens(files, self.manifest.dtype, self.manifest.end_of_text, self.manifest.vocab_size)
 
     def verify(self) -> None:
-        """Read every shard and compare its hash.
+        """See that every shard is what was written. A stage calls this before it begins, not every trial.
+
+        A shard that was found good is not read again while it stays untouched: `.verified.json` remembers its state.
 
         Raises:
             CorpusError: a shard was altered.
         """
+        known, verified = _read_stamps(self.path / _STAMPS), dict[str, list[Any]]()
+        unread = [shard for shard in self._shards() if known.get(shard.file) != self._state(shard)]
+        size = sum((self.path / shard.file).stat().st_size for shard in unread)
+        if size > 1e9:
+            LOGGER.info(f"corpus: reading {size / 1e9:.1f} GB of tokens once, to see that they are what was written")
         for shard in self._shards():
-            if sha256_file(self.path / shard.file) != shard.sha256:
+            state = self._state(shard)
+            if shard in unread and sha256_file(self.path / shard.file) != shard.sha256:
                 raise CorpusError(f"{self.path / shard.file} was altered (its SHA-256 is not {shard.sha256[:12]}); {_way_out(self.path)}")
+            # A file that was changed just now could change again within the same tick of its clock: as git, do not trust it yet.
+            if time.time_ns() - state[-1] > _RACY_NS:
+                verified[shard.file] = state
+        if verified != known:
+            with contextlib.suppress(OSError, ResourceError):  # a corpus that may only be read is read again
+                write_atomic(self.path / _STAMPS, json.dumps(verified))
+
+    def _state(self, shard: ShardInfo) -> list[Any]:
+        """What tells that a shard is untouched; nobody can set the time of a change back, as one can that of a modification."""
+        found = (self.path / shard.file).stat()
+        return [shard.sha256, found.st_size, found.st_ctime_ns]
 
     def _shards(self) -> Iterator[ShardInfo]:
         for split in self.manifest.splits.values():
@@ -184,6 +216,15 @@ class Corpus:
                 raise CorpusError(f"{file} has {found} bytes and must have {shard.tokens * width}; {_way_out(self.path)}")
         if not any(True for _ in self._shards()):
             raise CorpusError(f"the corpus {self.path} is empty: no split has a token; {_way_out(self.path)}")
+
+
+def _read_stamps(path: Path) -> dict[str, Any]:
+    """What `Corpus.verify` remembers; nothing where it cannot be read: then every shard is read again."""
+    try:
+        stamps = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return stamps if isinstance(stamps, dict) else {}
 
 
 def _way_out(path: Path) -> str:

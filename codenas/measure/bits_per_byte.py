@@ -40,7 +40,7 @@ def bits_per_byte(
     """Score `model` on windows of its context length, spread evenly over `tokens`; all of them if `max_tokens` is None.
 
     Raises:
-        CorpusError: the split has not even one window.
+        CorpusError: the split has not even one window, or no target stands for a byte.
     """
     starts = window_starts(len(tokens), model.arch.context_len, max_tokens)
     nats, size, targets = 0.0, 0, 0
@@ -54,6 +54,8 @@ def bits_per_byte(
         nats += cross_entropy(scores, batch[:, 1:]).item() * batch[:, 1:].numel()
         size += int(bytes_per_token[rows[:, 1:]].sum())
         targets += batch[:, 1:].numel()
+    if size == 0:
+        raise CorpusError(f"all of {targets} held-out targets are special tokens: there is no text to score; prepare other source")
     return BitsPerByte(nats / math.log(2) / size, targets, size)
 
 

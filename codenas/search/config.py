@@ -34,14 +34,15 @@ class SearchConfig(BaseModel):
         """The space itself."""
         return preset(self.space) if isinstance(self.space, str) else self.space
 
-    def plan(self, vocab_size: int) -> Plan:
-        """The rules of this search over models with `vocab_size` tokens."""
+    def plan(self, vocab_size: int, tokenizer_bytes: int = 0) -> Plan:
+        """The rules of this search over models with `vocab_size` tokens and a tokenizer of so many bytes."""
         return Plan(
             space=self.search_space(),
             strategy=strategy(self.strategy),
             budget=self.budget,
             objectives=self.objectives,
             vocab_size=vocab_size,
+            tokenizer_bytes=tokenizer_bytes,
             seed=self.seed,
             lookback=self.lookback,
         )

@@ -10,6 +10,8 @@ from codenas.errors import ConfigError
 from codenas.metrics import Metrics
 from codenas.search.pareto import scaled
 
+_BYTES = ("size_bytes", "peak_memory_bytes")
+
 
 class Objective(BaseModel):
     """One metric. With weight 0 it is shown and limited, but decides nothing."""
@@ -47,7 +49,11 @@ class Objective(BaseModel):
             return None
         outside = value > self.limit if self.direction == "minimize" else value < self.limit
         bound = "at most" if self.direction == "minimize" else "at least"
-        return f"{self.metric} {_number(value)} is outside its limit, {bound} {_number(self.limit)}" if outside else None
+        return f"{self.metric} {self.told(value)} is outside its limit, {bound} {self.told(self.limit)}" if outside else None
+
+    def told(self, value: float) -> str:
+        """`value` as people read it and as the command line takes it: bytes in MB."""
+        return f"{_number(value / 1e6)} MB" if self.metric in _BYTES else _number(value)
 
 
 DEFAULT_OBJECTIVES = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from codenas.errors import RunError
+from codenas.errors import RunError, first_fault
 from codenas.files import append_line
 from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Trial
 
@@ -66,7 +66,7 @@ def _read(path: Path) -> Iterator[Proposal | Outcome]:
         try:
             yield EVENT.validate_json(line)
         except ValidationError as error:
-            raise RunError(f"{path}, line {number} is no event of a search: {error.errors()[0]['msg']}; restore the file") from error
+            raise RunError(f"{path}, line {number} is no event of a search: {first_fault(error)}; restore the file") from error
 
 
 def _whole(line: bytes) -> bool:

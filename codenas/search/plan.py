@@ -8,7 +8,7 @@ waits in practice, and any number of workers, in any order, with any interruptio
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from codenas.arch.cost import parameters, weight_bytes
+from codenas.arch.cost import parameters, weight_bytes, weight_bytes_bound
 from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec
 from codenas.errors import BudgetError
@@ -37,6 +37,7 @@ class Plan:
     """The rules of one search.
 
     Attributes:
+        tokenizer_bytes: stored beside the weights of every candidate.
         lookback: the most recent candidates that a proposal does not look at.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     budget: Budget
     objectives: tuple[Objective, ...]
     vocab_size: int
+    tokenizer_bytes: int = 0
     seed: int = 0
     lookback: int = 4
 
@@ -131,16 +133,16 @@ class Plan:
         # Every candidate trains with the same seed: the same weights' stream, batches and order, so that they compare.
         candidate = Candidate(index=index, arch=idea.arch, origin=idea.origin, parents=idea.parents, seed=derive(self.seed, "training"))
         history.propose(candidate)
-        known = closed_form(idea.arch, self.vocab_size)
+        known = closed_form(idea.arch, self.vocab_size, self.tokenizer_bytes)
         reason = broken_limit(known, self.objectives)
         if reason is not None:
             history.record(Refusal(index=index, reason=reason, metrics=known))
         return candidate
 
 
-def closed_form(arch: ArchSpec, vocab_size: int) -> Metrics:
-    """What is known of `arch` without building it: parameters, and the bytes of its weights (a lower bound of its file)."""
-    return Metrics(params=parameters(arch, vocab_size), size_bytes=weight_bytes(arch, vocab_size))
+def closed_form(arch: ArchSpec, vocab_size: int, tokenizer_bytes: int = 0) -> Metrics:
+    """What is known of `arch` without building it: parameters, and a lower bound of its stored bytes (the header is left out)."""
+    return Metrics(params=parameters(arch, vocab_size), size_bytes=weight_bytes(arch, vocab_size) + tokenizer_bytes)
 
 
 def _nearest(refused: list[Trial], objectives: tuple[Objective, ...]) -> str:
@@ -155,18 +157,22 @@ def _nearest(refused: list[Trial], objectives: tuple[Objective, ...]) -> str:
     )
 
 
-def check_reachable(space: SearchSpace, objectives: tuple[Objective, ...], vocab_size: int, seed: int, draws: int = 2_000) -> ArchSpec:
-    """The smallest of `draws` architectures of the space, which must be inside the closed-form limits.
+def check_reachable(plan: Plan, draws: int = 2_000) -> ArchSpec:
+    """The smallest of `draws` architectures of the plan's space, which must be inside the closed-form limits.
 
     Raises:
-        BudgetError: it is not; the message names the limit and the nearest that could be met.
+        BudgetError: it is not; the message names the limit, and the one that the smallest is sure to meet.
     """
-    rng = stream(seed, "reachable")
-    smallest = min((space.sample(rng) for _ in range(draws)), key=lambda arch: parameters(arch, vocab_size))
-    reason = broken_limit(closed_form(smallest, vocab_size), objectives)
-    if reason is not None:
-        raise BudgetError(
-            f"no architecture can meet the limit: of the smallest in {draws:,} draws (d_model {smallest.d_model}, "
-            f"{smallest.n_layers} layers) {reason}; relax the limit or search smaller architectures"
-        )
+    rng = stream(plan.seed, "reachable")
+    smallest = min((plan.space.sample(rng) for _ in range(draws)), key=lambda arch: parameters(arch, plan.vocab_size))
+    known = closed_form(smallest, plan.vocab_size, plan.tokenizer_bytes)
+    for objective in plan.objectives:
+        reason = objective.broken_by(known)
+        if reason is not None:
+            stored = known.model_copy(update={"size_bytes": weight_bytes_bound(smallest, plan.vocab_size) + plan.tokenizer_bytes})
+            raise BudgetError(
+                f"no architecture can meet the limit: of the smallest in {draws:,} draws (d_model {smallest.d_model}, "
+                f"{smallest.n_layers} layers) {reason}; relax the limit to {objective.told(objective.value(stored) or 0)} "
+                "or search smaller architectures"
+            )
     return smallest

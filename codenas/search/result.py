@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codenas.errors import BudgetError, RunError
+from codenas.errors import BudgetError, RunError, first_fault
 from codenas.files import write_atomic
 from codenas.search.candidate import Trial
 from codenas.search.fidelity import Fidelity, fidelity
@@ -126,7 +126,7 @@ class SearchFolder:
         path = self.path / "job.json"
         if not path.exists():
             write_atomic(path, text)
-        elif path.read_text() != text:
+        elif path.read_bytes() != text.encode():
             raise RunError(f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}")
 
     def result(self) -> SearchResult | None:
@@ -141,7 +141,26 @@ class SearchFolder:
         try:
             return SearchResult.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise RunError(f"{path} cannot be read: {error.errors()[0]['msg']}; remove it, the search then concludes again") from error
+            raise RunError(f"{path} cannot be read: {first_fault(error)}; remove it, the search then concludes again") from error
+
+    def finished(self) -> tuple[SearchResult, History] | None:
+        """What was found and how; None before the end.
+
+        Raises:
+            RunError: one of the files cannot be read, or they are not of the same search.
+        """
+        result = self.result()
+        if result is None:
+            return None
+        history = self.history()
+        held, trials = trained_steps(history), self.path / "trials.jsonl"
+        lost = [index for index in (result.winner, *result.finalists) if not (0 <= index < len(history) and history.trials[index].last)]
+        if lost or held != result.steps:
+            what = f"has no report of candidate {lost[0]}" if lost else f"holds {held:,} training steps of {result.steps:,}"
+            raise RunError(
+                f"{trials} {what}, which {self.path / 'result.json'} counts; restore the two, or remove {self.path} to search again"
+            )
+        return result, history
 
     def finish(self, result: SearchResult) -> None:
         """Write what was found."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from codenas.corpus.batches import Batches
-from codenas.errors import TrialFailure
+from codenas.errors import TrialFailure, is_out_of_memory
 from codenas.model import LanguageModel
 from codenas.seeds import derive
 from codenas.train.allocator import keep_freed_memory
@@ -62,7 +62,12 @@ class Trainer:
             self.model.train()  # before every step: whoever takes the steps may evaluate in between
             started = time.perf_counter()
             set_rates(self._optimizers, rate_factor(self.step, self.config.warmup_steps, decay_from, last_step))
-            loss = self._step()
+            try:
+                loss = self._step()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise TrialFailure(f"out of memory at step {self.step + 1}: {self._smaller()}") from error
             seconds = time.perf_counter() - started
             self.seconds += seconds
             yield Step(self.step, loss, seconds)
@@ -100,14 +105,7 @@ class Trainer:
     def _step(self) -> float:
         inputs, targets = (torch.from_numpy(side) for side in self.batches.at(self.cursor, self.config.batch_size))
         torch.manual_seed(derive(self.config.seed, "dropout", self.step))
-        try:
-            loss = self._gradients(inputs.to(self.model.device), targets.to(self.model.device))
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            # On a CPU torch has no exception of its own for it.
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-                raise
-            at_once = self.config.micro_batch or self.config.batch_size
-            raise TrialFailure(f"out of memory at step {self.step + 1}: {at_once} x {self.model.arch.context_len} tokens") from error
+        loss = self._gradients(inputs.to(self.model.device), targets.to(self.model.device))
         if not math.isfinite(loss):
             raise TrialFailure(f"diverged: the loss of step {self.step + 1} is {loss}")
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -117,6 +115,12 @@ class Trainer:
         self.cursor += self.config.batch_size
         self._update_average()
         return loss
+
+    def _smaller(self) -> str:
+        """The way out of too little memory."""
+        size, context = self.config.micro_batch or self.config.batch_size, self.model.arch.context_len
+        fewer = f"a micro_batch below {size} or " if size > 1 else ""
+        return f"{size} x {context} tokens at once; take {fewer}a context_len below {context}, or close something"
 
     def _gradients(self, inputs: Tensor, targets: Tensor) -> float:
         self.model.zero_grad(set_to_none=True)

@@ -1,6 +1,7 @@
 """The contract of every search space: what it proposes is inside it, builds, and costs what the closed form says."""
 
 import dataclasses
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from codenas.arch import ArchSpec, AttentionSpec, SearchSpace, preset
-from codenas.arch.cost import parameters, state_elements, weight_bytes
+from codenas.arch.cost import parameters, state_elements, weight_bytes, weight_bytes_bound
 from codenas.arch.presets import PRESETS
 from codenas.checkpoint import WEIGHTS, Manifest, write_checkpoint
 from codenas.errors import ConfigError
@@ -123,6 +124,17 @@ def test_the_stored_file_is_the_closed_form_and_a_small_header(space: SearchSpac
     stored = write_checkpoint(tmp_path / "stored", weights, manifest, tmp_path / "tokenizer.json")
     size = (stored.path / WEIGHTS).stat().st_size
     assert weight_bytes(arch, VOCAB_SIZE) < size <= weight_bytes(arch, VOCAB_SIZE) + HEADER_BYTES_PER_TENSOR * (len(weights) + 1)
+    assert size <= weight_bytes_bound(arch, VOCAB_SIZE)
+
+
+def test_no_header_is_above_its_bound(space: SearchSpace) -> None:
+    for arch in drawn(space, BUILDS):
+        end, header = 0, {}
+        for name, value in without_weights(arch).named_parameters():
+            start, end = end, end + 2 * value.numel()
+            header[name] = {"dtype": "F16", "shape": list(value.shape), "data_offsets": [start, end]}
+        header_bytes = 8 + len(json.dumps(header, separators=(",", ":"))) + 8  # its length before it, its padding behind it
+        assert weight_bytes(arch, VOCAB_SIZE) + header_bytes <= weight_bytes_bound(arch, VOCAB_SIZE)
 
 
 @pytest.mark.parametrize(

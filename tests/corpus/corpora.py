@@ -23,9 +23,10 @@ def write_corpus(folder: Path, splits: Mapping[str, Sequence[Sequence[int]]], sh
         size = sum(map(len, documents))
         infos[name] = SplitInfo(tokens=tokens, bytes=size, documents=len(documents), repositories=len(documents), shards=shards)
     (folder / "tokenizer.json").write_text("{}")
+    vocab_size = 300 if dtype == "uint16" else 1 << 17
     digest = content_digest("v", dtype, infos)
     manifest = CorpusManifest(
-        digest=digest, config_digest="c", vocab_digest="v", vocab_size=300, dtype=dtype, end_of_text=END_OF_TEXT, splits=infos,
+        digest=digest, config_digest="c", vocab_digest="v", vocab_size=vocab_size, dtype=dtype, end_of_text=END_OF_TEXT, splits=infos,
         source="made by a test", stages={}, drops={}, licences={},
     )  # fmt: skip
     (folder / "manifest.json").write_text(manifest.model_dump_json())

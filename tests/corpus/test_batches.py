@@ -73,4 +73,4 @@ def test_illegal_arguments_are_refused(tokens: Tokens) -> None:
 
 def test_no_shards_are_no_windows(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="0 tokens"):
-        Batches(Tokens([], "uint16", 0), 4, seed=0)
+        Batches(Tokens([], "uint16", 0, 300), 4, seed=0)

@@ -1,6 +1,7 @@
 """Writing, opening, reading and refusing token shards."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from codenas.corpus import Corpus, ShardWriter
 from codenas.errors import CorpusError
+from codenas.files import sha256_file
 from tests.corpus.corpora import write_corpus
 
 DOCUMENTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10, 11, 12], [13, 14]]
@@ -84,6 +86,53 @@ def test_verify_finds_an_altered_shard_that_open_does_not(corpus: Corpus) -> Non
         Corpus.open(corpus.path).verify()
 
 
+def test_what_was_verified_is_not_read_again_until_it_changes(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, read = corpus.path / corpus.manifest.splits["train"].shards[1].file, list[Path]()
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return sha256_file(path)
+
+    monkeypatch.setattr("codenas.corpus.shards.sha256_file", counted)
+    monkeypatch.setattr("codenas.corpus.shards._RACY_NS", -(1 << 62))  # the files are older than that
+    for count in (5, 0):
+        read.clear()
+        corpus.verify()
+        assert len(read) == count
+    good = file.stat()
+    file.write_bytes(b"\xff" + file.read_bytes()[1:])
+    os.utime(file, ns=(good.st_atime_ns, good.st_mtime_ns))
+    with pytest.raises(CorpusError, match=r"train-00001.bin was altered"):
+        corpus.verify()
+
+
+def test_a_shard_that_was_written_just_now_is_read_again(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codenas.corpus.shards._RACY_NS", 1 << 62)
+    corpus.verify()
+    monkeypatch.setattr("codenas.corpus.shards.sha256_file", lambda _: "read again")
+    with pytest.raises(CorpusError, match="was altered"):
+        corpus.verify()
+
+
+@pytest.mark.parametrize("stamps", [b"\xff", b"[]", b"null", b"{", b'{"tokens/train-00000.bin": 1}'])
+def test_broken_stamps_verify_nothing(stamps: bytes, corpus: Corpus) -> None:
+    (corpus.path / ".verified.json").write_bytes(stamps)
+    corpus.verify()
+    file = corpus.path / corpus.manifest.splits["train"].shards[0].file
+    file.write_bytes(b"\x03" + file.read_bytes()[1:])
+    with pytest.raises(CorpusError, match="was altered"):
+        corpus.verify()
+
+
+def test_an_id_outside_the_vocabulary_is_never_read(corpus: Corpus) -> None:
+    file = corpus.path / corpus.manifest.splits["train"].shards[1].file
+    file.write_bytes(b"\xff" * file.stat().st_size)
+    tokens = corpus.split("train")
+    assert len(tokens.read(0, 7)) == 7
+    with pytest.raises(CorpusError, match=r"train-00001.bin holds the id 65535, and the vocabulary ends at 299; remove .*codenas prepare"):
+        tokens.read(0, 8)
+
+
 def test_a_missing_corpus_says_the_way_out(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(CorpusError, match=r"there is no corpus in .*codenas prepare --output"):
@@ -120,6 +169,13 @@ def test_an_edited_manifest_is_refused(corpus: Corpus, edit: dict[str, object]) 
     path = corpus.path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | edit))
     with pytest.raises(CorpusError, match=r"manifest.json is broken"):
+        Corpus.open(corpus.path)
+
+
+def test_a_broken_manifest_names_the_field_and_the_reason(corpus: Corpus) -> None:
+    path = corpus.path / "manifest.json"
+    path.write_text(path.read_text().replace('"documents":4', '"documents":-4'))
+    with pytest.raises(CorpusError, match=r"is broken \(splits.train.documents: Input should be greater than or equal to 0\); remove"):
         Corpus.open(corpus.path)
 
 

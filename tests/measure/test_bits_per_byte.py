@@ -40,7 +40,7 @@ def uniform() -> LanguageModel:
 
 def tokens_of(folder: Path, ids: list[int]) -> Tokens:
     np.array(ids, dtype="<u2").tofile(folder / "tokens.bin")
-    return Tokens([folder / "tokens.bin"], "uint16", 0)
+    return Tokens([folder / "tokens.bin"], "uint16", 0, VOCAB_SIZE)
 
 
 def test_a_uniform_model_needs_log2_of_the_vocabulary_for_every_token(corpus: Corpus, sizes: Sizes) -> None:
@@ -125,3 +125,9 @@ def test_chosen_windows_are_spread_over_the_whole(wanted: int) -> None:
 def test_too_few_tokens_for_a_window_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=f"{CONTEXT} held-out tokens are too few for one window of {CONTEXT + 1}; prepare more"):
         bits_per_byte(uniform(), tokens_of(tmp_path, [1] * CONTEXT), np.ones(VOCAB_SIZE, dtype=np.int64))
+
+
+def test_targets_without_a_byte_are_refused(tmp_path: Path) -> None:
+    sizes = np.array([0] + [2] * (VOCAB_SIZE - 1))
+    with pytest.raises(CorpusError, match=f"all of {CONTEXT} held-out targets are special tokens.*; prepare other source"):
+        bits_per_byte(uniform(), tokens_of(tmp_path, [0] * (CONTEXT + 1)), sizes)

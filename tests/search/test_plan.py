@@ -1,5 +1,8 @@
 """The plan's answers to limits that are hard or impossible to meet, and to budgets that make no sense."""
 
+import re
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
@@ -11,7 +14,7 @@ from codenas.search.candidate import Budget, Outcome, Refusal
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
-from codenas.search.plan import Job, check_reachable, closed_form
+from codenas.search.plan import Job, Plan, check_reachable, closed_form
 from tests.fakes import tiny_arch
 from tests.search.synthetic import VOCAB_SIZE, Curves, make_plan
 
@@ -29,21 +32,46 @@ def test_the_closed_form_knows_parameters_and_bytes_and_nothing_else() -> None:
     assert known == Metrics(params=parameters(arch, VOCAB_SIZE), size_bytes=weight_bytes(arch, VOCAB_SIZE))
 
 
+def with_tokenizer(objectives: tuple[Objective, ...]) -> Plan:
+    return replace(make_plan(BUDGET, objectives=objectives), tokenizer_bytes=250_000)
+
+
 def test_a_limit_that_can_be_met_gives_the_smallest_found() -> None:
-    smallest = check_reachable(SPACE, limited(size_bytes=4e6), VOCAB_SIZE, seed=0, draws=300)
+    plan = make_plan(BUDGET, objectives=limited(size_bytes=4e6))
+    smallest = check_reachable(plan, draws=300)
     assert (smallest.d_model, smallest.n_layers) == (128, 2)
-    assert check_reachable(SPACE, limited(size_bytes=4e6), VOCAB_SIZE, seed=0, draws=300) == smallest
+    assert check_reachable(plan, draws=300) == smallest
 
 
-def test_a_limit_out_of_reach_is_named_with_the_nearest_that_could_be_met() -> None:
-    nearest = weight_bytes(check_reachable(SPACE, (), VOCAB_SIZE, seed=0, draws=300), VOCAB_SIZE)
-    message = f"no architecture can meet the limit: .*d_model 128, 2 layers.*size_bytes {nearest:,} is outside its limit, at most 100,000;"
+def test_a_limit_out_of_reach_is_named_with_the_nearest_that_could_be_met_all_in_one_unit() -> None:
+    nearest = weight_bytes(check_reachable(with_tokenizer(()), draws=300), VOCAB_SIZE) + 250_000
+    outside = f"size_bytes {nearest / 1e6:.6g} MB is outside its limit, at most 0.1 MB"
+    message = rf"no architecture can meet the limit: .*d_model 128, 2 layers.*{outside}; relax the limit to [\d.]+ MB or search smaller"
     with pytest.raises(BudgetError, match=message):
-        check_reachable(SPACE, limited(size_bytes=100_000), VOCAB_SIZE, seed=0, draws=300)
+        check_reachable(with_tokenizer(limited(size_bytes=100_000)), draws=300)
+
+
+def test_a_limit_that_the_message_names_is_met() -> None:
+    with pytest.raises(BudgetError) as caught:
+        check_reachable(with_tokenizer(limited(size_bytes=100_000)), draws=300)
+    named = re.search(r"relax the limit to ([\d.]+) MB", str(caught.value))
+    assert named is not None
+    check_reachable(with_tokenizer(limited(size_bytes=float(named[1]) * 1e6)), draws=300)
+    with pytest.raises(BudgetError, match=r"params [\d,]+ is outside its limit, at most 1,000; relax the limit to [\d,]+ or"):
+        check_reachable(with_tokenizer(limited(params=1_000)), draws=300)
 
 
 def test_a_limit_that_is_only_measured_later_is_not_judged_now() -> None:
-    check_reachable(SPACE, limited(latency_ms_p50=1e-9, bits_per_byte=1e-9), VOCAB_SIZE, seed=0, draws=10)
+    check_reachable(make_plan(BUDGET, objectives=limited(latency_ms_p50=1e-9, bits_per_byte=1e-9)), draws=10)
+
+
+def test_the_tokenizer_counts_when_a_candidate_enters() -> None:
+    plan = with_tokenizer(limited(size_bytes=200_000))
+    with pytest.raises(BudgetError, match=r"size_bytes [\d.]+ MB is outside its limit, at most 0.2 MB"):
+        run_search(plan, history := History(), Curves(BUDGET))
+    for trial in history.trials:
+        assert trial.refusal is not None
+        assert trial.refusal.metrics.size_bytes == weight_bytes(trial.candidate.arch, VOCAB_SIZE) + 250_000
 
 
 def test_when_all_are_refused_before_training_the_search_says_why() -> None:

@@ -120,14 +120,19 @@ def test_a_training_that_diverges_is_a_failed_trial(corpus: Corpus) -> None:
     assert broken.step == 2
 
 
-def test_running_out_of_memory_is_a_failed_trial(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("[enforce fail] can't allocate memory"), MemoryError("std::bad_alloc")],
+)
+def test_running_out_of_memory_is_a_failed_trial_with_a_way_out(error: Exception, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     hungry = trainer(corpus)
 
     def no_memory(tokens: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError("out of memory")
+        raise error
 
     monkeypatch.setattr(hungry.model, "forward", no_memory)
-    with pytest.raises(TrialFailure, match=f"out of memory at step 1: 4 x {CONTEXT} tokens"):
+    message = f"out of memory at step 1: 4 x {CONTEXT} tokens at once; take a micro_batch below 4 or a context_len below {CONTEXT}"
+    with pytest.raises(TrialFailure, match=message):
         run(hungry, 1)
 
 

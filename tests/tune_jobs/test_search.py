@@ -1,24 +1,29 @@
 """The search on a real Ray: the schedule of the loop without Ray, whatever is killed."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from codenas.arch import SearchSpace
 from codenas.corpus import Corpus
-from codenas.errors import BudgetError, ResourceError, RunError
+from codenas.errors import BudgetError, ResourceError, RunError, UserError
 from codenas.experiment import run_job
+from codenas.log import Progress
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.train import TrainConfig
-from tests.fakes import tiny_arch, tiny_corpus
+from tests.fakes import small_disk, tiny_arch, tiny_corpus
+from tune_jobs import launch
 from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.launch import search
+from tune_jobs.searcher import PlanSearcher
 
 SPACE = SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16, 24, 32), "n_layers": (1, 2), "norm": ("rmsnorm", "layernorm")})
 OBJECTIVES = (
@@ -61,8 +66,8 @@ def _essence(trials: tuple[Trial, ...]) -> list[tuple[object, ...]]:
     ]
 
 
-def test_ray_walks_through_the_plan_of_the_loop(ray_cluster: None, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
-    result, history = search(JOB, corpus, tmp_path)
+def test_ray_walks_through_the_plan_of_the_loop(ray_cluster: Path, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
+    result, history = search(JOB, corpus, tmp_path, ray_cluster)
     assert _essence(history.trials) == expected
     assert (result.steps, result.trained, result.refused, result.failed) == (STEPS, 6, 0, 0)
     assert 0 < result.training_share <= 1
@@ -70,19 +75,19 @@ def test_ray_walks_through_the_plan_of_the_loop(ray_cluster: None, corpus: Corpu
     assert result.winner in result.finalists
 
 
-def test_a_finished_search_is_not_repeated(ray_cluster: None, corpus: Corpus, tmp_path: Path) -> None:
-    first, _ = search(JOB, corpus, tmp_path)
+def test_a_finished_search_is_not_repeated(ray_cluster: Path, corpus: Corpus, tmp_path: Path) -> None:
+    first, _ = search(JOB, corpus, tmp_path, ray_cluster)
     lines = (tmp_path / "trials.jsonl").read_bytes()
-    assert search(JOB, corpus, tmp_path)[0] == first
+    assert search(JOB, corpus, tmp_path, ray_cluster)[0] == first
     assert (tmp_path / "trials.jsonl").read_bytes() == lines
 
 
-def test_a_search_goes_on_where_its_history_ends(ray_cluster: None, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
-    search(JOB, corpus, tmp_path)
+def test_a_search_goes_on_where_its_history_ends(ray_cluster: Path, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
+    search(JOB, corpus, tmp_path, ray_cluster)
     lines = (tmp_path / "trials.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "trials.jsonl").write_text("".join(lines[:7]) + lines[7][:20])  # the driver was killed while it wrote the eighth event
     (tmp_path / "result.json").unlink()
-    result, history = search(JOB, corpus, tmp_path)
+    result, history = search(JOB, corpus, tmp_path, ray_cluster)
     assert _essence(history.trials) == expected
     assert result.steps == STEPS
     rungs = [(event["index"], event["rung"]) for event in _events(tmp_path) if event["event"] == "report"]
@@ -99,7 +104,7 @@ def _events(folder: Path) -> list[dict[str, object]]:
     return events
 
 
-def test_a_killed_trial_process_changes_nothing(ray_cluster: None, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
+def test_a_killed_trial_process_changes_nothing(ray_cluster: Path, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
     killed: list[int] = []
     stop = threading.Event()
 
@@ -113,7 +118,7 @@ def test_a_killed_trial_process_changes_nothing(ray_cluster: None, corpus: Corpu
     killer = threading.Thread(target=kill_the_first_trial)
     killer.start()
     try:
-        _, history = search(JOB, corpus, tmp_path)
+        _, history = search(JOB, corpus, tmp_path, ray_cluster)
     finally:
         stop.set()
         killer.join()
@@ -121,20 +126,59 @@ def test_a_killed_trial_process_changes_nothing(ray_cluster: None, corpus: Corpu
     assert _essence(history.trials) == expected
 
 
-def test_a_folder_of_another_search_is_refused(ray_cluster: None, corpus: Corpus, tmp_path: Path) -> None:
-    search(JOB, corpus, tmp_path)
+def test_a_folder_of_another_search_is_refused(ray_cluster: Path, corpus: Corpus, tmp_path: Path) -> None:
+    search(JOB, corpus, tmp_path, ray_cluster)
     with pytest.raises(RunError, match="another job or another corpus"):
-        search(JOB.model_copy(update={"seed": 1}), corpus, tmp_path)
+        search(JOB.model_copy(update={"seed": 1}), corpus, tmp_path, ray_cluster)
 
 
-def test_a_limit_that_nothing_can_meet_names_the_nearest(ray_cluster: None, corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(BudgetError, match=r"smallest in .* draws \(d_model 8, 1 layers\) size_bytes .* at most 100"):
-        search(JOB.with_limits({"size_bytes": 100}), corpus, tmp_path)
+def test_a_limit_that_nothing_can_meet_names_the_nearest(ray_cluster: Path, corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(
+        BudgetError, match=r"smallest in .* draws \(d_model 8, 1 layers\) size_bytes .* MB is outside its limit, at most 0.0001 MB"
+    ):
+        search(JOB.with_limits({"size_bytes": 100}), corpus, tmp_path, ray_cluster)
     with pytest.raises(BudgetError, match=r"of the nearest \(d_model .*\) latency_ms_p50 .* at most 1e-06"):
-        search(JOB.with_limits({"latency_ms_p50": 1e-6}), corpus, tmp_path / "slow")
+        search(JOB.with_limits({"latency_ms_p50": 1e-6}), corpus, tmp_path / "slow", ray_cluster)
 
 
-def test_more_than_the_cluster_has_is_refused(ray_cluster: None, corpus: Corpus, tmp_path: Path) -> None:
+def test_more_than_the_cluster_has_is_refused(ray_cluster: Path, corpus: Corpus, tmp_path: Path) -> None:
     greedy = JOB.model_copy(update={"trial": TrialResources(cpus=64)})
     with pytest.raises(ResourceError, match="64 CPUs.*the cluster has 2 CPUs"):
-        search(greedy, corpus, tmp_path)
+        search(greedy, corpus, tmp_path, ray_cluster)
+
+
+def test_a_disk_that_fills_up_in_the_search_is_one_line_and_the_search_goes_on_later(
+    ray_cluster: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tune_jobs.launch.DISK_MEGABYTES", 0)  # what was free when the search began
+    written, fit = list[Path](), launch._fit
+
+    def seen(*arguments: Any) -> None:
+        written.append(arguments[-1])
+        fit(*arguments)
+
+    monkeypatch.setattr(launch, "_fit", seen)
+    with small_disk(tmp_path / "disk", kilobytes=400) as disk:
+        with pytest.raises(UserError, match=rf"cannot write {disk}/.*: no space is left .*; free some space"):
+            search(JOB, corpus, disk / "search", ray_cluster)
+        assert "Traceback" not in "".join(capfd.readouterr())
+        assert not (disk / "search" / "result.json").exists()
+        shutil.copytree(disk, tmp_path / "larger")
+    result, _ = search(JOB, corpus, tmp_path / "larger" / "search", ray_cluster)
+    assert result.steps == STEPS
+    assert set(written) == {ray_cluster / "tune"}, "Tune writes on the disk that is full, and fails in its own words"
+    assert not (ray_cluster / "tune").exists()
+
+
+def test_a_history_that_cannot_be_written_ends_the_search_not_tune(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, history = JOB.plan(corpus.manifest.vocab_size), History()
+    searcher = PlanSearcher(plan, history, JOB.setup(corpus, tmp_path), Progress("search", STEPS))
+    assert searcher.suggest("first")
+
+    def full(_: object) -> None:
+        raise ResourceError("no space is left")
+
+    monkeypatch.setattr(history, "record", full)
+    searcher.on_trial_complete("first", error=True)
+    assert isinstance(searcher.error, ResourceError)
+    assert searcher.suggest("second") == PlanSearcher.FINISHED

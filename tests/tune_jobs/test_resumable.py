@@ -1,0 +1,100 @@
+"""What every way of running a search shares, seen by the way without Ray."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from codenas.arch import SearchSpace
+from codenas.corpus import Corpus
+from codenas.errors import BudgetError, CorpusError, RunError
+from codenas.search.candidate import Budget
+from codenas.search.fitness import Objective
+from codenas.search.result import SearchFolder
+from codenas.train import TrainConfig
+from codenas.vocab import Char
+from tests.fakes import tiny_arch, tiny_corpus
+from tune_jobs.config import SearchJob, TrialResources
+from tune_jobs.local import search_here
+
+JOB = SearchJob(
+    space=SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16), "norm": ("rmsnorm", "layernorm")}),
+    budget=Budget(candidates=2, rungs=(1, 2), promote=(1,)),
+    objectives=(Objective(metric="bits_per_byte", weight=1.0),),
+    train=TrainConfig(batch_size=2, precision="float32", warmup_steps=1),
+    trial=TrialResources(score_tokens=64, latency_tokens=2),
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return tiny_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def test_a_context_above_the_corpus_is_refused_and_leaves_the_folder_free(corpus: Corpus, tmp_path: Path) -> None:
+    space = SearchSpace(base=tiny_arch(), choices={"context_len": (32, 20_000_000), "norm": ("rmsnorm", "layernorm")})
+    with pytest.raises(CorpusError, match="one window needs context_len"):
+        search_here(JOB.model_copy(update={"space": space}), corpus, tmp_path / "search")
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_limit_out_of_reach_leaves_the_folder_free_and_names_one_that_works(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="no architecture can meet the limit") as caught:
+        search_here(JOB.with_limits({"size_bytes": 1_000}), corpus, tmp_path / "search")
+    assert not (tmp_path / "search").exists()
+    named = re.search(r"relax the limit to ([\d.]+) MB", str(caught.value))
+    assert named is not None
+    limit = float(named[1]) * 1e6
+    result, history = search_here(JOB.with_limits({"size_bytes": limit}), corpus, tmp_path / "search")
+    winner = history.trials[result.winner].last
+    assert winner is not None and (winner.metrics.size_bytes or limit) < limit
+
+
+@pytest.fixture
+def finished(corpus: Corpus, tmp_path: Path) -> SearchFolder:
+    search_here(JOB, corpus, tmp_path / "search")
+    return SearchFolder(tmp_path / "search")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\x00\xfe"])
+def test_a_history_that_is_lost_beside_a_result_is_named(content: bytes | None, finished: SearchFolder, corpus: Corpus) -> None:
+    trials = finished.path / "trials.jsonl"
+    trials.unlink() if content is None else trials.write_bytes(content)
+    with pytest.raises(RunError, match=f"{trials} has no report of candidate .*; restore the two, or remove {finished.path} to search"):
+        search_here(JOB, corpus, finished.path)
+
+
+def test_a_history_that_lost_its_end_is_named(finished: SearchFolder, corpus: Corpus) -> None:
+    trials = finished.path / "trials.jsonl"
+    lines = trials.read_text().splitlines(keepends=True)
+    trials.write_text("".join(lines[:-1]))
+    with pytest.raises(RunError, match="trials.jsonl holds 2 training steps of 3, which .*result.json counts"):
+        search_here(JOB, corpus, finished.path)
+
+
+@pytest.mark.parametrize("winner", [99, -1])
+def test_a_winner_that_is_no_candidate_is_named(winner: int, finished: SearchFolder, corpus: Corpus) -> None:
+    path = finished.path / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "winner": winner}))
+    with pytest.raises(RunError, match=f"trials.jsonl has no report of candidate {winner}, which {path} counts"):
+        search_here(JOB, corpus, finished.path)
+
+
+def test_a_claim_that_is_no_text_is_another_search(finished: SearchFolder, corpus: Corpus) -> None:
+    (finished.path / "job.json").write_bytes(b"\xff\x00")
+    with pytest.raises(RunError, match="holds a search with another job or another corpus; choose another --run, or remove"):
+        search_here(JOB, corpus, finished.path)
+
+
+def test_a_corpus_that_was_altered_is_not_searched_on(tmp_path: Path) -> None:
+    corpus = tiny_corpus(tmp_path / "corpus")
+    vocabulary = corpus.tokenizer_path.read_bytes()
+    Char("é").save(corpus.tokenizer_path)
+    with pytest.raises(CorpusError, match=f"{corpus.tokenizer_path} is not the vocabulary of the shards beside it"):
+        search_here(JOB, corpus, tmp_path / "search")
+    corpus.tokenizer_path.write_bytes(vocabulary)
+    shard = corpus.path / corpus.manifest.splits["train"].shards[0].file
+    shard.write_bytes(shard.read_bytes()[::-1])
+    with pytest.raises(CorpusError, match=f"{shard} was altered"):
+        search_here(JOB, corpus, tmp_path / "search")
