@@ -13,6 +13,7 @@ import typer
 from codenas.cli.complete import complete
 from codenas.cli.demo import demo
 from codenas.cli.evaluate import evaluate
+from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
 from codenas.cli.search import search
 from codenas.cli.serve import serve
@@ -50,7 +51,8 @@ def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: object, **options: object) -> None:
         try:
-            command(*args, **options)
+            with listening():
+                command(*args, **options)
         except (CodeNASError, OSError) as error:
             if LOGGER.isEnabledFor(logging.DEBUG):
                 raise

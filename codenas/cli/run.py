@@ -1,11 +1,9 @@
 """A run is a folder: what each stage left in it is where the next one begins."""
 
 import contextlib
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from codenas.errors import RunError
 from codenas.files import folder_lock, write_atomic
@@ -78,18 +76,10 @@ class Run:
 
 @contextlib.contextmanager
 def open_run(folder: Path) -> Iterator[Run]:
-    """Hold the run `folder` for this process; a polite end (SIGTERM) is handled as Ctrl-C is.
+    """Hold the run `folder` for this process.
 
     Raises:
         RunError: another process holds it.
     """
     with folder_lock(folder):
-        before = signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            yield Run(folder)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+        yield Run(folder)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codenas.cli.interrupts import held
 from codenas.cli.run import DEFAULT_RUN, Run
 
 if TYPE_CHECKING:
@@ -49,20 +50,30 @@ def serve(
 
 def serve_until_interrupted(settings: "ServeSettings") -> None:
     """Serve on a Ray of one's own; returns after Ctrl-C or SIGTERM, with nothing left behind."""
-    import signal
-    import threading
-
     from codenas.cli.cluster import local_ray
     from serve.launch import start
 
     check_port(settings.port, settings.host)
     typer.echo(f"starting {settings.checkpoint} ...")
-    with local_ray(cpus=1):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # not earlier: Ray sets its own when it starts
-        url = start(settings)
-        typer.echo(greeting(url, settings.model_name, settings.api_key is not None))
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+    answering = False
+    try:
+        with local_ray(cpus=1):
+            with held():  # Ray Serve leaves noise where its start is torn in two
+                url = start(settings)
+            typer.echo(greeting(url, settings.model_name, settings.api_key is not None))
+            answering = True
+            _wait()
+    except KeyboardInterrupt:
+        if not answering:
+            raise
+
+
+def _wait() -> None:
+    import threading
+
+    try:
+        threading.Event().wait()
+    finally:
         typer.echo("stopping ...")  # with Ray, all at once: there is nothing to keep
 
 
@@ -72,9 +83,12 @@ def serving(settings: "ServeSettings") -> Iterator[str]:
     from serve.launch import start, stop
 
     try:
-        yield start(settings)
+        with held():
+            url = start(settings)
+        yield url
     finally:
-        stop()
+        with held():
+            stop()
 
 
 def check_port(port: int, host: str = LOOPBACK) -> None:
