@@ -36,13 +36,16 @@ def demo(
     from codenas.cli.memory import PeakMemory
     from codenas.cli.search import with_limits
     from codenas.cli.serve import check_port
+    from data_prep.stages import existing
 
     wanted = load_job(job or DEMO_JOB)
     wanted = wanted.model_copy(update={"search": with_limits(wanted.search, max_mb, max_ms)})
     port = port or wanted.serve.port
     check_port(port)  # better now than after ten minutes
-    with open_run(run) as opened, PeakMemory() as memory, local_ray(cpus):
-        _tell(opened, wanted, port, memory)
+    with open_run(run) as opened, PeakMemory() as memory:
+        existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
+        with local_ray(cpus):
+            _tell(opened, wanted, port, memory)
 
 
 def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory") -> None:

@@ -75,11 +75,11 @@ class Run:
 
 
 @contextlib.contextmanager
-def open_run(folder: Path) -> Iterator[Run]:
-    """Hold the run `folder` for this process.
+def open_run(folder: Path, new: bool = True) -> Iterator[Run]:
+    """Hold the run `folder` for this process. Unless it may be `new`, a missing one is not made: what it lacks is said later.
 
     Raises:
         RunError: another process holds it.
     """
-    with folder_lock(folder):
+    with folder_lock(folder) if new or folder.exists() else contextlib.nullcontext():
         yield Run(folder)

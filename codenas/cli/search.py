@@ -30,12 +30,14 @@ def search(
     from codenas.cli.cluster import local_ray
     from codenas.cli.job import load_job
     from codenas.corpus import Corpus
+    from codenas.search.result import SearchFolder
 
     wanted = with_limits(load_job(job).search, max_mb, max_ms)
-    with open_run(run) as opened:
+    with open_run(run, new=corpus is not None) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
-        with local_ray(cpus, address) if ray else contextlib.nullcontext():
-            result, history = search_stage(opened, wanted, opened_corpus, ray)
+        on_ray = ray and SearchFolder(opened.search).result() is None  # to show what was found needs none
+        with local_ray(cpus, address) if on_ray else contextlib.nullcontext():
+            result, history = search_stage(opened, wanted, opened_corpus, on_ray)
         show(opened, result, history, wanted)
 
 

@@ -50,14 +50,17 @@ def serve(
 
 def serve_until_interrupted(settings: "ServeSettings") -> None:
     """Serve on a Ray of one's own; returns after Ctrl-C or SIGTERM, with nothing left behind."""
+    from codenas.checkpoint import Checkpoint
     from codenas.cli.cluster import local_ray
-    from serve.launch import start
 
     check_port(settings.port, settings.host)
+    Checkpoint.open(settings.checkpoint)  # better now than when Ray is up
     typer.echo(f"starting {settings.checkpoint} ...")
     answering = False
     try:
         with local_ray(cpus=1):
+            from serve.launch import start  # not before: importing Ray fixes settings that local_ray makes
+
             with held():  # Ray Serve leaves noise where its start is torn in two
                 url = start(settings)
             typer.echo(greeting(url, settings.model_name, settings.api_key is not None))

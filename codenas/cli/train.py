@@ -22,7 +22,7 @@ def train(
     from codenas.cli.job import load_job
 
     wanted = load_job(job).train
-    with open_run(run) as opened:
+    with open_run(run, new=False) as opened:
         checkpoint = train_winner(opened, wanted.model_copy(update={"steps": steps}) if steps else wanted)
     typer.echo(f"{checkpoint.path}: {checkpoint.manifest.step:,} steps, {checkpoint.size_bytes / 1e6:.2f} MB")
 

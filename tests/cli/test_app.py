@@ -105,3 +105,40 @@ def test_a_corpus_too_small_for_the_context_says_so(tmp_path: Path) -> None:
     done = _codenas("search", "--no-ray", "--corpus", corpus.path, "--run", tmp_path / "run", "--job", job)
     assert done.returncode == 2
     assert "corpus too small for the context" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["evaluate"], ["serve"], ["search"]], ids=lambda arguments: arguments[0])
+def test_a_run_that_does_not_exist_is_not_made(tmp_path: Path, arguments: list[str]) -> None:
+    done = _codenas(*arguments, "--run", tmp_path / "mistyped")
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+_WITHOUT_RAY = """
+import sys
+from codenas.cli import app, cluster
+def refuse(*_, **__): sys.exit("Ray was started")
+cluster.local_ray = refuse
+app.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "TMP/absent"], "TMP/absent"),
+        (["prepare", "--source", "TMP/absent", "--output", "TMP/corpus"], "there is no source TMP/absent"),
+        (["prepare", "--source", "TMP/absent", "--output", "TMP/other"], "TMP/other holds a corpus of other settings"),
+        (["demo", "--run", "TMP/run", "--job", "TMP/job.toml"], "there is no source TMP/absent"),
+    ],
+)
+def test_what_is_missing_is_found_before_ray_starts(tmp_path: Path, arguments: list[str], message: str) -> None:
+    tiny_corpus(tmp_path / "other")
+    (tmp_path / "job.toml").write_text(f"[prepare]\nsource = '{tmp_path}/absent'\n")
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    given = [argument.replace("TMP", str(tmp_path)) for argument in arguments]
+    given += ["--port", str(port)] if arguments[0] in ("serve", "demo") else []
+    done = subprocess.run([sys.executable, "-c", _WITHOUT_RAY, *given], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2, done.stderr
+    assert message.replace("TMP", str(tmp_path)) in done.stderr and done.stderr.count("\n") == 1
