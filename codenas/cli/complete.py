@@ -30,8 +30,8 @@ class Reply:
 def complete(
     prompt: Annotated[str | None, typer.Argument(help="The code to continue. By default standard input.")] = None,
     url: Annotated[str, typer.Option(help="Where `codenas serve` listens.")] = DEFAULT_URL,
-    max_tokens: Annotated[int, typer.Option(min=0)] = 64,
-    temperature: Annotated[float, typer.Option(min=0, max=2)] = 0.2,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of the answer at most.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token, 1 draws as the model says.")] = 0.2,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer; can be given several times.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="A file with the endpoint's key.")] = None,

@@ -20,31 +20,28 @@ def serve(
     checkpoint: Annotated[Path | None, typer.Argument(help="A checkpoint folder. By default the model of --run.")] = None,
     run: Annotated[Path, typer.Option(help="The run whose trained model is served.")] = DEFAULT_RUN,
     host: Annotated[str, typer.Option(help="Whoever reaches this address can use the endpoint.")] = LOOPBACK,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(help="Where it listens.")] = 8000,
     name: Annotated[str | None, typer.Option(help="The model's name to clients. By default the folder's.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="A file with the key that clients must send.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
-    max_batch: Annotated[int, typer.Option(min=1, help="Sequences that are decoded at a time.")] = 8,
-    max_queue: Annotated[int, typer.Option(min=1, help="Sequences that may wait; one more is answered 429.")] = 32,
+    threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
+    max_batch: Annotated[int, typer.Option(help="Sequences that are decoded at a time.")] = 8,
+    max_queue: Annotated[int, typer.Option(help="Sequences that may wait; one more is answered 429.")] = 32,
 ) -> None:
     """Serve a model over HTTP (OpenAI's completions) until Ctrl-C."""
     from pydantic import SecretStr
 
     from codenas.cli.complete import read_key
+    from codenas.cli.options import settings_of
     from serve.settings import ServeSettings
 
-    settings = ServeSettings(
-        checkpoint=(checkpoint or Run(run).require(Run(run).model, "codenas train")).absolute(),
-        model_name=name or (checkpoint or run).absolute().name,
-        host=host,
-        port=port,
-        api_key=SecretStr(key) if (key := read_key(api_key_file)) else None,
-        device=device,
-        threads=threads,
-        max_batch=max_batch,
-        max_queue=max_queue,
-    )
+    given = {
+        "checkpoint": (checkpoint or Run(run).require(Run(run).model, "codenas train")).absolute(),
+        "model_name": (checkpoint or run).absolute().name if name is None else name,
+        "host": host, "port": port, "device": device, "threads": threads, "max_batch": max_batch, "max_queue": max_queue,
+        "api_key": SecretStr(key) if (key := read_key(api_key_file)) else None,
+    }  # fmt: skip
+    settings = settings_of(ServeSettings, given, {"model_name": "--name"})
     serve_until_interrupted(settings)
 
 

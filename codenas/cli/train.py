@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 def train(
     run: Annotated[Path, typer.Option(help="The run whose winner is trained.")] = DEFAULT_RUN,
     job: Annotated[Path | None, typer.Option(help="A job file; its [train] table counts.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps in all, those of the search included.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps in all, those of the search included.")] = None,
 ) -> None:
     """Train the winner of a search on to its end. Interrupted, it goes on from the last stored state."""
-    from codenas.cli.job import load_job
+    from codenas.cli.job import TrainJob, load_job
+    from codenas.cli.options import settings_of
 
     wanted = load_job(job).train
+    if steps is not None:
+        wanted = settings_of(TrainJob, {**dict(wanted), "steps": steps})
     with open_run(run, new=False) as opened:
-        checkpoint = train_winner(opened, wanted.model_copy(update={"steps": steps}) if steps else wanted)
+        checkpoint = train_winner(opened, wanted)
     typer.echo(f"{checkpoint.path}: {checkpoint.manifest.step:,} steps, {checkpoint.size_bytes / 1e6:.2f} MB")
 
 

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from codenas.cli.app import app
 from tests.fakes import tiny_corpus
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +37,11 @@ def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
         (["evaluate", "--run", "RUN"], "RUN/model is missing; run `codenas train` first"),
         (["serve", "--run", "RUN"], "RUN/model is missing; run `codenas train` first"),
         (["complete", "--url", "http://127.0.0.1:9", "x"], "nothing answers at http://127.0.0.1:9"),
+        (["serve", "CHECKPOINT", "--max-batch", "5000"], "--max-batch 5000 is refused: Input should be less than or equal to 1024"),
+        (["serve", "CHECKPOINT", "--port", "0"], "--port 0 is refused"),
+        (["serve", "CHECKPOINT", "--name", ""], "--name  is refused"),
+        (["train", "--run", "RUN", "--steps", "0"], "--steps 0 is refused: Input should be greater than or equal to 1"),
+        (["demo", "--run", "RUN", "--port", "65536"], "--port 65536 is refused"),
         (["demo", "--run", "/dev/null/run"], "Not a directory: /dev/null/run"),
     ],
 )
@@ -142,3 +149,13 @@ def test_what_is_missing_is_found_before_ray_starts(tmp_path: Path, arguments: l
     done = subprocess.run([sys.executable, "-c", _WITHOUT_RAY, *given], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2, done.stderr
     assert message.replace("TMP", str(tmp_path)) in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("train", "its [train] table counts"), ("search", "its [search] table counts"), ("evaluate", "its [evaluate] table counts"),
+     ("demo", "[default: the demo's own]"), ("search", "[default: the run's own]"), ("demo", "[default: all]")],
+)  # fmt: skip
+def test_help_shows_what_stands_in_brackets(command: str, words: str) -> None:
+    said = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
+    assert words in " ".join(said.split())
