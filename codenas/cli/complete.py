@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -38,8 +39,7 @@ def complete(
     stream: Annotated[bool, typer.Option(help="Print the answer while it comes.")] = True,
 ) -> None:
     """Continue a piece of code by asking a running endpoint."""
-    text = sys.stdin.read() if prompt is None else prompt
-    body = {"prompt": text, "max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
+    body = {"prompt": _text(prompt), "max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
     key = read_key(api_key_file)
     if stream:
         for piece in _stream(url, body, key):
@@ -47,6 +47,17 @@ def complete(
         typer.echo()
     else:
         typer.echo(ask(url, body, key).text)
+
+
+def _text(prompt: str | None) -> str:
+    """The prompt, or standard input without one; either may be bytes that are no text."""
+    from codenas.errors import ConfigError
+
+    data = sys.stdin.buffer.read() if prompt is None else os.fsencode(prompt)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the prompt is not UTF-8 (byte {data[error.start]:#04x} at {error.start:,}); give it source code") from None
 
 
 def ask(url: str, body: dict[str, Any], api_key: str | None = None) -> Reply:
