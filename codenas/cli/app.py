@@ -59,8 +59,9 @@ def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             typer.echo(f"codenas: {_sentence(error)}", err=True)
             raise typer.Exit(EXIT_USER_ERROR) from None
-        except KeyboardInterrupt:
-            typer.echo("codenas: interrupted; finished work is kept, run the same command again to go on", err=True)
+        except KeyboardInterrupt as interrupt:
+            place = f" {interrupt}" if str(interrupt) else ""
+            typer.echo(f"codenas: interrupted{place}; finished work is kept, run the same command again to go on", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
     return run

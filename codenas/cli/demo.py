@@ -37,12 +37,14 @@ def demo(
     from codenas.cli.options import settings_of
     from codenas.cli.search import with_limits
     from codenas.cli.serve import check_port
+    from codenas.cli.train import require_more_steps
     from data_prep.stages import existing
 
     wanted = load_job(job or DEMO_JOB)
     wanted = wanted.model_copy(update={"search": with_limits(wanted.search, max_mb, max_ms)})
+    require_more_steps(wanted.train.steps, wanted.search.budget.rungs[-1])
     port = wanted.serve.port if port is None else settings_of(ServeJob, {"port": port}).port
-    check_port(port)  # better now than after ten minutes
+    check_port(port)  # better all this now than after ten minutes
     with open_run(run) as opened, PeakMemory() as memory:
         existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
         with local_ray(cpus):
