@@ -13,6 +13,7 @@ from codenas.search.plan import Job, Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.config import SearchJob
 from tune_jobs.resumable import run_resumable, search_progress
+from tune_jobs.telling import best, told
 
 LOGGER = logging.getLogger("codenas")
 
@@ -32,10 +33,10 @@ def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: Sea
         while True:
             try:
                 step_seconds += next(steps).seconds
-                progress.update(progress.done + 1)
+                progress.update(progress.done + 1, best(history))
             except StopIteration as end:
                 outcome: Outcome = end.value
-                LOGGER.info(f"  {next_job.candidate.id} at {next_job.rung}: {outcome.event}")
+                LOGGER.info(told(next_job, outcome))
                 return outcome
 
     run_search(plan, history, run_job)

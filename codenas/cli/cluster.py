@@ -11,6 +11,7 @@ from typing import Any
 
 from codenas.cli.interrupts import held
 from codenas.cli.reaper import reaped_folder
+from codenas.log import LOGGER
 
 OBJECT_STORE_BYTES = 300_000_000  # Ray would take a third of the memory; blocks of the corpus are small
 
@@ -60,15 +61,17 @@ def _start(cpus: int | None, folder: Path) -> None:
 
 
 def _init(**options: Any) -> None:
-    """`ray.init` without Ray's own handlers of SIGTERM: one in Python that leaves at once, one in C++ that aborts.
+    """`ray.init` without Ray's own handlers of SIGTERM (one in Python leaves at once, one in C++ aborts) and its own words.
 
-    Switching off the first is private to Ray; a test that interrupts the start holds it.
+    The words are what a raylet prints of a process that died; the search says so in a line. What is switched off by
+    assignment is private to Ray; tests that interrupt the start and kill a trial hold it.
     """
     os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"
     import ray
-    from ray._private import utils
+    from ray._private import utils, worker
 
     utils.set_sigterm_handler = lambda _handler: None
+    worker.print_to_stdstream = lambda said, **_: LOGGER.debug("\n".join(said["lines"]))
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
 
 

@@ -66,10 +66,9 @@ def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob")
     """Print the front and draw its picture."""
     from codenas.cli.console import console
     from codenas.report.front import draw_front, front_rows
-    from codenas.report.tables import front_table
+    from codenas.report.tables import front_table, search_counts, training_share
 
     rows = front_rows(history.trials, result.winner, job.budget.rungs[-1], job.objectives)
     console().print(front_table(rows))
     draw_front(history.trials, rows, job.objectives, run.picture)
-    share = f"{100 * result.training_share:.0f} % of the time of {result.workers} workers went into training steps"
-    typer.echo(f"{result.steps:,} training steps; {share}; picture: {run.picture}")
+    typer.echo(f"{search_counts(result)}; training: {training_share(result)}; picture: {run.picture}")
