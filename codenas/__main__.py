@@ -1,5 +1,15 @@
 """`python -m codenas` is `codenas`."""
 
-from codenas.cli.app import main
+from codenas.cli.interrupts import hold_back
 
-main()
+
+def main() -> None:
+    """Run the command line. It is imported here, when an interrupt can no longer show its insides."""
+    hold_back()
+    from codenas.cli import app
+
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -223,7 +223,8 @@ def train_fully(
 ) -> Generator[Step, None, Checkpoint]:
     """Train `arch` until `plan.steps` steps are done in all, from `start` or from nothing; yields every step.
 
-    Stores the state in `folder`/last every `save_every` steps and resumes from it; the result is `folder`/model.
+    Stores the state in `folder`/last every `save_every` steps, and when a `KeyboardInterrupt` is thrown in, and resumes from it;
+    the result is `folder`/model.
 
     Raises:
         RunError: `folder`/model is there, and was trained otherwise.
@@ -238,7 +239,11 @@ def train_fully(
     trainer = load_trainer(corpus, arch, config, device, interrupted or start)
     free = start.manifest.metrics if start is not None else Metrics(params=count_parameters(trainer.model))
     for step in trainer.run_to(plan.steps, plan.decay_from):
-        yield step
+        try:
+            yield step
+        except KeyboardInterrupt:  # thrown in between two steps, where the state is whole
+            store(trainer, last, corpus, free, recipe)
+            raise
         if trainer.step % plan.save_every == 0 and trainer.step < plan.steps:
             store(trainer, last, corpus, free, recipe)
     parent = start.manifest.weights_sha256 if start is not None else None

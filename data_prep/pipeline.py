@@ -14,7 +14,7 @@ import ray.data
 
 from codenas.corpus import Corpus, CorpusManifest, ShardInfo, SplitInfo, Tally
 from codenas.corpus.manifest import content_digest, dtype_for
-from codenas.errors import CorpusError, ResourceError
+from codenas.errors import ResourceError
 from codenas.files import folder_lock, require_free_space, write_atomic
 from codenas.log import LOGGER
 from codenas.vocab import END_OF_TEXT, Bpe
@@ -42,31 +42,17 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     """
     if not ray.is_initialized():
         raise ResourceError("preparing a corpus needs a running Ray, and none is connected; call ray.init(), or use: codenas prepare")
-    if finished := _finished(config, output):
+    if finished := stages.existing(config, output):
+        LOGGER.info(f"corpus is ready: {output}")
         return finished
     require_free_space(output.parent, round(2 * config.max_megabytes) + 50)
     working = output.parent / f".{output.name}.part"
     with folder_lock(working):
-        if not _finished(config, output):  # another process may have had the lock until now
+        if not stages.existing(config, output):  # another process may have had the lock until now
             _build(config, _resume(config, working), environment or Environment())
             os.replace(working / "corpus", output)
         shutil.rmtree(working)
     return Corpus.open(output)
-
-
-def _finished(config: PrepareConfig, output: Path) -> Corpus | None:
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return None
-    if not (output / "manifest.json").is_file():
-        raise CorpusError(f"{output} exists and is no corpus (it has no manifest.json); choose another --output or remove it")
-    corpus = Corpus.open(output)
-    if corpus.manifest.config_digest != config.digest:
-        raise CorpusError(
-            f"{output} holds a corpus of other settings ({corpus.manifest.config_digest[:12]}, these are {config.digest[:12]}); "
-            "choose another --output, or remove it to make it anew"
-        )
-    LOGGER.info(f"corpus is ready: {output}")
-    return corpus
 
 
 def _resume(config: PrepareConfig, working: Path) -> Path:

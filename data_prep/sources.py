@@ -54,12 +54,16 @@ def parquet_files(source: Path) -> list[Path]:
 
 
 def list_entries(files: Iterable[Path], root: Path) -> Iterator[Entry]:
-    """Every row as an entry, read from the metadata columns alone. A row without name, path or size has them empty."""
+    """Every row as an entry, read from the metadata columns alone. A row without name, path or size has them empty.
+
+    Raises:
+        CorpusError: a file is broken inside.
+    """
     for file in files:
         name = file.relative_to(root).as_posix()
         with pq.ParquetFile(file) as parquet:
             for group in range(parquet.num_row_groups):
-                columns = parquet.read_row_group(group, columns=list(_LISTED)).to_pydict()
+                columns = _listed_columns(parquet, group, file)
                 for row, (repository, path, licences, size) in enumerate(zip(*(columns[key] for key in _LISTED), strict=True)):
                     yield Entry(repository or "", path or "", _names(licences), size or 0, name, group, row)
 
@@ -123,12 +127,24 @@ def stack_row(document: Document) -> dict[str, Any]:
     }
 
 
+def _listed_columns(parquet: pq.ParquetFile, group: int, file: Path) -> dict[str, list[Any]]:
+    try:
+        columns: dict[str, list[Any]] = parquet.read_row_group(group, columns=list(_LISTED)).to_pydict()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _broken(file, error) from None
+    return columns
+
+
+def _broken(file: Path, error: Exception) -> CorpusError:
+    reason = str(error).partition("\n")[0]
+    return CorpusError(f"{file} is not a whole parquet file ({reason}); fetch it again or take it out of the source")
+
+
 def _check_columns(file: Path) -> None:
     try:
         found = pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CorpusError(f"{file} is not a whole parquet file ({reason}); fetch it again or take it out of the source") from None
+        raise _broken(file, error) from None
     missing = [name for name in dict.fromkeys((*_LISTED, *_READ)) if name not in found.names]
     if missing:
         raise CorpusError(f"{file} lacks the columns {', '.join(missing)} of The Stack v1; it has {', '.join(found.names) or 'none'}")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from codenas.corpus import ShardInfo, ShardWriter
+from codenas.corpus import Corpus, ShardInfo, ShardWriter
 from codenas.corpus.manifest import dtype_for
+from codenas.errors import CorpusError
 from codenas.files import atomic_folder, write_atomic
 from codenas.log import LOGGER
 from codenas.vocab import Bpe, Char
@@ -32,6 +33,27 @@ Work = Callable[[pa.Table], pa.Table]
 Stream = Callable[[list[Unit], Work], Iterator[pa.Table]]
 
 _LEDGER = "ledger.json"
+
+
+def existing(config: PrepareConfig, output: Path) -> Corpus | None:
+    """The corpus of `config`, if it is finished in `output`; None if it is to be made, and has a source to be made of.
+
+    Raises:
+        CorpusError: `output` holds something else, or the source is missing, empty or broken.
+    """
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        if config.source != ENVIRONMENT:
+            parquet_files(Path(config.source))
+        return None
+    if not (output / "manifest.json").is_file():
+        raise CorpusError(f"{output} exists and is no corpus (it has no manifest.json); choose another --output or remove it")
+    corpus = Corpus.open(output)
+    if corpus.manifest.config_digest != config.digest:
+        raise CorpusError(
+            f"{output} holds a corpus of other settings ({corpus.manifest.config_digest[:12]}, these are {config.digest[:12]}); "
+            "choose another --output, or remove it to make it anew"
+        )
+    return corpus
 
 
 def source_root(config: PrepareConfig, corpus: Path, environment: Environment) -> Path:

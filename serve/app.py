@@ -90,9 +90,17 @@ def _add_information(app: FastAPI, settings: ServeSettings, engine: Engine, cont
         body = Health.model_validate({"status": status, "active": active, "waiting": engine.outstanding - active})
         return JSONResponse(body.model_dump(), status_code)
 
+    card = ModelCard(id=settings.model_name, created=created, max_model_len=context_len)
+
     @app.get("/v1/models")
     async def models() -> ModelList:
-        return ModelList(data=[ModelCard(id=settings.model_name, created=created, max_model_len=context_len)])
+        return ModelList(data=[card])
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> ModelCard:
+        if name != card.id:
+            raise errors.unknown_model(card.id)
+        return card
 
     @app.get("/health", response_model=Health)
     async def alive() -> Response:

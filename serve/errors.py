@@ -46,6 +46,12 @@ def invalid(message: str, param: str | None = None) -> ApiError:
     return ApiError(400, ErrorBody(message=message, param=param))
 
 
+def no_json_header() -> ApiError:
+    """A body that says it is something else: 400. Read all the same, any page open in a browser could make us work."""
+    message = "the endpoint reads JSON alone: send the header 'Content-Type: application/json' (curl: -H 'Content-Type: application/json')"
+    return ApiError(400, ErrorBody(message=message, code="unsupported_media_type"))
+
+
 def unknown_model(served: str) -> ApiError:
     """A model that is not served here: 404. Which name was asked for is not repeated."""
     message = f"there is no such model here; this endpoint serves {served!r}"

@@ -1,4 +1,4 @@
-"""What is refused before anybody parses it: a wrong key, a body that is too large or never comes. Plain ASGI."""
+"""What is refused before anybody parses it: a wrong key, a body that is no JSON, is too large or never comes. Plain ASGI."""
 
 import asyncio
 import hmac
@@ -6,10 +6,11 @@ import hmac
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.errors import ApiError, too_large, too_slow, wrong_key
+from serve.errors import ApiError, no_json_header, too_large, too_slow, wrong_key
 from serve.settings import ServeSettings
 
 GUARDED = "/v1/"  # health stays open to whoever watches over the endpoint
+JSON = "application/json"
 
 
 class Guard:
@@ -29,6 +30,8 @@ class Guard:
     def _refusal(self, path: str, headers: Headers) -> ApiError | None:
         if path.startswith(GUARDED) and not self._key_fits(headers.get("authorization", "")):
             return wrong_key()
+        if path.startswith(GUARDED) and headers.get("content-type", JSON).partition(";")[0].strip().lower() != JSON:
+            return no_json_header()
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length[:20]) > self._settings.max_body_bytes:
             return too_large(self._settings.max_body_bytes)

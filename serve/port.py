@@ -1,5 +1,6 @@
 """Is the port free? Asked before Ray starts: there, a busy port is a traceback of another process."""
 
+import errno
 import socket
 
 import psutil
@@ -22,6 +23,8 @@ def require_free_port(host: str, port: int) -> None:
             probe.listen(1)
         except OSError as error:
             reason = error.strerror or str(error)
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise ResourceError(f"cannot listen on {host}: {reason}; choose a --host of this machine, such as 127.0.0.1") from error
             raise ResourceError(f"cannot listen on {host}:{port}: {reason}{_holder(port)}; choose another --port") from error
 
 

@@ -19,7 +19,7 @@ from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.config import SearchJob
 from tune_jobs.resumable import run_resumable, search_progress
-from tune_jobs.searcher import PlanSearcher
+from tune_jobs.searcher import PlanSearcher, Retries
 from tune_jobs.trainable import JobTrainable
 
 MEGABYTES_PER_TRIAL = 600  # a worker with torch, a model of some million parameters and its optimizer
@@ -68,6 +68,7 @@ def _fit(searcher: PlanSearcher, resources: dict[str, float], retries: int, scra
             name="tune",
             storage_path=str(scratch.absolute()),
             verbose=0,
+            callbacks=[Retries(searcher)],
             failure_config=tune.FailureConfig(max_failures=retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),

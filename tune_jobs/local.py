@@ -13,6 +13,7 @@ from codenas.search.plan import Job, Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.config import SearchJob
 from tune_jobs.resumable import run_resumable, search_progress
+from tune_jobs.telling import best, told
 
 LOGGER = logging.getLogger("codenas")
 
@@ -33,10 +34,10 @@ def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: Sea
             try:
                 step = next(steps)
                 step_seconds += step.seconds
-                progress.update(progress.done + (step.step <= next_job.rung))  # what is beyond only scores the rung
+                progress.update(progress.done + (step.step <= next_job.rung), best(history))  # what is beyond only scores the rung
             except StopIteration as end:
                 outcome: Outcome = end.value
-                LOGGER.info(f"  {next_job.candidate.id} at {next_job.rung}: {outcome.event}")
+                LOGGER.info(told(next_job, outcome))
                 return outcome
 
     run_search(plan, history, run_job)

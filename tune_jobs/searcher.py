@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from ray.tune import Callback
+from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from codenas.errors import CodeNASError, UserError
@@ -13,6 +15,7 @@ from codenas.log import Progress
 from codenas.search.candidate import Failure, Outcome
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
+from tune_jobs.telling import best, told, told_again
 
 LOGGER = logging.getLogger("codenas")
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
@@ -70,7 +73,11 @@ class PlanSearcher(Searcher):
         except CodeNASError as error:  # as above: a full disk must end the search, not Tune
             self.error = error
             return
-        LOGGER.info(_sentence(job, outcome))
+        LOGGER.info(told(job, outcome))
+
+    def on_trial_recover(self, trial_id: str) -> None:
+        """Say that a job whose process died is tried again. Tune tells searchers nothing of it: `Retries` does."""
+        LOGGER.warning(told_again(self._running[trial_id]))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the history is on the disk."""
@@ -82,21 +89,14 @@ class PlanSearcher(Searcher):
     def _count(self, result: dict[str, Any]) -> None:
         self.steps += result["steps"]
         self.step_seconds += result["step_seconds"]
-        self._progress.update(self._progress.done + result["steps"], self._best())
-
-    def _best(self) -> str:
-        scores = [report.metrics.bits_per_byte for trial in self.history.trials for report in trial.reports]
-        return f"best {min(score for score in scores if score is not None):.3f} bits per byte" if scores else ""
+        self._progress.update(self._progress.done + result["steps"], best(self.history))
 
 
-def _sentence(job: Job, outcome: Outcome) -> str:
-    name = f"  {job.candidate.id} ({job.candidate.origin})"
-    if isinstance(outcome, Failure):
-        return f"{name} failed on the way to {outcome.rung} steps: {outcome.reason}"
-    if outcome.event == "refusal":
-        return f"{name} refused: {outcome.reason}"
-    metrics = outcome.metrics
-    return (
-        f"{name} at {outcome.rung} steps: {metrics.bits_per_byte:.3f} bits per byte, "
-        f"{(metrics.size_bytes or 0) / 1e6:.2f} MB, {metrics.latency_ms_p50:.2f} ms a token, {outcome.seconds:.0f} s"
-    )
+class Retries(Callback):
+    """Hands on to `searcher` that Tune starts a trial again."""
+
+    def __init__(self, searcher: PlanSearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._searcher.on_trial_recover(trial.trial_id)

@@ -13,6 +13,7 @@ import typer
 from codenas.cli.complete import complete
 from codenas.cli.demo import demo
 from codenas.cli.evaluate import evaluate
+from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
 from codenas.cli.search import search
 from codenas.cli.serve import serve
@@ -27,6 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # or "[train]" and "[default: ...]" in a help text are taken for markup and vanish
 )
 
 
@@ -50,14 +52,16 @@ def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: object, **options: object) -> None:
         try:
-            command(*args, **options)
+            with listening():
+                command(*args, **options)
         except (CodeNASError, OSError) as error:
             if LOGGER.isEnabledFor(logging.DEBUG):
                 raise
             typer.echo(f"codenas: {_sentence(error)}", err=True)
             raise typer.Exit(EXIT_USER_ERROR) from None
-        except KeyboardInterrupt:
-            typer.echo("codenas: interrupted; finished work is kept, run the same command again to go on", err=True)
+        except KeyboardInterrupt as interrupt:
+            place = f" {interrupt}" if str(interrupt) else ""
+            typer.echo(f"codenas: interrupted{place}; finished work is kept, run the same command again to go on", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
     return run

@@ -4,13 +4,14 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from codenas.cli.interrupts import held
 from codenas.cli.reaper import reaped_folder
+from codenas.log import LOGGER
 
 OBJECT_STORE_BYTES = 300_000_000  # Ray would take a third of the memory; blocks of the corpus are small
 
@@ -31,8 +32,9 @@ def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[P
             with _joined(address):
                 yield folder
         else:
-            _start(cpus, folder)
             try:
+                with held():  # half a start cannot be taken back
+                    _start(cpus, folder)
                 yield folder
             finally:
                 _stop()
@@ -46,29 +48,41 @@ def _start(cpus: int | None, folder: Path) -> None:
     """
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     _require_token()
-    import ray
     from ray._private import ray_constants
 
     ray_constants.ENABLE_RAY_CLUSTER = False
-    ray.init(
+    _init(
         address="local",
         num_cpus=cpus,
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         dashboard_host="127.0.0.1",
-        log_to_driver=False,
-        logging_level=logging.ERROR,
         _node_ip_address="127.0.0.1",
         _temp_dir=str(folder),
     )
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has just set its own, which aborts
+
+
+def _init(**options: Any) -> None:
+    """`ray.init` without Ray's own handlers of SIGTERM (one in Python leaves at once, one in C++ aborts) and its own words.
+
+    The words are what a raylet prints of a process that died; the search says so in a line. What is switched off by
+    assignment is private to Ray; tests that interrupt the start and kill a trial hold it.
+    """
+    os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"
+    import ray
+    from ray._private import utils, worker
+
+    utils.set_sigterm_handler = lambda _handler: None
+    worker.print_to_stdstream = lambda said, **_: LOGGER.debug("\n".join(said["lines"]))
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
 
 
 def _stop() -> None:
-    import ray
+    if "ray" in sys.modules:
+        import ray
 
-    ray.shutdown()
+        with held():
+            ray.shutdown()
 
 
 def _require_token() -> None:
@@ -80,17 +94,20 @@ def _require_token() -> None:
 
 @contextlib.contextmanager
 def _joined(address: str) -> Iterator[None]:
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:
+        _join(address)
+        yield
+    finally:
+        _stop()
+
+
+def _join(address: str) -> None:
     from codenas.errors import ResourceError
 
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    import ray
-
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with held():
+            _init(address=address)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ResourceError(f"no Ray cluster answers at {address} ({reason}); check the address and RAY_AUTH_TOKEN") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()

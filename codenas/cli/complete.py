@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -30,16 +31,15 @@ class Reply:
 def complete(
     prompt: Annotated[str | None, typer.Argument(help="The code to continue. By default standard input.")] = None,
     url: Annotated[str, typer.Option(help="Where `codenas serve` listens.")] = DEFAULT_URL,
-    max_tokens: Annotated[int, typer.Option(min=0)] = 64,
-    temperature: Annotated[float, typer.Option(min=0, max=2)] = 0.2,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of the answer at most.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token, 1 draws as the model says.")] = 0.2,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer; can be given several times.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="A file with the endpoint's key.")] = None,
     stream: Annotated[bool, typer.Option(help="Print the answer while it comes.")] = True,
 ) -> None:
     """Continue a piece of code by asking a running endpoint."""
-    text = sys.stdin.read() if prompt is None else prompt
-    body = {"prompt": text, "max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
+    body = {"prompt": _text(prompt), "max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
     key = read_key(api_key_file)
     if stream:
         for piece in _stream(url, body, key):
@@ -47,6 +47,17 @@ def complete(
         typer.echo()
     else:
         typer.echo(ask(url, body, key).text)
+
+
+def _text(prompt: str | None) -> str:
+    """The prompt, or standard input without one; either may be bytes that are no text."""
+    from codenas.errors import ConfigError
+
+    data = sys.stdin.buffer.read() if prompt is None else os.fsencode(prompt)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the prompt is not UTF-8 (byte {data[error.start]:#04x} at {error.start:,}); give it source code") from None
 
 
 def ask(url: str, body: dict[str, Any], api_key: str | None = None) -> Reply:

@@ -28,21 +28,27 @@ def demo(
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs that Ray may use. [default: all]")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the endpoint on 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the endpoint on 127.0.0.1.")] = None,
 ) -> None:
     """Prepare a corpus, search, train the winner, evaluate it, serve it and ask it. Run again, it goes on where it was."""
     from codenas.cli.cluster import local_ray
-    from codenas.cli.job import DEMO_JOB, load_job
+    from codenas.cli.job import DEMO_JOB, ServeJob, load_job
     from codenas.cli.memory import PeakMemory
+    from codenas.cli.options import settings_of
     from codenas.cli.search import with_limits
     from codenas.cli.serve import check_port
+    from codenas.cli.train import require_more_steps
+    from data_prep.stages import existing
 
     wanted = load_job(job or DEMO_JOB)
     wanted = wanted.model_copy(update={"search": with_limits(wanted.search, max_mb, max_ms)})
-    port = port or wanted.serve.port
-    check_port(port)  # better now than after ten minutes
-    with open_run(run) as opened, PeakMemory() as memory, local_ray(cpus) as scratch:
-        _tell(opened, wanted, port, memory, scratch)
+    require_more_steps(wanted.train.steps, wanted.search.budget.rungs[-1])
+    port = wanted.serve.port if port is None else settings_of(ServeJob, {"port": port}).port
+    check_port(port)  # better all this now than after ten minutes
+    with open_run(run) as opened, PeakMemory() as memory:
+        existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
+        with local_ray(cpus) as scratch:
+            _tell(opened, wanted, port, memory, scratch)
 
 
 def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory", scratch: Path) -> None:

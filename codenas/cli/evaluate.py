@@ -21,7 +21,7 @@ def evaluate(
     from codenas.report.quality import quality_table
 
     settings = load_job(job).evaluate
-    with open_run(run) as opened:
+    with open_run(run, new=False) as opened:
         result = evaluate_run(opened, settings)
     console().print(quality_table(result.metrics, result.compressors, result.completions))
 

@@ -3,7 +3,7 @@
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,6 +12,9 @@ from codenas.evaluation import EvaluationSettings
 from codenas.train import TrainConfig
 from data_prep.config import PrepareConfig
 from tune_jobs.config import SearchJob
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 DEMO_JOB = Path(__file__).parents[2] / "tune_jobs" / "jobs" / "demo.toml"
 
@@ -60,6 +63,8 @@ def load_job(path: Path | None) -> Job:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"there is no job file {path}; the demo's is {DEMO_JOB}") from None
+    except OSError as error:
+        raise ConfigError(f"the job file {path} cannot be read: {error.strerror}; the demo's is {DEMO_JOB}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML: {error}") from error
     try:
@@ -71,9 +76,9 @@ def load_job(path: Path | None) -> Job:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first fault of a job file in one line: place, value, reason, way out."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"]) or "the file"
+    """One fault of a job file in one line: place, value, reason, way out. An unknown key goes first: it explains a missing one."""
+    first = min(error.errors(), key=lambda fault: (fault["type"] != "extra_forbidden", _is_other_form(fault)))
+    place = _place(first["loc"])
     if first["type"] == "extra_forbidden":
         known = _keys_beside(first["loc"])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
@@ -83,10 +88,33 @@ def _explain(error: ValidationError) -> str:
     return f"{place} = {first['input']!r} is refused: {reason}" if not isinstance(first["input"], dict) else f"{place}: {reason}"
 
 
+def _is_other_form(fault: "ErrorDetails") -> bool:
+    """Whether pydantic complains that a table is no string, where either may stand: the fault is inside the table."""
+    return fault["type"] == "string_type" and isinstance(fault["input"], dict)
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """The keys that lead there, without the names by which pydantic tells the forms of a value apart."""
+    *above, last = map(str, location or ("the file",))
+    return ".".join([*(key for key in above if key.islower() or key.isdigit()), last])
+
+
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     """The keys that a table may have, by walking from `Job` to the parent of `location`."""
-    model: Any = Job
+    models: list[type[BaseModel]] = [Job]
     for part in location[:-1]:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field is not None else None
-    return sorted(getattr(model, "model_fields", {}))
+        values = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+        named = [model for model in models if part == _kind(model)]
+        models = [inner for value in values for inner in _models_in(value)] or named or models
+    return sorted({key for model in models for key in model.model_fields})
+
+
+def _kind(model: type[BaseModel]) -> Any:
+    return model.model_fields["kind"].default if "kind" in model.model_fields else None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a value of a type can hold: alone, in a tuple, as one of several."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [inner for argument in get_args(annotation) for inner in _models_in(argument)]

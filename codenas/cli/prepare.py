@@ -26,18 +26,24 @@ def prepare(
 ) -> None:
     """Prepare a corpus: filter, deduplicate, split by repository, learn a vocabulary, write token shards."""
     from codenas.cli.cluster import local_ray
+    from codenas.log import LOGGER
     from data_prep.config import PrepareConfig
+    from data_prep.stages import existing
 
     given = {
         "source": source, "vocab_size": vocab_size, "max_megabytes": max_mb, "max_repository_megabytes": max_repository_mb,
         "valid_share": valid_share, "test_share": test_share, "seed": seed, "workers": workers,
     }  # fmt: skip
     config = PrepareConfig.of({name: value for name, value in given.items() if value is not None})
-    with local_ray():
-        # Not before: importing Ray fixes settings that local_ray makes.
-        from data_prep.pipeline import prepare as prepare_corpus
+    corpus = existing(config, output)
+    if corpus is not None:
+        LOGGER.info(f"corpus is ready: {output}")
+    else:
+        with local_ray():
+            # Not before: importing Ray fixes settings that local_ray makes.
+            from data_prep.pipeline import prepare as prepare_corpus
 
-        corpus = prepare_corpus(config, output)
+            corpus = prepare_corpus(config, output)
     show(corpus.manifest)
 
 

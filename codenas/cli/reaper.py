@@ -12,10 +12,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
+
+from codenas.cli.interrupts import held
 
 _ROUNDS = 10  # a process that was being started while others were killed is seen in a later round
 
@@ -26,15 +28,13 @@ def reaped_folder() -> Iterator[Path]:
 
     The name is short: paths of sockets below it must stay under 107 bytes.
     """
-    folder = Path(tempfile.mkdtemp(prefix="codenas-"))
-    command = [sys.executable, "-m", "codenas.cli.reaper", str(folder), str(os.getpid())]
-    reaper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    try:
+    with ExitStack() as stack:
+        with held():  # a folder without a reaper would stay
+            folder = Path(tempfile.mkdtemp(prefix="codenas-"))
+            command = [sys.executable, "-m", "codenas.cli.reaper", str(folder), str(os.getpid())]
+            reaper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+            stack.callback(_finish, reaper)
         yield folder
-    finally:
-        assert reaper.stdin is not None
-        reaper.stdin.close()
-        reaper.wait()
 
 
 def reap(folder: Path, spared: int) -> None:
@@ -50,6 +50,13 @@ def reap(folder: Path, spared: int) -> None:
                 continue
         psutil.wait_procs(holders, timeout=5)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _finish(reaper: "subprocess.Popen[bytes]") -> None:
+    assert reaper.stdin is not None
+    with held():
+        reaper.stdin.close()
+        reaper.wait()
 
 
 def _holds(process: psutil.Process, folder: Path) -> bool:

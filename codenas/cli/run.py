@@ -1,11 +1,9 @@
 """A run is a folder: what each stage left in it is where the next one begins."""
 
 import contextlib
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from codenas.errors import RunError
 from codenas.files import folder_lock, write_atomic
@@ -86,19 +84,11 @@ class Run:
 
 
 @contextlib.contextmanager
-def open_run(folder: Path) -> Iterator[Run]:
-    """Hold the run `folder` for this process; a polite end (SIGTERM) is handled as Ctrl-C is.
+def open_run(folder: Path, new: bool = True) -> Iterator[Run]:
+    """Hold the run `folder` for this process. Unless it may be `new`, a missing one is not made: what it lacks is said later.
 
     Raises:
         RunError: another process holds it.
     """
-    with folder_lock(folder):
-        before = signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            yield Run(folder)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    with folder_lock(folder) if new or folder.exists() else contextlib.nullcontext():
+        yield Run(folder)

@@ -30,13 +30,15 @@ def search(
     from codenas.cli.cluster import local_ray
     from codenas.cli.job import load_job
     from codenas.corpus import Corpus
+    from codenas.search.result import SearchFolder
     from tune_jobs.resumable import possible_plan
 
     wanted = with_limits(load_job(job).search, max_mb, max_ms)
-    with open_run(run) as opened:
+    with open_run(run, new=corpus is not None) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
         possible_plan(wanted, opened_corpus)  # better now than after Ray has started
-        with local_ray(cpus, address) if ray else contextlib.nullcontext() as scratch:
+        on_ray = ray and SearchFolder(opened.search).finished() is None  # to show what was found needs none
+        with local_ray(cpus, address) if on_ray else contextlib.nullcontext() as scratch:
             result, history = search_stage(opened, wanted, opened_corpus, scratch)
         show(opened, result, history, wanted)
 
@@ -66,11 +68,9 @@ def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob")
     """Print the front and draw its picture."""
     from codenas.cli.console import console
     from codenas.report.front import draw_front, front_rows
-    from codenas.report.tables import front_table
+    from codenas.report.tables import front_table, search_counts, training_share
 
     rows = front_rows(history.trials, result.winner, job.budget.rungs[-1], job.objectives)
     console().print(front_table(rows))
     draw_front(history.trials, rows, job.objectives, run.picture)
-    share = f"{100 * result.training_share:.0f} % of the time of {result.workers} workers went into training steps"
-    scoring = f" and {result.scoring_steps:,} to score them" if result.scoring_steps else ""
-    typer.echo(f"{result.steps:,} training steps{scoring}; {share}; picture: {run.picture}")
+    typer.echo(f"{search_counts(result)}; training: {training_share(result)}; picture: {run.picture}")

@@ -17,7 +17,7 @@ from codenas.log import duration
 from codenas.metrics import Metrics
 from codenas.report.front import draw_front, front_rows
 from codenas.report.quality import quality_table
-from codenas.report.tables import FrontRow, front_table, metric_figures, summary_lines
+from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.result import SearchResult
@@ -136,8 +136,8 @@ def _search_figures(summary: Summary) -> list[tuple[str, str]]:
     search = summary.search
     trusted = ", ".join(f"{one.low} to {one.high}: {_rho(one.spearman)} over {one.trials} trials" for one in search.fidelity)
     return [
-        ("search", f"{search.trained} candidates trained, {search.refused} refused, {search.failed} failed, {search.steps:,} steps"),
-        ("training share", f"{100 * search.training_share:.0f} % of the time of {search.workers} workers in the search"),
+        ("search", search_counts(search)),
+        ("training share", training_share(search)),
         ("rank correlation", f"rung {trusted}"),
     ]
 

@@ -1,29 +1,36 @@
 """`codenas train`: train the winner of a search on, to its end."""
 
+import contextlib
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codenas.cli.interrupts import held
 from codenas.cli.run import DEFAULT_RUN, Run, open_run
 
 if TYPE_CHECKING:
     from codenas.checkpoint import Checkpoint
     from codenas.cli.job import TrainJob
+    from codenas.train import Step
 
 
 def train(
     run: Annotated[Path, typer.Option(help="The run whose winner is trained.")] = DEFAULT_RUN,
     job: Annotated[Path | None, typer.Option(help="A job file; its [train] table counts.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps in all, those of the search included.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps in all, those of the search included.")] = None,
 ) -> None:
-    """Train the winner of a search on to its end. Interrupted, it goes on from the last stored state."""
-    from codenas.cli.job import load_job
+    """Train the winner of a search on to its end. Interrupted, it goes on where it was."""
+    from codenas.cli.job import TrainJob, load_job
+    from codenas.cli.options import settings_of
 
     wanted = load_job(job).train
-    with open_run(run) as opened:
-        checkpoint = train_winner(opened, wanted.model_copy(update={"steps": steps}) if steps else wanted)
+    if steps is not None:
+        wanted = settings_of(TrainJob, {**dict(wanted), "steps": steps})
+    with open_run(run, new=False) as opened:
+        checkpoint = train_winner(opened, wanted)
     typer.echo(f"{checkpoint.path}: {checkpoint.manifest.step:,} steps, {checkpoint.size_bytes / 1e6:.2f} MB")
 
 
@@ -36,7 +43,7 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     from codenas.errors import RunError
     from codenas.experiment import FullTraining, best_device, train_fully, verify_corpus
     from codenas.files import require_free_space
-    from codenas.log import LOGGER, Progress
+    from codenas.log import LOGGER
     from codenas.search.result import SearchFolder
 
     home = SearchFolder(run.search)
@@ -46,25 +53,47 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     result, history = finished
     winner = history.trials[result.winner]
     assert winner.last is not None
+    require_more_steps(job.steps, winner.last.rung)
     start = stored_at(home.checkpoints / winner.last.checkpoint)
     if start is None:
         LOGGER.info(f"train: {home.checkpoints / winner.last.checkpoint} is gone; training from the first step")
     corpus = Corpus.open(run.corpus)
     verify_corpus(corpus)
-    if (run.model / "manifest.json").exists():
-        LOGGER.info(f"train: {run.model} is finished")
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
     require_free_space(run.folder, 200)
-    plan = FullTraining(steps=max(job.steps, winner.last.rung), decay_share=job.decay_share, save_every=job.save_every)
+    plan = FullTraining(steps=job.steps, decay_share=job.decay_share, save_every=job.save_every)
     config = job.recipe.model_copy(update={"seed": winner.candidate.seed})
     training = train_fully(corpus, winner.candidate.arch, config, plan, run.folder, start, best_device())
+    return _follow(training, f"train {winner.candidate.id}", plan.steps)
+
+
+def require_more_steps(steps: int, trained: int) -> None:
+    """Raise `ConfigError` where `steps` in all are fewer than a search trains its winner."""
+    from codenas.errors import ConfigError
+
+    if steps < trained:
+        raise ConfigError(f"{steps:,} training steps in all are fewer than the {trained:,} of the search; raise --steps or train.steps")
+
+
+def _follow(training: "Generator[Step, None, Checkpoint]", label: str, steps: int) -> "Checkpoint":
+    """Train to the end, saying how far it is; an interrupt waits for the end of a step and for the state to be stored."""
+    from codenas.log import LOGGER, Progress
+
     progress: Progress | None = None
-    while True:
-        try:
-            step = next(training)
-        except StopIteration as end:
-            checkpoint: Checkpoint = end.value
-            return checkpoint
+    step: Step | None = None
+    try:
+        while True:
+            with held():
+                step = next(training)
+            if progress is None:
+                progress = Progress(label, steps, already=step.step - 1)
+            progress.update(step.step, f"loss {step.loss:.3f}")
+    except StopIteration as end:
+        checkpoint: Checkpoint = end.value
         if progress is None:
-            progress = Progress(f"train {winner.candidate.id}", plan.steps, already=step.step - 1)
-        progress.update(step.step, f"loss {step.loss:.3f}")
+            LOGGER.info(f"train: {checkpoint.path} is finished")
+        return checkpoint
+    except KeyboardInterrupt:
+        with contextlib.suppress(KeyboardInterrupt):
+            training.throw(KeyboardInterrupt())
+        raise KeyboardInterrupt(f"at step {step.step:,} of {steps:,}" if step else "") from None

@@ -8,6 +8,7 @@ from rich.table import Table
 from codenas.arch.spec import ArchSpec, MixerSpec
 from codenas.log import duration
 from codenas.metrics import Metrics
+from codenas.search.result import SearchResult
 
 ABSENT = "–"
 
@@ -39,6 +40,22 @@ def summary_lines(figures: Sequence[tuple[str, str]]) -> list[str]:
     """Names and values with their units, the values in one column."""
     width = max((len(name) for name, _ in figures), default=0)
     return [f"{name:<{width}}  {value}" for name, value in figures]
+
+
+def search_counts(result: SearchResult) -> str:
+    """What became of the candidates of a search."""
+    scoring = f" and {result.scoring_steps:,} to score them" if result.scoring_steps else ""
+    return (
+        f"{result.trained} candidates trained, {result.refused} refused, {result.failed} failed, {result.steps:,} training steps{scoring}"
+    )
+
+
+def training_share(result: SearchResult) -> str:
+    """What the workers did in the session that finished the search: of earlier ones nobody has the times."""
+    if not result.session_steps:
+        return "no training step in the session that finished it"
+    workers = f"{result.workers} worker{'s' if result.workers > 1 else ''}"
+    return f"{100 * result.training_share:.0f} % of the time of {workers} in the session that finished it"
 
 
 def metric_figures(metrics: Metrics) -> list[tuple[str, str]]:

@@ -1,10 +1,11 @@
 """What a search is asked to do."""
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from codenas.arch import SearchSpace, preset
+from codenas.arch.presets import PRESETS
 from codenas.search.candidate import Budget
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives
 from codenas.search.plan import Plan
@@ -22,6 +23,13 @@ class SearchConfig(BaseModel):
     objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
     lookback: int = Field(4, ge=0)
     seed: int = 0
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _name_or_table(cls, space: Any) -> Any:
+        if not isinstance(space, str | dict | SearchSpace):
+            raise ValueError(f"must be the name of a preset ({', '.join(PRESETS)}) or a table with base and choices")
+        return space
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

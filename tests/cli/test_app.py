@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from codenas.cli.app import app
 from tests.fakes import tiny_corpus
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +37,11 @@ def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
         (["evaluate", "--run", "RUN"], "RUN/model is missing; run `codenas train` first"),
         (["serve", "--run", "RUN"], "RUN/model is missing; run `codenas train` first"),
         (["complete", "--url", "http://127.0.0.1:9", "x"], "nothing answers at http://127.0.0.1:9"),
+        (["serve", "CHECKPOINT", "--max-batch", "5000"], "--max-batch 5000 is refused: Input should be less than or equal to 1024"),
+        (["serve", "CHECKPOINT", "--port", "0"], "--port 0 is refused"),
+        (["serve", "CHECKPOINT", "--name", ""], "--name  is refused"),
+        (["train", "--run", "RUN", "--steps", "0"], "--steps 0 is refused: Input should be greater than or equal to 1"),
+        (["demo", "--run", "RUN", "--port", "65536"], "--port 65536 is refused"),
         (["demo", "--run", "/dev/null/run"], "Not a directory: /dev/null/run"),
     ],
 )
@@ -91,6 +98,7 @@ def test_a_search_without_ray_finds_a_winner_and_trains_it(tmp_path: Path) -> No
     searched = _codenas("search", "--no-ray", "--corpus", corpus.path, "--run", run, "--job", job)
     assert searched.returncode == 0, searched.stderr
     assert "8 training steps" in searched.stdout
+    assert "c000 (random) at 2 steps: " in searched.stderr and "bits per byte" in searched.stderr
     trained = _codenas("train", "--run", run, "--job", job)
     assert trained.returncode == 0, trained.stderr
     assert "6 steps" in trained.stdout
@@ -105,3 +113,50 @@ def test_a_corpus_too_small_for_the_context_says_so(tmp_path: Path) -> None:
     done = _codenas("search", "--no-ray", "--corpus", corpus.path, "--run", tmp_path / "run", "--job", job)
     assert done.returncode == 2
     assert "corpus too small for the context" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["evaluate"], ["serve"], ["search"]], ids=lambda arguments: arguments[0])
+def test_a_run_that_does_not_exist_is_not_made(tmp_path: Path, arguments: list[str]) -> None:
+    done = _codenas(*arguments, "--run", tmp_path / "mistyped")
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+_WITHOUT_RAY = """
+import sys
+from codenas.cli import app, cluster
+def refuse(*_, **__): sys.exit("Ray was started")
+cluster.local_ray = refuse
+app.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "TMP/absent"], "TMP/absent"),
+        (["prepare", "--source", "TMP/absent", "--output", "TMP/corpus"], "there is no source TMP/absent"),
+        (["prepare", "--source", "TMP/absent", "--output", "TMP/other"], "TMP/other holds a corpus of other settings"),
+        (["demo", "--run", "TMP/run", "--job", "TMP/job.toml"], "there is no source TMP/absent"),
+    ],
+)
+def test_what_is_missing_is_found_before_ray_starts(tmp_path: Path, arguments: list[str], message: str) -> None:
+    tiny_corpus(tmp_path / "other")
+    (tmp_path / "job.toml").write_text(f"[prepare]\nsource = '{tmp_path}/absent'\n")
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    given = [argument.replace("TMP", str(tmp_path)) for argument in arguments]
+    given += ["--port", str(port)] if arguments[0] in ("serve", "demo") else []
+    done = subprocess.run([sys.executable, "-c", _WITHOUT_RAY, *given], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2, done.stderr
+    assert message.replace("TMP", str(tmp_path)) in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("train", "its [train] table counts"), ("search", "its [search] table counts"), ("evaluate", "its [evaluate] table counts"),
+     ("demo", "[default: the demo's own]"), ("search", "[default: the run's own]"), ("demo", "[default: all]")],
+)  # fmt: skip
+def test_help_shows_what_stands_in_brackets(command: str, words: str) -> None:
+    said = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
+    assert words in " ".join(said.split())

@@ -42,6 +42,15 @@ def test_the_demo_decides_by_what_repeats_to_the_bit() -> None:
         ("[search]\nobjectives = [{ metric = 'beauty' }]\n", "there is no metric 'beauty'"),
         ("[search]\nobjectives = [{ metric = 'params' }]\n", "weights of params are all zero"),
         ("[search\n", "is no TOML"),
+        ("[search]\nobjectives = [{ metrik = 'params' }]\n", r"unknown key search.objectives.0.metrik; did you mean 'metric'"),
+        ("[search]\nspace = 5\n", r"search.space = 5 is refused: must be the name of a preset \(tiny, .*full\) or a table"),
+        ("[search.space]\nbase = 3\n", "search.space.base = 3 is refused"),
+        ("[search.space]\nbase = { zzz = 3 }\n", "unknown key search.space.base.zzz; known keys are .*d_model"),
+        (
+            "[search.space]\nbase = { pattern = [{ kind = 'attention', n_headz = 3 }] }\n",
+            r"unknown key search.space.base.pattern.0.attention.n_headz; did you mean 'n_heads'",
+        ),
+        ("[search.space]\nbase = { d_model = 'wide' }\n", "search.space.base.d_model = 'wide' is refused"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -53,3 +62,8 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, message: s
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no job file .*absent.toml"):
         load_job(tmp_path / "absent.toml")
+
+
+def test_a_folder_is_no_job_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"the job file {tmp_path} cannot be read: Is a directory; the demo's is"):
+        load_job(tmp_path)

@@ -1,23 +1,110 @@
-"""Training the winner on: also where the checkpoint that it would go on from is gone."""
+"""`codenas train`: what it refuses, and that an interrupt loses no step and changes no bit."""
 
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from codenas.checkpoint import Checkpoint
+from codenas.cli.app import app
 from codenas.cli.job import TrainJob
 from codenas.cli.run import Run
 from codenas.cli.train import train_winner
-from codenas.train import TrainConfig
+from codenas.log import LOGGER
+from codenas.train import TrainConfig, Trainer
 from tests.fakes import tiny_corpus
-from tests.tune_jobs.test_resumable import JOB
+from tests.tune_jobs.test_resumable import JOB as SEARCH
 from tune_jobs.local import search_here
 
 TRAIN = TrainJob(steps=4, threads=1, recipe=TrainConfig(batch_size=2, precision="float32", warmup_steps=1))
+JOB = """
+[search]
+budget = { candidates = 2, rungs = [2, 4], promote = [1] }
+objectives = [{ metric = "bits_per_byte", weight = 1.0 }]
+trial = { score_tokens = 128, latency_tokens = 4 }
+[search.space]
+base = { d_model = 16, n_layers = 1, context_len = 32 }
+choices = { d_model = [16, 32], norm = ["rmsnorm", "layernorm"] }
+[train]
+steps = 20
+save_every = 1000
+threads = 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """The commands send the log to the standard error that they find, which is gone after the test."""
+    yield
+    LOGGER.handlers.clear()
+    LOGGER.propagate = True
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    corpus, job = tiny_corpus(tmp_path / "corpus"), tmp_path / "job.toml"
+    job.write_text(JOB)
+    searched = _codenas("search", tmp_path / "run", "--no-ray", "--corpus", str(corpus.path))
+    assert searched.exit_code == 0, searched.stderr
+    return tmp_path / "run"
+
+
+def _codenas(command: str, run: Path, *more: str) -> Result:
+    return CliRunner().invoke(app, [command, "--run", str(run), "--job", str(run.parent / "job.toml"), *more])
+
+
+def test_fewer_steps_than_the_search_are_refused(run: Path) -> None:
+    done = _codenas("train", run, "--steps", "3")
+    assert done.exit_code == 2
+    assert done.stderr == "codenas: 3 training steps in all are fewer than the 4 of the search; raise --steps or train.steps\n"
+    assert not (run / "model").exists()
+
+
+def test_other_steps_than_those_of_a_finished_model_are_refused_in_one_line(run: Path) -> None:
+    assert _codenas("train", run, "--steps", "6").exit_code == 0
+    again = _codenas("train", run, "--steps", "6")
+    assert (again.exit_code, again.stderr) == (0, f"train: {run}/model is finished\n")
+    other = _codenas("train", run, "--steps", "7")
+    assert other.exit_code == 2
+    assert other.stderr.startswith(f"codenas: {run}/model was trained with steps 6 (now 7)") and other.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_in_the_middle_of_a_step_loses_nothing(run: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Trainer._step
+
+    def interrupted(trainer: Trainer) -> float:
+        loss = whole(trainer)
+        if trainer.step == 9:
+            signal.raise_signal(number)
+        return loss
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(Trainer, "_step", interrupted)
+            stopped = _codenas("train", run)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stopped.exit_code == 130
+    assert stopped.stderr == "codenas: interrupted at step 9 of 20; finished work is kept, run the same command again to go on\n"
+    assert Checkpoint.open(run / "last").manifest.step == 9
+    assert _codenas("train", run).exit_code == 0
+    resumed = Checkpoint.open(run / "model").load_model().state_dict()
+    (run / "model").rename(run / "resumed")
+    assert _codenas("train", run).exit_code == 0
+    undisturbed = Checkpoint.open(run / "model").load_model().state_dict()
+    assert all(torch.equal(resumed[name], undisturbed[name]) for name in undisturbed)
 
 
 def test_a_winner_whose_checkpoint_was_removed_is_trained_from_the_first_step_to_the_same_weights(tmp_path: Path) -> None:
     """So the way out of a broken checkpoint, to remove it, is one."""
     run = Run(tmp_path)
-    search_here(JOB, tiny_corpus(run.corpus), run.search)
+    search_here(SEARCH, tiny_corpus(run.corpus), run.search)
     whole = train_winner(run, TRAIN)
     for folder in (run.model, run.search / "checkpoints"):
         shutil.rmtree(folder)

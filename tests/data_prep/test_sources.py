@@ -123,6 +123,18 @@ def test_a_broken_row_group_is_unreadable_and_the_next_is_not(tmp_path: Path) ->
     assert reasons == [UNREADABLE] * 7 + [None] * 8
 
 
+def test_names_that_cannot_be_read_end_the_job_in_one_line(tmp_path: Path) -> None:
+    file = write_rows([stack_row(one) for one in documents(5)], tmp_path / "a.parquet")
+    column = pq.ParquetFile(file).metadata.row_group(0).column(STACK_V1.names.index("max_stars_repo_name"))
+    data = bytearray(file.read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    file.write_bytes(data)
+    with pytest.raises(CorpusError, match=r"a.parquet is not a whole parquet file \(.*\); fetch it again") as caught:
+        list(list_entries(parquet_files(file), tmp_path))
+    assert "\n" not in str(caught.value)
+
+
 def test_units_travel_as_tables() -> None:
     units = [Unit("a", 0, [1, 2], ["train", "valid"]), Unit("b", 3, [0], [""])]
     assert Unit.from_table(pa.concat_tables([unit.table for unit in units])) == units

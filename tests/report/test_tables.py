@@ -4,7 +4,8 @@ from rich.console import Console
 
 from codenas.arch.spec import ArchSpec, AttentionSpec, FeedForwardSpec
 from codenas.metrics import Metrics
-from codenas.report.tables import FrontRow, front_table, metric_figures, summary_lines
+from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share
+from codenas.search.result import SearchResult
 
 SMALL = ArchSpec(d_model=128, n_layers=4, pattern=(AttentionSpec(n_heads=4, n_kv_heads=2),), norm="layernorm", position="alibi")
 MIXED = ArchSpec(
@@ -78,3 +79,14 @@ def test_figures_have_units_and_the_unmeasured_is_left_out() -> None:
 
 def test_half_a_latency_is_shown_as_half() -> None:
     assert dict(metric_figures(Metrics(latency_ms_p50=2.5))) == {"latency p50/p95": "2.50 / – ms per token"}
+
+
+def test_a_search_says_what_failed_and_in_which_session_it_trained() -> None:
+    result = SearchResult(
+        winner=0, finalists=(0,), steps=1_600, trained=10, refused=1, failed=2, workers=2, wall_seconds=9.0, session_steps=50,
+        training_share=0.84, fidelity=(),
+    )  # fmt: skip
+    assert search_counts(result) == "10 candidates trained, 1 refused, 2 failed, 1,600 training steps"
+    assert training_share(result) == "84 % of the time of 2 workers in the session that finished it"
+    concluded = result.model_copy(update={"session_steps": 0, "training_share": 0.0})
+    assert training_share(concluded) == "no training step in the session that finished it"

@@ -20,6 +20,7 @@ from codenas.cli.complete import ask
 from codenas.decode import SamplingParams, complete
 from codenas.errors import ConfigError, ResourceError
 from codenas.log import LOGGER
+from serve.port import require_free_port
 from tests.serve.models import poisoned_model
 from tests.serve.servers import MODEL_NAME, VOCABULARY, free_port, running, tiny_app, tiny_model, write_tiny_checkpoint
 
@@ -112,6 +113,20 @@ def test_a_key_file_that_holds_no_key(tmp_path: Path, content: bytes | None) -> 
         path.write_bytes(content)
     code, _, error = run("complete", "--api-key-file", str(path), "a")
     assert code == 2 and str(path) in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["1.2.3.4", "no such host"])
+def test_a_host_of_another_machine(host: str) -> None:
+    with pytest.raises(ResourceError, match=f"cannot listen on {host}: .*choose a --host of this machine"):
+        require_free_port(host, free_port())
+
+
+def test_a_prompt_that_is_no_text() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "codenas", "complete"], cwd=ROOT, input=b"def \xff", capture_output=True, timeout=PATIENCE_S, check=False
+    )
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert result.stderr == b"codenas: the prompt is not UTF-8 (byte 0xff at 4); give it source code\n"
 
 
 def test_serve_without_a_model(tmp_path: Path) -> None:

@@ -219,6 +219,9 @@ def test_models_and_health(client: httpx.Client) -> None:
     models = client.get("/v1/models").json()
     assert models["object"] == "list"
     assert [(card["id"], card["object"], card["max_model_len"]) for card in models["data"]] == [(MODEL_NAME, "model", CONTEXT)]
+    assert client.get(f"/v1/models/{MODEL_NAME}").json() == models["data"][0]
+    unknown = client.get("/v1/models/another/model")
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
     for path in ("/health", "/ready"):
         response = client.get(path)
         assert (response.status_code, response.json()) == (200, {"status": "ok", "active": 0, "waiting": 0})

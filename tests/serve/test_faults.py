@@ -132,8 +132,9 @@ def test_a_prompt_too_long_to_be_scored(client: httpx.Client) -> None:
 
 
 def test_a_form_is_no_request(client: httpx.Client) -> None:
-    assert_refused(client, client.post("/v1/completions", data={"prompt": SECRET}), 400)
-    assert_refused(client, client.post("/v1/completions", content=b'{"prompt": "a"}', headers={"Content-Type": "text/plain"}), 400)
+    form = assert_refused(client, client.post("/v1/completions", data={"prompt": SECRET}), 400)
+    plain = client.post("/v1/completions", content=b'{"prompt": "a"}', headers={"Content-Type": "text/plain"})
+    assert "'Content-Type: application/json'" in form["message"] == assert_refused(client, plain, 400)["message"]
 
 
 @pytest.mark.parametrize("model", ["gpt-4", "../../etc/passwd", "http://127.0.0.1:1/x", "", SECRET, "x" * 10_000])

@@ -1,5 +1,6 @@
 """The search on a real Ray: the schedule of the loop without Ray, whatever is killed."""
 
+import contextlib
 import json
 import shutil
 import threading
@@ -104,16 +105,24 @@ def _events(folder: Path) -> list[dict[str, object]]:
     return events
 
 
-def test_a_killed_trial_process_changes_nothing(ray_cluster: Path, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
+def test_a_killed_trial_process_changes_nothing_and_is_told_in_a_line(
+    ray_cluster: Path,
+    corpus: Corpus,
+    expected: list[object],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     killed: list[int] = []
     stop = threading.Event()
 
     def kill_the_first_trial() -> None:
         while not killed and not stop.wait(0.05):
             for process in psutil.Process().children(recursive=True):
-                if not killed and process.is_running() and "JobTrainable" in process.name() + " ".join(process.cmdline()):
-                    killed.append(process.pid)
-                    process.kill()
+                with contextlib.suppress(psutil.Error):  # others come and go
+                    if not killed and "JobTrainable" in process.name() + " ".join(process.cmdline()):
+                        process.kill()
+                        killed.append(process.pid)
 
     killer = threading.Thread(target=kill_the_first_trial)
     killer.start()
@@ -124,6 +133,9 @@ def test_a_killed_trial_process_changes_nothing(ray_cluster: Path, corpus: Corpu
         killer.join()
     assert killed, "no trial process was seen"
     assert _essence(history.trials) == expected
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told and all("its process died; tried again from its last stored rung" in line for line in told)
+    assert "died" not in "".join(capfd.readouterr()), "Ray told it too"
 
 
 def test_a_folder_of_another_search_is_refused(ray_cluster: Path, corpus: Corpus, tmp_path: Path) -> None:
