@@ -19,7 +19,7 @@ from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.config import SearchJob
 from tune_jobs.resumable import run_resumable, search_progress
-from tune_jobs.searcher import PlanSearcher, Retries
+from tune_jobs.searcher import PlanSearcher
 from tune_jobs.trainable import JobTrainable
 
 MEGABYTES_PER_TRIAL = 600  # a worker with torch, a model of some million parameters and its optimizer
@@ -47,14 +47,15 @@ def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: Sea
     _require_memory(workers)
     require_free_space(home.path, DISK_MEGABYTES)
     started = time.monotonic()
-    searcher = PlanSearcher(plan, history, job.setup(corpus, home.checkpoints), search_progress(plan, history, workers))
-    _fit(searcher, resources, job.trial.retries, scratch)
+    progress = search_progress(plan, history, workers)
+    searcher = PlanSearcher(plan, history, job.setup(corpus, home.checkpoints), progress, job.trial.retries)
+    _fit(searcher, resources, scratch)
     if searcher.error is not None:
         raise searcher.error
     return Effort(workers, time.monotonic() - started, searcher.steps, searcher.step_seconds)
 
 
-def _fit(searcher: PlanSearcher, resources: dict[str, float], retries: int, scratch: Path) -> None:
+def _fit(searcher: PlanSearcher, resources: dict[str, float], scratch: Path) -> None:
     """Let Tune work until the searcher says that it is finished. What Tune writes is thrown away."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints tables at any verbosity
@@ -68,8 +69,6 @@ def _fit(searcher: PlanSearcher, resources: dict[str, float], retries: int, scra
             name="tune",
             storage_path=str(scratch.absolute()),
             verbose=0,
-            callbacks=[Retries(searcher)],
-            failure_config=tune.FailureConfig(max_failures=retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )

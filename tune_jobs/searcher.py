@@ -1,12 +1,11 @@
 """Tune asks, the plan answers. Ray is the muscle: the schedule is that of `codenas.search.loop`, whoever finishes first."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from ray.tune import Callback
-from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from codenas.errors import CodeNASError, UserError
@@ -27,16 +26,21 @@ class PlanSearcher(Searcher):
     A job is a Tune trial of its own, so nothing is ever paused: schedulers that pause trials count them as live, resume
     losers and lose their own state with the driver (see docs of `ray.tune.schedulers`). Here the history is all the state.
 
+    A job whose process died is handed out again, `retries` times: Tune's own retry gives a trial up at once when the process
+    dies while it is being reused.
+
     Attributes:
         steps: training steps seen in this session.
         step_seconds: worker seconds spent in them.
         error: what ended the search early.
     """
 
-    def __init__(self, plan: Plan, history: History, setup: ExperimentSetup, progress: Progress) -> None:
+    def __init__(self, plan: Plan, history: History, setup: ExperimentSetup, progress: Progress, retries: int) -> None:
         super().__init__(metric="step_seconds", mode="min")
         self.plan, self.history, self._setup, self._progress = plan, history, setup, progress
         self._running: dict[str, Job] = {}
+        self._again: list[Job] = []
+        self._retries, self._deaths = retries, Counter[Job]()
         self.steps = 0
         self.step_seconds = 0.0
         self.error: CodeNASError | None = None
@@ -46,7 +50,7 @@ class PlanSearcher(Searcher):
         if self.error is not None:
             return Searcher.FINISHED
         try:
-            job = self.plan.next_job(self.history, {job.candidate.index for job in self._running.values()})
+            job = self._again.pop() if self._again else self._next_job()
         except CodeNASError as error:  # Tune would bury it in an error of its own
             self.error = error
             return Searcher.FINISHED
@@ -54,6 +58,9 @@ class PlanSearcher(Searcher):
             return None if self._running else Searcher.FINISHED
         self._running[trial_id] = job
         return {"candidate": job.candidate.model_dump_json(), "rung": job.rung, "setup": self._setup.model_dump_json()}
+
+    def _next_job(self) -> Job | None:
+        return self.plan.next_job(self.history, {job.candidate.index for job in self._running.values()})
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._count(result)
@@ -64,7 +71,12 @@ class PlanSearcher(Searcher):
             self.error = UserError(result["user_error"])
             return
         if error or result is None or "outcome" not in result:
-            outcome: Outcome = Failure(index=job.candidate.index, rung=job.rung, reason="its process died, also when started again")
+            self._deaths[job] += 1
+            if self._deaths[job] <= self._retries:
+                self._again.append(job)
+                LOGGER.warning(told_again(job))
+                return
+            outcome: Outcome = Failure(index=job.candidate.index, rung=job.rung, reason=f"its process died {self._deaths[job]} times")
         else:
             self._count(result)
             outcome = _OUTCOME.validate_json(result["outcome"])
@@ -74,10 +86,6 @@ class PlanSearcher(Searcher):
             self.error = error
             return
         LOGGER.info(told(job, outcome))
-
-    def on_trial_recover(self, trial_id: str) -> None:
-        """Say that a job whose process died is tried again. Tune tells searchers nothing of it: `Retries` does."""
-        LOGGER.warning(told_again(self._running[trial_id]))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the history is on the disk."""
@@ -90,13 +98,3 @@ class PlanSearcher(Searcher):
         self.steps += result["steps"]
         self.step_seconds += result["step_seconds"]
         self._progress.update(self._progress.done + result["steps"], best(self.history))
-
-
-class Retries(Callback):
-    """Hands on to `searcher` that Tune starts a trial again."""
-
-    def __init__(self, searcher: PlanSearcher) -> None:
-        self._searcher = searcher
-
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._searcher.on_trial_recover(trial.trial_id)

@@ -1,5 +1,6 @@
 """One Tune trial is one job of the plan: a candidate, trained from its last checkpoint to one rung."""
 
+import logging
 import time
 from collections.abc import Generator
 from typing import Any
@@ -8,9 +9,11 @@ from ray import tune
 
 from codenas.errors import UserError
 from codenas.experiment import ExperimentSetup, execute
-from codenas.search.candidate import Candidate, Outcome
+from codenas.search.candidate import Candidate, Failure, Outcome
 from codenas.search.plan import Job
 from codenas.train import Step
+
+LOGGER = logging.getLogger("codenas")
 
 CHUNK_SECONDS = 2.0  # a report costs some milliseconds: often enough for a progress line, seldom enough to cost nothing
 
@@ -31,7 +34,8 @@ class JobTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train for `CHUNK_SECONDS`, or to the end; the last result carries the outcome.
 
-        What the user must mend (a full disk, a broken file) is no failure of the candidate: it ends the search.
+        What the user must mend (a full disk, a broken file) is no failure of the candidate: it ends the search. Any other
+        error would come again if the job were tried again: it is the candidate's failure.
         """
         result: dict[str, Any] = {"index": self._index, "steps": 0, "step_seconds": 0.0, "done": False}
         until = time.monotonic() + CHUNK_SECONDS
@@ -42,6 +46,10 @@ class JobTrainable(tune.Trainable):
                 return {**result, "done": True, "outcome": end.value.model_dump_json()}
             except UserError as error:
                 return {**result, "done": True, "user_error": str(error)}
+            except Exception as error:
+                LOGGER.debug("a fault of the program", exc_info=True)
+                reason = f"{type(error).__name__}: {error}"
+                return {**result, "done": True, "outcome": Failure(index=self._index, rung=self._rung, reason=reason).model_dump_json()}
             result["steps"] += done.step <= self._rung  # what is beyond only scores the rung
             result["step_seconds"] += done.seconds
         return result

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tune_jobs import launch
 from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.launch import search
 from tune_jobs.searcher import PlanSearcher
+from tune_jobs.trainable import JobTrainable
 
 SPACE = SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16, 24, 32), "n_layers": (1, 2), "norm": ("rmsnorm", "layernorm")})
 OBJECTIVES = (
@@ -52,8 +54,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 @pytest.fixture(scope="module")
 def expected(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
     """What the loop without Ray finds."""
-    setup = JOB.setup(corpus, tmp_path_factory.mktemp("loop"))
-    return _essence(run_search(JOB.plan(corpus.manifest.vocab_size), History(), lambda job: run_job(setup, job)).trials)
+    return _found_without_ray(JOB, corpus, tmp_path_factory.mktemp("loop"))
+
+
+def _found_without_ray(search_job: SearchJob, corpus: Corpus, folder: Path) -> list[tuple[object, ...]]:
+    setup = search_job.setup(corpus, folder)
+    return _essence(run_search(search_job.plan(corpus.manifest.vocab_size), History(), lambda job: run_job(setup, job)).trials)
 
 
 def _essence(trials: tuple[Trial, ...]) -> list[tuple[object, ...]]:
@@ -106,13 +112,10 @@ def _events(folder: Path) -> list[dict[str, object]]:
 
 
 def test_a_killed_trial_process_changes_nothing_and_is_told_in_a_line(
-    ray_cluster: Path,
-    corpus: Corpus,
-    expected: list[object],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
+    ray_cluster: Path, corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    # A second or two for each job: killed is a process that is at work, not one that another search left behind.
+    longer = JOB.model_copy(update={"budget": Budget(candidates=3, rungs=(100, 200), promote=(1,))})
     killed: list[int] = []
     stop = threading.Event()
 
@@ -120,19 +123,20 @@ def test_a_killed_trial_process_changes_nothing_and_is_told_in_a_line(
         while not killed and not stop.wait(0.05):
             for process in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):  # others come and go
-                    if not killed and "JobTrainable" in process.name() + " ".join(process.cmdline()):
+                    # Ray names a process by what it does.
+                    if not killed and "Trainable.train" in process.name() + " ".join(process.cmdline()):
                         process.kill()
                         killed.append(process.pid)
 
     killer = threading.Thread(target=kill_the_first_trial)
     killer.start()
     try:
-        _, history = search(JOB, corpus, tmp_path, ray_cluster)
+        _, history = search(longer, corpus, tmp_path / "ray", ray_cluster)
     finally:
         stop.set()
         killer.join()
     assert killed, "no trial process was seen"
-    assert _essence(history.trials) == expected
+    assert _essence(history.trials) == _found_without_ray(longer, corpus, tmp_path / "loop")
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert told and all("its process died; tried again from its last stored rung" in line for line in told)
     assert "died" not in "".join(capfd.readouterr()), "Ray told it too"
@@ -184,7 +188,7 @@ def test_a_disk_that_fills_up_in_the_search_is_one_line_and_the_search_goes_on_l
 
 def test_a_history_that_cannot_be_written_ends_the_search_not_tune(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, history = JOB.plan(corpus.manifest.vocab_size), History()
-    searcher = PlanSearcher(plan, history, JOB.setup(corpus, tmp_path), Progress("search", STEPS))
+    searcher = PlanSearcher(plan, history, JOB.setup(corpus, tmp_path), Progress("search", STEPS), retries=0)
     assert searcher.suggest("first")
 
     def full(_: object) -> None:
@@ -194,3 +198,31 @@ def test_a_history_that_cannot_be_written_ends_the_search_not_tune(corpus: Corpu
     searcher.on_trial_complete("first", error=True)
     assert isinstance(searcher.error, ResourceError)
     assert searcher.suggest("second") == PlanSearcher.FINISHED
+
+
+def test_a_job_whose_process_died_is_handed_out_again_until_its_retries_are_used_up(corpus: Corpus, tmp_path: Path) -> None:
+    plan, history = JOB.plan(corpus.manifest.vocab_size), History()
+    searcher = PlanSearcher(plan, history, JOB.setup(corpus, tmp_path), Progress("search", STEPS), retries=2)
+    first = searcher.suggest("0")
+    for attempt in range(3):
+        other = searcher.suggest(f"other {attempt}")
+        assert other != first
+        searcher.on_trial_complete(str(attempt), error=True)
+        if attempt < 2:
+            assert searcher.suggest(str(attempt + 1)) == first
+    assert [trial.failure.reason for trial in history.trials if trial.failure] == ["its process died 3 times"]
+    assert searcher.error is None
+
+
+def test_a_fault_of_the_program_is_a_failure_with_its_reason(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: dict[str, list[None]] = {}
+
+    def faulty(*_: object) -> Iterator[None]:
+        yield from nothing["key"]
+
+    monkeypatch.setattr("tune_jobs.trainable.execute", faulty)
+    candidate = JOB.plan(corpus.manifest.vocab_size).next_job(History(), set())
+    assert candidate is not None
+    config = {"candidate": candidate.candidate.model_dump_json(), "rung": 2, "setup": JOB.setup(corpus, tmp_path).model_dump_json()}
+    result = JobTrainable(config).step()
+    assert result["done"] and json.loads(result["outcome"])["reason"] == "KeyError: 'key'"
