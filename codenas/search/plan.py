@@ -8,7 +8,7 @@ waits in practice, and any number of workers, in any order, with any interruptio
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from codenas.arch.cost import parameters, weight_bytes
+from codenas.arch.cost import parameters, stored_bytes
 from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec
 from codenas.errors import BudgetError
@@ -139,8 +139,8 @@ class Plan:
 
 
 def closed_form(arch: ArchSpec, vocab_size: int) -> Metrics:
-    """What is known of `arch` without building it: parameters, and the bytes of its weights (a lower bound of its file)."""
-    return Metrics(params=parameters(arch, vocab_size), size_bytes=weight_bytes(arch, vocab_size))
+    """What is known of `arch` without building it: parameters, and the bytes of its weights' file; its vocabulary comes on top."""
+    return Metrics(params=parameters(arch, vocab_size), size_bytes=stored_bytes(arch, vocab_size))
 
 
 def _nearest(refused: list[Trial], objectives: tuple[Objective, ...]) -> str:

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from codenas.arch import SearchSpace, preset
-from codenas.arch.cost import parameters, weight_bytes
+from codenas.arch.cost import parameters, stored_bytes
 from codenas.errors import BudgetError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Outcome, Refusal
@@ -26,7 +26,7 @@ def limited(**limits: float) -> tuple[Objective, ...]:
 def test_the_closed_form_knows_parameters_and_bytes_and_nothing_else() -> None:
     arch = tiny_arch()
     known = closed_form(arch, VOCAB_SIZE)
-    assert known == Metrics(params=parameters(arch, VOCAB_SIZE), size_bytes=weight_bytes(arch, VOCAB_SIZE))
+    assert known == Metrics(params=parameters(arch, VOCAB_SIZE), size_bytes=stored_bytes(arch, VOCAB_SIZE))
 
 
 def test_a_limit_that_can_be_met_gives_the_smallest_found() -> None:
@@ -36,7 +36,7 @@ def test_a_limit_that_can_be_met_gives_the_smallest_found() -> None:
 
 
 def test_a_limit_out_of_reach_is_named_with_the_nearest_that_could_be_met() -> None:
-    nearest = weight_bytes(check_reachable(SPACE, (), VOCAB_SIZE, seed=0, draws=300), VOCAB_SIZE)
+    nearest = stored_bytes(check_reachable(SPACE, (), VOCAB_SIZE, seed=0, draws=300), VOCAB_SIZE)
     message = f"no architecture can meet the limit: .*d_model 128, 2 layers.*size_bytes {nearest:,} is outside its limit, at most 100,000;"
     with pytest.raises(BudgetError, match=message):
         check_reachable(SPACE, limited(size_bytes=100_000), VOCAB_SIZE, seed=0, draws=300)
