@@ -165,7 +165,7 @@ def _read_word(word: str) -> tuple[str, Any]:
         if _plain(word) in words:
             return key, word
     letters = ", ".join(f"{letter} ({key})" for letter, key in _LETTERS.items())
-    known = ", ".join(dict.fromkeys(word for words in WORDS.values() for word in words))
+    known = ", ".join(dict.fromkeys(ours for words in WORDS.values() for ours in words.values() if ours != "hybrid"))
     raise ConfigError(f"unknown word {word!r}; known are a number behind {letters}, and {known}, {', '.join(_FLAGS)}")
 
 

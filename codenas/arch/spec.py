@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from abc import abstractmethod
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -48,7 +48,13 @@ class PartSpec(Spec):
 
 class MixerBase(PartSpec):
     """What every mixer says of itself. FLOPs are those of matrix products and convolutions as the module does them, two per
-    multiply-add; work per element (norms, gates, decays, rank-one updates) is left out, as `FlopCounterMode` does."""
+    multiply-add; work per element (norms, gates, decays, rank-one updates) is left out, as `FlopCounterMode` does.
+
+    Attributes:
+        constraints: what `check_width` and validation refuse, in words.
+    """
+
+    constraints: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def check_width(self, d_model: int, position: Position) -> None:
@@ -77,6 +83,8 @@ class AttentionSpec(MixerBase):
     `window` counts the positions a token sees, itself included; None sees everything before it.
     `qk_norm` normalises queries and keys per head (Dehghani et al. 2023): high learning rates stay stable.
     """
+
+    constraints: ClassVar[tuple[str, ...]] = ("n_kv_heads divides n_heads", "n_heads divides d_model", "with rope the head width is even")
 
     kind: Literal["attention"] = "attention"
     n_heads: int = Field(4, ge=1, le=64)
@@ -129,6 +137,8 @@ class LinearAttentionSpec(MixerBase):
     Keys and queries are normalised per head; the output is normalised per head and gated. Positions come from the decay.
     """
 
+    constraints: ClassVar[tuple[str, ...]] = ("n_heads divides d_model",)
+
     kind: Literal["linear_attention"] = "linear_attention"
     n_heads: int = Field(4, ge=1, le=64)
 
@@ -168,6 +178,8 @@ class MambaSpec(MixerBase):
 
     `expand` is the inner width over the model width, `head_width` the channels of one head, `state_width` the size of its memory.
     """
+
+    constraints: ClassVar[tuple[str, ...]] = ("head_width divides expand x d_model",)
 
     kind: Literal["mamba2"] = "mamba2"
     expand: int = Field(2, ge=1, le=4)
@@ -235,6 +247,8 @@ class RwkvSpec(MixerBase):
     low-rank maps behind decay and in-context rate, `gate_rank` that of the output gate.
     """
 
+    constraints: ClassVar[tuple[str, ...]] = ("head_width divides d_model",)
+
     kind: Literal["rwkv7"] = "rwkv7"
     head_width: int = Field(64, ge=8, le=128)
     rank: int = Field(32, ge=1, le=256)
@@ -297,6 +311,12 @@ class ArchSpec(Spec):
 
     `embedding_rank` factorises the embedding (Lan et al. 2020): a table of that width and a matrix that widens it.
     """
+
+    constraints: ClassVar[tuple[str, ...]] = (
+        "the pattern is no longer than the layers",
+        f"with groupnorm {NORM_GROUPS} divides d_model",
+        "embedding_rank is less than d_model",
+    )
 
     d_model: int = Field(256, ge=8, le=8192)
     n_layers: int = Field(4, ge=1, le=128)
