@@ -13,6 +13,7 @@ import typer
 from codenas.cli.arch import show_arch
 from codenas.cli.complete import complete
 from codenas.cli.demo import demo
+from codenas.cli.device import calibrate, predict
 from codenas.cli.evaluate import evaluate
 from codenas.cli.prepare import prepare
 from codenas.cli.search import search
@@ -78,6 +79,7 @@ for each in (demo, prepare, search, train, evaluate, serve, complete):
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "space": ("What a search can find.", {"show": show_space}),
     "arch": ("What an architecture is made of.", {"show": show_arch}),
+    "device": ("What decoding takes, here and elsewhere.", {"calibrate": calibrate, "predict": predict}),
 }
 for noun, (purpose, verbs) in GROUPS.items():
     group = typer.Typer(help=purpose, no_args_is_help=True, pretty_exceptions_enable=False)

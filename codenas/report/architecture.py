@@ -92,7 +92,7 @@ def draw_architecture(arch: ArchSpec, vocab_size: int, path: Path) -> None:
             bars += [_layer_bar(parts, number, arch) for number in range(arch.n_layers)]
         if not part.name.startswith("blocks.") and part.name != "norm":
             bars.append(ProfileBar(_end(part), (_segment(part, arch),)))
-    size = scaled(cost.parameters(arch, vocab_size), "parameters")
+    size = f"{scaled(cost.parameters(arch, vocab_size))} parameters"
     profile(bars, (_ENDS, _FEEDFORWARD, *_KINDS), f"{headline(arch, vocab_size)}: {size}", path)
 
 
