@@ -58,13 +58,13 @@ def predict(
     """Predict the latency of an architecture on calibrated devices; nothing is built."""
     from codenas.cli.arch import load_arch
     from codenas.measure.latency_model import Calibration
-    from codenas.report.device import prediction_line
+    from codenas.report.device import device_label, prediction_line
     from codenas.report.tables import summary_lines
 
     arch, own_vocab_size = load_arch(spec)
     calibrations = [Calibration.load(path) for path in on or [DEFAULT_CALIBRATION]]
     size = vocab_size or own_vocab_size or 4_096
-    lines = [(f"{each.device}, {each.threads} threads", prediction_line(each.predicted_latency(arch, size))) for each in calibrations]
+    lines = [(device_label(each), prediction_line(each.predicted_latency(arch, size))) for each in calibrations]
     for line in summary_lines(lines):
         typer.echo(line)
 

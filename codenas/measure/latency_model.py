@@ -1,8 +1,9 @@
 """Latency of an architecture that nobody has built, from a fit of some dozen measured ones: one calibration per device.
 
 A token's time is taken as a sum: so much for the token, so much for each layer of a kind and each option that adds work, so much
-for each byte that is read. The prices are found by least squares of relative errors, none below zero. A calibration says by
-itself how well that works: every measured architecture is predicted from all the others (leave one out).
+for each megabyte that is read, and more for those that fit no cache. Weights, head and state share a price: all are read once a
+token, and apart they are predicted worse. The prices are found by least squares of relative errors, none below zero. A
+calibration says by itself how well that works: every measured architecture is predicted from all the others (leave one out).
 """
 
 import random
@@ -23,6 +24,7 @@ from codenas.measure.latency import WARMUP_TOKENS, lengths_that_fit
 
 FLOAT32_BYTES = 4  # decoding reads float32, whatever the file stores
 TOKENS, PROMPT_TOKENS = 32, 64  # of every measurement
+CACHES_MB = (2, 8, 32)  # where a megabyte more may begin to cost more: the sizes that caches of processors have
 FEWEST_POINTS = 8
 RESAMPLES = 2_000
 
@@ -135,27 +137,28 @@ def features(arch: ArchSpec, vocab_size: int) -> dict[str, float]:
         prompt, tokens = lengths_that_fit(arch.context_len, TOKENS, PROMPT_TOKENS)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    cached = prompt + WARMUP_TOKENS + tokens // 2
-    layers, parts = arch.layers(), list(cost.parts(arch, vocab_size))
-    head = next(part for part in parts if part.name == "head")
-    read = sum(part.weight_flops for part in parts if part.name != "head") // 2  # one multiply-add per number of a matrix
-    attention = [mixer for mixer in layers if mixer.kind == "attention"]
+    layers = arch.layers()
+    megabytes = _bytes_read(arch, vocab_size, prompt + WARMUP_TOKENS + tokens // 2) / 1e6
+    attention = sum(mixer.kind == "attention" for mixer in layers)
     found: dict[str, float] = {
         "tokens": 1,
-        "megabytes of matrices": read * FLOAT32_BYTES / 1e6,
-        "megabytes of the head": head.weight_flops // 2 * FLOAT32_BYTES / 1e6,
-        "megabytes of the state": cost.state_bytes(arch, cached) / 1e6,
+        "megabytes": megabytes,
+        **{f"megabytes beyond {cache}": max(0.0, megabytes - cache) for cache in CACHES_MB},
         "gated feed-forwards": arch.n_layers * (arch.feedforward.activation in GATED),
         "groupnorms": arch.n_layers * (arch.norm == "groupnorm"),
         "rmsnorms": arch.n_layers * (arch.norm == "rmsnorm"),
-        "turned queries": len(attention) * (arch.position == "rope"),
-        "sloped scores": len(attention) * (arch.position == "alibi"),
-        "normalised queries": sum(mixer.qk_norm for mixer in attention),
-        "repeated keys": sum(mixer.n_kv_heads < mixer.n_heads for mixer in attention),
+        "turned queries": attention * (arch.position == "rope"),
+        "sloped scores": attention * (arch.position == "alibi"),
     }
     for mixer in layers:
         found[_LAYERS + mixer.kind] = found.get(_LAYERS + mixer.kind, 0) + 1
     return {name: value for name, value in found.items() if value}
+
+
+def _bytes_read(arch: ArchSpec, vocab_size: int, cached: int) -> float:
+    """Of matrices, head and state, for one token behind `cached`; a matrix is read once for a multiply-add per number."""
+    read = sum(part.weight_flops for part in cost.parts(arch, vocab_size)) // 2
+    return FLOAT32_BYTES * read + cost.state_bytes(arch, cached)
 
 
 def _fit(points: Sequence[Point]) -> dict[str, float]:

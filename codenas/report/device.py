@@ -13,7 +13,7 @@ def calibration_figures(calibration: Calibration) -> list[tuple[str, str]]:
     times = sorted(point.p50_ms for point in calibration.points)
     prices = [f"{1000 * price:.3g} us for {name}" for name, price in calibration.prices.items() if price > 0]
     return [
-        ("device", f"{calibration.device}, {calibration.threads} threads"),
+        ("device", device_label(calibration)),
         ("measured", f"{len(times)} architectures, {times[0]:.2f} to {times[-1]:.2f} ms per token"),
         ("repeatable to", f"{100 * uncertainty(calibration):.1f} % (median over the architectures)"),
         ("left out, one by one", f"predicted to {100 * error:.1f} % (median; 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"),
@@ -33,6 +33,11 @@ def calibration_warnings(calibration: Calibration) -> list[str]:
             f"predictions are {100 * error:.0f} % off (median), more than {100 * TRUSTED:.0f} %; measure more architectures with --count"
         )
     return warnings
+
+
+def device_label(calibration: Calibration) -> str:
+    """A device and how many threads decode on it."""
+    return f"{calibration.device}, {calibration.threads} thread{'s' if calibration.threads > 1 else ''}"
 
 
 def prediction_line(prediction: Prediction) -> str:

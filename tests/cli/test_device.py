@@ -31,7 +31,7 @@ def test_a_device_is_calibrated_and_predicts_on_its_own(space: Path, tmp_path: P
         "device", "calibrate", "--space", space, "--count", 10, "--sweeps", 2, "--output", stored, "--vocab-size", 64, "--name", "box"
     )
     assert done.exit_code == 0, done.output
-    assert "10 architectures" in done.stdout and "left out, one by one" in done.stdout and "box, 1 threads" in done.stdout
+    assert "10 architectures" in done.stdout and "left out, one by one" in done.stdout and "box, 1 thread\n" in done.stdout
     assert len(Calibration.load(stored).points) == 10
     (tmp_path / "arch.json").write_text(tiny_arch().model_dump_json())
     done = codenas("device", "predict", tmp_path / "arch.json", "--on", stored, "--on", stored, "--vocab-size", 64)

@@ -1,5 +1,6 @@
 """The fitted latency model, on devices whose prices are known: it finds them, says how far it can be trusted, and is never negative."""
 
+import math
 import random
 from pathlib import Path
 
@@ -7,17 +8,18 @@ import numpy as np
 import pytest
 
 from codenas.arch import ArchSpec, preset
+from codenas.arch.cost import state_bytes, tensors
 from codenas.arch.spec import LinearAttentionSpec, MambaSpec
 from codenas.errors import ConfigError
 from codenas.measure import calibration
 from codenas.measure.calibration import device_name, measure_points
-from codenas.measure.latency import Latency
+from codenas.measure.latency import WARMUP_TOKENS, Latency, lengths_that_fit
 from codenas.measure.latency_model import FEWEST_POINTS, Calibration, Point, features, non_negative_least_squares
 from codenas.model import LanguageModel
 from tests.fakes import tiny_arch
 
-VOCAB_SIZE = 4_096
-PRICES = {"tokens": 0.2, "layers of attention": 0.1, "layers of mamba2": 0.3, "megabytes of matrices": 0.05, "megabytes of the head": 0.1}
+VOCAB_SIZE = 300  # so small that some models fit the smallest cache
+PRICES = {"tokens": 0.2, "layers of attention": 0.1, "layers of mamba2": 0.3, "megabytes": 0.05, "megabytes beyond 8": 0.1}
 
 
 def drawn(count: int, seed: int = 0, space: str = "small") -> list[ArchSpec]:
@@ -36,7 +38,7 @@ def points(archs: list[ArchSpec], noise: float = 0.0, seed: int = 0) -> list[Poi
 
 
 def test_prices_that_are_measured_without_error_are_found() -> None:
-    fitted = Calibration.fit("a", 1, points(drawn(60, space="full")))  # elsewhere all queries are normalised: which layer is it?
+    fitted = Calibration.fit("a", 1, points(drawn(60)))
     assert fitted.median_error()[0] < 1e-9
     for arch in drawn(20, seed=1):
         assert fitted.predicted_latency(arch, VOCAB_SIZE).p50_ms == pytest.approx(points([arch])[0].p50_ms)
@@ -112,8 +114,24 @@ def test_features_count_layers_and_what_a_token_reads() -> None:
     arch = tiny_arch(n_layers=3, pattern=(LinearAttentionSpec(n_heads=2), tiny_arch().pattern[0]), norm="groupnorm")
     found = features(arch, 100)
     assert (found["layers of linear_attention"], found["layers of attention"], found["groupnorms"], found["tokens"]) == (2, 1, 3, 1)
-    assert found["megabytes of the head"] == pytest.approx(100 * 16 * 4 / 1e6)
     assert "sloped scores" not in found and found["turned queries"] == 1
+
+
+def test_a_token_reads_every_matrix_the_head_and_the_state_once() -> None:
+    """At the middle of what is timed; a short context leaves a prompt of one token."""
+    arch = tiny_arch(context_len=24, n_layers=1)
+    matrices = sum(math.prod(shape) for shape in tensors(arch, 100).values() if len(shape) == 2)
+    prompt, tokens = lengths_that_fit(24, 32, 64)
+    keys_and_values = state_bytes(arch, prompt + WARMUP_TOKENS + tokens // 2)
+    assert (prompt, tokens) == (1, 15)
+    assert features(arch, 100)["megabytes"] == pytest.approx((4 * matrices + keys_and_values) / 1e6)
+
+
+@pytest.mark.parametrize(("d_model", "beyond"), [(64, []), (320, [2]), (768, [2, 8]), (2048, [2, 8, 32])])
+def test_what_fits_no_cache_is_charged_once_more(d_model: int, beyond: list[int]) -> None:
+    found = features(tiny_arch(n_layers=1, d_model=d_model), 1_000)
+    assert [name for name in found if "beyond" in name] == [f"megabytes beyond {cache}" for cache in beyond]
+    assert all(found[f"megabytes beyond {cache}"] == pytest.approx(found["megabytes"] - cache) for cache in beyond)
 
 
 def test_of_all_sweeps_the_quietest_counts_and_the_next_tells_how_sure_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
