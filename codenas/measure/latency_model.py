@@ -27,6 +27,7 @@ TOKENS, PROMPT_TOKENS = 32, 64  # of every measurement
 CACHES_MB = (2, 8, 32)  # where a megabyte more may begin to cost more: the sizes that caches of processors have
 FEWEST_POINTS = 8
 RESAMPLES = 2_000
+_LAYERS = "layers of "
 
 Vector = NDArray[np.float64]
 
@@ -122,9 +123,6 @@ class Calibration(Frozen):
             raise ConfigError(f"there is no calibration {path}; make one with `codenas device calibrate --output {path}`") from None
         except ValidationError as error:
             raise ConfigError(f"{path} is no calibration: {error.errors()[0]['msg']}; make one with `codenas device calibrate`") from error
-
-
-_LAYERS = "layers of "
 
 
 def features(arch: ArchSpec, vocab_size: int) -> dict[str, float]:
