@@ -28,6 +28,7 @@ CACHES_MB = (2, 8, 32)  # where a megabyte more may begin to cost more: the size
 FEWEST_POINTS = 8
 RESAMPLES = 2_000
 _LAYERS = "layers of "
+_LEAST_RATIO = 0.01
 
 Vector = NDArray[np.float64]
 
@@ -96,8 +97,9 @@ class Calibration(Frozen):
         if unknown:
             raise ConfigError(f"the calibration of {self.device!r} has measured no {unknown[0]}; calibrate over a space that has some")
         p50_ms = _price(wanted, self.prices)
-        low, high = np.quantile([1 / ratio for ratio in self.left_out], (0.05, 0.95))
-        return Prediction(p50_ms=p50_ms, low_ms=p50_ms * float(low), high_ms=p50_ms * float(high))
+        # The only one of its kind may be predicted at nothing when it is left out: its kind has no price then.
+        most, least = np.quantile(np.maximum(self.left_out, _LEAST_RATIO), (0.95, 0.05))
+        return Prediction(p50_ms=p50_ms, low_ms=p50_ms / max(1.0, float(most)), high_ms=p50_ms / min(1.0, float(least)))
 
     def median_error(self) -> tuple[float, float, float]:
         """The median relative error when one is left out, and the 95 % interval of that median over resampled points."""

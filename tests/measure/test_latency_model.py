@@ -9,7 +9,7 @@ import pytest
 
 from codenas.arch import ArchSpec, preset
 from codenas.arch.cost import state_bytes, tensors
-from codenas.arch.spec import LinearAttentionSpec, MambaSpec
+from codenas.arch.spec import FeedForwardSpec, LinearAttentionSpec, MambaSpec
 from codenas.errors import ConfigError
 from codenas.measure import calibration
 from codenas.measure.calibration import device_name, measure_points
@@ -80,6 +80,17 @@ def test_a_mixer_that_was_never_measured_is_not_predicted() -> None:
     fitted = Calibration.fit("laptop", 1, points(drawn(20, space="tiny")))
     with pytest.raises(ConfigError, match="the calibration of 'laptop' has measured no layers of mamba2; calibrate over a space"):
         fitted.predicted_latency(tiny_arch(MambaSpec(head_width=16)), VOCAB_SIZE)
+
+
+def test_those_alone_of_their_kind_widen_the_interval_and_break_nothing() -> None:
+    many = [tiny_arch(n_layers=layers) for layers in range(1, 9)]
+    plain = {"norm": "layernorm", "feedforward": FeedForwardSpec(activation="gelu")}
+    alone = [tiny_arch(mixer, **plain) for mixer in (MambaSpec(head_width=16), LinearAttentionSpec(n_heads=2))]
+    measured = [Point(arch=arch, vocab_size=50, p50_ms=arch.n_layers, p50_uncertainty_ms=0.0) for arch in (*many, *alone)]
+    fitted = Calibration.fit("a", 1, measured)
+    assert fitted.left_out[-2:] == (0, 0), "what nobody else has is priced at nothing"
+    guess = fitted.predicted_latency(alone[0], 50)
+    assert 0 < guess.low_ms <= guess.p50_ms <= guess.high_ms < math.inf
 
 
 def test_too_few_points_are_refused() -> None:
