@@ -1,42 +1,134 @@
-"""What an architecture costs, in closed form. A test holds every figure equal to the real model."""
+"""What an architecture costs, in closed form. A test holds every figure equal to the real model.
 
-from codenas.arch.spec import ArchSpec
+FLOPs are two per multiply-add of all matrix products and convolutions, scores of attention and output head included, as the
+modules do them; work per element (norms, activations, gates) and the look-up of embeddings is left out.
+"""
 
-BYTES_PER_STORED_WEIGHT = 2  # checkpoints store weights as float16
-HEADER_BYTES_PER_LAYER = 3_000  # at most: the names, shapes and places of some twenty tensors
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from codenas.arch.spec import ArchSpec, MixerSpec, PartSpec, Shapes
+from codenas.arch.storage import Storage, file_bytes, layout
+
+BACKWARD_OVER_FORWARD = 2  # every product of the forward pass has two gradients
 
 
-def norm_parameters(arch: ArchSpec) -> int:
-    """Parameters of one normalisation: a gain; LayerNorm here has no bias, as in all recent decoders."""
-    return arch.d_model
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A module of the model that has weights or multiplies by them.
+
+    Attributes:
+        name: its place in the model, `blocks.3.mixer`.
+        shapes: its weights, by their names inside it.
+        weight_flops: per token, of the products with matrices; a tied head has no weights and multiplies all the same.
+        mixer: what lets tokens meet in it.
+    """
+
+    name: str
+    shapes: Shapes
+    weight_flops: int = 0
+    mixer: MixerSpec | None = None
+
+    def tensors(self) -> Shapes:
+        """Its weights by their names in the model."""
+        return {f"{self.name}.{name}": shape for name, shape in self.shapes.items()}
 
 
-def embedding_parameters(arch: ArchSpec, vocab_size: int) -> int:
-    """Token embedding, output head where it is not tied, and learned positions."""
-    tables = 1 if arch.tie_embeddings else 2
-    rank = arch.embedding_rank
-    table = vocab_size * arch.d_model if rank is None else (vocab_size + arch.d_model) * rank
-    positions = arch.context_len * arch.d_model if arch.position == "absolute" else 0
-    return tables * table + positions
+def parts(arch: ArchSpec, vocab_size: int) -> Iterator[Part]:
+    """All parts, in the order in which a token passes them."""
+    d_model = arch.d_model
+    norm: Shapes = {"weight": (d_model,)}  # a gain; no normalisation here has a bias
+    yield from _inputs(arch, vocab_size)
+    for number, mixer in enumerate(arch.layers()):
+        yield Part(f"blocks.{number}.mixer_norm", norm)
+        yield _part(f"blocks.{number}.mixer", mixer, d_model, mixer)
+        yield Part(f"blocks.{number}.feedforward_norm", norm)
+        yield _part(f"blocks.{number}.feedforward", arch.feedforward, d_model)
+    yield Part("norm", norm)
+    yield from _outputs(arch, vocab_size)
+
+
+def tensors(arch: ArchSpec, vocab_size: int) -> Shapes:
+    """The shape of every weight, by its name in the model."""
+    return {name: shape for part in parts(arch, vocab_size) for name, shape in part.tensors().items()}
 
 
 def parameters(arch: ArchSpec, vocab_size: int) -> int:
     """Parameters of the whole model."""
-    per_layer_rest = 2 * norm_parameters(arch) + arch.feedforward.parameters(arch.d_model)
-    layers = sum(mixer.parameters(arch.d_model) + per_layer_rest for mixer in arch.layers())
-    return embedding_parameters(arch, vocab_size) + layers + norm_parameters(arch)
+    layers = sum(mixer.parameters(arch.d_model) + arch.feedforward.parameters(arch.d_model) for mixer in arch.layers())
+    norms = (2 * arch.n_layers + 1) * arch.d_model
+    ends = (*_inputs(arch, vocab_size), *_outputs(arch, vocab_size))
+    return layers + norms + sum(_numbers(part.shapes) for part in ends)
 
 
-def weight_bytes(arch: ArchSpec, vocab_size: int) -> int:
-    """Bytes of the weights as stored; the file adds a header of some kilobytes, so this is its lower bound."""
-    return BYTES_PER_STORED_WEIGHT * parameters(arch, vocab_size)
+def stored_bytes(arch: ArchSpec, vocab_size: int, storage: Storage = "float16") -> int:
+    """Bytes of the file of the weights, its header included."""
+    return file_bytes(layout(tensors(arch, vocab_size), storage))
 
 
-def weight_bytes_bound(arch: ArchSpec, vocab_size: int) -> int:
-    """What the file of the weights holds at most, its header included."""
-    return weight_bytes(arch, vocab_size) + (arch.n_layers + 1) * HEADER_BYTES_PER_LAYER
+def forward_flops(arch: ArchSpec, vocab_size: int, tokens: int) -> int:
+    """FLOPs of a sequence of `tokens` tokens read at once, two or more; one alone is `decoding_flops` behind none."""
+    return sum(part_forward_flops(part, arch, tokens) for part in parts(arch, vocab_size))
+
+
+def training_flops_per_token(arch: ArchSpec, vocab_size: int) -> float:
+    """FLOPs per token of a training step over windows of the context's length: forward once, backward twice that."""
+    return (1 + BACKWARD_OVER_FORWARD) * forward_flops(arch, vocab_size, arch.context_len) / arch.context_len
+
+
+def decoding_flops(arch: ArchSpec, vocab_size: int, cached: int) -> int:
+    """FLOPs of one more token of one sequence behind `cached` remembered ones."""
+    return sum(part_decoding_flops(part, arch, cached) for part in parts(arch, vocab_size))
 
 
 def state_elements(arch: ArchSpec, tokens: int) -> int:
     """Numbers that the decoding state of one sequence holds after `tokens` tokens."""
     return sum(mixer.state_elements(arch.d_model, tokens) for mixer in arch.layers())
+
+
+def state_bytes(arch: ArchSpec, tokens: int, element_bytes: int = 4) -> int:
+    """Bytes of the decoding state of one sequence after `tokens` tokens, with activations of `element_bytes` each.
+
+    A model sets the whole context's room aside at once: `state_bytes(arch, arch.context_len)`.
+    """
+    return sum(mixer.state_bytes(arch.d_model, tokens, element_bytes) for mixer in arch.layers())
+
+
+def part_forward_flops(part: Part, arch: ArchSpec, tokens: int) -> int:
+    """The share of `part` in `forward_flops`."""
+    mixing = 0 if part.mixer is None else part.mixer.mixing_flops(arch.d_model, tokens)
+    return tokens * part.weight_flops + mixing
+
+
+def part_decoding_flops(part: Part, arch: ArchSpec, cached: int) -> int:
+    """The share of `part` in `decoding_flops`."""
+    mixing = 0 if part.mixer is None else part.mixer.step_flops(arch.d_model, cached)
+    return part.weight_flops + mixing
+
+
+def _part(name: str, spec: PartSpec, d_model: int, mixer: MixerSpec | None = None) -> Part:
+    return Part(name, spec.tensors(d_model), spec.weight_flops(d_model), mixer)
+
+
+def _inputs(arch: ArchSpec, vocab_size: int) -> Iterator[Part]:
+    """The embedding, with what widens a factorised one, and learned positions."""
+    rank = arch.embedding_rank
+    yield Part("embedding", {"weight": (vocab_size, rank or arch.d_model)})
+    if rank:
+        yield Part("widen", {"weight": (arch.d_model, rank)}, 2 * arch.d_model * rank)
+    if arch.position == "absolute":
+        yield Part("positions", {"weight": (arch.context_len, arch.d_model)})
+
+
+def _outputs(arch: ArchSpec, vocab_size: int) -> Iterator[Part]:
+    """The head, with what narrows for a factorised one; tied ones use the weights of the inputs."""
+    rank, own = arch.embedding_rank, not arch.tie_embeddings
+    if rank:
+        yield Part("narrow", {"weight": (rank, arch.d_model)} if own else {}, 2 * arch.d_model * rank)
+    width = rank or arch.d_model
+    yield Part("head", {"weight": (vocab_size, width)} if own else {}, 2 * vocab_size * width)
+
+
+def _numbers(shapes: Shapes) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())

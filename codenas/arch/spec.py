@@ -5,17 +5,23 @@ Not part of an architecture: vocabulary size (an argument of `build_model`), dev
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+import math
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from codenas.arch.chunks import attention_flops, delta_flops, scan_flops
 
 Activation = Literal["gelu", "silu", "relu2", "geglu", "swiglu"]
 Norm = Literal["layernorm", "rmsnorm", "groupnorm"]
 Position = Literal["rope", "alibi", "absolute", "none"]
+Shapes = dict[str, tuple[int, ...]]  # of the tensors of a module, by their names inside it
 
 GATED: frozenset[str] = frozenset({"geglu", "swiglu"})
 NORM_GROUPS = 4  # of groupnorm: the channels of one token in four groups, so that no other token is seen
 HIDDEN_MULTIPLE = 8  # feed-forward widths are rounded to it: odd widths waste vector lanes and tensor cores
+FLOAT32_BYTES = 4
 
 
 class Spec(BaseModel):
@@ -24,12 +30,61 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class AttentionSpec(Spec):
+class PartSpec(Spec):
+    """A part of a layer that has weights. What it costs follows from their shapes."""
+
+    @abstractmethod
+    def tensors(self, d_model: int) -> Shapes:
+        """The shape of every weight; the modules of the model have exactly these. Two dimensions are a matrix, [out, in]."""
+
+    def parameters(self, d_model: int) -> int:
+        """Numbers in all weights."""
+        return sum(math.prod(shape) for shape in self.tensors(d_model).values())
+
+    def weight_flops(self, d_model: int) -> int:
+        """FLOPs per token of the products with the matrices: two per multiply-add."""
+        return 2 * sum(math.prod(shape) for shape in self.tensors(d_model).values() if len(shape) == 2)
+
+
+class MixerBase(PartSpec):
+    """What every mixer says of itself. FLOPs are those of matrix products and convolutions as the module does them, two per
+    multiply-add; work per element (norms, gates, decays, rank-one updates) is left out, as `FlopCounterMode` does.
+
+    Attributes:
+        constraints: what `check_width` and validation refuse, in words.
+    """
+
+    constraints: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def check_width(self, d_model: int, position: Position) -> None:
+        """Raise `ValueError` where the heads do not fit the width."""
+
+    @abstractmethod
+    def mixing_flops(self, d_model: int, tokens: int) -> int:
+        """FLOPs in which `tokens` tokens, read at once from the beginning, meet; `weight_flops` come on top."""
+
+    @abstractmethod
+    def step_flops(self, d_model: int, cached: int) -> int:
+        """FLOPs in which one more token meets the `cached` tokens before it; `weight_flops` come on top."""
+
+    @abstractmethod
+    def state_elements(self, d_model: int, tokens: int) -> int:
+        """Numbers that the decoding state of one sequence holds after `tokens` tokens."""
+
+    @abstractmethod
+    def state_bytes(self, d_model: int, tokens: int, element_bytes: int) -> int:
+        """Bytes of these numbers where activations take `element_bytes` each; recurrent memories never take less than four."""
+
+
+class AttentionSpec(MixerBase):
     """Softmax attention: multi-head (`n_kv_heads == n_heads`), grouped-query, multi-query (1); global or sliding window.
 
     `window` counts the positions a token sees, itself included; None sees everything before it.
     `qk_norm` normalises queries and keys per head (Dehghani et al. 2023): high learning rates stay stable.
     """
+
+    constraints: ClassVar[tuple[str, ...]] = ("n_kv_heads divides n_heads", "n_heads divides d_model", "with rope the head width is even")
 
     kind: Literal["attention"] = "attention"
     n_heads: int = Field(4, ge=1, le=64)
@@ -44,7 +99,6 @@ class AttentionSpec(Spec):
         return self
 
     def check_width(self, d_model: int, position: Position) -> None:
-        """Raise `ValueError` where the heads do not fit the width."""
         if d_model % self.n_heads:
             raise ValueError(f"n_heads {self.n_heads} does not divide d_model {d_model}")
         if position == "rope" and (d_model // self.n_heads) % 2:
@@ -54,29 +108,40 @@ class AttentionSpec(Spec):
         """Channels of one head."""
         return d_model // self.n_heads
 
-    def parameters(self, d_model: int) -> int:
-        """Parameters of one mixer of width `d_model`."""
-        kv_width = self.n_kv_heads * self.head_width(d_model)
-        gains = 2 * self.head_width(d_model) if self.qk_norm else 0
-        return 2 * d_model * d_model + 2 * d_model * kv_width + gains
+    def tensors(self, d_model: int) -> Shapes:
+        head, kv_width = self.head_width(d_model), self.n_kv_heads * self.head_width(d_model)
+        square, narrow = (d_model, d_model), (kv_width, d_model)
+        gains: Shapes = {"query_gain": (head,), "key_gain": (head,)} if self.qk_norm else {}
+        return {"query.weight": square, "key.weight": narrow, "value.weight": narrow, "output.weight": square, **gains}
+
+    def mixing_flops(self, d_model: int, tokens: int) -> int:
+        return attention_flops(tokens, d_model, self.window or tokens)
+
+    def step_flops(self, d_model: int, cached: int) -> int:
+        return 2 * 2 * self._kept(cached + 1) * d_model
 
     def state_elements(self, d_model: int, tokens: int) -> int:
-        """Numbers that the decoding state of one sequence holds after `tokens` tokens."""
-        kept = tokens if self.window is None else min(tokens, self.window)
-        return 2 * self.n_kv_heads * self.head_width(d_model) * kept
+        return 2 * self.n_kv_heads * self.head_width(d_model) * self._kept(tokens)
+
+    def state_bytes(self, d_model: int, tokens: int, element_bytes: int) -> int:
+        return element_bytes * self.state_elements(d_model, tokens)
+
+    def _kept(self, tokens: int) -> int:
+        return tokens if self.window is None else min(tokens, self.window)
 
 
-class LinearAttentionSpec(Spec):
+class LinearAttentionSpec(MixerBase):
     """Gated linear attention with one decay per head and token: constant state, no softmax (Yang et al. 2024, scalar gates).
 
     Keys and queries are normalised per head; the output is normalised per head and gated. Positions come from the decay.
     """
 
+    constraints: ClassVar[tuple[str, ...]] = ("n_heads divides d_model",)
+
     kind: Literal["linear_attention"] = "linear_attention"
     n_heads: int = Field(4, ge=1, le=64)
 
     def check_width(self, d_model: int, position: Position) -> None:
-        """Raise `ValueError` where the heads do not fit the width."""
         if d_model % self.n_heads:
             raise ValueError(f"n_heads {self.n_heads} does not divide d_model {d_model}")
 
@@ -84,20 +149,36 @@ class LinearAttentionSpec(Spec):
         """Channels of one head."""
         return d_model // self.n_heads
 
-    def parameters(self, d_model: int) -> int:
-        """Parameters of one mixer: query, key, value, gate and output, the decays with their bias, the gain of the norm."""
-        return 5 * d_model * d_model + (d_model + 1) * self.n_heads + self.head_width(d_model)
+    def tensors(self, d_model: int) -> Shapes:
+        square = {f"{name}.weight": (d_model, d_model) for name in ("query", "key", "value", "gate", "output")}
+        return {
+            **square,
+            "decay.weight": (self.n_heads, d_model),
+            "decay_bias": (self.n_heads,),
+            "norm_gain": (self.head_width(d_model),),
+        }
+
+    def mixing_flops(self, d_model: int, tokens: int) -> int:
+        head = self.head_width(d_model)
+        return scan_flops(tokens, self.n_heads, self.n_heads, head, head)
+
+    def step_flops(self, d_model: int, cached: int) -> int:
+        return 2 * self.state_elements(d_model, cached)
 
     def state_elements(self, d_model: int, tokens: int) -> int:
-        """Numbers that the decoding state of one sequence holds, however many tokens it has had."""
         return self.n_heads * self.head_width(d_model) ** 2
 
+    def state_bytes(self, d_model: int, tokens: int, element_bytes: int) -> int:
+        return max(FLOAT32_BYTES, element_bytes) * self.state_elements(d_model, tokens)
 
-class MambaSpec(Spec):
+
+class MambaSpec(MixerBase):
     """Mamba-2 (Dao and Gu 2024): a state-space layer with one decay per head, a short causal convolution, a gated norm.
 
     `expand` is the inner width over the model width, `head_width` the channels of one head, `state_width` the size of its memory.
     """
+
+    constraints: ClassVar[tuple[str, ...]] = ("head_width divides expand x d_model",)
 
     kind: Literal["mamba2"] = "mamba2"
     expand: int = Field(2, ge=1, le=4)
@@ -106,7 +187,6 @@ class MambaSpec(Spec):
     conv_width: int = Field(4, ge=2, le=8)
 
     def check_width(self, d_model: int, position: Position) -> None:
-        """Raise `ValueError` where the heads do not fit the inner width."""
         if self.inner_width(d_model) % self.head_width:
             raise ValueError(f"head_width {self.head_width} does not divide the inner width {self.inner_width(d_model)}")
 
@@ -122,23 +202,51 @@ class MambaSpec(Spec):
         """Channels that pass the convolution: values, keys (B) and queries (C); keys and queries are shared by all heads."""
         return self.inner_width(d_model) + 2 * self.state_width
 
-    def parameters(self, d_model: int) -> int:
-        """Parameters of one mixer."""
+    def tensors(self, d_model: int) -> Shapes:
         inner, heads, channels = self.inner_width(d_model), self.n_heads(d_model), self.conv_channels(d_model)
-        projections = d_model * (inner + channels + heads) + inner * d_model
-        return projections + channels * (self.conv_width + 1) + 3 * heads + inner
+        return {
+            "value.weight": (inner, d_model),
+            "key.weight": (self.state_width, d_model),
+            "query.weight": (self.state_width, d_model),
+            "gate.weight": (inner, d_model),
+            "step.weight": (heads, d_model),
+            "step_bias": (heads,),
+            "log_rate": (heads,),
+            "skip": (heads,),
+            "taps": (channels, 1, self.conv_width),
+            "taps_bias": (channels,),
+            "norm_gain": (inner,),
+            "output.weight": (d_model, inner),
+        }
+
+    def mixing_flops(self, d_model: int, tokens: int) -> int:
+        convolution = 2 * tokens * self.conv_channels(d_model) * self.conv_width
+        return convolution + scan_flops(tokens, self.n_heads(d_model), 1, self.state_width, self.head_width)
+
+    def step_flops(self, d_model: int, cached: int) -> int:
+        return 2 * self._memory(d_model)
 
     def state_elements(self, d_model: int, tokens: int) -> int:
-        """Numbers that the decoding state of one sequence holds, however many tokens it has had."""
-        return self.inner_width(d_model) * self.state_width + self.conv_channels(d_model) * (self.conv_width - 1)
+        return self._memory(d_model) + self._recent(d_model)
+
+    def state_bytes(self, d_model: int, tokens: int, element_bytes: int) -> int:
+        return max(FLOAT32_BYTES, element_bytes) * self._memory(d_model) + element_bytes * self._recent(d_model)
+
+    def _memory(self, d_model: int) -> int:
+        return self.inner_width(d_model) * self.state_width
+
+    def _recent(self, d_model: int) -> int:
+        return self.conv_channels(d_model) * (self.conv_width - 1)
 
 
-class RwkvSpec(Spec):
+class RwkvSpec(MixerBase):
     """RWKV-7 time mixing (Peng et al. 2025): a matrix state under a generalised delta rule, decays per channel, token shift.
 
     Left out: the value residual from the first layer, which would tie layers of a hybrid together. `rank` is that of the
     low-rank maps behind decay and in-context rate, `gate_rank` that of the output gate.
     """
+
+    constraints: ClassVar[tuple[str, ...]] = ("head_width divides d_model",)
 
     kind: Literal["rwkv7"] = "rwkv7"
     head_width: int = Field(64, ge=8, le=128)
@@ -146,7 +254,6 @@ class RwkvSpec(Spec):
     gate_rank: int = Field(64, ge=1, le=512)
 
     def check_width(self, d_model: int, position: Position) -> None:
-        """Raise `ValueError` where the heads do not fit the width."""
         if d_model % self.head_width:
             raise ValueError(f"head_width {self.head_width} does not divide d_model {d_model}")
 
@@ -154,15 +261,26 @@ class RwkvSpec(Spec):
         """Heads of a layer of width `d_model`."""
         return d_model // self.head_width
 
-    def parameters(self, d_model: int) -> int:
-        """Parameters of one mixer: four square matrices, three low-rank maps, vectors per channel."""
-        low_rank = 2 * 2 * d_model * self.rank + 2 * d_model * self.gate_rank
-        vectors = (6 + 2 + 3 + 1) * d_model  # token shifts; offsets of decay and rate; key scale, key rate, bonus; norm
-        return 4 * d_model * d_model + low_rank + vectors
+    def tensors(self, d_model: int) -> Shapes:
+        square = {f"{name}.weight": (d_model, d_model) for name in ("receptance", "key", "value", "output")}
+        ranks = {"decay": self.rank, "rate": self.rank, "gate": self.gate_rank}
+        down = {f"{name}.0.weight": (rank, d_model) for name, rank in ranks.items()}
+        up = {f"{name}.2.weight": (d_model, rank) for name, rank in ranks.items()}
+        vectors = ("decay_offset", "rate_offset", "removal_gain", "key_rate", "bonus", "norm_gain")
+        return {**square, **down, **up, "shift": (6 * d_model,), **{name: (d_model,) for name in vectors}}
+
+    def mixing_flops(self, d_model: int, tokens: int) -> int:
+        return delta_flops(tokens, self.n_heads(d_model), self.head_width)
+
+    def step_flops(self, d_model: int, cached: int) -> int:
+        """The removal reads the memory, and the query does."""
+        return 2 * 2 * d_model * self.head_width
 
     def state_elements(self, d_model: int, tokens: int) -> int:
-        """Numbers that the decoding state of one sequence holds, however many tokens it has had."""
         return d_model * self.head_width + d_model
+
+    def state_bytes(self, d_model: int, tokens: int, element_bytes: int) -> int:
+        return max(FLOAT32_BYTES, element_bytes) * d_model * self.head_width + element_bytes * d_model
 
 
 # A new mixer joins the union here and brings one file, codenas/model/mixers/<kind>.py: the builder and the contract tests
@@ -171,7 +289,7 @@ MixerSpec = Annotated[AttentionSpec | LinearAttentionSpec | MambaSpec | RwkvSpec
 MIXER_SPECS: tuple[type[Spec], ...] = (AttentionSpec, LinearAttentionSpec, MambaSpec, RwkvSpec)
 
 
-class FeedForwardSpec(Spec):
+class FeedForwardSpec(PartSpec):
     """Position-wise network. `multiplier` is hidden width over model width; gated kinds have a second input matrix."""
 
     activation: Activation = "swiglu"
@@ -181,10 +299,10 @@ class FeedForwardSpec(Spec):
         """Hidden channels, rounded to a multiple of `HIDDEN_MULTIPLE`."""
         return max(HIDDEN_MULTIPLE, round(self.multiplier * d_model / HIDDEN_MULTIPLE) * HIDDEN_MULTIPLE)
 
-    def parameters(self, d_model: int) -> int:
-        """Parameters of one feed-forward network of width `d_model`."""
-        matrices = 3 if self.activation in GATED else 2
-        return matrices * d_model * self.hidden_width(d_model)
+    def tensors(self, d_model: int) -> Shapes:
+        hidden = self.hidden_width(d_model)
+        gate: Shapes = {"gate.weight": (hidden, d_model)} if self.activation in GATED else {}
+        return {**gate, "up.weight": (hidden, d_model), "down.weight": (d_model, hidden)}
 
 
 class ArchSpec(Spec):
@@ -192,6 +310,12 @@ class ArchSpec(Spec):
 
     `embedding_rank` factorises the embedding (Lan et al. 2020): a table of that width and a matrix that widens it.
     """
+
+    constraints: ClassVar[tuple[str, ...]] = (
+        "the pattern is no longer than the layers",
+        f"with groupnorm {NORM_GROUPS} divides d_model",
+        "embedding_rank is less than d_model",
+    )
 
     d_model: int = Field(256, ge=8, le=8192)
     n_layers: int = Field(4, ge=1, le=128)

@@ -10,13 +10,16 @@ from typing import Annotated
 
 import typer
 
+from codenas.cli.arch import show_arch
 from codenas.cli.complete import complete
 from codenas.cli.demo import demo
+from codenas.cli.device import calibrate, predict
 from codenas.cli.evaluate import evaluate
 from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
 from codenas.cli.search import search
 from codenas.cli.serve import serve
+from codenas.cli.space import show_space
 from codenas.cli.train import train
 from codenas.errors import CodeNASError
 from codenas.log import LOGGER, configure
@@ -75,6 +78,18 @@ def _sentence(error: CodeNASError | OSError) -> str:
 
 for each in (demo, prepare, search, train, evaluate, serve, complete):
     app.command()(_in_one_line(each))
+
+# Commands of two words: `codenas space show`.
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
+    "space": ("What a search can find.", {"show": show_space}),
+    "arch": ("What an architecture is made of.", {"show": show_arch}),
+    "device": ("What decoding takes, here and elsewhere.", {"calibrate": calibrate, "predict": predict}),
+}
+for noun, (purpose, verbs) in GROUPS.items():
+    group = typer.Typer(help=purpose, no_args_is_help=True, pretty_exceptions_enable=False)
+    for verb, command in verbs.items():
+        group.command(verb)(_in_one_line(command))
+    app.add_typer(group, name=noun)
 
 
 def main() -> None:

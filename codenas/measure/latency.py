@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codenas.decode.generate import generate
 from codenas.decode.sampling import SamplingParams
@@ -14,11 +14,16 @@ WARMUP_TOKENS = 8
 
 @dataclass(slots=True, frozen=True)
 class Latency:
-    """Milliseconds per token of cached decoding: median and 95th percentile over the `tokens` tokens of one round."""
+    """Milliseconds per token of cached decoding: median and 95th percentile over the `tokens` tokens of one round.
+
+    `p50_uncertainty_ms` is how far the median of the next quietest round lies above: a floor that two rounds reached is the
+    machine's, one that a single round reached may still have other work in it. None where there was one round only.
+    """
 
     p50_ms: float
     p95_ms: float
     tokens: int
+    p50_uncertainty_ms: float | None = None
 
 
 def decoding_latency(model: LanguageModel, tokens: int = 64, prompt_tokens: int = 64, rounds: int = 3) -> Latency:
@@ -31,14 +36,25 @@ def decoding_latency(model: LanguageModel, tokens: int = 64, prompt_tokens: int 
     Raises:
         ValueError: the context of the model is too short to time a single token.
     """
-    room = model.arch.context_len - WARMUP_TOKENS
-    if room < 2:
-        raise ValueError(f"a context of {model.arch.context_len} is too short to time decoding; it takes {WARMUP_TOKENS + 2}")
-    tokens = min(tokens, room - 1)
-    prompt = tuple(position % model.vocab_size for position in range(min(prompt_tokens, room - tokens)))
+    prompt_tokens, tokens = lengths_that_fit(model.arch.context_len, tokens, prompt_tokens)
+    prompt = tuple(position % model.vocab_size for position in range(prompt_tokens))
     params = SamplingParams(max_tokens=WARMUP_TOKENS + tokens, temperature=0)
     sequence = Sequence(prompt, params, frozenset())
-    return min((_round(model, sequence) for _ in range(rounds)), key=lambda latency: latency.p50_ms)
+    quietest, *others = sorted((_round(model, sequence) for _ in range(rounds)), key=lambda latency: latency.p50_ms)
+    return replace(quietest, p50_uncertainty_ms=others[0].p50_ms - quietest.p50_ms if others else None)
+
+
+def lengths_that_fit(context_len: int, tokens: int, prompt_tokens: int) -> tuple[int, int]:
+    """The lengths of prompt and answer that are timed: as asked, or as the context allows.
+
+    Raises:
+        ValueError: the context is too short to time a single token.
+    """
+    room = context_len - WARMUP_TOKENS
+    if room < 2:
+        raise ValueError(f"a context of {context_len} is too short to time decoding; it takes {WARMUP_TOKENS + 2}")
+    tokens = min(tokens, room - 1)
+    return min(prompt_tokens, room - tokens), tokens
 
 
 def _round(model: LanguageModel, sequence: Sequence) -> Latency:

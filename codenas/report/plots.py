@@ -1,4 +1,4 @@
-"""Pictures of a search. The only file that plots; it draws without a screen and without pyplot's global state."""
+"""Pictures of a search and of an architecture. The only file that plots; it draws without a screen and without pyplot's global state."""
 
 import io
 from collections.abc import Sequence
@@ -7,12 +7,14 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from codenas.files import write_atomic
 
 # Okabe and Ito's palette, which colour-blind readers tell apart; shape and size say the same once more.
 _FRONT, _WINNER, _LIMIT = "#0072B2", "#D55E00", "#555555"
 _RUNGS = ("#999999", "#56B4E9", "#009E73", "#CC79A7")
+_PARTS = ("#999999", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,24 @@ class FrontPoint:
     def size_mb(self) -> float:
         """Size in megabytes of 1,000,000 bytes."""
         return self.size_bytes / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A share of a bar: what one part of `kind` costs."""
+
+    kind: str
+    parameters: int
+    decoding_flops: int
+    state_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileBar:
+    """A place in the model, such as a layer, and the parts in it."""
+
+    label: str
+    segments: tuple[Segment, ...]
 
 
 def front(points: Sequence[FrontPoint], path: Path, max_size_mb: float | None = None, max_latency_ms: float | None = None) -> None:
@@ -52,6 +72,55 @@ def front(points: Sequence[FrontPoint], path: Path, max_size_mb: float | None = 
         if label not in labels:
             handles, labels = [*handles, handle], [*labels, label]
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    _write(figure, path)
+
+
+def profile(bars: Sequence[ProfileBar], kinds: Sequence[str], title: str, path: Path) -> None:
+    """Draw where parameters, work and memory of an architecture lie, as a PNG at `path`; the first bar is the lowest.
+
+    Args:
+        kinds: all that a segment may be; each keeps its colour from picture to picture.
+
+    Raises:
+        ValueError: there is no bar.
+    """
+    if not bars:
+        raise ValueError("an architecture without parts cannot be drawn")
+    figure = Figure(figsize=(13, 2.0 + 0.3 * len(bars)), dpi=120, layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    used = {segment.kind for bar in bars for segment in bar.segments}
+    colors = {kind: _PARTS[number % len(_PARTS)] for number, kind in enumerate(kinds) if kind in used}
+    _stack(panels[0], bars, [[segment.parameters / 1e6 for segment in bar.segments] for bar in bars], colors)
+    _stack(panels[1], bars, [[segment.decoding_flops / 1e6 for segment in bar.segments] for bar in bars], colors)
+    _stack(panels[2], bars, [[segment.state_bytes / 1e3 for segment in bar.segments] for bar in bars], colors)
+    for axes, xlabel in zip(panels, ("parameters (M)", "work per decoded token (MFLOP)", "state of a full context (kB)"), strict=True):
+        axes.set_xlabel(xlabel)
+    panels[0].set_yticks(range(len(bars)), [bar.label for bar in bars])
+    figure.suptitle(title)
+    handles = [Patch(color=color, label=kind) for kind, color in colors.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    _write(figure, path)
+
+
+def _stack(axes: Axes, bars: Sequence[ProfileBar], lengths: Sequence[Sequence[float]], colors: dict[str, str]) -> None:
+    """One horizontal bar per part, its segments one behind the other, their sum at the end."""
+    longest = max((sum(row) for row in lengths), default=0) or 1.0
+    for y, (bar, row) in enumerate(zip(bars, lengths, strict=True)):
+        start = 0.0
+        for segment, length in zip(bar.segments, row, strict=True):
+            axes.barh(y, length, left=start, height=0.72, color=colors[segment.kind], edgecolor="white", linewidth=0.8)
+            start += length
+        if start:
+            axes.text(start + 0.01 * longest, y, f"{start:.3g}", va="center", fontsize=8, color=_LIMIT)
+    axes.set_xlim(0, 1.14 * longest)
+    axes.set_ylim(-0.6, len(bars) - 0.4)
+    axes.grid(alpha=0.25, axis="x")
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _write(figure: Figure, path: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})  # equal points, equal bytes
     write_atomic(path, picture.getvalue())

@@ -8,7 +8,7 @@ waits in practice, and any number of workers, in any order, with any interruptio
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from codenas.arch.cost import parameters, weight_bytes, weight_bytes_bound
+from codenas.arch.cost import parameters, stored_bytes
 from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec
 from codenas.errors import BudgetError
@@ -141,8 +141,13 @@ class Plan:
 
 
 def closed_form(arch: ArchSpec, vocab_size: int, tokenizer_bytes: int = 0) -> Metrics:
-    """What is known of `arch` without building it: parameters, and a lower bound of its stored bytes (the header is left out)."""
-    return Metrics(params=parameters(arch, vocab_size), size_bytes=weight_bytes(arch, vocab_size) + tokenizer_bytes)
+    """What is known of `arch` without building it: parameters, and the bytes that its weights and vocabulary take as stored."""
+    return Metrics(params=parameters(arch, vocab_size), size_bytes=stored_bytes(arch, vocab_size) + tokenizer_bytes)
+
+
+def _rounded_up(size_bytes: int) -> int:
+    """A size that can be told in few digits of a MB and is none too small."""
+    return -(-size_bytes // 10_000) * 10_000
 
 
 def _nearest(refused: list[Trial], objectives: tuple[Objective, ...]) -> str:
@@ -169,7 +174,7 @@ def check_reachable(plan: Plan, draws: int = 2_000) -> ArchSpec:
     for objective in plan.objectives:
         reason = objective.broken_by(known)
         if reason is not None:
-            stored = known.model_copy(update={"size_bytes": weight_bytes_bound(smallest, plan.vocab_size) + plan.tokenizer_bytes})
+            stored = known.model_copy(update={"size_bytes": _rounded_up(known.size_bytes or 0)})
             raise BudgetError(
                 f"no architecture can meet the limit: of the smallest in {draws:,} draws (d_model {smallest.d_model}, "
                 f"{smallest.n_layers} layers) {reason}; relax the limit to {objective.told(objective.value(stored) or 0)} "

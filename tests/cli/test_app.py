@@ -23,7 +23,9 @@ def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
     script = "import sys; sys.argv[1:] = ['--help']\ntry:\n    from codenas.cli.app import main; main()\nexcept SystemExit: pass\n"
     script += "print([name for name in ('torch', 'ray', 'matplotlib', 'fastapi', 'tokenizers') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert all(stage in done.stdout for stage in ("demo", "prepare", "search", "train", "evaluate", "serve", "complete"))
+    assert all(
+        stage in done.stdout for stage in ("demo", "prepare", "search", "train", "evaluate", "serve", "complete", "space", "arch", "device")
+    )
     assert done.stdout.strip().endswith("[]")
 
 

@@ -39,6 +39,13 @@ def test_median_and_tail_without_the_warm_up(tokens: int, p50: float, p95: float
     assert asked[0].params.temperature == 0 and not asked[0].ends
 
 
+def test_the_uncertainty_is_what_the_next_quietest_round_adds(asked: list[Sequence]) -> None:
+    model = drawn_model(tiny_arch())
+    assert decoding_latency(model, 20, rounds=2).p50_uncertainty_ms == pytest.approx(9 * 10.5)  # the first is disturbed
+    assert decoding_latency(model, 20).p50_uncertainty_ms == pytest.approx(0)
+    assert decoding_latency(model, 20, rounds=1).p50_uncertainty_ms is None
+
+
 @pytest.mark.parametrize("context_len", [10, 11, 16, 64, 200])
 @pytest.mark.parametrize("tokens", [1, 64])
 def test_prompt_and_answer_fit_any_context(context_len: int, tokens: int, asked: list[Sequence]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codenas.arch import SearchSpace, preset
-from codenas.arch.cost import parameters, weight_bytes
+from codenas.arch.cost import parameters, stored_bytes
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Failure, Outcome, Refusal, Report
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
@@ -50,7 +50,7 @@ class Curves:
         metrics = Metrics(
             bits_per_byte=bits,
             params=parameters(arch, VOCAB_SIZE),
-            size_bytes=weight_bytes(arch, VOCAB_SIZE),
+            size_bytes=stored_bytes(arch, VOCAB_SIZE),
             latency_ms_p50=shape.uniform(0.5, 3.0),
         )
         steps = job.rung - max((rung for rung in self.budget.rungs if rung < job.rung), default=0)

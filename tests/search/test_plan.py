@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from codenas.arch import SearchSpace, preset
-from codenas.arch.cost import parameters, weight_bytes
+from codenas.arch.cost import parameters, stored_bytes
 from codenas.errors import BudgetError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Outcome, Refusal
@@ -29,7 +29,7 @@ def limited(**limits: float) -> tuple[Objective, ...]:
 def test_the_closed_form_knows_parameters_and_bytes_and_nothing_else() -> None:
     arch = tiny_arch()
     known = closed_form(arch, VOCAB_SIZE)
-    assert known == Metrics(params=parameters(arch, VOCAB_SIZE), size_bytes=weight_bytes(arch, VOCAB_SIZE))
+    assert known == Metrics(params=parameters(arch, VOCAB_SIZE), size_bytes=stored_bytes(arch, VOCAB_SIZE))
 
 
 def with_tokenizer(objectives: tuple[Objective, ...]) -> Plan:
@@ -44,7 +44,7 @@ def test_a_limit_that_can_be_met_gives_the_smallest_found() -> None:
 
 
 def test_a_limit_out_of_reach_is_named_with_the_nearest_that_could_be_met_all_in_one_unit() -> None:
-    nearest = weight_bytes(check_reachable(with_tokenizer(()), draws=300), VOCAB_SIZE) + 250_000
+    nearest = stored_bytes(check_reachable(with_tokenizer(()), draws=300), VOCAB_SIZE) + 250_000
     outside = f"size_bytes {nearest / 1e6:.6g} MB is outside its limit, at most 0.1 MB"
     message = rf"no architecture can meet the limit: .*d_model 128, 2 layers.*{outside}; relax the limit to [\d.]+ MB or search smaller"
     with pytest.raises(BudgetError, match=message):
@@ -71,7 +71,7 @@ def test_the_tokenizer_counts_when_a_candidate_enters() -> None:
         run_search(plan, history := History(), Curves(BUDGET))
     for trial in history.trials:
         assert trial.refusal is not None
-        assert trial.refusal.metrics.size_bytes == weight_bytes(trial.candidate.arch, VOCAB_SIZE) + 250_000
+        assert trial.refusal.metrics.size_bytes == stored_bytes(trial.candidate.arch, VOCAB_SIZE) + 250_000
 
 
 def test_when_all_are_refused_before_training_the_search_says_why() -> None:

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codenas.arch.chunks import LONGEST_IN_BLOCKS
 from codenas.arch.spec import ArchSpec, AttentionSpec
 from codenas.model.mixers.base import Mixer, MixerState
-from codenas.model.mixers.blockwise import LONGEST, blockwise_attention
+from codenas.model.mixers.blockwise import blockwise_attention
 from codenas.model.norms import EPSILON
 from codenas.model.positions import alibi_slopes, rotary_table, rotate
 
@@ -67,7 +68,7 @@ class Attention(Mixer):
         tokens = x.shape[1]
         query, key, value = self._project(x, torch.arange(tokens, device=x.device)[None])
         dropout = self.dropout if self.training else 0.0
-        if x.device.type == "cpu" and tokens <= LONGEST:
+        if x.device.type == "cpu" and tokens <= LONGEST_IN_BLOCKS:
             bias = self.bias[:, :tokens, :tokens].to(query.dtype) if self.alibi and self.bias is not None else None
             mixed = blockwise_attention(query, key, value, self.slots, bias, dropout)
             return self.output(mixed.transpose(1, 2).flatten(2))

@@ -2,15 +2,14 @@
 
 A block sees only the keys up to its last query (and from the window of its first on), so half of the work of the full
 square is never done, and what is done is matrix products. The weights of all blocks are kept for the way back: memory grows
-with the square of the tokens, so this is for contexts up to `LONGEST`.
+with the square of the tokens, so this is for contexts up to `LONGEST_IN_BLOCKS`.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LONGEST = 1024
-_BLOCK = 128  # smaller ones cut the products too thin for the cores
+from codenas.arch.chunks import ATTENTION_BLOCK, first_seen
 
 
 def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, window: int, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
@@ -28,14 +27,17 @@ def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, window: int, 
     batch, heads, tokens, width = query.shape
     kv_heads = key.shape[1]
     folded = (query * width**-0.5).view(batch, kv_heads, heads // kv_heads, tokens, width)
-    mixed = [_block(folded, key, value, start, min(start + _BLOCK, tokens), window, bias, dropout) for start in range(0, tokens, _BLOCK)]
+    mixed = [
+        _block(folded, key, value, start, min(start + ATTENTION_BLOCK, tokens), window, bias, dropout)
+        for start in range(0, tokens, ATTENTION_BLOCK)
+    ]
     return torch.cat(mixed, 3).view(batch, heads, tokens, width)
 
 
 def _block(query: Tensor, key: Tensor, value: Tensor, start: int, stop: int, window: int, bias: Tensor | None, dropout: float) -> Tensor:
     """The queries `start` to `stop`. The query heads of one key head are rows of one product: no key is copied."""
     batch, kv_heads, group, _, width = query.shape
-    first = max(0, start - window + 1)
+    first = first_seen(start, window)
     rows = query[:, :, :, start:stop].reshape(batch * kv_heads, group * (stop - start), width)
     seen = key[:, :, first:stop].reshape(batch * kv_heads, stop - first, width)
     if bias is None:

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Decays of exp(-0.61) a token gather to exp(-20) in a chunk: their inverse is far inside float32 and bfloat16. A mixer with
-# faster decays needs shorter chunks. 32 is also the fastest of 16, 32 and 64 on a CPU.
-CHUNK = 32
+from codenas.arch.chunks import DELTA_CHUNK
+
+CHUNK = DELTA_CHUNK
 
 
 @dataclass(slots=True)

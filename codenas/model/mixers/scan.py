@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codenas.arch.chunks import SCAN_CHUNK
 from codenas.model.mixers.base import MixerState
 
-CHUNK = 64  # weights within chunks cost tokens * CHUNK, states between them tokens / CHUNK * width^2: equal at width 64
+CHUNK = SCAN_CHUNK
 
 
 @dataclass(slots=True)

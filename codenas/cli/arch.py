@@ -1,0 +1,104 @@
+"""`codenas arch`: what an architecture is made of, and what each part costs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from codenas.arch import ArchSpec
+
+SPEC_HELP = """\
+What to show: a checkpoint's folder; a JSON file of an architecture, in the format of this project or of the old one;
+PRESET:SEED, a random draw (small:7); or one line such as 'L8 H512 layernorm gelu rope'."""
+
+
+def show_arch(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help=SPEC_HELP)],
+    vocab_size: Annotated[int | None, typer.Option(min=2, help="Ids of the vocabulary. By default the model's own, else 4,096.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw it too, as a PNG.")] = None,
+) -> None:
+    """Show an architecture as a tree, with parameters, bytes and FLOPs of every part.
+
+    Training: FLOPs per token over windows of the context's length. Decoding: FLOPs of the last token that fits the context.
+    State: what decoding remembers of one sequence by then.
+
+    The old format is a flat object. Its keys: num_layers, hidden_size, arch_type (transformer, linear_transformer, mamba, rwkv;
+    hybrid with layer_types), num_heads, num_kv_heads, intermediate_size or ffn_multiplier, activation, norm_type, position,
+    max_seq_len, window_size, tie_embeddings, dropout, attention_dropout, vocab_size. As one line: L layers, H hidden size,
+    A heads, K key-value heads, F feed-forward multiplier, S longest sequence, W window, V vocabulary, each with its number, and
+    the words of the object. What is not said: gelu, layernorm, rope, a multiplier of 4, heads of 64 channels, tied embeddings.
+    """
+    from codenas.cli.console import console
+    from codenas.report.architecture import architecture_tree, cost_lines, draw_architecture, headline
+    from codenas.report.tables import summary_lines
+
+    arch, own_vocab_size = load_arch(spec)
+    size = vocab_size or own_vocab_size or 4_096
+    typer.echo(headline(arch, size))
+    console().print(architecture_tree(arch, size))
+    for line in summary_lines(cost_lines(arch, size)):
+        typer.echo(line)
+    if picture is not None:
+        draw_architecture(arch, size, picture)
+        typer.echo(f"picture: {picture}")
+
+
+def load_arch(spec: str) -> "tuple[ArchSpec, int | None]":
+    """The architecture that `spec` names, and its vocabulary's size where that is known.
+
+    Raises:
+        ConfigError: it names none.
+        CheckpointError: it is a folder and no checkpoint.
+    """
+    from codenas.arch import preset
+    from codenas.arch.legacy import from_line
+    from codenas.arch.presets import PRESETS
+    from codenas.checkpoint import Checkpoint
+    from codenas.errors import ConfigError
+    from codenas.seeds import stream
+
+    path = Path(spec)
+    if path.is_dir():
+        manifest = Checkpoint.open(path).manifest
+        return manifest.arch, manifest.vocab_size
+    if path.is_file():
+        return _read(path)
+    name, colon, seed = spec.partition(":")
+    if colon or name in PRESETS:
+        if not seed.isdecimal():
+            raise ConfigError(f"{spec!r}: a random draw needs a seed, a whole number, as in {name or 'small'}:7")
+        return preset(name).sample(stream(int(seed), "draw")), None
+    if path.suffix == ".json" or "/" in spec:
+        raise ConfigError(f"there is no file or folder {spec}")
+    try:
+        old = from_line(spec)
+    except ConfigError as error:
+        raise ConfigError(f"{spec!r} is no file, no PRESET:SEED and no line of the old format: {error}") from error
+    return old.arch, old.vocab_size
+
+
+def _read(path: Path) -> "tuple[ArchSpec, int | None]":
+    from pydantic import ValidationError
+
+    from codenas.arch import ArchSpec
+    from codenas.arch.legacy import from_legacy, is_legacy
+    from codenas.errors import ConfigError
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds no object of fields, but {type(data).__name__}")
+    try:
+        if is_legacy(data):
+            old = from_legacy(data)
+            return old.arch, old.vocab_size
+        return ArchSpec.model_validate(data), None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the object'}: {first['msg']}") from error

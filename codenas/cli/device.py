@@ -1,0 +1,109 @@
+"""`codenas device`: what decoding takes on this device, and on others that were calibrated."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from codenas.arch import ArchSpec
+
+_DRAWS = 50  # for every architecture that is wanted
+DEFAULT_CALIBRATION = Path("device.json")
+
+
+def calibrate(
+    output: Annotated[Path, typer.Option(help="Where the calibration is stored, as JSON.")] = DEFAULT_CALIBRATION,
+    space: Annotated[str, typer.Option(help="Where the architectures are drawn: a preset, a job file, or a space as JSON.")] = "small",
+    count: Annotated[int, typer.Option(min=8, help="How many architectures are measured.")] = 40,
+    sweeps: Annotated[int, typer.Option(min=2, help="How often each is measured; its quietest counts.")] = 4,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of decoding.")] = 1,
+    device: Annotated[str, typer.Option(help="Of torch: cpu, cuda.")] = "cpu",
+    vocab_size: Annotated[int, typer.Option(min=2, help="Ids of the vocabulary.")] = 4_096,
+    name: Annotated[str | None, typer.Option(help="What the device is called. By default what it calls itself.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+) -> None:
+    """Time some dozen random architectures on the path that users get, and fit what each part of one takes.
+
+    Leave other work for later: what else runs on the machine is measured too. The calibration says how well it predicts each
+    architecture from the others; `codenas device predict` uses it, on any machine.
+    """
+    import torch
+
+    from codenas.log import LOGGER, Progress
+    from codenas.measure.calibration import device_name, measure_points
+    from codenas.measure.latency_model import Calibration
+    from codenas.report.device import calibration_figures, calibration_warnings
+    from codenas.report.tables import summary_lines
+
+    archs = _draw(space, count, vocab_size, seed)
+    called = name or device_name(_usable(device))
+    torch.set_num_threads(threads)
+    progress = Progress("calibrate", count * sweeps, "measurements")
+    points = measure_points(archs, vocab_size, sweeps, device, lambda: progress.update(progress.done + 1))
+    progress.finish()
+    calibration = Calibration.fit(called, threads, points)
+    calibration.save(output)
+    for line in summary_lines([*calibration_figures(calibration), ("stored", str(output))]):
+        typer.echo(line)
+    for warning in calibration_warnings(calibration):
+        LOGGER.warning(f"warning: {warning}")
+
+
+def predict(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="An architecture, as `codenas arch show` takes it.")],
+    on: Annotated[list[Path] | None, typer.Option(help="A calibration, by default device.json; several compare devices.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(min=2, help="Ids of the vocabulary. By default the model's own, else 4,096.")] = None,
+) -> None:
+    """Predict the latency of an architecture on calibrated devices; nothing is built."""
+    from codenas.cli.arch import load_arch
+    from codenas.measure.latency_model import Calibration
+    from codenas.report.device import device_label, prediction_line
+    from codenas.report.tables import summary_lines
+
+    arch, own_vocab_size = load_arch(spec)
+    calibrations = [Calibration.load(path) for path in on or [DEFAULT_CALIBRATION]]
+    size = vocab_size or own_vocab_size or 4_096
+    lines = [(device_label(each), prediction_line(each.predicted_latency(arch, size))) for each in calibrations]
+    for line in summary_lines(lines):
+        typer.echo(line)
+
+
+def _draw(name: str, count: int, vocab_size: int, seed: int) -> "list[ArchSpec]":
+    """Different architectures of the space `name`: of two equal ones, leaving one out would leave nothing out.
+
+    Raises:
+        ConfigError: there is no such space, it holds fewer, or one of them cannot be timed.
+    """
+    from codenas.cli.space import load_space
+    from codenas.errors import ConfigError
+    from codenas.measure.latency_model import features
+    from codenas.seeds import stream
+
+    space, rng = load_space(name), stream(seed, "calibration")
+    found: dict[str, ArchSpec] = {}
+    for _ in range(_DRAWS * count):
+        arch = space.sample(rng)
+        found.setdefault(arch.digest, arch)
+        if len(found) == count:
+            break
+    else:
+        raise ConfigError(f"the space holds {len(found)} architectures only; --count {count} is too many")
+    for arch in found.values():
+        features(arch, vocab_size)
+    return list(found.values())
+
+
+def _usable(device: str) -> str:
+    """`device`, if torch has it.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    import torch
+
+    from codenas.errors import ConfigError
+
+    if device != "cpu" and not (device.partition(":")[0] == "cuda" and torch.cuda.is_available()):
+        raise ConfigError(f"--device {device}: torch finds no such device here; cpu is always there")
+    return device

@@ -1,0 +1,54 @@
+"""`codenas space`: what a search can find."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from codenas.arch import SearchSpace
+
+SAMPLE = 1_000
+
+
+def show_space(
+    space: Annotated[str, typer.Argument(metavar="PRESET_OR_FILE", help="A preset, a job file (TOML), or a space as JSON.")],
+    vocab_size: Annotated[int, typer.Option(min=2, help="Ids of the vocabulary; parameters and bytes depend on it.")] = 4_096,
+) -> None:
+    """Show a search space: its size, its choices, what binds them, what its architectures cost (1,000 are drawn)."""
+    from codenas.cli.console import console
+    from codenas.report.space import choices_table, draw_sample, families_table, space_figures
+    from codenas.report.tables import summary_lines
+
+    found = load_space(space)
+    sample = draw_sample(found, SAMPLE)
+    for line in summary_lines(space_figures(found, sample, vocab_size)):
+        typer.echo(line)
+    console().print(choices_table(found), families_table(found, sample, vocab_size))
+
+
+def load_space(name: str) -> "SearchSpace":
+    """The preset called `name`, or the space in the file at `name`.
+
+    Raises:
+        ConfigError: it is neither, or the file holds no legal space.
+    """
+    from pydantic import ValidationError
+
+    from codenas.arch import SearchSpace, preset
+    from codenas.arch.presets import PRESETS
+    from codenas.cli.job import load_job
+    from codenas.errors import ConfigError
+
+    path = Path(name)
+    if name in PRESETS:
+        return preset(name)
+    if not path.is_file():
+        raise ConfigError(f"{name!r} is no search space: neither a preset ({', '.join(PRESETS)}) nor a file")
+    if path.suffix != ".json":
+        return load_job(path).search.search_space()
+    try:
+        return SearchSpace.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from error

@@ -1,0 +1,50 @@
+"""What a calibration says of a device, and what it predicts."""
+
+from statistics import median
+
+from codenas.measure.latency_model import Calibration, Prediction
+
+QUIET, TRUSTED = 0.05, 0.10  # relative: above, a warning
+
+
+def calibration_figures(calibration: Calibration) -> list[tuple[str, str]]:
+    """A calibration as names and values for `summary_lines`."""
+    error, low, high = calibration.median_error()
+    times = sorted(point.p50_ms for point in calibration.points)
+    prices = [f"{1000 * price:.3g} us for {name}" for name, price in calibration.prices.items() if price > 0]
+    return [
+        ("device", device_label(calibration)),
+        ("measured", f"{len(times)} architectures, {times[0]:.2f} to {times[-1]:.2f} ms per token"),
+        ("repeatable to", f"{100 * uncertainty(calibration):.1f} % (median over the architectures)"),
+        ("left out, one by one", f"predicted to {100 * error:.1f} % (median; 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"),
+        ("a unit of each costs", "; ".join(prices)),
+    ]
+
+
+def calibration_warnings(calibration: Calibration) -> list[str]:
+    """Why its predictions deserve no trust; empty where they do."""
+    warnings, error = [], calibration.median_error()[0]
+    if uncertainty(calibration) > QUIET:
+        warnings.append(
+            f"the machine was not quiet: times repeat to {100 * uncertainty(calibration):.0f} % only; end other work, or add --sweeps"
+        )
+    if error > TRUSTED:
+        warnings.append(
+            f"predictions are {100 * error:.0f} % off (median), more than {100 * TRUSTED:.0f} %; measure more architectures with --count"
+        )
+    return warnings
+
+
+def device_label(calibration: Calibration) -> str:
+    """A device and how many threads decode on it."""
+    return f"{calibration.device}, {calibration.threads} thread{'s' if calibration.threads > 1 else ''}"
+
+
+def prediction_line(prediction: Prediction) -> str:
+    """A prediction with its interval."""
+    return f"{prediction.p50_ms:.2f} ms per token predicted ({prediction.low_ms:.2f} to {prediction.high_ms:.2f} in nine of ten)"
+
+
+def uncertainty(calibration: Calibration) -> float:
+    """How well the measured times repeat, relative, median over the points."""
+    return median(point.p50_uncertainty_ms / point.p50_ms for point in calibration.points)

@@ -1,0 +1,115 @@
+"""A search space in words and tables: how large it is, what it chooses from, what its architectures cost."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import median
+
+from rich.table import Table
+
+from codenas.arch.cost import decoding_flops, parameters, stored_bytes
+from codenas.arch.space import Choice, SearchSpace
+from codenas.arch.spec import MIXER_SPECS, ArchSpec, MixerBase
+from codenas.errors import ConfigError
+from codenas.report.architecture import describe
+from codenas.report.scale import scaled
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceSample:
+    """Architectures drawn from a space, and the share of draws of which no valid one can be made."""
+
+    archs: tuple[ArchSpec, ...]
+    refused: float
+
+
+def draw_sample(space: SearchSpace, count: int, seed: int = 0) -> SpaceSample:
+    """`count` valid draws."""
+    rng = random.Random(seed)
+    archs = tuple(space.sample(rng) for _ in range(count))
+    fit = sum(_fits(space, {path: rng.choice(values) for path, values in space.choices.items()}) for _ in range(count))
+    return SpaceSample(archs, 1 - fit / count)
+
+
+def space_figures(space: SearchSpace, sample: SpaceSample, vocab_size: int) -> list[tuple[str, str]]:
+    """The space as names and values for `summary_lines`."""
+    sizes = sorted(parameters(arch, vocab_size) for arch in sample.archs)
+    patterns = _patterns(space)
+    fixed = {path: value for path, value in _flat(space.base).items() if path not in space.choices}
+    return [
+        ("combinations", f"{space.cardinality:,}, of which about {100 * (1 - sample.refused):.0f} % fit together"),
+        ("parameters", f"{scaled(sizes[0])} to {scaled(sizes[-1])}, half of them below {scaled(median(sizes))} (of {len(sizes):,} draws)"),
+        ("families", f"{sum(len(set(kinds)) == 1 for kinds in patterns)} pure, {sum(len(set(kinds)) > 1 for kinds in patterns)} hybrid"),
+        ("constraints", "; ".join(_constraints(space))),
+        ("the same in all", ", ".join(f"{path} {_value(value)}" for path, value in fixed.items())),
+        *((f"base of {mixer.kind}", describe(mixer)) for mixer in (*space.base.pattern, *space.mixers)),
+    ]
+
+
+def choices_table(space: SearchSpace) -> Table:
+    """One line per dimension."""
+    table = Table(title="Dimensions", title_justify="left")
+    table.add_column("field")
+    table.add_column("", justify="right")
+    table.add_column("choices")
+    for path, values in space.choices.items():
+        table.add_row(path, str(len(values)), ", ".join(_value(value) for value in values))
+    return table
+
+
+def families_table(space: SearchSpace, sample: SpaceSample, vocab_size: int) -> Table:
+    """What the architectures of every pattern cost: the range of their parameters, and the median of everything."""
+    table = Table(title="Families, as drawn", title_justify="left")
+    table.add_column("pattern")
+    for heading in ("draws", "parameters\nleast", "\nmedian", "\nmost", "float16\nmedian", "int4\nmedian", "decoding a token\nmedian"):
+        table.add_column(heading, justify="right")
+    for kinds in _patterns(space):
+        archs = [arch for arch in sample.archs if tuple(mixer.kind for mixer in arch.pattern) == kinds]
+        if not archs:
+            continue
+        sizes = [parameters(arch, vocab_size) for arch in archs]
+        table.add_row(
+            _value(kinds),
+            str(len(archs)),
+            *(scaled(figure) for figure in (min(sizes), median(sizes), max(sizes))),
+            scaled(median(stored_bytes(arch, vocab_size) for arch in archs), "B"),
+            scaled(median(stored_bytes(arch, vocab_size, "int4") for arch in archs), "B"),
+            scaled(median(decoding_flops(arch, vocab_size, arch.context_len - 1) for arch in archs), "FLOP"),
+        )
+    return table
+
+
+def _fits(space: SearchSpace, assignment: dict[str, Choice]) -> bool:
+    try:
+        space.unflatten(assignment)
+    except ConfigError:
+        return False
+    return True
+
+
+def _patterns(space: SearchSpace) -> Sequence[tuple[str, ...]]:
+    return space.choices.get("pattern", (tuple(mixer.kind for mixer in space.base.pattern),))
+
+
+def _constraints(space: SearchSpace) -> list[str]:
+    """Those that can bind here."""
+    kinds = {kind for pattern in _patterns(space) for kind in pattern}
+    mixers = [spec for spec in MIXER_SPECS if spec.model_fields["kind"].default in kinds]
+    own = [f"{spec.model_fields['kind'].default}: {', '.join(spec.constraints)}" for spec in mixers if issubclass(spec, MixerBase)]
+    return [*ArchSpec.constraints, *own]
+
+
+def _flat(arch: ArchSpec) -> dict[str, Choice]:
+    """The fields of an architecture by dotted path, its pattern left out."""
+    data = arch.model_dump(exclude={"pattern"})
+    inner = {f"feedforward.{name}": value for name, value in data.pop("feedforward").items()}
+    return {**data, **inner}
+
+
+def _value(value: Choice) -> str:
+    if isinstance(value, tuple):
+        return " + ".join(f"{len(list(run))} x {kind}" if len(value) > 2 else kind for kind, run in groupby(value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3g}" if isinstance(value, float) else "none" if value is None else str(value)

@@ -1,0 +1,66 @@
+"""`codenas device`: calibrate on models that are quick to time, predict from what was stored."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from codenas.arch import SearchSpace
+from codenas.cli.app import app
+from codenas.measure import calibration
+from codenas.measure.latency import Latency
+from codenas.measure.latency_model import Calibration
+from codenas.report.device import calibration_figures, calibration_warnings
+from tests.fakes import tiny_arch
+
+
+def codenas(*arguments: str | Path | int) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    choices = {"d_model": (16, 32), "n_layers": (1, 2, 3), "norm": ("layernorm", "rmsnorm")}
+    (tmp_path / "space.json").write_text(SearchSpace(base=tiny_arch(), choices=choices).model_dump_json())
+    return tmp_path / "space.json"
+
+
+def test_a_device_is_calibrated_and_predicts_on_its_own(space: Path, tmp_path: Path) -> None:
+    stored = tmp_path / "here.json"
+    done = codenas(
+        "device", "calibrate", "--space", space, "--count", 10, "--sweeps", 2, "--output", stored, "--vocab-size", 64, "--name", "box"
+    )
+    assert done.exit_code == 0, done.output
+    assert "10 architectures" in done.stdout and "left out, one by one" in done.stdout and "box, 1 thread\n" in done.stdout
+    assert len(Calibration.load(stored).points) == 10
+    (tmp_path / "arch.json").write_text(tiny_arch().model_dump_json())
+    done = codenas("device", "predict", tmp_path / "arch.json", "--on", stored, "--on", stored, "--vocab-size", 64)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("ms per token predicted (") == 2
+
+
+def test_a_machine_that_is_not_quiet_is_told_so(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter(1.0 + 0.9 * (number % 3) for number in range(1_000))
+    monkeypatch.setattr(calibration, "decoding_latency", lambda *_: Latency(next(times), 0.0, 1))
+    done = codenas("device", "calibrate", "--space", space, "--count", 8, "--sweeps", 2, "--output", tmp_path / "x.json")
+    fitted = Calibration.load(tmp_path / "x.json")
+    assert done.exit_code == 0, done.output
+    assert any("the machine was not quiet: times repeat to " in warning for warning in calibration_warnings(fitted))
+    assert dict(calibration_figures(fitted))["measured"].startswith("8 architectures")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["calibrate", "--device", "tpu"], "--device tpu: torch finds no such device here; cpu is always there"),
+        (["calibrate", "--space", "huge"], "'huge' is no search space"),
+        (["calibrate", "--space", "FOLDER/space.json", "--count", "13"], "the space holds 12 architectures only; --count 13 is too many"),
+        (["calibrate", "--space", "FOLDER/short.json", "--count", "8"], "a context of 8 is too short to time decoding; it takes 10"),
+        (["predict", "small:1", "--on", "FOLDER/absent.json"], "there is no calibration FOLDER/absent.json; make one with"),
+    ],
+)
+@pytest.mark.usefixtures("space")
+def test_what_the_user_can_mend_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "short.json").write_text((tmp_path / "space.json").read_text().replace('"context_len":32', '"context_len":8'))
+    done = codenas("device", *[argument.replace("FOLDER", str(tmp_path)) for argument in arguments])
+    assert done.exit_code == 2 and message.replace("FOLDER", str(tmp_path)) in done.stderr and done.stderr.count("\n") == 1

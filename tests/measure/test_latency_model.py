@@ -1,0 +1,176 @@
+"""The fitted latency model, on devices whose prices are known: it finds them, says how far it can be trusted, and is never negative."""
+
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codenas.arch import ArchSpec, preset
+from codenas.arch.cost import state_bytes, tensors
+from codenas.arch.spec import FeedForwardSpec, LinearAttentionSpec, MambaSpec
+from codenas.errors import ConfigError
+from codenas.measure import calibration
+from codenas.measure.calibration import device_name, measure_points
+from codenas.measure.latency import WARMUP_TOKENS, Latency, lengths_that_fit
+from codenas.measure.latency_model import FEWEST_POINTS, Calibration, Point, features, non_negative_least_squares
+from codenas.model import LanguageModel
+from tests.fakes import tiny_arch
+
+VOCAB_SIZE = 300  # so small that some models fit the smallest cache
+PRICES = {"tokens": 0.2, "layers of attention": 0.1, "layers of mamba2": 0.3, "megabytes": 0.05, "megabytes beyond 8": 0.1}
+
+
+def drawn(count: int, seed: int = 0, space: str = "small") -> list[ArchSpec]:
+    rng = random.Random(seed)
+    return [preset(space).sample(rng) for _ in range(count)]
+
+
+def points(archs: list[ArchSpec], noise: float = 0.0, seed: int = 0) -> list[Point]:
+    """What a device with `PRICES` would be measured at, each off by a relative error of `noise`."""
+    rng = random.Random(seed)
+    made = []
+    for arch in archs:
+        exact = sum(PRICES.get(name, 0.01) * amount for name, amount in features(arch, VOCAB_SIZE).items())
+        made.append(Point(arch=arch, vocab_size=VOCAB_SIZE, p50_ms=exact * rng.gauss(1, noise), p50_uncertainty_ms=0.01 * exact))
+    return made
+
+
+def test_prices_that_are_measured_without_error_are_found() -> None:
+    fitted = Calibration.fit("a", 1, points(drawn(60)))
+    assert fitted.median_error()[0] < 1e-9
+    for arch in drawn(20, seed=1):
+        assert fitted.predicted_latency(arch, VOCAB_SIZE).p50_ms == pytest.approx(points([arch])[0].p50_ms)
+    assert {name: fitted.prices[name] for name in PRICES} == pytest.approx(PRICES)
+
+
+def test_a_noisy_device_is_predicted_about_as_well_as_it_was_measured() -> None:
+    fitted = Calibration.fit("a", 1, points(drawn(60), noise=0.05))
+    error, low, high = fitted.median_error()
+    assert 0.02 < error < 0.1 and low <= error <= high < 0.1
+    truth = [points([arch])[0].p50_ms for arch in drawn(200, seed=1)]
+    guesses = [fitted.predicted_latency(arch, VOCAB_SIZE) for arch in drawn(200, seed=1)]
+    assert all(guess.low_ms < guess.p50_ms < guess.high_ms for guess in guesses)
+    inside = sum(guess.low_ms <= true <= guess.high_ms for guess, true in zip(guesses, truth, strict=True))
+    assert inside >= 180, "nine of ten must lie in the interval"
+
+
+def test_no_price_is_negative_and_equal_points_give_equal_prices() -> None:
+    noisy = points(drawn(20), noise=0.5)
+    fitted = Calibration.fit("a", 1, noisy)
+    assert all(price >= 0 for price in fitted.prices.values())
+    assert fitted == Calibration.fit("a", 1, noisy)
+    assert fitted.median_error() == fitted.median_error()
+
+
+def test_two_devices_are_compared_by_their_own_calibrations(tmp_path: Path) -> None:
+    fast = points(drawn(40))
+    slow = [point.model_copy(update={"p50_ms": 3 * point.p50_ms}) for point in fast]
+    Calibration.fit("fast", 1, fast).save(tmp_path / "fast.json")
+    Calibration.fit("slow", 1, slow).save(tmp_path / "slow.json")
+    here, there = (Calibration.load(tmp_path / f"{name}.json") for name in ("fast", "slow"))
+    assert here == Calibration.fit("fast", 1, fast)
+    for arch in drawn(5, seed=2):
+        found = [each.predicted_latency(arch, VOCAB_SIZE).p50_ms for each in (here, there)]
+        assert found[1] == pytest.approx(3 * found[0])
+
+
+def test_a_mixer_that_was_never_measured_is_not_predicted() -> None:
+    fitted = Calibration.fit("laptop", 1, points(drawn(20, space="tiny")))
+    with pytest.raises(ConfigError, match="the calibration of 'laptop' has measured no layers of mamba2; calibrate over a space"):
+        fitted.predicted_latency(tiny_arch(MambaSpec(head_width=16)), VOCAB_SIZE)
+
+
+def test_those_alone_of_their_kind_widen_the_interval_and_break_nothing() -> None:
+    many = [tiny_arch(n_layers=layers) for layers in range(1, 9)]
+    plain = {"norm": "layernorm", "feedforward": FeedForwardSpec(activation="gelu")}
+    alone = [tiny_arch(mixer, **plain) for mixer in (MambaSpec(head_width=16), LinearAttentionSpec(n_heads=2))]
+    measured = [Point(arch=arch, vocab_size=50, p50_ms=arch.n_layers, p50_uncertainty_ms=0.0) for arch in (*many, *alone)]
+    fitted = Calibration.fit("a", 1, measured)
+    assert fitted.left_out[-2:] == (0, 0), "what nobody else has is priced at nothing"
+    guess = fitted.predicted_latency(alone[0], 50)
+    assert 0 < guess.low_ms <= guess.p50_ms <= guess.high_ms < math.inf
+
+
+def test_too_few_points_are_refused() -> None:
+    with pytest.raises(ConfigError, match=f"7 architectures are too few to fit a device; measure at least {FEWEST_POINTS}"):
+        Calibration.fit("a", 1, points(drawn(7)))
+
+
+def test_a_file_that_is_no_calibration_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no calibration .*absent.json; make one with `codenas device calibrate --output"):
+        Calibration.load(tmp_path / "absent.json")
+    (tmp_path / "other.json").write_text('{"device": "a"}')
+    with pytest.raises(ConfigError, match="other.json is no calibration: Field required"):
+        Calibration.load(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_non_negative_least_squares_meets_the_conditions_of_an_optimum(seed: int) -> None:
+    """Karush, Kuhn and Tucker: where x is above zero the slope is zero; where it is zero, going up would not help."""
+    rng = np.random.default_rng(seed)
+    matrix, target = rng.normal(size=(30, 8)), rng.normal(size=30)
+    x = non_negative_least_squares(matrix, target)
+    slope = matrix.T @ (matrix @ x - target)
+    assert (x >= 0).all() and (slope >= -1e-6).all() and abs(slope @ x) < 1e-6
+
+
+def test_columns_of_nothing_and_of_the_same_do_no_harm() -> None:
+    matrix = np.array([[1.0, 1.0, 0.0], [2.0, 2.0, 0.0], [3.0, 3.0, 0.0]])
+    assert matrix @ non_negative_least_squares(matrix, np.array([2.0, 4.0, 6.0])) == pytest.approx([2.0, 4.0, 6.0])
+
+
+def test_features_count_layers_and_what_a_token_reads() -> None:
+    arch = tiny_arch(n_layers=3, pattern=(LinearAttentionSpec(n_heads=2), tiny_arch().pattern[0]), norm="groupnorm")
+    found = features(arch, 100)
+    assert (found["layers of linear_attention"], found["layers of attention"], found["groupnorms"], found["tokens"]) == (2, 1, 3, 1)
+    assert "sloped scores" not in found and found["turned queries"] == 1
+
+
+def test_a_token_reads_every_matrix_the_head_and_the_state_once() -> None:
+    """At the middle of what is timed; a short context leaves a prompt of one token."""
+    arch = tiny_arch(context_len=24, n_layers=1)
+    matrices = sum(math.prod(shape) for shape in tensors(arch, 100).values() if len(shape) == 2)
+    prompt, tokens = lengths_that_fit(24, 32, 64)
+    keys_and_values = state_bytes(arch, prompt + WARMUP_TOKENS + tokens // 2)
+    assert (prompt, tokens) == (1, 15)
+    assert features(arch, 100)["megabytes"] == pytest.approx((4 * matrices + keys_and_values) / 1e6)
+
+
+@pytest.mark.parametrize(("d_model", "beyond"), [(64, []), (320, [2]), (768, [2, 8]), (2048, [2, 8, 32])])
+def test_what_fits_no_cache_is_charged_once_more(d_model: int, beyond: list[int]) -> None:
+    found = features(tiny_arch(n_layers=1, d_model=d_model), 1_000)
+    assert [name for name in found if "beyond" in name] == [f"megabytes beyond {cache}" for cache in beyond]
+    assert all(found[f"megabytes beyond {cache}"] == pytest.approx(found["megabytes"] - cache) for cache in beyond)
+
+
+def test_of_all_sweeps_the_quietest_counts_and_the_next_tells_how_sure_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    times, measured = iter([5.0, 7.0, 3.0, 9.0, 4.0, 6.5]), list[None]()
+    monkeypatch.setattr(calibration, "decoding_latency", lambda model, *_: Latency(next(times), 0.0, 1, 0.0))
+    first, second = tiny_arch(), tiny_arch(n_layers=1)
+    found = measure_points([first, second], 50, 3, on_measured=lambda: measured.append(None))
+    assert [(point.arch, point.p50_ms, point.p50_uncertainty_ms) for point in found] == [(first, 3.0, 1.0), (second, 6.5, 0.5)]
+    assert len(measured) == 6
+
+
+def test_untrained_models_are_measured_in_the_order_of_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers: list[int] = []
+
+    def timed(model: LanguageModel, *_: int) -> Latency:
+        assert not model.training
+        layers.append(len(model.blocks))
+        return Latency(1.0, 1.0, 1)
+
+    monkeypatch.setattr(calibration, "decoding_latency", timed)
+    measure_points([tiny_arch(n_layers=1), tiny_arch(n_layers=2)], 50, 2)
+    assert layers == [1, 2, 1, 2]
+
+
+def test_one_sweep_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 sweep says nothing of its uncertainty"):
+        measure_points([tiny_arch()], 50, 1)
+
+
+def test_the_processor_has_a_name() -> None:
+    assert device_name()
