@@ -1,11 +1,14 @@
 """What a search job is asked to do; the [search] table of a job file (TOML) has exactly these keys."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from codenas.arch import ArchSpec
 from codenas.corpus import Corpus
 from codenas.experiment import ExperimentSetup
+from codenas.measure.latency_model import Calibration
 from codenas.search.config import SearchConfig
 from codenas.train import TrainConfig
 
@@ -30,6 +33,18 @@ class SearchJob(SearchConfig):
 
     train: TrainConfig = TrainConfig(batch_size=4)
     trial: TrialResources = TrialResources()
+    calibration: Path | None = Field(None, description="of the device that the latency limit is meant for: `codenas device calibrate`")
+
+    def least_ms(self) -> Callable[[ArchSpec, int], float] | None:
+        """What a token surely takes on the calibrated device; None without one.
+
+        Raises:
+            ConfigError: the calibration cannot be read.
+        """
+        if self.calibration is None:
+            return None
+        calibration = Calibration.load(self.calibration)
+        return lambda arch, vocab_size: calibration.predicted_latency(arch, vocab_size).low_ms
 
     def setup(self, corpus: Corpus, checkpoints: Path) -> ExperimentSetup:
         """What every trial of this search works with. The device is found where the trial runs."""

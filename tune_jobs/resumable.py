@@ -39,10 +39,11 @@ def possible_plan(job: SearchJob, corpus: Corpus) -> Plan:
 
     Raises:
         BudgetError: no architecture can meet a limit.
+        ConfigError: the calibration cannot be read.
         CorpusError: a context of the space is longer than the corpus.
     """
     require_windows(corpus, max(job.search_space().context_lens))
-    plan = job.plan(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size)
+    plan = job.plan(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size, job.least_ms())
     check_reachable(plan)
     return plan
 

@@ -2,7 +2,7 @@
 
 A token's time is taken as a sum: so much for the token, so much for each layer of a kind and each option that adds work, so much
 for each megabyte that is read, and more for those that fit no cache. Weights, head and state share a price: all are read once a
-token, and apart they are predicted worse. The prices are found by least squares of relative errors, none below zero. A
+token. The prices are found by least squares of relative errors, none below zero. A
 calibration says by itself how well that works: every measured architecture is predicted from all the others (leave one out).
 """
 

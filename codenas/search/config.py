@@ -1,10 +1,11 @@
 """What a search is asked to do."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from codenas.arch import SearchSpace, preset
+from codenas.arch import ArchSpec, SearchSpace, preset
 from codenas.arch.presets import PRESETS
 from codenas.search.candidate import Budget
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives
@@ -42,8 +43,8 @@ class SearchConfig(BaseModel):
         """The space itself."""
         return preset(self.space) if isinstance(self.space, str) else self.space
 
-    def plan(self, vocab_size: int, tokenizer_bytes: int = 0) -> Plan:
-        """The rules of this search over models with `vocab_size` tokens and a tokenizer of so many bytes."""
+    def plan(self, vocab_size: int, tokenizer_bytes: int = 0, least_ms: Callable[[ArchSpec, int], float] | None = None) -> Plan:
+        """The rules of this search over models with `vocab_size` tokens and a tokenizer of so many bytes; see `Plan.least_ms`."""
         return Plan(
             space=self.search_space(),
             strategy=strategy(self.strategy),
@@ -51,6 +52,7 @@ class SearchConfig(BaseModel):
             objectives=self.objectives,
             vocab_size=vocab_size,
             tokenizer_bytes=tokenizer_bytes,
+            least_ms=least_ms,
             seed=self.seed,
             lookback=self.lookback,
         )

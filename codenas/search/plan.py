@@ -5,7 +5,7 @@ once they are all settled; promotion waits for the whole rung. With `lookback` a
 waits in practice, and any number of workers, in any order, with any interruptions, walks through the same search.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from codenas.arch.cost import parameters, stored_bytes
@@ -20,6 +20,7 @@ from codenas.search.rungs import promoted
 from codenas.search.strategy import Idea, Problem, Strategy
 from codenas.seeds import derive, stream
 
+_LATENCY = "latency_ms_p50"
 _REDRAWS = 100  # proposals that repeat a candidate, in a row, before the space counts as used up
 _REFUSALS = 60  # refused candidates before the limits count as out of reach
 
@@ -38,6 +39,7 @@ class Plan:
 
     Attributes:
         tokenizer_bytes: stored beside the weights of every candidate.
+        least_ms: what a token surely takes, of an architecture and a vocabulary size; None where no device is calibrated.
         lookback: the most recent candidates that a proposal does not look at.
     """
 
@@ -47,6 +49,7 @@ class Plan:
     objectives: tuple[Objective, ...]
     vocab_size: int
     tokenizer_bytes: int = 0
+    least_ms: Callable[[ArchSpec, int], float] | None = None
     seed: int = 0
     lookback: int = 4
 
@@ -134,10 +137,20 @@ class Plan:
         candidate = Candidate(index=index, arch=idea.arch, origin=idea.origin, parents=idea.parents, seed=derive(self.seed, "training"))
         history.propose(candidate)
         known = closed_form(idea.arch, self.vocab_size, self.tokenizer_bytes)
-        reason = broken_limit(known, self.objectives)
+        reason = broken_limit(known, self.objectives) or self._surely_too_slow(idea.arch)
         if reason is not None:
             history.record(Refusal(index=index, reason=reason, metrics=known))
         return candidate
+
+    def _surely_too_slow(self, arch: ArchSpec) -> str | None:
+        """Why nobody needs to build `arch` and time it; None where it may be inside the limit. A prediction is no metric."""
+        limits = [objective.limit for objective in self.objectives if objective.metric == _LATENCY and objective.limit is not None]
+        if self.least_ms is None or not limits:
+            return None
+        least_ms = self.least_ms(arch, self.vocab_size)
+        return (
+            f"{_LATENCY} is predicted at {least_ms:.3g} or more, outside its limit, at most {limits[0]:g}" if least_ms > limits[0] else None
+        )
 
 
 def closed_form(arch: ArchSpec, vocab_size: int, tokenizer_bytes: int = 0) -> Metrics:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from codenas.arch import SearchSpace, preset
+from codenas.arch import ArchSpec, SearchSpace, preset
 from codenas.arch.cost import parameters, stored_bytes
 from codenas.errors import BudgetError
 from codenas.metrics import Metrics
@@ -160,3 +160,24 @@ def test_the_total_of_a_budget() -> None:
     assert Budget(candidates=12, promote=(4,)).total_steps == 1_600
     assert Budget(candidates=3, rungs=(10,), promote=()).total_steps == 30
     assert Budget(candidates=8, rungs=(10, 20, 40), promote=(4, 1)).total_steps == 80 + 40 + 20
+
+
+def test_who_is_surely_too_slow_on_the_calibrated_device_is_refused_and_the_prediction_is_no_metric() -> None:
+    """The layers as milliseconds: architectures of four are above the limit, and the others below or on it."""
+    slow = replace(make_plan(BUDGET, objectives=limited(latency_ms_p50=3.0)), least_ms=lambda arch, vocab_size: float(arch.n_layers))
+    history = run_search(slow, History(), Curves(BUDGET))
+    assert {trial.candidate.arch.n_layers for trial in history.trials if trial.refusal is None} <= {2, 3}
+    refusals = [trial.refusal for trial in history.trials if trial.candidate.arch.n_layers == 4]
+    assert refusals
+    for refusal in refusals:
+        assert refusal is not None
+        assert refusal.reason == "latency_ms_p50 is predicted at 4 or more, outside its limit, at most 3"
+        assert refusal.metrics.latency_ms_p50 is None
+
+
+def test_without_a_limit_on_latency_nobody_is_asked_for_a_prediction() -> None:
+    def never(arch: ArchSpec, vocab_size: int) -> float:
+        raise AssertionError
+
+    plan = replace(make_plan(BUDGET, objectives=limited(size_bytes=50e6)), least_ms=never)
+    assert len(run_search(plan, History(), Curves(BUDGET)).trials) == BUDGET.candidates

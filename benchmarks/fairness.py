@@ -1,0 +1,154 @@
+"""Is the comparison fair? The best learning rate over widths and depths for every family, and the spread over seeds.
+
+Hours on two cores; every finished training is a line in `runs/fairness.jsonl`, and a rerun does only what is missing.
+`docs/fairness.md` quotes what came out.
+"""
+
+import json
+import os
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks._corpus import environment_corpus
+from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
+from codenas.arch.spec import LinearAttentionSpec, MambaSpec, RwkvSpec
+from codenas.corpus import Batches, Corpus
+from codenas.measure.bits_per_byte import bits_per_byte
+from codenas.model import build_model
+from codenas.train import TrainConfig, Trainer
+from codenas.vocab import load_vocabulary
+
+RESULTS = Path("runs/fairness.jsonl")
+FAMILIES = ("attention", "linear_attention", "mamba2", "rwkv7")
+SHAPES = ((256, 4), (128, 4), (512, 4), (256, 2), (256, 6))  # width, depth
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # on all rates of the recipe
+STEPS, BATCH, SCORE_TOKENS = 120, 4, 32_768
+SPREAD_SEEDS, SPREAD_RUNGS = 5, (50, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One training: `decayed` ones end with a decay, the others are scored as a rung is, on the average of the weights."""
+
+    optimizer: str
+    family: str
+    width: int
+    depth: int
+    factor: float
+    seed: int
+    steps: int
+    decayed: bool
+
+
+def measure() -> dict[str, object]:
+    """Train what is missing, then fit a parabola to bits per byte over log(rate) for every shape."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    corpus = environment_corpus()
+    done = _done()
+    for case in _cases():
+        if case not in done:
+            done[case] = _bits_per_byte(corpus, case)
+            _write(case, done[case])
+    return {"best_factor_on_the_rates": _optima(done), "seed_deviation": _deviations(done)}
+
+
+def _cases() -> Iterator[Case]:
+    for optimizer in ("muon", "adamw"):
+        for family in FAMILIES if optimizer == "muon" else FAMILIES[:1]:
+            for width, depth in SHAPES:
+                for factor in FACTORS:
+                    yield Case(optimizer, family, width, depth, factor, 0, STEPS, True)
+    for family in FAMILIES:
+        for seed in range(SPREAD_SEEDS):
+            for steps in SPREAD_RUNGS:
+                yield Case("muon", family, 128, 4, 1.0, seed, steps, False)
+
+
+def architecture(family: str, width: int, depth: int) -> ArchSpec:
+    """The same block around every mixer."""
+    mixers: dict[str, MixerSpec] = {
+        "attention": AttentionSpec(n_heads=width // 64, n_kv_heads=width // 64),
+        "linear_attention": LinearAttentionSpec(n_heads=width // 64),
+        "mamba2": MambaSpec(head_width=32, state_width=32),
+        "rwkv7": RwkvSpec(head_width=32),
+    }
+    return ArchSpec(
+        d_model=width,
+        n_layers=depth,
+        pattern=(mixers[family],),
+        feedforward=FeedForwardSpec(activation="swiglu", multiplier=8 / 3),
+        norm="rmsnorm",
+        position="rope" if family == "attention" else "none",
+        context_len=256,
+    )
+
+
+def _bits_per_byte(corpus: Corpus, case: Case) -> float:
+    plain = TrainConfig()
+    config = TrainConfig.model_validate(
+        {
+            "batch_size": BATCH,
+            "optimizer": case.optimizer,
+            "seed": case.seed,
+            **{name: case.factor * getattr(plain, name) for name in ("matrix_rate", "adam_rate", "embedding_rate", "gain_rate")},
+        }
+    )
+    arch = architecture(case.family, case.width, case.depth)
+    model = build_model(arch, corpus.manifest.vocab_size, case.seed)
+    trainer = Trainer(model, Batches(corpus.split("train"), arch.context_len, case.seed), config)
+    for _ in trainer.run_to(case.steps, case.steps // 2 if case.decayed else None):
+        pass
+    if not case.decayed:
+        model.load_state_dict(trainer.averaged_weights())
+    sizes = load_vocabulary(corpus.tokenizer_path).bytes_per_token
+    return bits_per_byte(model, corpus.split("valid"), sizes, SCORE_TOKENS, config.precision).bits_per_byte
+
+
+def _optima(done: dict[Case, float]) -> dict[str, dict[str, float]]:
+    """Where the parabola through (log2 factor, bits per byte) of a shape has its foot, and the ratio of the outermost feet."""
+    curves: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    for case, bpb in done.items():
+        if case.decayed:
+            curves[f"{case.optimizer} {case.family}"][f"{case.width} x {case.depth}"].append((np.log2(case.factor), bpb))
+    found: dict[str, dict[str, float]] = {}
+    for name, shapes in curves.items():
+        feet = {shape: _foot(points) for shape, points in shapes.items() if len(points) == len(FACTORS)}
+        found[name] = {shape: round(foot, 2) for shape, foot in feet.items()}
+        if feet:
+            found[name]["ratio"] = round(max(feet.values()) / min(feet.values()), 2)
+    return found
+
+
+def _foot(points: list[tuple[float, float]]) -> float:
+    square, slope, _ = np.polyfit(*zip(*points, strict=True), 2)
+    return float(2 ** (-slope / (2 * square)))
+
+
+def _deviations(done: dict[Case, float]) -> dict[str, dict[int, float]]:
+    """Standard deviation of bits per byte over seeds (of weights and of the order of the data), by family and rung."""
+    scores: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for case, bpb in done.items():
+        if not case.decayed:
+            scores[case.family, case.steps].append(bpb)
+    found: dict[str, dict[int, float]] = defaultdict(dict)
+    for (family, steps), values in scores.items():
+        found[family][steps] = round(statistics.stdev(values), 4)
+    return dict(found)
+
+
+def _done() -> dict[Case, float]:
+    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    read = [json.loads(line) for line in lines]
+    return {Case(**{name: value for name, value in line.items() if name != "bits_per_byte"}): line["bits_per_byte"] for line in read}
+
+
+def _write(case: Case, bpb: float) -> None:
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    with RESULTS.open("a") as file:
+        file.write(json.dumps({**asdict(case), "bits_per_byte": bpb}) + "\n")
