@@ -126,7 +126,7 @@ def _optima(done: dict[Case, float]) -> dict[str, dict[str, float]]:
 
 
 def _foot(points: list[tuple[float, float]]) -> float:
-    square, slope, _ = np.polyfit(*zip(*points, strict=True), 2)
+    square, slope, _ = np.polyfit([x for x, _ in points], [y for _, y in points], 2)
     return float(2 ** (-slope / (2 * square)))
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from codenas.arch import SearchSpace
 from codenas.corpus import Corpus
-from codenas.errors import BudgetError, CorpusError, RunError
+from codenas.errors import BudgetError, ConfigError, CorpusError, RunError
+from codenas.measure.latency_model import Calibration, Point
 from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
 from codenas.search.result import SearchFolder
@@ -49,6 +50,28 @@ def test_a_limit_out_of_reach_leaves_the_folder_free_and_names_one_that_works(co
     result, history = search_here(JOB.with_limits({"size_bytes": limit}), corpus, tmp_path / "search")
     winner = history.trials[result.winner].last
     assert winner is not None and (winner.metrics.size_bytes or limit) < limit
+
+
+def test_a_calibrated_device_refuses_before_anything_is_built(corpus: Corpus, tmp_path: Path) -> None:
+    """On a device that takes a millisecond for a token and ten for a layer, one layer is inside the limit, and two are not."""
+    space = SearchSpace(base=tiny_arch(), choices={"n_layers": (1, 2), "norm": ("rmsnorm", "layernorm")})
+    archs = [tiny_arch(n_layers=layers) for layers in range(1, 9)]
+    points = [Point(arch=arch, vocab_size=300, p50_ms=1 + 10 * arch.n_layers, p50_uncertainty_ms=0.0) for arch in archs]
+    Calibration.fit("slow", 1, points).save(tmp_path / "slow.json")
+    everyone = {"space": space, "budget": Budget(candidates=3, rungs=(1, 2), promote=(1,))}
+    job = JOB.model_copy(update={**everyone, "calibration": tmp_path / "slow.json"}).with_limits({"latency_ms_p50": 15.0})
+
+    _, history = search_here(job, corpus, tmp_path / "search")
+
+    by_layers = {trial.candidate.arch.n_layers: trial.refusal for trial in history.trials}
+    assert by_layers[1] is None
+    assert by_layers[2] is not None and "is predicted at 2" in by_layers[2].reason
+
+
+def test_a_calibration_that_is_not_there_is_told(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="codenas device calibrate"):
+        search_here(JOB.model_copy(update={"calibration": tmp_path / "none.json"}), corpus, tmp_path / "search")
+    assert not (tmp_path / "search").exists()
 
 
 @pytest.fixture
