@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from benchmarks._corpus import environment_corpus
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
@@ -24,9 +25,9 @@ from codenas.model import build_model
 from codenas.train import TrainConfig, Trainer
 from codenas.vocab import load_vocabulary
 
-RESULTS = Path("runs/fairness.jsonl")
+RESULTS, PICTURE = Path("runs/fairness.jsonl"), Path("runs/fairness.png")
 FAMILIES = ("attention", "linear_attention", "mamba2", "rwkv7")
-SHAPES = ((256, 4), (128, 4), (512, 4), (256, 2), (256, 6))  # width, depth
+SHAPES = ((192, 4), (96, 4), (384, 4), (192, 2), (192, 6))  # width, depth
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # on all rates of the recipe
 STEPS, BATCH, SCORE_TOKENS = 120, 4, 32_768
 SPREAD_SEEDS, SPREAD_RUNGS = 5, (50, 300)
@@ -55,6 +56,7 @@ def measure() -> dict[str, object]:
         if case not in done:
             done[case] = _bits_per_byte(corpus, case)
             _write(case, done[case])
+    _draw(done)
     return {"best_factor_on_the_rates": _optima(done), "seed_deviation": _deviations(done)}
 
 
@@ -67,14 +69,14 @@ def _cases() -> Iterator[Case]:
     for family in FAMILIES:
         for seed in range(SPREAD_SEEDS):
             for steps in SPREAD_RUNGS:
-                yield Case("muon", family, 128, 4, 1.0, seed, steps, False)
+                yield Case("muon", family, 96, 4, 1.0, seed, steps, False)
 
 
 def architecture(family: str, width: int, depth: int) -> ArchSpec:
     """The same block around every mixer."""
     mixers: dict[str, MixerSpec] = {
-        "attention": AttentionSpec(n_heads=width // 64, n_kv_heads=width // 64),
-        "linear_attention": LinearAttentionSpec(n_heads=width // 64),
+        "attention": AttentionSpec(n_heads=width // 32, n_kv_heads=width // 32),
+        "linear_attention": LinearAttentionSpec(n_heads=width // 32),
         "mamba2": MambaSpec(head_width=32, state_width=32),
         "rwkv7": RwkvSpec(head_width=32),
     }
@@ -108,6 +110,26 @@ def _bits_per_byte(corpus: Corpus, case: Case) -> float:
         model.load_state_dict(trainer.averaged_weights())
     sizes = load_vocabulary(corpus.tokenizer_path).bytes_per_token
     return bits_per_byte(model, corpus.split("valid"), sizes, SCORE_TOKENS, config.precision).bits_per_byte
+
+
+def _draw(done: dict[Case, float]) -> None:
+    """Bits per byte over the factor on the rates: a panel for every family, a line for every shape."""
+    panels = list(dict.fromkeys((case.optimizer, case.family) for case in done if case.decayed))
+    figure = Figure(figsize=(3 * len(panels), 3.2), layout="constrained")
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(grid, panels, strict=True):
+        for width, depth in SHAPES:
+            line = {
+                c.factor: bpb
+                for c, bpb in done.items()
+                if c.decayed and (c.optimizer, c.family, c.width, c.depth) == (*panel, width, depth)
+            }
+            axes.plot(sorted(line), [line[factor] for factor in sorted(line)], marker="o", markersize=3, label=f"{depth} x {width}")
+        axes.set(title=f"{panel[1]}, {panel[0]}", xscale="log", xlabel="factor on all rates", xticks=FACTORS, xticklabels=FACTORS)
+        axes.minorticks_off()
+    grid[0].set_ylabel("bits per byte")
+    grid[0].legend(title="layers x width", fontsize="small")
+    figure.savefig(PICTURE, dpi=110)
 
 
 def _optima(done: dict[Case, float]) -> dict[str, dict[str, float]]:

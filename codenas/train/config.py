@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 class TrainConfig(BaseModel):
     """The recipe: Muon (or AdamW) for the matrices of the blocks, AdamW for everything else, warm-up then a constant rate.
 
-    The rates are those of a width of 256 and transfer over widths (see `codenas.train.optim`). A tail of linear decay is
-    added only where the end of training is known (`Trainer.run_to(..., decay_from=...)`); the rungs of a search are scored
-    on the moving average of the weights instead, because a state that has decayed cannot be resumed.
+    The rates are those of four layers of width 256 and transfer over widths and depths (see `codenas.train.optim`). A tail of
+    linear decay is added only where the end of training is known (`Trainer.run_to(..., decay_from=...)`); the rungs of a
+    search are scored on the moving average of the weights, or on a branch that decays: a state that has decayed cannot be resumed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

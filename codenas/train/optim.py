@@ -4,7 +4,8 @@ Muon replaces the momentum of a matrix by the nearest (semi-)orthogonal one, tim
 al. 2024): the update has the same spectral norm at every width, so one rate serves all. Adam's update of an embedding has
 entries of fixed size; its rate falls with 1/sqrt(width) (as in nanochat), because the table of a tied model is stored with
 entries of size 1/sqrt(width) (see `LanguageModel`). Gains are of size one at every width: one rate. Where AdamW trains the
-matrices too, their rate falls with 1/fan-in (muP: Yang et al. 2022).
+matrices too, their rate falls with 1/fan-in (muP: Yang et al. 2022). The updates of all layers add up in the residual stream:
+the rate of the matrices falls with 1/sqrt(depth) (Yang et al. 2023). `docs/fairness.md` has what was measured.
 """
 
 from collections import defaultdict
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from codenas.train.config import TrainConfig
 
-BASE_WIDTH = 256
+BASE_WIDTH, BASE_DEPTH = 256, 4
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that pushes singular values to about one
 _ITERATIONS = 5
 
@@ -65,7 +66,7 @@ class Muon(torch.optim.Optimizer):
         return parameter.grad.lerp(buffer, momentum)
 
 
-def build_optimizers(model: nn.Module, config: TrainConfig, width: int) -> list[torch.optim.Optimizer]:
+def build_optimizers(model: nn.Module, config: TrainConfig, width: int, depth: int) -> list[torch.optim.Optimizer]:
     """Muon over the matrices of the blocks (or AdamW), AdamW over tables and gains; each group keeps its `base_rate`."""
     matrices: list[nn.Parameter] = []
     tables: list[nn.Parameter] = []
@@ -75,11 +76,12 @@ def build_optimizers(model: nn.Module, config: TrainConfig, width: int) -> list[
         home = gains if parameter.ndim != 2 else matrices if name.startswith("blocks.") else tables
         home.append(parameter)
     table_rate = config.embedding_rate * (BASE_WIDTH / width) ** 0.5
+    per_depth = (BASE_DEPTH / depth) ** 0.5
     rest = [{"params": tables, "lr": table_rate}, {"params": gains, "lr": config.gain_rate}]
     optimizers: list[torch.optim.Optimizer] = (
-        [Muon(matrices, config.matrix_rate, config.momentum, config.weight_decay), _adamw(rest, config)]
+        [Muon(matrices, config.matrix_rate * per_depth, config.momentum, config.weight_decay), _adamw(rest, config)]
         if config.optimizer == "muon"
-        else [_adamw([*_by_fan_in(matrices, config), *rest], config)]
+        else [_adamw([*_by_fan_in(matrices, config.adam_rate * per_depth, config.weight_decay), *rest], config)]
     )
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -91,14 +93,14 @@ def _adamw(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Ada
     return torch.optim.AdamW(groups, betas=config.betas, eps=1e-10, weight_decay=0.0, fused=True)
 
 
-def _by_fan_in(matrices: list[nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:
+def _by_fan_in(matrices: list[nn.Parameter], rate: float, decay: float) -> list[dict[str, Any]]:
     """One group for each fan-in, as the entries of a wider matrix must move less (muP: Yang et al. 2022, table 8)."""
     groups: dict[int, list[nn.Parameter]] = defaultdict(list)
     for matrix in matrices:
         groups[matrix.shape[1]].append(matrix)
     return [
         # The decay is a share of the rate in AdamW; divided by it, matrices of every width forget at one pace.
-        {"params": group, "lr": config.adam_rate * BASE_WIDTH / fan_in, "weight_decay": config.weight_decay * fan_in / BASE_WIDTH}
+        {"params": group, "lr": rate * BASE_WIDTH / fan_in, "weight_decay": decay * fan_in / BASE_WIDTH}
         for fan_in, group in sorted(groups.items())
     ]
 
