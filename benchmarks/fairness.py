@@ -109,7 +109,7 @@ def _bits_per_byte(corpus: Corpus, case: Case) -> float:
     if not case.decayed:
         model.load_state_dict(trainer.averaged_weights())
     sizes = load_vocabulary(corpus.tokenizer_path).bytes_per_token
-    return bits_per_byte(model, corpus.split("valid"), sizes, SCORE_TOKENS, config.precision).bits_per_byte
+    return bits_per_byte(model, corpus.split("valid"), sizes, SCORE_TOKENS, trainer.config.precision).bits_per_byte
 
 
 def _draw(done: dict[Case, float]) -> None:

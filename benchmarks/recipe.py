@@ -51,5 +51,5 @@ def _trained(corpus: Corpus, steps: int, **recipe: object) -> float:
     for _ in trainer.run_to(steps, decay_from=steps // 2):
         pass
     vocabulary = load_vocabulary(corpus.tokenizer_path)
-    scored = bits_per_byte(model, corpus.split("valid"), vocabulary.bytes_per_token, SCORE_TOKENS, config.precision)
+    scored = bits_per_byte(model, corpus.split("valid"), vocabulary.bytes_per_token, SCORE_TOKENS, trainer.config.precision)
     return round(scored.bits_per_byte, 4)

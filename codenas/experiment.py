@@ -71,8 +71,8 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     A rung that is already stored is not trained again; a later one goes on from the highest stored one below it.
     """
     torch.set_num_threads(setup.threads)
-    if setup.device == "auto":
-        setup = setup.model_copy(update={"device": best_device()})
+    device = best_device() if setup.device == "auto" else setup.device
+    setup = setup.model_copy(update={"device": device, "train": setup.train.on(device)})
     corpus = Corpus.open(setup.corpus)
     require_windows(corpus, job.candidate.arch.context_len)
     start, path = _checkpoint_below(setup, job), setup.checkpoint(job.candidate, job.rung)
@@ -230,6 +230,7 @@ def train_fully(
         RunError: `folder`/model is there, and was trained otherwise.
     """
     final, last = folder / "model", folder / "last"
+    config = config.on(device)
     recipe = {**config.model_dump(mode="json"), "steps": plan.steps, "decay_from": plan.decay_from}
     if (finished := stored_at(final)) is not None:
         return _finished_training(finished, recipe)

@@ -1,8 +1,10 @@
 """How a model is trained. Defaults live here, and only here."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from codenas.train.precision import bfloat16_pays
 
 
 class TrainConfig(BaseModel):
@@ -29,6 +31,12 @@ class TrainConfig(BaseModel):
     average_decay: float = Field(0.95, ge=0, lt=1, description="per step, of the moving average that is evaluated and stored")
     clip_norm: float = Field(1.0, gt=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of matrix products; auto: bfloat16 where it is native")
     compile: bool = Field(False, description="compile the model first: minutes that only a long training earns back")
     seed: int = 0
+
+    def on(self, device: str) -> Self:
+        """The recipe as it is followed on `device` (of torch): with a precision that is not `auto`."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": "bfloat16" if bfloat16_pays(device) else "float32"})

@@ -44,7 +44,7 @@ class Trainer:
 
     def __init__(self, model: LanguageModel, batches: Batches, config: TrainConfig) -> None:
         keep_freed_memory()
-        self.model, self.batches, self.config = model, batches, config
+        self.model, self.batches, self.config = model, batches, config.on(model.device.type)
         self.step = self.cursor = 0
         self.seconds = 0.0
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
