@@ -14,7 +14,12 @@ from pathlib import Path
 from codenas.errors import ResourceError, RunError
 
 _NEW, _OLD, _LOCK = "new", "old", ".lock"  # in the folder that a folder is made in
-_DISK_ERRORS = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
+_AGAIN = "run the same command again, finished work is kept"
+_DISK_ERRORS = {  # what is wrong, and the way out
+    errno.ENOSPC: ("no space is left", f"free some space and {_AGAIN}"),
+    errno.EDQUOT: ("the quota is used up", f"free some space and {_AGAIN}"),
+    errno.EROFS: ("it is read-only", "choose another place, or make this one writable"),
+}
 
 
 @contextlib.contextmanager
@@ -25,10 +30,8 @@ def readable_disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        raise ResourceError(
-            f"cannot write {path}: {_DISK_ERRORS[error.errno]} ({_free_megabytes(path)} MB free); "
-            "free some space and run the same command again, finished work is kept"
-        ) from error
+        reason, way_out = _DISK_ERRORS[error.errno]
+        raise ResourceError(f"cannot write {path}: {reason} ({_free_megabytes(path)} MB free); {way_out}") from error
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

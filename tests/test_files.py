@@ -191,14 +191,21 @@ def test_a_torn_last_line_is_closed_off_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, "no space is left"), (errno.EDQUOT, "quota"), (errno.EROFS, "read-only")])
+@pytest.mark.parametrize(
+    ("number", "reason", "way_out"),
+    [
+        (errno.ENOSPC, "no space is left", "free some space and run the same command again, finished work is kept"),
+        (errno.EDQUOT, "the quota is used up", "free some space and run the same command again, finished work is kept"),
+        (errno.EROFS, "it is read-only", "choose another place, or make this one writable"),
+    ],
+)
 def test_a_disk_that_takes_nothing_is_one_clear_line(
-    name: str, number: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, number: int, reason: str, way_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "target"
     WRITERS[name](target, "old")
     monkeypatch.setattr(os, "fsync", failing(OSError(number, "broken"), 1, os.fsync))
-    with pytest.raises(ResourceError, match=rf"cannot write {target}: .*{reason}.* \(\d+ MB free\); free some space") as caught:
+    with pytest.raises(ResourceError, match=rf"^cannot write {target}: {reason} \(\d+ MB free\); {way_out}$") as caught:
         WRITERS[name](target, "new")
     assert "\n" not in str(caught.value)
     if name in REPLACING:
