@@ -20,6 +20,7 @@ from codenas.files import (
     folder_lock,
     readable_disk_errors,
     require_free_space,
+    require_place,
     settle_folder,
     sha256_file,
     write_atomic,
@@ -225,6 +226,33 @@ def test_a_disk_that_is_really_full(name: str, tmp_path: Path) -> None:
         append_line(disk / "target", "later")
         assert (disk / "target").read_text().splitlines()[0] == "old"
         assert (disk / "target").read_text().splitlines()[-1] == "later"
+
+
+def test_a_lock_on_a_full_disk_names_the_folder(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", kilobytes=64) as disk:
+        (disk / ".lock").touch()
+        with contextlib.suppress(OSError):
+            (disk / "fill").write_bytes(b"x" * 100_000)
+        with pytest.raises(ResourceError, match=f"cannot write {disk}: no space is left"), folder_lock(disk):
+            raise AssertionError("locked")
+
+
+@pytest.mark.parametrize("write", [lambda path: write_atomic(path, "x"), require_place])
+def test_a_file_cannot_take_the_place_of_a_folder(write: Callable[[Path], None], tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as caught:
+        write(tmp_path)
+    assert caught.value.filename == str(tmp_path)
+    assert list(tmp_path.iterdir()) == [] and list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
+
+
+def test_a_place_is_tried_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    for name in ("old", "new", "deep/new"):
+        require_place(tmp_path / name)
+    assert (tmp_path / "old").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "old"]
+    with pytest.raises(FileExistsError):
+        require_place(tmp_path / "old" / "below")
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
