@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import functools
+import io
 import logging
 import os
 import sys
@@ -131,6 +132,8 @@ def main() -> None:
     # Threads that wait for each other spin, by default for long: with any other work on the machine, training on all cores
     # then becomes many times slower. A short spin costs nothing on a quiet machine. Read when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the user's encoding lacks is no fault
+        sys.stdout.reconfigure(errors="replace")
     given = sys.argv[1:]
     with _errors_in_one_line():  # of what is no command, such as a help text on a full disk
         app(["--debug", *(each for each in given if each != "--debug")] if "--debug" in given else given)  # wherever it stands

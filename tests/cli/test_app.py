@@ -81,6 +81,24 @@ def test_an_error_that_nobody_can_read_keeps_its_exit_code(closed: str, tmp_path
     assert _in_a_shell(f"codenas train --run {tmp_path}/absent {closed}").returncode == 2
 
 
+def test_a_letter_that_the_encoding_lacks_is_no_fault(tmp_path: Path) -> None:
+    done = _in_a_shell(f"PYTHONIOENCODING=ascii codenas arch show small:7 --picture '{tmp_path}/ü.png'")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"picture: {tmp_path}/?.png\n")
+
+
+def test_a_ray_that_does_not_start_is_one_line(tmp_path: Path) -> None:
+    """As where too few files may be open, but at once: Ray waits half a minute for what cannot come."""
+    script = "import ray\ndef fail(**_): raise RuntimeError('Timed out waiting for file x\\nmore')\nray.init = fail\n"
+    script += "import sys\nfrom codenas.cli.app import main\nmain()"
+    given = ["search", "--run", f"{tmp_path}/run", "--corpus", str(tiny_corpus(tmp_path / "corpus").path)]
+    job = tmp_path / "job.toml"
+    job.write_text('[search]\nspace = { base = { d_model = 16, context_len = 32 }, choices = { norm = ["rmsnorm"] } }\n')
+    done = subprocess.run([sys.executable, "-c", script, *given, "--job", str(job)], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith("codenas: Ray cannot be started here (Timed out waiting for file x); ") and "--no-ray" in done.stderr
+
+
 def test_a_prompt_from_a_closed_input_says_the_way_out() -> None:
     done = _in_a_shell("codenas complete <&-")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -92,6 +110,7 @@ def test_a_prompt_from_a_closed_input_says_the_way_out() -> None:
     [
         (MemoryError(), "there is no memory left (MemoryError); close something or raise the limit (ulimit -v), then run it again"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried\nmore"), "there is no memory left ([enforce"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "there is no memory left (libtorch_cpu.so: failed"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "there is no memory left ("),
         (OSError(errno.EMFILE, "Too many open files", "a/b"), "Too many open files: a/b; raise the limit (ulimit -n)"),
         (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "Resource temporarily unavailable; raise the limit on processes"),
