@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from codenas.cli.app import app
+from data_prep.config import PrepareConfig
 from tests.fakes import tiny_corpus
 
 ROOT = Path(__file__).parents[2]
@@ -82,9 +83,11 @@ def test_an_error_that_nobody_can_read_keeps_its_exit_code(closed: str, tmp_path
 
 
 def test_a_letter_that_the_encoding_lacks_is_no_fault(tmp_path: Path) -> None:
-    done = _in_a_shell(f"PYTHONIOENCODING=ascii codenas arch show small:7 --picture '{tmp_path}/ü.png'")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"picture: {tmp_path}/?.png\n")
+    manifest = tiny_corpus(tmp_path).manifest.model_copy(update={"source": "größe", "config_digest": PrepareConfig().digest})
+    (tmp_path / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
+    done = _in_a_shell(f"PYTHONIOENCODING=ascii codenas prepare --output {tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "gr??e" in done.stdout
 
 
 def test_a_ray_that_does_not_start_is_one_line(tmp_path: Path) -> None:
