@@ -14,6 +14,7 @@ from codenas.cli.reaper import reaped_folder
 from codenas.errors import ResourceError
 from codenas.log import LOGGER
 
+_ROOT = Path(__file__).parents[2]
 OBJECT_STORE_BYTES = 300_000_000  # Ray would take a third of the memory; blocks of the corpus are small
 
 
@@ -53,15 +54,16 @@ def _start(cpus: int | None, folder: Path) -> None:
 
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        _init(
-            address="local",
-            num_cpus=cpus,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            dashboard_host="127.0.0.1",
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder),
-        )
+        with contextlib.chdir(_ROOT):  # Ray's workers import from here first: a queue.py of the user's would be taken for Python's
+            _init(
+                address="local",
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                dashboard_host="127.0.0.1",
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ResourceError(
