@@ -3,8 +3,8 @@
 import errno
 from typing import Any, Protocol
 
-# What torch (on a GPU, on a CPU), its C++ and the system say; on a CPU none of them has an exception of its own for it.
-_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "std::bad_alloc")
+# What torch (on a GPU, on a CPU), the system, C++ and its loader say; on a CPU none of them has an exception of its own for it.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "failed to map segment")
 
 
 class CodeNASError(Exception):
@@ -51,7 +51,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error`, whatever its type, says that memory ran out."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
+    return isinstance(error, RuntimeError | ImportError) and any(sign in str(error) for sign in _NO_MEMORY)
 
 
 class _Faults(Protocol):

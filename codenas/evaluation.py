@@ -29,7 +29,7 @@ LOGGER = logging.getLogger("codenas")
 class EvaluationSettings(BaseModel):
     """What an evaluation looks at."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     split: str = "test"
     tokens: int = Field(131_072, ge=1, description="held-out tokens that bits per byte are measured on, spread over the split")

@@ -14,7 +14,12 @@ from pathlib import Path
 from codenas.errors import ResourceError, RunError
 
 _NEW, _OLD, _LOCK = "new", "old", ".lock"  # in the folder that a folder is made in
-_DISK_ERRORS = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only"}
+_AGAIN = "run the same command again, finished work is kept"
+_DISK_ERRORS = {  # what is wrong, and the way out
+    errno.ENOSPC: ("no space is left", f"free some space and {_AGAIN}"),
+    errno.EDQUOT: ("the quota is used up", f"free some space and {_AGAIN}"),
+    errno.EROFS: ("it is read-only", "choose another place, or make this one writable"),
+}
 
 
 @contextlib.contextmanager
@@ -25,15 +30,14 @@ def readable_disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        raise ResourceError(
-            f"cannot write {path}: {_DISK_ERRORS[error.errno]} ({_free_megabytes(path)} MB free); "
-            "free some space and run the same command again, finished work is kept"
-        ) from error
+        reason, way_out = _DISK_ERRORS[error.errno]
+        raise ResourceError(f"cannot write {path}: {reason} ({_free_megabytes(path)} MB free); {way_out}") from error
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Replace `path` by `content` at once: a reader sees the old file or the new one, never half of either."""
     data = content.encode() if isinstance(content, str) else content
+    _refuse_folder(path)
     with readable_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -47,6 +51,21 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def require_place(path: Path) -> None:
+    """See that a file can be written at `path`, before the work whose result it is; makes its folder.
+
+    Raises:
+        ResourceError: the disk is full or read-only.
+        OSError: it is a folder, or may not be written there.
+    """
+    with readable_disk_errors(path):
+        _refuse_folder(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        Path(temporary).unlink()
 
 
 @contextlib.contextmanager
@@ -112,17 +131,17 @@ def folder_lock(folder: Path) -> Iterator[None]:
     """
     with readable_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a+")
+        file = (folder / ".lock").open("ab+", buffering=0)  # what a full disk refuses is not tried again at the end
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "unknown"
+            holder = file.read().decode(errors="replace").strip() or "unknown"
             raise RunError(f"{folder} is in use by process {holder}; wait for it, end it, or choose another --run") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with readable_disk_errors(folder):
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
         yield
 
 
@@ -154,6 +173,11 @@ def _clear(workshop: Path, final: Path) -> None:
         os.replace(workshop / _OLD, final)
     for part in (_NEW, _OLD, ""):  # its lock last: without one nobody clears what a kill leaves here
         shutil.rmtree(workshop / part, ignore_errors=True)
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():  # or the system's error names a temporary file
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
 def _free_megabytes(path: Path) -> int:

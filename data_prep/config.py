@@ -20,7 +20,7 @@ PERMISSIVE = (
 class Thresholds(BaseModel):
     """When a document is dropped. The numbers are those of StarCoder (Li et al. 2023) and StarCoder2 (Lozhkov et al. 2024)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     megabytes: float = Field(1.0, gt=0, description="larger files are data, not code, and would make the syntax check slow")
     longest_line: int = Field(1000, gt=0, description="characters")
@@ -34,7 +34,7 @@ class Thresholds(BaseModel):
 class PrepareConfig(BaseModel):
     """What to prepare. `digest` names the result: the number of workers does not change it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: str = Field(ENVIRONMENT, min_length=1, description="'environment', or a parquet file or folder in The Stack v1 schema")
     max_megabytes: float = Field(34, gt=0, description="source taken in, before the filters")

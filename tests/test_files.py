@@ -20,6 +20,7 @@ from codenas.files import (
     folder_lock,
     readable_disk_errors,
     require_free_space,
+    require_place,
     settle_folder,
     sha256_file,
     write_atomic,
@@ -191,14 +192,21 @@ def test_a_torn_last_line_is_closed_off_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, "no space is left"), (errno.EDQUOT, "quota"), (errno.EROFS, "read-only")])
+@pytest.mark.parametrize(
+    ("number", "reason", "way_out"),
+    [
+        (errno.ENOSPC, "no space is left", "free some space and run the same command again, finished work is kept"),
+        (errno.EDQUOT, "the quota is used up", "free some space and run the same command again, finished work is kept"),
+        (errno.EROFS, "it is read-only", "choose another place, or make this one writable"),
+    ],
+)
 def test_a_disk_that_takes_nothing_is_one_clear_line(
-    name: str, number: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, number: int, reason: str, way_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "target"
     WRITERS[name](target, "old")
     monkeypatch.setattr(os, "fsync", failing(OSError(number, "broken"), 1, os.fsync))
-    with pytest.raises(ResourceError, match=rf"cannot write {target}: .*{reason}.* \(\d+ MB free\); free some space") as caught:
+    with pytest.raises(ResourceError, match=rf"^cannot write {target}: {reason} \(\d+ MB free\); {way_out}$") as caught:
         WRITERS[name](target, "new")
     assert "\n" not in str(caught.value)
     if name in REPLACING:
@@ -218,6 +226,33 @@ def test_a_disk_that_is_really_full(name: str, tmp_path: Path) -> None:
         append_line(disk / "target", "later")
         assert (disk / "target").read_text().splitlines()[0] == "old"
         assert (disk / "target").read_text().splitlines()[-1] == "later"
+
+
+def test_a_lock_on_a_full_disk_names_the_folder(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", kilobytes=64) as disk:
+        (disk / ".lock").touch()
+        with contextlib.suppress(OSError):
+            (disk / "fill").write_bytes(b"x" * 100_000)
+        with pytest.raises(ResourceError, match=f"cannot write {disk}: no space is left"), folder_lock(disk):
+            raise AssertionError("locked")
+
+
+@pytest.mark.parametrize("write", [lambda path: write_atomic(path, "x"), require_place])
+def test_a_file_cannot_take_the_place_of_a_folder(write: Callable[[Path], None], tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as caught:
+        write(tmp_path)
+    assert caught.value.filename == str(tmp_path)
+    assert list(tmp_path.iterdir()) == [] and list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
+
+
+def test_a_place_is_tried_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    for name in ("old", "new", "deep/new"):
+        require_place(tmp_path / name)
+    assert (tmp_path / "old").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "old"]
+    with pytest.raises(FileExistsError):
+        require_place(tmp_path / "old" / "below")
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:

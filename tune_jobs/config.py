@@ -16,7 +16,7 @@ from codenas.train import TrainConfig
 class TrialResources(BaseModel):
     """What one trial takes and how it measures. With GPUs in the cluster a trial takes one; without, `cpus` threads."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     cpus: int = Field(1, ge=1, description="CPUs and threads of one trial")
     gpus: float | None = Field(None, ge=0, description="GPUs of one trial; by default one if the cluster has any")

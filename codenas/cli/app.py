@@ -1,10 +1,13 @@
 """The command line. Every command imports what it needs inside, so that --help is instant; every error is one line."""
 
+import contextlib
+import errno
 import functools
+import io
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Annotated
 
@@ -21,10 +24,18 @@ from codenas.cli.search import search
 from codenas.cli.serve import serve
 from codenas.cli.space import show_space
 from codenas.cli.train import train
-from codenas.errors import CodeNASError
+from codenas.errors import CodeNASError, is_out_of_memory
 from codenas.log import LOGGER, configure
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+
+_FREE_SPACE = "free some space and run the same command again, finished work is kept"
+_WAYS_OUT = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EMFILE: "raise the limit (ulimit -n) and run the same command again",
+    errno.EAGAIN: "raise the limit on processes (ulimit -u), or end some, and run the same command again",
+}
 
 app = typer.Typer(
     help="Find, train and serve the best code-completion model inside a size and latency limit.",
@@ -54,26 +65,50 @@ def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: object, **options: object) -> None:
-        try:
-            with listening():
-                command(*args, **options)
-        except (CodeNASError, OSError) as error:
-            if LOGGER.isEnabledFor(logging.DEBUG):
-                raise
-            typer.echo(f"codenas: {_sentence(error)}", err=True)
-            raise typer.Exit(EXIT_USER_ERROR) from None
-        except KeyboardInterrupt as interrupt:
-            place = f" {interrupt}" if str(interrupt) else ""
-            typer.echo(f"codenas: interrupted{place}; finished work is kept, run the same command again to go on", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+        with _errors_in_one_line(), listening():
+            command(*args, **options)
 
     return run
 
 
-def _sentence(error: CodeNASError | OSError) -> str:
+@contextlib.contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # who reads has seen enough, as `head` does: click ends quietly
+        raise
+    except KeyboardInterrupt as interrupt:
+        place = f" {interrupt}" if str(interrupt) else ""
+        _say(f"interrupted{place}; finished work is kept, run the same command again to go on")
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None or LOGGER.isEnabledFor(logging.DEBUG):
+            raise
+        _say(sentence)
+        raise SystemExit(EXIT_USER_ERROR) from None
+
+
+def _say(sentence: str) -> None:
+    with contextlib.suppress(OSError):  # where nobody reads it, the exit code still tells
+        typer.echo(f"codenas: {sentence}", err=True)
+
+
+def _sentence(error: Exception) -> str | None:
+    """What happened and the way out; None for a fault of the program."""
     if isinstance(error, CodeNASError):
         return str(error)
-    return f"{error.strerror or type(error).__name__}: {error.filename or error}; choose another place, or mend this one's permissions"
+    if is_out_of_memory(error):
+        return f"there is no memory left ({_first_line(error)}); close something or raise the limit (ulimit -v), then run it again"
+    if not isinstance(error, OSError):
+        return None
+    place = f": {error.filename}" if error.filename else ""
+    way_out = _WAYS_OUT.get(error.errno or 0, "choose another place, or mend this one's permissions")
+    return f"{error.strerror or type(error).__name__}{place}; {way_out}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 for each in (demo, prepare, search, train, evaluate, serve, complete):
@@ -97,5 +132,8 @@ def main() -> None:
     # Threads that wait for each other spin, by default for long: with any other work on the machine, training on all cores
     # then becomes many times slower. A short spin costs nothing on a quiet machine. Read when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the user's encoding lacks is no fault
+        sys.stdout.reconfigure(errors="replace")
     given = sys.argv[1:]
-    app(["--debug", *(each for each in given if each != "--debug")] if "--debug" in given else given)  # wherever it stands
+    with _errors_in_one_line():  # of what is no command, such as a help text on a full disk
+        app(["--debug", *(each for each in given if each != "--debug")] if "--debug" in given else given)  # wherever it stands

@@ -11,8 +11,10 @@ from typing import Any
 
 from codenas.cli.interrupts import held
 from codenas.cli.reaper import reaped_folder
+from codenas.errors import ResourceError
 from codenas.log import LOGGER
 
+_ROOT = Path(__file__).parents[2]
 OBJECT_STORE_BYTES = 300_000_000  # Ray would take a third of the memory; blocks of the corpus are small
 
 
@@ -23,7 +25,7 @@ def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[P
     Yields a folder for what is thrown away: it goes with this process, also when that is killed.
 
     Raises:
-        ResourceError: no cluster answers at `address`.
+        ResourceError: no cluster answers at `address`, or none can be started here.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -51,15 +53,22 @@ def _start(cpus: int | None, folder: Path) -> None:
     from ray._private import ray_constants
 
     ray_constants.ENABLE_RAY_CLUSTER = False
-    _init(
-        address="local",
-        num_cpus=cpus,
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        dashboard_host="127.0.0.1",
-        _node_ip_address="127.0.0.1",
-        _temp_dir=str(folder),
-    )
+    try:
+        with contextlib.chdir(_ROOT):  # Ray's workers import from here first: a queue.py of the user's would be taken for Python's
+            _init(
+                address="local",
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                dashboard_host="127.0.0.1",
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ResourceError(
+            f"Ray cannot be started here ({reason}); it takes memory, processes and open files (ulimit -a); search --no-ray needs none"
+        ) from error
 
 
 def _init(**options: Any) -> None:
@@ -103,8 +112,6 @@ def _joined(address: str) -> Iterator[None]:
 
 
 def _join(address: str) -> None:
-    from codenas.errors import ResourceError
-
     try:
         with held():
             _init(address=address)

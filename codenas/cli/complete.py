@@ -53,6 +53,8 @@ def _text(prompt: str | None) -> str:
     """The prompt, or standard input without one; either may be bytes that are no text."""
     from codenas.errors import ConfigError
 
+    if prompt is None and sys.stdin is None:
+        raise ConfigError("there is no prompt, and standard input is closed; give the code to continue as an argument")
     data = sys.stdin.buffer.read() if prompt is None else os.fsencode(prompt)
     try:
         return data.decode("utf-8")

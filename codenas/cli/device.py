@@ -30,12 +30,14 @@ def calibrate(
     """
     import torch
 
+    from codenas.files import require_place
     from codenas.log import LOGGER, Progress
     from codenas.measure.calibration import device_name, measure_points
     from codenas.measure.latency_model import Calibration
     from codenas.report.device import calibration_figures, calibration_warnings
     from codenas.report.tables import summary_lines
 
+    require_place(output)  # better now than when all is measured
     archs = _draw(space, count, vocab_size, seed)
     called = name or device_name(_usable(device))
     torch.set_num_threads(threads)
@@ -81,6 +83,8 @@ def _draw(name: str, count: int, vocab_size: int, seed: int) -> "list[ArchSpec]"
     from codenas.seeds import stream
 
     space, rng = load_space(name), stream(seed, "calibration")
+    if count > space.cardinality:
+        raise ConfigError(f"the space holds {space.cardinality:,} architectures only; --count {count} is too many")
     found: dict[str, ArchSpec] = {}
     for _ in range(_DRAWS * count):
         arch = space.sample(rng)

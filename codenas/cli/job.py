@@ -22,7 +22,7 @@ DEMO_JOB = Path(__file__).parents[2] / "tune_jobs" / "jobs" / "demo.toml"
 class TrainJob(BaseModel):
     """Training the winner on to its end."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(900, ge=1, description="in all, those of the search included")
     decay_share: float = Field(0.5, ge=0, le=1, description="share of all steps over which the rate falls to zero")
@@ -34,7 +34,7 @@ class TrainJob(BaseModel):
 class ServeJob(BaseModel):
     """Where the model is served."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     port: int = Field(8000, ge=1, le=65535)
 
@@ -42,7 +42,7 @@ class ServeJob(BaseModel):
 class Job(BaseModel):
     """All stages of the main job."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     prepare: PrepareConfig = PrepareConfig()
     search: SearchJob = SearchJob()

@@ -26,6 +26,7 @@ def prepare(
 ) -> None:
     """Prepare a corpus: filter, deduplicate, split by repository, learn a vocabulary, write token shards."""
     from codenas.cli.cluster import local_ray
+    from codenas.cli.options import settings_of
     from codenas.log import LOGGER
     from data_prep.config import PrepareConfig
     from data_prep.stages import existing
@@ -34,7 +35,8 @@ def prepare(
         "source": source, "vocab_size": vocab_size, "max_megabytes": max_mb, "max_repository_megabytes": max_repository_mb,
         "valid_share": valid_share, "test_share": test_share, "seed": seed, "workers": workers,
     }  # fmt: skip
-    config = PrepareConfig.of({name: value for name, value in given.items() if value is not None})
+    options = {"max_megabytes": "--max-mb", "max_repository_megabytes": "--max-repository-mb"}
+    config = settings_of(PrepareConfig, {name: value for name, value in given.items() if value is not None}, options)
     corpus = existing(config, output)
     if corpus is not None:
         LOGGER.info(f"corpus is ready: {output}")

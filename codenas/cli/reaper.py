@@ -19,6 +19,7 @@ import psutil
 
 from codenas.cli.interrupts import held
 
+_ROOT = Path(__file__).parents[2]
 _ROUNDS = 10  # a process that was being started while others were killed is seen in a later round
 
 
@@ -32,7 +33,8 @@ def reaped_folder() -> Iterator[Path]:
         with held():  # a folder without a reaper would stay
             folder = Path(tempfile.mkdtemp(prefix="codenas-"))
             command = [sys.executable, "-m", "codenas.cli.reaper", str(folder), str(os.getpid())]
-            reaper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+            # From our own root: in the user's folder a types.py of theirs would be imported for Python's.
+            reaper = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, start_new_session=True)
             stack.callback(_finish, reaper)
         yield folder
 

@@ -117,12 +117,16 @@ class Calibration(Frozen):
         """Read what `save` wrote.
 
         Raises:
-            ConfigError: there is no such file, or it holds no calibration.
+            ConfigError: there is no such file, it cannot be read, or it holds no calibration.
         """
         try:
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise ConfigError(f"there is no calibration {path}; make one with `codenas device calibrate --output {path}`") from None
+        except OSError as error:
+            raise ConfigError(
+                f"the calibration {path} cannot be read: {error.strerror}; name a file of `codenas device calibrate`"
+            ) from error
         except ValidationError as error:
             raise ConfigError(f"{path} is no calibration: {error.errors()[0]['msg']}; make one with `codenas device calibrate`") from error
 

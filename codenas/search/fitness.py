@@ -16,7 +16,7 @@ _BYTES = ("size_bytes", "peak_memory_bytes")
 class Objective(BaseModel):
     """One metric. With weight 0 it is shown and limited, but decides nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     metric: str
     direction: Literal["minimize", "maximize"] = "minimize"

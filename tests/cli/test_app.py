@@ -1,5 +1,6 @@
 """The command line as a process: instant help, one line for what the user can mend, its exit codes."""
 
+import errno
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from codenas.cli.app import app
+from data_prep.config import PrepareConfig
 from tests.fakes import tiny_corpus
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,87 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(tmp_path: Path, argu
     assert done.stderr.startswith("codenas: ")
     assert message.replace("RUN", run) in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def _in_a_shell(script: str) -> subprocess.CompletedProcess[str]:
+    """What `script` says; in it `codenas` is the command."""
+    command = f'codenas() {{ "{sys.executable}" -m codenas "$@"; }}\n{script}'
+    return subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("arguments", ["space show small", "arch show small:7", "--help", "train --help"])
+def test_a_reader_who_has_seen_enough_is_no_fault(arguments: str) -> None:
+    done = _in_a_shell(f"codenas {arguments} | :")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("arguments", ["arch show small:7", "--help"])
+def test_an_output_on_a_full_disk_is_one_line(arguments: str) -> None:
+    done = _in_a_shell(f"codenas {arguments} > /dev/full")
+    assert done.returncode == 2
+    assert done.stderr == "codenas: No space left on device; free some space and run the same command again, finished work is kept\n"
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])
+def test_an_error_that_nobody_can_read_keeps_its_exit_code(closed: str, tmp_path: Path) -> None:
+    assert _in_a_shell(f"codenas train --run {tmp_path}/absent {closed}").returncode == 2
+
+
+def test_a_letter_that_the_encoding_lacks_is_no_fault(tmp_path: Path) -> None:
+    manifest = tiny_corpus(tmp_path).manifest.model_copy(update={"source": "größe", "config_digest": PrepareConfig().digest})
+    (tmp_path / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
+    done = _in_a_shell(f"PYTHONIOENCODING=ascii codenas prepare --output {tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "gr??e" in done.stdout
+
+
+def test_a_ray_that_does_not_start_is_one_line(tmp_path: Path) -> None:
+    """As where too few files may be open, but at once: Ray waits half a minute for what cannot come."""
+    script = "import ray\ndef fail(**_): raise RuntimeError('Timed out waiting for file x\\nmore')\nray.init = fail\n"
+    script += "import sys\nfrom codenas.cli.app import main\nmain()"
+    given = ["search", "--run", f"{tmp_path}/run", "--corpus", str(tiny_corpus(tmp_path / "corpus").path)]
+    job = tmp_path / "job.toml"
+    job.write_text('[search]\nspace = { base = { d_model = 16, context_len = 32 }, choices = { norm = ["rmsnorm"] } }\n')
+    done = subprocess.run([sys.executable, "-c", script, *given, "--job", str(job)], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith("codenas: Ray cannot be started here (Timed out waiting for file x); ") and "--no-ray" in done.stderr
+
+
+def test_a_prompt_from_a_closed_input_says_the_way_out() -> None:
+    done = _in_a_shell("codenas complete <&-")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "standard input is closed; give the code to continue as an argument" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "there is no memory left (MemoryError); close something or raise the limit (ulimit -v), then run it again"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried\nmore"), "there is no memory left ([enforce"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "there is no memory left (libtorch_cpu.so: failed"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "there is no memory left ("),
+        (OSError(errno.EMFILE, "Too many open files", "a/b"), "Too many open files: a/b; raise the limit (ulimit -n)"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "Resource temporarily unavailable; raise the limit on processes"),
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "Permission denied: a/b; choose another place, or mend this one's"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line_too(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("codenas.cli.train.train_winner", fail)
+    done = CliRunner().invoke(app, ["train", "--run", str(tmp_path)])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"codenas: {said}")
+
+
+def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("codenas.cli.train.train_winner", fail)
+    done = CliRunner().invoke(app, ["train", "--run", str(tmp_path)])
+    assert isinstance(done.exception, RuntimeError)
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:

@@ -55,6 +55,12 @@ def test_a_machine_that_is_not_quiet_is_told_so(space: Path, tmp_path: Path, mon
         (["calibrate", "--device", "tpu"], "--device tpu: torch finds no such device here; cpu is always there"),
         (["calibrate", "--space", "huge"], "'huge' is no search space"),
         (["calibrate", "--space", "FOLDER/space.json", "--count", "13"], "the space holds 12 architectures only; --count 13 is too many"),
+        (["calibrate", "--space", "FOLDER/space.json", "--count", "99999999"], "holds 12 architectures only; --count 99999999 is too many"),
+        (["calibrate", "--space", "FOLDER/space.json", "--count", "8", "--sweeps", "2", "--output", "FOLDER"], "Is a directory: FOLDER;"),
+        (
+            ["calibrate", "--space", "FOLDER/space.json", "--count", "8", "--output", "FOLDER/short.json/x"],
+            "File exists: FOLDER/short.json;",
+        ),
         (["calibrate", "--space", "FOLDER/short.json", "--count", "8"], "a context of 8 is too short to time decoding; it takes 10"),
         (["predict", "small:1", "--on", "FOLDER/absent.json"], "there is no calibration FOLDER/absent.json; make one with"),
     ],

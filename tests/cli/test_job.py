@@ -50,6 +50,10 @@ def test_the_demo_decides_by_what_repeats_to_the_bit() -> None:
             "[search.space]\nbase = { pattern = [{ kind = 'attention', n_headz = 3 }] }\n",
             r"unknown key search.space.base.pattern.0.attention.n_headz; did you mean 'n_heads'",
         ),
+        ("[prepare]\nmax_megabytes = inf\n", "prepare.max_megabytes = inf is refused: Input should be a finite number"),
+        ("[prepare.filters]\nmegabytes = 1e999\n", "prepare.filters.megabytes = inf is refused: Input should be a finite number"),
+        ("[search]\nobjectives = [{ metric = 'params', weight = inf }]\n", "search.objectives.0.weight = inf is refused"),
+        ("[search]\nobjectives = [{ metric = 'params', limit = nan }]\n", "search.objectives.0.limit = nan is refused"),
         ("[search.space]\nbase = { d_model = 'wide' }\n", "search.space.base.d_model = 'wide' is refused"),
     ],
 )

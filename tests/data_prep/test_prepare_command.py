@@ -49,7 +49,9 @@ def test_the_table_shows_stages_drops_and_splits(tmp_path: Path) -> None:
 
 
 def test_options_are_checked_as_settings(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="max_megabytes = -1"):
-        run(write_source(tmp_path / "source"), tmp_path / "corpus", "--max-mb", "-1")
+    source = write_source(tmp_path / "source")
+    for option, value in (("--max-mb", "-1"), ("--max-mb", "inf"), ("--max-repository-mb", "0"), ("--vocab-size", "9"), ("--workers", "0")):
+        with pytest.raises(ConfigError, match=rf"^{option} {value}(\.0)? is refused: Input should be "):
+            run(source, tmp_path / "corpus", option, value)
     with pytest.raises(CorpusError, match="there is no source"):
         run(tmp_path / "nowhere", tmp_path / "corpus")
