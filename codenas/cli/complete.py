@@ -117,7 +117,7 @@ def _response(url: str, body: dict[str, Any], api_key: str | None) -> "Iterator[
 
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     try:
-        with httpx.stream("POST", f"{url.rstrip('/')}/v1/completions", json=body, headers=headers, timeout=TIMEOUT_S) as response:
+        with httpx.stream("POST", f"{_root(url)}/v1/completions", json=body, headers=headers, timeout=TIMEOUT_S) as response:
             if response.status_code != 200:
                 kind = ResourceError if response.status_code >= 500 or response.status_code == 429 else ConfigError
                 raise kind(f"{url} answers {response.status_code}: {_complaint(response)}")
@@ -128,6 +128,11 @@ def _response(url: str, body: dict[str, Any], api_key: str | None) -> "Iterator[
         raise ResourceError(f"nothing answers at {url} ({type(error).__name__}); start it with `codenas serve`") from error
     except (ValueError, LookupError, TypeError) as error:
         raise ResourceError(f"what answers at {url} does not speak the completions protocol; is it another program?") from error
+
+
+def _root(url: str) -> str:
+    """`url` without the /v1 that editors want in it, and that `codenas serve` tells."""
+    return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
 def _complaint(response: "httpx.Response") -> str:

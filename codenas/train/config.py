@@ -15,7 +15,7 @@ class TrainConfig(BaseModel):
     search are scored on the moving average of the weights, or on a branch that decays: a state that has decayed cannot be resumed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch_size: int = Field(8, ge=1, description="sequences per step")
     micro_batch: int | None = Field(None, ge=1, description="sequences in memory at once; a step adds up their gradients")

@@ -56,8 +56,10 @@ def test_complete_prints_the_answer(url: str, how: str) -> None:
     assert run(*options, text="def ") == (0, wanted, "")
 
 
-def test_ask_gives_text_tokens_and_time(url: str) -> None:
-    reply = ask(url + "/", {"prompt": "def ", "max_tokens": 5, "temperature": 0})
+@pytest.mark.parametrize("behind", ["", "/", "/v1", "/v1/"])
+def test_ask_gives_text_tokens_and_time(url: str, behind: str) -> None:
+    """With or without the /v1 that editors want."""
+    reply = ask(url + behind, {"prompt": "def ", "max_tokens": 5, "temperature": 0})
     assert reply.tokens == 5 and reply.text and 0 < reply.seconds < PATIENCE_S
 
 

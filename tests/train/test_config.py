@@ -27,3 +27,9 @@ def test_a_torch_that_does_not_tell_and_an_unknown_device_get_float32(monkeypatc
 def test_what_was_chosen_is_followed_anywhere(chosen: str) -> None:
     recipe = TrainConfig.model_validate({"precision": chosen})
     assert recipe.on("cpu") == recipe.on("mps") == recipe
+
+
+@pytest.mark.parametrize("rate", [float("inf"), float("nan")])
+def test_a_rate_that_is_not_finite_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="finite number"):
+        TrainConfig(matrix_rate=rate)
