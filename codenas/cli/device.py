@@ -83,7 +83,7 @@ def _draw(name: str, count: int, vocab_size: int, seed: int) -> "list[ArchSpec]"
     space, rng = load_space(name), stream(seed, "calibration")
     found: dict[str, ArchSpec] = {}
     for _ in range(_DRAWS * count):
-        arch = space.sample(rng)
+        arch = space.sample(rng).stored_arch  # what decodes
         found.setdefault(arch.digest, arch)
         if len(found) == count:
             break

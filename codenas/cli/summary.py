@@ -6,7 +6,7 @@ from typing import Literal
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from codenas.arch import ArchSpec
+from codenas.arch import ArchSpec, Design
 from codenas.checkpoint import Checkpoint
 from codenas.cli.console import console
 from codenas.cli.run import Run
@@ -37,10 +37,10 @@ class Answer(_Part):
 
 
 class FrontMember(_Part):
-    """One architecture of the front, after `rung` steps."""
+    """One design of the front, after `rung` steps."""
 
     id: str
-    arch: ArchSpec
+    design: Design
     metrics: Metrics
     rung: int
     winner: bool
@@ -104,7 +104,7 @@ def summarise(run: Run, found: Findings, rows: list[FrontRow], seconds: dict[str
             digest=manifest.digest, source=manifest.source, vocab_size=manifest.vocab_size, splits=manifest.splits, drops=manifest.drops
         ),
         search=found.result,
-        front=tuple(FrontMember(id=row.id, arch=row.arch, metrics=row.metrics, rung=row.rung, winner=row.winner) for row in rows),
+        front=tuple(FrontMember(id=row.id, design=row.design, metrics=row.metrics, rung=row.rung, winner=row.winner) for row in rows),
         model=ModelFacts(
             path=str(found.checkpoint.path.relative_to(run.folder)),
             arch=trained.arch,
