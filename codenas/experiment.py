@@ -45,7 +45,7 @@ class ExperimentSetup(BaseModel):
     folder: Path
     train: TrainConfig = TrainConfig()
     objectives: tuple[Objective, ...] = ()
-    score_tokens: int = Field(16_384, ge=1, description="validation tokens that a rung is scored on")
+    score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
     score_decay: float = Field(0.0, ge=0, le=1, description="steps of a scoring branch, as a share of the rung")
     latency_tokens: int = Field(64, ge=1)
     threads: int = Field(1, ge=1)
@@ -77,8 +77,10 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     torch.set_num_threads(setup.threads)
     if setup.device == "auto":
         setup = setup.model_copy(update={"device": best_device()})
-    corpus = Corpus.open(setup.corpus).with_vocabulary(job.candidate.design.vocabulary)
+    own = Corpus.open(setup.corpus)
+    corpus = own.with_vocabulary(job.candidate.design.vocabulary)
     require_windows(corpus, job.candidate.arch.context_len)
+    setup = setup.model_copy(update={"score_tokens": tokens_to_score(setup.score_tokens, own, corpus)})
     start, path = _checkpoint_below(setup, job), setup.checkpoint(job.candidate, job.rung)
     if (reached := stored_at(path)) is not None:
         return _report(setup, corpus, job, start, reached)
@@ -91,6 +93,11 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     except TrialFailure as failure:
         return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure))
     return _report(setup, corpus, job, start, finished)
+
+
+def tokens_to_score(tokens: int, own: Corpus, corpus: Corpus) -> int:
+    """How many tokens of `corpus` hold as much text as `tokens` of `own`: in every vocabulary as much of the split is scored."""
+    return max(1, round(tokens * len(corpus.split(VALID)) / len(own.split(VALID))))
 
 
 def require_windows(corpus: Corpus, context_len: int) -> None:

@@ -13,6 +13,7 @@ from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
 from codenas.errors import CorpusError
 from codenas.evaluation import EvaluationSettings
+from codenas.experiment import tokens_to_score
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.model import count_parameters
 from codenas.search.candidate import Budget
@@ -71,8 +72,16 @@ def test_every_report_is_of_the_stored_file_in_its_own_vocabulary(run: Run, foun
         known = closed_form(design, VocabularySize(vocabulary.size, corpus.tokenizer_path.stat().st_size))
         assert (report.metrics.params, report.metrics.size_bytes) == (known.params, known.size_bytes)
         assert (count_parameters(model), checkpoint.size_bytes) == (known.params, known.size_bytes)
-        scored = bits_per_byte(model, corpus.split("valid"), vocabulary.bytes_per_token, JOB.trial.score_tokens)
+        tokens = tokens_to_score(JOB.trial.score_tokens, Corpus.open(run.corpus), corpus)
+        scored = bits_per_byte(model, corpus.split("valid"), vocabulary.bytes_per_token, tokens)
         assert report.metrics.bits_per_byte == scored.bits_per_byte
+
+
+def test_as_much_text_is_scored_in_every_vocabulary(run: Run) -> None:
+    own = Corpus.open(run.corpus)
+    assert tokens_to_score(320, own, own) == 320
+    density = load_vocabulary(own.tokenizer_path).bytes_per_token[own.split("valid").read(0, 1_000)].mean()
+    assert tokens_to_score(320, own, own.with_vocabulary("char")) == pytest.approx(320 * density, rel=0.05)
 
 
 def test_what_is_stored_otherwise_is_trained_alike(found: tuple[SearchResult, History]) -> None:
