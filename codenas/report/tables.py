@@ -14,8 +14,8 @@ from codenas.search.result import SearchResult
 ABSENT = "–"
 
 _BESIDE: dict[str, Callable[[Design], str]] = {
-    "vocabulary": lambda design: design.vocabulary or "own",
-    "stored as": lambda design: design.storage,
+    "vocab": lambda design: design.vocabulary or "own",
+    "stored\nas": lambda design: design.storage,
     "pruned": lambda design: f"{100 * design.pruning:.0f} %",
 }
 _DEFAULT = Design(arch=ArchSpec())
