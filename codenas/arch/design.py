@@ -1,13 +1,21 @@
 """What a search proposes: an architecture to train, the vocabulary that it reads, and how what it has learned is stored."""
 
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from codenas.arch.spec import HIDDEN_MULTIPLE, ArchSpec, Spec
 from codenas.arch.storage import Storage
 
-VocabularyName = Annotated[str, Field(pattern=r"^(char|bpe-[1-9][0-9]{2,6})$")]
+
+def _known(name: str) -> str:
+    if re.fullmatch(r"char|bpe-[1-9][0-9]{2,6}", name) is None:
+        raise ValueError(f"{name!r} names no vocabulary; write char, or bpe-N for a byte-level BPE of N ids")
+    return name
+
+
+VocabularyName = Annotated[str, AfterValidator(_known)]
 
 
 class Design(Spec):

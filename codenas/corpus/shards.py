@@ -176,8 +176,8 @@ class Corpus:
         if name not in self.vocabularies:
             has = ", ".join(("its own", *self.vocabularies))
             raise CorpusError(
-                f"{self.path} has no vocabulary {name!r}, it has {has}; prepare it with its settings and --vocabulary {name} more "
-                f"(in a job file: vocabularies in [prepare]): what is there is kept"
+                f"{self.path} has no vocabulary {name!r}, it has {has}; prepare it again with its settings and --vocabulary {name} "
+                "(in a job file: vocabularies in [prepare]), what is there is kept"
             )
         corpus = Corpus.open(self.path / VOCABULARIES / name)
         if corpus._texts() != self._texts():
