@@ -68,11 +68,9 @@ class SearchSpace(Spec):
         try:
             taken = _read(_fields(_design(data)), path, templates)
         except ValidationError as error:
-            own = [
-                detail["msg"].removeprefix("Value error, ") for detail in error.errors() if detail["loc"][-1:] == (path.rpartition(".")[2],)
-            ]
+            own = [detail["msg"] for detail in error.errors() if detail["loc"][-1:] == (path.rpartition(".")[2],)]
             if own:
-                raise ValueError(f"{path}: {value!r} is no choice: {own[0]}") from error
+                raise ValueError(f"{path}: {value!r} is no choice: {own[0].removeprefix('Value error, ')}") from error
         else:
             if taken != value:
                 raise ValueError(f"{path}: {value!r} is no choice: it would be read as {taken!r}")
