@@ -7,11 +7,14 @@ waits in practice, and any number of workers, in any order, with any interruptio
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from heapq import nsmallest
 
 from codenas.arch.cost import parameters, stored_bytes
 from codenas.arch.design import Design
 from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec
+from codenas.arch.storage import BITS
 from codenas.errors import BudgetError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Candidate, Refusal, Trial
@@ -23,6 +26,7 @@ from codenas.seeds import derive, stream
 
 _LATENCY = "latency_ms_p50"
 _REDRAWS = 100  # proposals that repeat a candidate, in a row, before the space counts as used up
+_SHORTLIST = 50  # of the smallest draws, as far as they can be told quickly
 _REFUSALS = 60  # refused candidates before the limits count as out of reach
 
 
@@ -219,9 +223,11 @@ def check_reachable(plan: Plan, draws: int = 2_000) -> Design:
         BudgetError: none is; the message names the limit, and the one that the smallest is sure to meet.
     """
     rng = stream(plan.seed, "reachable")
-    drawn = [(design, plan.known(design)) for design in (plan.space.sample(rng) for _ in range(draws))]
+    sampled = [plan.space.sample(rng) for _ in range(draws)]
+    shortlist = [min(sampled, key=partial(_numbers, plan)), *nsmallest(_SHORTLIST, sampled, key=partial(_about_bytes, plan))]
+    counted = [(design, plan.known(design)) for design in shortlist]
     for objective in plan.objectives:
-        nearest, known = min(drawn, key=lambda pair: objective.cost(pair[1]))
+        nearest, known = min(counted, key=lambda pair: objective.cost(pair[1]))
         reason = objective.broken_by(known)
         if reason is not None:
             stored = known.model_copy(update={"size_bytes": _rounded_up(known.size_bytes or 0)})
@@ -229,4 +235,14 @@ def check_reachable(plan: Plan, draws: int = 2_000) -> Design:
                 f"no architecture can meet the limit: of the smallest in {draws:,} draws ({_told(nearest)}) {reason}; "
                 f"relax the limit to {objective.told(objective.value(stored) or 0)} or search smaller architectures"
             )
-    return min(drawn, key=lambda pair: pair[1].size_bytes or 0)[0]
+    return min(counted, key=lambda pair: pair[1].size_bytes or 0)[0]
+
+
+def _numbers(plan: Plan, design: Design) -> int:
+    """The parameters that are stored."""
+    return parameters(design.stored_arch, plan.vocabulary(design).ids)
+
+
+def _about_bytes(plan: Plan, design: Design) -> float:
+    """The stored size without scales and names, some percent of it: to count the bytes exactly takes ten times as long."""
+    return _numbers(plan, design) * BITS[design.storage] / 8 + plan.vocabulary(design).stored_bytes

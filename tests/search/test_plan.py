@@ -85,6 +85,16 @@ def test_the_smallest_is_the_smallest_as_stored() -> None:
         check_reachable(beside(limited(size_bytes=10_000)), draws=2_000)
 
 
+def test_a_limit_on_parameters_is_judged_by_the_fewest_whatever_they_are_stored_as() -> None:
+    with pytest.raises(BudgetError) as caught:
+        check_reachable(beside(limited(params=1_000)), draws=500)
+    named = re.search(r"relax the limit to ([\d,]+) or", str(caught.value))
+    assert named is not None
+    check_reachable(beside(limited(params=int(named[1].replace(",", "")))), draws=500)
+    with pytest.raises(BudgetError):
+        check_reachable(beside(limited(params=int(named[1].replace(",", "")) - 1)), draws=500)
+
+
 def test_what_is_beside_the_architecture_is_searched_and_counted() -> None:
     plan = beside(limited(size_bytes=50e6))
     plan = replace(plan, budget=Budget(candidates=24, rungs=(5,), promote=()))
