@@ -7,6 +7,7 @@ import typer
 from pydantic import BaseModel, ConfigDict
 
 from codenas.arch import ArchSpec, Design
+from codenas.arch.storage import Storage
 from codenas.checkpoint import Checkpoint
 from codenas.cli.console import console
 from codenas.cli.run import Run
@@ -57,10 +58,12 @@ class CorpusFacts(_Part):
 
 
 class ModelFacts(_Part):
-    """The trained winner; metrics are those of the evaluation."""
+    """The trained winner as it is stored; metrics are those of the evaluation."""
 
     path: str
     arch: ArchSpec
+    storage: Storage
+    vocabulary: str | None
     step: int
     metrics: Metrics
 
@@ -108,6 +111,8 @@ def summarise(run: Run, found: Findings, rows: list[FrontRow], seconds: dict[str
         model=ModelFacts(
             path=str(found.checkpoint.path.relative_to(run.folder)),
             arch=trained.arch,
+            storage=trained.storage,
+            vocabulary=trained.vocabulary,
             step=trained.step,
             metrics=found.evaluation.metrics,
         ),
