@@ -47,7 +47,7 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     if finished := stages.existing(config, output):
         LOGGER.info(f"corpus is ready: {output}")
         return finished
-    require_free_space(output.parent, round(2 * config.max_megabytes) + 50)
+    require_free_space(output.parent, round(2 * (1 + len(config.vocabularies)) * config.max_megabytes) + 50)
     working = output.parent / f".{output.name}.part"
     with folder_lock(working):
         if not stages.finished(config, output):  # another process may have had the lock until now
