@@ -27,6 +27,7 @@ from serve.app import load
 from serve.settings import ServeSettings
 from tests.fakes import tiny_arch, tiny_corpus
 from tune_jobs.config import SearchJob, TrialResources
+from tune_jobs.launch import search
 from tune_jobs.local import search_here
 
 CHOICES = {"vocabulary": (None, "bpe-300", "char"), "storage": ("float16", "int8"), "pruning": (0.0, 0.25)}
@@ -94,6 +95,18 @@ def test_what_is_stored_otherwise_is_trained_alike(found: tuple[SearchResult, Hi
             assert (metrics.size_bytes or 0) < (bits[design.model_copy(update={"storage": "float16"})].size_bytes or 0)
         if design.pruning:
             assert (metrics.params or 0) < (whole.params or 0)
+
+
+@pytest.mark.cluster
+def test_on_ray_it_is_the_same_search(ray_cluster: Path, run: Run, found: tuple[SearchResult, History], tmp_path: Path) -> None:
+    result, history = search(JOB, Corpus.open(run.corpus), tmp_path, ray_cluster)
+    assert result.winner == found[0].winner and result.finalists == found[0].finalists
+    for here, there in zip(found[1].trials, history.trials, strict=True):
+        assert here.candidate == there.candidate
+        scores = [
+            [(report.rung, report.metrics.bits_per_byte, report.metrics.size_bytes) for report in each.reports] for each in (here, there)
+        ]
+        assert scores[0] == scores[1]
 
 
 def test_the_winner_is_trained_evaluated_and_served_as_it_was_found(run: Run, found: tuple[SearchResult, History]) -> None:
