@@ -19,7 +19,7 @@ def measure() -> dict[str, object]:
     rng, space = stream(0, "causality"), preset("full")
     passed, started = Counter[str](), time.perf_counter()
     for _ in range(COUNT):
-        arch = space.sample(rng).model_copy(update={"context_len": CONTEXT})
+        arch = space.sample(rng).arch.model_copy(update={"context_len": CONTEXT})
         model = _all_drawn(build_model(arch, VOCAB))
         assert count_parameters(model) == parameters(arch, VOCAB), arch
         with torch.inference_mode():

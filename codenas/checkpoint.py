@@ -1,7 +1,7 @@
 """A checkpoint is a folder: manifest.json, model.safetensors, tokenizer.json and, to resume, training.safetensors.
 
-It is written beside its place and renamed, so it is whole or absent. Weights are stored as float16: what is measured,
-compressed and served is what the file holds. The training state keeps float32, so that resuming is exact.
+It is written beside its place and renamed, so it is whole or absent. Weights are stored as float16, int8 or int4: what is
+measured and served is what the file holds. The training state keeps float32, so that resuming is exact.
 """
 
 import re
@@ -16,23 +16,36 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from codenas.arch.cost import tensors
 from codenas.arch.spec import ArchSpec
+from codenas.arch.storage import SCALE, Storage, StoredTensor, layout
+from codenas.compress.quantise import pack, unpack
 from codenas.errors import CheckpointError, ResourceError, first_fault, is_out_of_memory
 from codenas.files import atomic_folder, readable_disk_errors, settle_folder, sha256_file, write_atomic
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel, build_model
 from codenas.vocab import Vocabulary, load_vocabulary
 
+_TYPES: dict[torch.dtype, Literal["F16", "I8", "U8"]] = {torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}
 MANIFEST, WEIGHTS, TOKENIZER, TRAINING = "manifest.json", "model.safetensors", "tokenizer.json", "training.safetensors"
 
 
 class Manifest(BaseModel):
-    """What a checkpoint says of itself."""
+    """What a checkpoint says of itself.
+
+    Attributes:
+        arch: of the stored weights.
+        trained_arch: of the training state, where the stored weights are pruned; None where both are the same.
+        vocabulary: which of its corpus's; None is the corpus's own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     arch: ArchSpec
+    trained_arch: ArchSpec | None = None
+    storage: Storage = "float16"
+    vocabulary: str | None = None
     vocab_size: int
     vocab_digest: str
     corpus_digest: str
@@ -44,6 +57,11 @@ class Manifest(BaseModel):
     training_sha256: str | None = None
     compression: str | None = None
     parent: str | None = None
+
+    @property
+    def training_arch(self) -> ArchSpec:
+        """The architecture whose training is resumed."""
+        return self.trained_arch or self.arch
 
 
 @dataclass(slots=True, frozen=True)
@@ -91,10 +109,10 @@ class Checkpoint:
             ResourceError: there is no memory for them.
         """
         weights_file = self._verified(WEIGHTS, self.manifest.weights_sha256)
-        weights = _read(weights_file)
+        stored = _read(weights_file)
         model = build_model(self.manifest.arch, self.manifest.vocab_size)
         try:
-            model.load_state_dict(weights)
+            model.load_state_dict(_unpacked(stored, self.manifest))
         except RuntimeError as error:
             raise CheckpointError(f"{weights_file} does not fit its architecture: {_first_line(error)}; {_way_out(self.path)}") from error
         return model.to(device=device, dtype=dtype).eval()
@@ -145,14 +163,14 @@ def write_checkpoint(
     tokenizer: Path,
     training_state: Mapping[str, Tensor] | None = None,
 ) -> Checkpoint:
-    """Store a checkpoint at `path`, replacing what is there at once.
+    """Store a checkpoint at `path`, its weights in the storage of `manifest`, replacing what is there at once.
 
     Raises:
-        CheckpointError: a weight is not finite, also after rounding to float16.
+        CheckpointError: a weight is not finite, also after rounding.
         ResourceError: the disk is full.
     """
-    stored = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in weights.items()}
-    broken = [name for name, value in stored.items() if not torch.isfinite(value).all()]
+    stored = pack({name: value.detach().cpu() for name, value in weights.items()}, manifest.storage)
+    broken = [name.removesuffix(SCALE) for name, value in stored.items() if not torch.isfinite(value).all()]
     if broken:
         raise CheckpointError(f"{path}: {broken[0]} and {len(broken) - 1} more weights are not finite; the model diverged")
     with atomic_folder(path) as folder, readable_disk_errors(path):
@@ -194,6 +212,23 @@ def _read(path: Path) -> dict[str, Tensor]:
                 f"there is no memory to load {path} ({megabytes:.1f} MB); close something or raise the limit (ulimit -v), then run it again"
             ) from error
         raise CheckpointError(f"{path} cannot be read: {_first_line(error)}; {_way_out(path.parent)}") from error
+
+
+def _unpacked(stored: dict[str, Tensor], manifest: Manifest) -> dict[str, Tensor]:
+    """The weights of the model.
+
+    Raises:
+        RuntimeError: the file holds other tensors than its architecture and its storage ask for.
+    """
+    if manifest.storage == "float16":
+        return stored  # as they are: the model says what does not fit
+    shapes = tensors(manifest.arch, manifest.vocab_size)
+    planned = layout(shapes, manifest.storage)
+    found = {name: StoredTensor(_TYPES[value.dtype], tuple(value.shape)) for name, value in stored.items() if value.dtype in _TYPES}
+    other = [name for name in {**planned, **stored} if planned.get(name) != found.get(name)]
+    if other:
+        raise RuntimeError(f"{len(other)} tensors are others than {manifest.storage} makes of it, {other[0]} the first")
+    return unpack(stored, shapes, manifest.storage)
 
 
 def _way_out(path: Path) -> str:

@@ -1,6 +1,7 @@
 """One candidate to one budget: build, measure, train, store, score. The same code runs in a loop, on a cluster, on a GPU box.
 
-What a candidate is worth is read from what was stored: the checkpoint is written first, loaded again and scored.
+What a candidate is worth is read from what was stored: the checkpoint is written first, pruned and in the storage of its design,
+loaded again and scored. Training goes on from a state that is whole.
 """
 
 import math
@@ -14,8 +15,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from codenas.arch.cost import parameters
+from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
 from codenas.checkpoint import TRAINING, Checkpoint, Manifest, stored_at, update_metrics, write_checkpoint
+from codenas.compress.prune import pruned
 from codenas.corpus import Batches, Corpus, count_windows
 from codenas.errors import CheckpointError, CorpusError, RunError, TrialFailure, is_out_of_memory
 from codenas.measure.bits_per_byte import bits_per_byte
@@ -41,7 +45,7 @@ class ExperimentSetup(BaseModel):
     folder: Path
     train: TrainConfig = TrainConfig()
     objectives: tuple[Objective, ...] = ()
-    score_tokens: int = Field(16_384, ge=1, description="validation tokens that a rung is scored on")
+    score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
     score_decay: float = Field(0.0, ge=0, le=1, description="steps of a scoring branch, as a share of the rung")
     latency_tokens: int = Field(64, ge=1)
     threads: int = Field(1, ge=1)
@@ -73,8 +77,10 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     torch.set_num_threads(setup.threads)
     device = best_device() if setup.device == "auto" else setup.device
     setup = setup.model_copy(update={"device": device, "train": setup.train.on(device)})
-    corpus = Corpus.open(setup.corpus)
+    own = Corpus.open(setup.corpus)
+    corpus = own.with_vocabulary(job.candidate.design.vocabulary)
     require_windows(corpus, job.candidate.arch.context_len)
+    setup = setup.model_copy(update={"score_tokens": tokens_to_score(setup.score_tokens, own, corpus)})
     start, path = _checkpoint_below(setup, job), setup.checkpoint(job.candidate, job.rung)
     if (reached := stored_at(path)) is not None:
         return _report(setup, corpus, job, start, reached)
@@ -87,6 +93,11 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     except TrialFailure as failure:
         return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure))
     return _report(setup, corpus, job, start, finished)
+
+
+def tokens_to_score(tokens: int, own: Corpus, corpus: Corpus) -> int:
+    """How many tokens of `corpus` hold as much text as `tokens` of `own`: in every vocabulary as much of the split is scored."""
+    return max(1, round(tokens * len(corpus.split(VALID)) / len(own.split(VALID))))
 
 
 def require_windows(corpus: Corpus, context_len: int) -> None:
@@ -121,11 +132,11 @@ def _checkpoint_below(setup: ExperimentSetup, job: Job) -> Checkpoint | None:
 
 def _measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candidate) -> Metrics:
     """Size and latency do not depend on training: a candidate outside a limit is refused before its first step."""
-    model = _build(candidate.arch, corpus.manifest.vocab_size, candidate.seed)
-    path, manifest = setup.checkpoint(candidate, 0), _manifest(corpus, candidate.arch, 0, 0)
-    stored = write_checkpoint(path, dict(model.named_parameters()), manifest, corpus.tokenizer_path)
-    stored_size = stored.size_bytes
-    latency = decoding_latency(stored.load_model(setup.device), setup.latency_tokens)
+    fresh = _build(candidate.arch, corpus.manifest.vocab_size, candidate.seed)
+    path, manifest = setup.checkpoint(candidate, 0), _manifest(corpus, candidate.design, 0, 0)
+    stored = write_checkpoint(path, pruned(dict(fresh.named_parameters()), candidate.design), manifest, corpus.tokenizer_path)
+    stored_size, model = stored.size_bytes, stored.load_model(setup.device)
+    latency = decoding_latency(model, setup.latency_tokens)
     shutil.rmtree(path)
     return Metrics(params=count_parameters(model), size_bytes=stored_size, latency_ms_p50=latency.p50_ms, latency_ms_p95=latency.p95_ms)
 
@@ -138,7 +149,8 @@ def _train_to_rung(
     yield from trainer.run_to(job.rung)
     branch_steps = scoring_steps(setup, job)
     scored = (yield from _scoring_branch(trainer, branch_steps)) if branch_steps else None
-    return store(trainer, setup.checkpoint(job.candidate, job.rung), corpus, free, scored=scored)
+    subject = Subject(corpus, job.candidate.design, free)
+    return store(trainer, setup.checkpoint(job.candidate, job.rung), subject, scored=scored)
 
 
 def scoring_steps(setup: ExperimentSetup, job: Job) -> int:
@@ -214,19 +226,20 @@ class FullTraining:
 
 def train_fully(
     corpus: Corpus,
-    arch: ArchSpec,
+    design: Design,
     config: TrainConfig,
     plan: FullTraining,
     folder: Path,
     start: Checkpoint | None = None,
     device: str = "cpu",
 ) -> Generator[Step, None, Checkpoint]:
-    """Train `arch` until `plan.steps` steps are done in all, from `start` or from nothing; yields every step.
+    """Train `design` until `plan.steps` steps are done in all, from `start` or from nothing; yields every step.
 
     Stores the state in `folder`/last every `save_every` steps, and when a `KeyboardInterrupt` is thrown in, and resumes from it;
     the result is `folder`/model.
 
     Raises:
+        CorpusError: `corpus` has not the vocabulary of the design.
         RunError: `folder`/model is there, and was trained otherwise.
     """
     final, last = folder / "model", folder / "last"
@@ -237,18 +250,20 @@ def train_fully(
     interrupted = stored_at(last)
     if interrupted is not None and interrupted.manifest.training != recipe:
         interrupted = None  # a state on the way to another end: its rates have been others
-    trainer = load_trainer(corpus, arch, config, device, interrupted or start)
-    free = start.manifest.metrics if start is not None else Metrics(params=count_parameters(trainer.model))
+    corpus = corpus.with_vocabulary(design.vocabulary)
+    trainer = load_trainer(corpus, design.arch, config, device, interrupted or start)
+    params = parameters(design.stored_arch, corpus.manifest.vocab_size)
+    subject = Subject(corpus, design, start.manifest.metrics if start is not None else Metrics(params=params))
     for step in trainer.run_to(plan.steps, plan.decay_from):
         try:
             yield step
         except KeyboardInterrupt:  # thrown in between two steps, where the state is whole
-            store(trainer, last, corpus, free, recipe)
+            store(trainer, last, subject, recipe)
             raise
         if trainer.step % plan.save_every == 0 and trainer.step < plan.steps:
-            store(trainer, last, corpus, free, recipe)
+            store(trainer, last, subject, recipe)
     parent = start.manifest.weights_sha256 if start is not None else None
-    stored = store(trainer, final, corpus, free, recipe, parent)
+    stored = store(trainer, final, subject, recipe, parent)
     shutil.rmtree(last, ignore_errors=True)
     return stored
 
@@ -269,7 +284,7 @@ def best_device() -> str:
 
 def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: str, start: Checkpoint | None) -> Trainer:
     """A trainer of `arch` on the training split; it goes on from `start` where one is given."""
-    if start is not None and (start.manifest.corpus_digest != corpus.manifest.digest or start.manifest.arch != arch):
+    if start is not None and (start.manifest.corpus_digest != corpus.manifest.digest or start.manifest.training_arch != arch):
         raise CheckpointError(f"{start.path} was trained on another corpus or is another architecture; resume it where it came from")
     batches = Batches(corpus.split(TRAIN), arch.context_len, derive(config.seed, "batches"))
     model = _build(arch, corpus.manifest.vocab_size, config.seed, device)
@@ -279,16 +294,24 @@ def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: st
     return trainer
 
 
+@dataclass(slots=True, frozen=True)
+class Subject:
+    """What is trained, on what (the corpus in the design's vocabulary), and what of its metrics training does not change."""
+
+    corpus: Corpus
+    design: Design
+    free: Metrics
+
+
 def store(
     trainer: Trainer,
     path: Path,
-    corpus: Corpus,
-    free: Metrics,
+    subject: Subject,
     recipe: dict[str, Any] | None = None,
     parent: str | None = None,
     scored: Scored | None = None,
 ) -> Checkpoint:
-    """Write what `trainer` has reached; `free` are the metrics that training does not change.
+    """Write what `trainer` has reached, as the design of `subject` stores it, and the state to go on from, whole.
 
     The weights are the moving average, or those of `scored`.
     """
@@ -296,12 +319,12 @@ def store(
     trained = Metrics(
         train_tokens=trainer.tokens, train_seconds=trainer.seconds, tokens_per_second=trainer.tokens / max(trainer.seconds, 1e-9)
     )
-    metrics = free.model_copy(update={"bits_per_byte": None}).merged(trained)
-    manifest = _manifest(corpus, trainer.model.arch, trainer.step, trainer.tokens).model_copy(
+    metrics = subject.free.model_copy(update={"bits_per_byte": None}).merged(trained)
+    manifest = _manifest(subject.corpus, subject.design, trainer.step, trainer.tokens).model_copy(
         update={"metrics": metrics, "training": recipe or trainer.config.model_dump(mode="json"), "parent": parent}
     )
     try:
-        return write_checkpoint(path, scored.weights, manifest, corpus.tokenizer_path, scored.state)
+        return write_checkpoint(path, pruned(scored.weights, subject.design), manifest, subject.corpus.tokenizer_path, scored.state)
     except CheckpointError as error:
         raise TrialFailure(str(error)) from error
 
@@ -317,9 +340,13 @@ def _build(arch: ArchSpec, vocab_size: int, seed: int, device: str = "cpu") -> L
         raise TrialFailure(f"out of memory while the model was built ({size}); take a smaller one, or close something") from error
 
 
-def _manifest(corpus: Corpus, arch: ArchSpec, step: int, tokens: int) -> Manifest:
+def _manifest(corpus: Corpus, design: Design, step: int, tokens: int) -> Manifest:
+    stored = design.stored_arch
     return Manifest(
-        arch=arch,
+        arch=stored,
+        trained_arch=design.arch if design.arch != stored else None,
+        storage=design.storage,
+        vocabulary=design.vocabulary,
         vocab_size=corpus.manifest.vocab_size,
         vocab_digest=corpus.manifest.vocab_digest,
         corpus_digest=corpus.manifest.digest,

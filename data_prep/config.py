@@ -4,11 +4,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from codenas.arch.design import VocabularyName
 from codenas.errors import ConfigError
 
 ENVIRONMENT = "environment"
+CHAR = "char"
+SMALLEST_BPE, LARGEST_BPE = 262, 1 << 20  # ids; the bytes and the special tokens are 262
 
 # SPDX identifiers that ask for nothing but a notice.
 PERMISSIVE = (
@@ -32,14 +35,15 @@ class Thresholds(BaseModel):
 
 
 class PrepareConfig(BaseModel):
-    """What to prepare. `digest` names the result: the number of workers does not change it."""
+    """What to prepare. `digest` names the result: more vocabularies of it, or more workers, do not change it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: str = Field(ENVIRONMENT, min_length=1, description="'environment', or a parquet file or folder in The Stack v1 schema")
     max_megabytes: float = Field(34, gt=0, description="source taken in, before the filters")
     max_repository_megabytes: float = Field(1, gt=0, description="source taken from one repository, before the filters")
-    vocab_size: int = Field(4096, ge=262, le=1 << 20)
+    vocab_size: int = Field(4096, ge=SMALLEST_BPE, le=LARGEST_BPE)
+    vocabularies: tuple[VocabularyName, ...] = Field((), description="of which the same text is stored once more: 'char', 'bpe-1024', ...")
     vocab_sample_megabytes: float = Field(8, gt=0, description="training text that the vocabulary is learned from")
     valid_share: float = Field(0.04, gt=0, lt=0.5, description="of the bytes")
     test_share: float = Field(0.04, gt=0, lt=0.5, description="of the bytes")
@@ -47,6 +51,16 @@ class PrepareConfig(BaseModel):
     licences: tuple[str, ...] = Field(PERMISSIVE, min_length=1, description="SPDX identifiers; all licences of a document must be here")
     filters: Thresholds = Thresholds()
     workers: int | None = Field(None, ge=1, description="tasks at a time; all CPUs of the cluster where absent")
+
+    @field_validator("vocabularies")
+    @classmethod
+    def _sizes_are_possible(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name!r} stands twice")
+            if name != CHAR and not SMALLEST_BPE <= bpe_size(name) <= LARGEST_BPE:
+                raise ValueError(f"{name!r}: a byte-level BPE has {SMALLEST_BPE} to {LARGEST_BPE:,} ids")
+        return names
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "PrepareConfig":
@@ -63,5 +77,10 @@ class PrepareConfig(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that changes the result."""
-        return hashlib.sha256(self.model_dump_json(exclude={"workers"}).encode()).hexdigest()
+        """SHA-256 of everything that changes the documents, their splits and their own vocabulary."""
+        return hashlib.sha256(self.model_dump_json(exclude={"workers", "vocabularies"}).encode()).hexdigest()
+
+
+def bpe_size(name: str) -> int:
+    """The ids of the vocabulary called `bpe-N`."""
+    return int(name.removeprefix("bpe-"))

@@ -14,10 +14,11 @@ import ray.data
 
 from codenas.corpus import Corpus, CorpusManifest, ShardInfo, SplitInfo, Tally
 from codenas.corpus.manifest import content_digest, dtype_for
+from codenas.corpus.shards import VOCABULARIES
 from codenas.errors import ResourceError
-from codenas.files import folder_lock, require_free_space, write_atomic
+from codenas.files import atomic_folder, folder_lock, require_free_space, write_atomic
 from codenas.log import LOGGER
-from codenas.vocab import END_OF_TEXT, Bpe
+from codenas.vocab import END_OF_TEXT, Vocabulary
 from data_prep import stages
 from data_prep.config import PrepareConfig
 from data_prep.document import Entry
@@ -30,7 +31,8 @@ from data_prep.units import Unit
 def prepare(config: PrepareConfig, output: Path, environment: Environment | None = None) -> Corpus:
     """Make the corpus of `config` in the folder `output`, or return it at once where it is finished.
 
-    Killed at any moment and called again it goes on, and ends with the same bytes. Ray must be running.
+    Killed at any moment and called again it goes on, and ends with the same bytes. Ray must be running. Vocabularies that a
+    finished corpus lacks are added to it; what is there stays.
 
     Args:
         environment: the Python whose source is read where the source is "environment"; this one by default.
@@ -45,12 +47,13 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     if finished := stages.existing(config, output):
         LOGGER.info(f"corpus is ready: {output}")
         return finished
-    require_free_space(output.parent, round(2 * config.max_megabytes) + 50)
+    require_free_space(output.parent, round(2 * (1 + len(config.vocabularies)) * config.max_megabytes) + 50)
     working = output.parent / f".{output.name}.part"
     with folder_lock(working):
-        if not stages.existing(config, output):  # another process may have had the lock until now
+        if not stages.finished(config, output):  # another process may have had the lock until now
             _build(config, _resume(config, working), environment or Environment())
             os.replace(working / "corpus", output)
+        _add_vocabularies(config, Corpus.open(output))
         shutil.rmtree(working)
     return Corpus.open(output)
 
@@ -78,6 +81,19 @@ def _build(config: PrepareConfig, corpus: Path, environment: Environment) -> Non
     write_atomic(corpus / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
 
 
+def _add_vocabularies(config: PrepareConfig, corpus: Corpus) -> None:
+    """Store the documents of a finished corpus once more in every vocabulary that it lacks; each is whole or absent."""
+    for name in stages.lacking(config, corpus):
+        root, stream = stages.kept_source(config, corpus.path), partial(_stream, workers=config.workers)
+        entries, ledger = stages.documents(config, corpus.path, root, stream)
+        with atomic_folder(corpus.path / VOCABULARIES / name) as folder:
+            vocabulary = stages.named_vocabulary(name, config, corpus.path, root, entries)
+            vocabulary.save(folder / "tokenizer.json")
+            shards = stages.tokens(folder, root, entries, vocabulary.size, stream, f"tokenise {name}")
+            manifest = _manifest(config, entries, ledger, vocabulary, shards)
+            write_atomic(folder / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
+
+
 def _stream(units: list[Unit], work: stages.Work, workers: int | None) -> Iterator[pa.Table]:
     """The results of `work` on each unit, in the order of the units, computed by Ray Data a few units ahead."""
     if not units:
@@ -101,7 +117,7 @@ def _quiet_and_ordered() -> ray.data.DataContext:
 
 
 def _manifest(
-    config: PrepareConfig, entries: list[Entry], ledger: Ledger, vocabulary: Bpe, shards: dict[str, tuple[ShardInfo, ...]]
+    config: PrepareConfig, entries: list[Entry], ledger: Ledger, vocabulary: Vocabulary, shards: dict[str, tuple[ShardInfo, ...]]
 ) -> CorpusManifest:
     dtype, page = dtype_for(vocabulary.size), ledger.page()
     splits = {split: _split_info([entry for entry in entries if entry.split == split], shards[split]) for split in SPLITS}

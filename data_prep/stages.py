@@ -1,7 +1,7 @@
 """What the prepare stage does, step by step, on files. How work gets to many processors is the caller's: a `Stream`."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -14,8 +14,8 @@ from codenas.corpus.manifest import dtype_for
 from codenas.errors import CorpusError
 from codenas.files import atomic_folder, write_atomic
 from codenas.log import LOGGER
-from codenas.vocab import Bpe, Char
-from data_prep.config import ENVIRONMENT, PrepareConfig
+from codenas.vocab import Bpe, Char, Vocabulary, load_vocabulary
+from data_prep.config import CHAR, ENVIRONMENT, PrepareConfig, bpe_size
 from data_prep.dedup import first_copy
 from data_prep.document import Document, Entry
 from data_prep.environment import Environment, foreign
@@ -32,15 +32,37 @@ Work = Callable[[pa.Table], pa.Table]
 # Does some work on each unit and yields the results in the order of the units.
 Stream = Callable[[list[Unit], Work], Iterator[pa.Table]]
 
-_LEDGER = "ledger.json"
+_LEDGER, _DOCUMENTS = "ledger.json", "documents.parquet"
+_OWN, _CHARACTERS = "tokenizer.json", "vocab-char.json"
 
 
 def existing(config: PrepareConfig, output: Path) -> Corpus | None:
-    """The corpus of `config`, if it is finished in `output`; None if it is to be made, and has a source to be made of.
+    """The corpus of `config` with all its vocabularies, if it is finished in `output`; None if some of it is to be made.
 
     Raises:
         CorpusError: `output` holds something else, or the source is missing, empty or broken.
     """
+    corpus = finished(config, output)
+    if corpus is not None and lacking(config, corpus):
+        kept_source(config, corpus.path)
+        return None
+    return corpus
+
+
+def lacking(config: PrepareConfig, corpus: Corpus) -> list[str]:
+    """The vocabularies of `config` that `corpus` has not yet.
+
+    Raises:
+        CorpusError: one that it has is broken.
+    """
+    held = corpus.vocabularies
+    for name in set(held) & set(config.vocabularies):
+        corpus.with_vocabulary(name)
+    return [name for name in config.vocabularies if name not in held]
+
+
+def finished(config: PrepareConfig, output: Path) -> Corpus | None:
+    """As `existing`, whatever vocabularies the corpus has beside its own."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         if config.source != ENVIRONMENT:
             parquet_files(Path(config.source))
@@ -67,9 +89,23 @@ def source_root(config: PrepareConfig, corpus: Path, environment: Environment) -
     return root
 
 
+def kept_source(config: PrepareConfig, corpus: Path) -> Path:
+    """The folder of the parquet that a finished corpus was made of.
+
+    Raises:
+        CorpusError: it is gone.
+    """
+    root = corpus / "source" if config.source == ENVIRONMENT else Path(config.source)
+    if not root.exists() or not (corpus / _DOCUMENTS).is_file():
+        gone = root if not root.exists() else corpus / _DOCUMENTS
+        raise CorpusError(f"{gone} is gone, of which {corpus} would get more vocabularies; restore it, or prepare into another --output")
+    parquet_files(root)
+    return root.parent if root.is_file() else root
+
+
 def documents(config: PrepareConfig, corpus: Path, root: Path, stream: Stream) -> tuple[list[Entry], Ledger]:
     """The documents kept, each with its split, sorted by repository and path; and the books."""
-    path = corpus / "documents.parquet"
+    path = corpus / _DOCUMENTS
     if not path.exists():
         listed, ledger = _listed_environment(root) if config.source == ENVIRONMENT else _listed_stack(config, root)
         filtered, sketches = _filter(config, root, listed, ledger, stream)
@@ -85,33 +121,63 @@ def documents(config: PrepareConfig, corpus: Path, root: Path, stream: Stream) -
 
 def vocabulary(config: PrepareConfig, corpus: Path, root: Path, entries: list[Entry]) -> Bpe:
     """The byte-level BPE, and beside it the character vocabulary, learned from one sample of the training split."""
-    path = corpus / "tokenizer.json"
+    path = corpus / _OWN
     if not path.exists():
-        start = time.monotonic()
-        chosen = sample([entry for entry in entries if entry.split == "train"], round(config.vocab_sample_megabytes * 1e6), config.seed)
-        texts = list(texts_of(chosen, root))
-        Char.train(texts).save(corpus / "vocab-char.json")
-        trained = Bpe.train(texts, config.vocab_size)
-        trained.save(path)
-        LOGGER.info(f"vocabulary: {trained.size:,} ids from {sum(e.size for e in chosen) / 1e6:.1f} MB in {time.monotonic() - start:.0f}s")
-        if trained.size < config.vocab_size:
-            LOGGER.warning(f"the source is too small for a vocabulary of {config.vocab_size:,} ids: it gives {trained.size:,}")
+        texts = _sample(config, root, entries)
+        Char.train(texts).save(corpus / _CHARACTERS)
+        _train_bpe(texts, config.vocab_size).save(path)
     return Bpe.load(path.read_text(encoding="utf-8"))
 
 
-def tokens(corpus: Path, root: Path, entries: list[Entry], vocab_size: int, stream: Stream) -> dict[str, tuple[ShardInfo, ...]]:
-    """Write the shards of every split, in the order of the source."""
-    meter = Meter("tokenise", len(entries))
-    work = partial(encode, root=root.absolute(), tokenizer=(corpus / "tokenizer.json").absolute())
+def named_vocabulary(name: str, config: PrepareConfig, corpus: Path, root: Path, entries: list[Entry]) -> Vocabulary:
+    """The vocabulary called `name`, learned from the sample that the own one of the finished `corpus` was learned from."""
+    if name == CHAR:
+        return load_vocabulary(corpus / _CHARACTERS)
+    return _train_bpe(_sample(config, root, entries), bpe_size(name))
+
+
+def tokens(
+    corpus: Path, root: Path, entries: list[Entry], vocab_size: int, stream: Stream, label: str = "tokenise"
+) -> dict[str, tuple[ShardInfo, ...]]:
+    """Write the shards of every split, in the order of the source, in the vocabulary that lies in the folder `corpus`.
+
+    Raises:
+        CorpusError: the source holds other documents than it did.
+    """
+    meter, sizes = Meter(label, len(entries)), Counter[str]()
+    work = partial(encode, root=root.absolute(), tokenizer=(corpus / _OWN).absolute())
     with ExitStack() as stack:
         writers = {split: stack.enter_context(ShardWriter(corpus, split, dtype_for(vocab_size))) for split in SPLITS}
         for table in stream(units_of(entries), work):
             for split, count, size, ids in zip(*(table[name] for name in TOKENS.names), strict=True):
                 writers[split.as_py()].append(ids.values.to_numpy())
                 meter.add(count.as_py(), size.as_py())
+                sizes[split.as_py()] += size.as_py()
         shards = {split: writer.finish() for split, writer in writers.items()}
     meter.finish()
+    for split in SPLITS:
+        if sizes[split] != (listed := sum(entry.size for entry in entries if entry.split == split)):
+            raise CorpusError(
+                f"the source {root} has changed: split {split!r} had {listed:,} bytes and has {sizes[split]:,}; restore it, "
+                "or prepare into another --output"
+            )
     return shards
+
+
+def _sample(config: PrepareConfig, root: Path, entries: list[Entry]) -> list[str]:
+    """The texts that vocabularies are learned from."""
+    train = [entry for entry in entries if entry.split == "train"]
+    return list(texts_of(sample(train, round(config.vocab_sample_megabytes * 1e6), config.seed), root))
+
+
+def _train_bpe(texts: list[str], size: int) -> Bpe:
+    start = time.monotonic()
+    trained = Bpe.train(texts, size)
+    megabytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) / 1e6
+    LOGGER.info(f"vocabulary: {trained.size:,} ids from {megabytes:.1f} MB in {time.monotonic() - start:.0f}s")
+    if trained.size < size:
+        LOGGER.warning(f"the source is too small for a vocabulary of {size:,} ids: it gives {trained.size:,}")
+    return trained
 
 
 def _listed_environment(root: Path) -> tuple[list[Entry], Ledger]:

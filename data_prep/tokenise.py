@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from codenas.seeds import derive
-from codenas.vocab import END_OF_TEXT, Bpe
+from codenas.vocab import END_OF_TEXT, Vocabulary, load_vocabulary
 from data_prep.document import Document, Entry
 from data_prep.sources import read_documents
 from data_prep.units import Unit, units_of
@@ -51,7 +51,7 @@ def encode(units: pa.Table, root: Path, tokenizer: Path) -> pa.Table:
     return pa.Table.from_pylist(rows, TOKENS)
 
 
-def _encode_unit(unit: Unit, root: Path, vocabulary: Bpe) -> Iterator[dict[str, Any]]:
+def _encode_unit(unit: Unit, root: Path, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
     end = vocabulary.specials[END_OF_TEXT]
     documents = _documents(unit, root)
     encoded = vocabulary.encode_batch([document.text for document in documents])
@@ -67,5 +67,5 @@ def _documents(unit: Unit, root: Path) -> list[Document]:
 
 
 @lru_cache(maxsize=1)
-def _load(tokenizer: Path) -> Bpe:
-    return Bpe.load(tokenizer.read_text(encoding="utf-8"))
+def _load(tokenizer: Path) -> Vocabulary:
+    return load_vocabulary(tokenizer)

@@ -3,7 +3,7 @@
 import contextlib
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import torch
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
 from codenas.corpus import Corpus, CorpusManifest, ShardWriter, SplitInfo
 from codenas.corpus.manifest import content_digest, dtype_for
+from codenas.corpus.shards import VOCABULARIES
 from codenas.model import LanguageModel, build_model
-from codenas.vocab import END_OF_TEXT, Bpe, Vocabulary
+from codenas.vocab import END_OF_TEXT, Bpe, Char, Vocabulary
 
 SPLITS = {"train": 6_000, "valid": 1_500, "test": 1_000}
 VOCAB_SIZE = 300
@@ -26,29 +27,17 @@ _NAMES = ("count", "total", "items", "value", "left", "right", "path", "result")
 _VERBS = ("add", "read", "merge", "find", "update", "close")
 
 
-def tiny_corpus(folder: Path, tokens: int | None = None, seed: int = 0) -> Corpus:
+def tiny_corpus(folder: Path, tokens: int | None = None, seed: int = 0, vocabularies: Sequence[str] = ()) -> Corpus:
     """A corpus in the real format, of generated Python; `tokens` is the least length of the training split."""
     texts = {split: python_files(seed, split) for split in SPLITS}
-    vocabulary = Bpe.train([next(texts["train"]) for _ in range(40)], VOCAB_SIZE)
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary.save(folder / "tokenizer.json")
+    sample = [next(texts["train"]) for _ in range(40)]
+    vocabulary = Bpe.train(sample, VOCAB_SIZE)
     wanted = SPLITS if tokens is None else {**SPLITS, "train": tokens}
-    infos = {split: _write_split(folder, split, texts[split], wanted[split], vocabulary) for split in SPLITS}
-    dtype = dtype_for(vocabulary.size)
-    manifest = CorpusManifest(
-        digest=content_digest(vocabulary.digest, dtype, infos),
-        config_digest="made by a test",
-        vocab_digest=vocabulary.digest,
-        vocab_size=vocabulary.size,
-        dtype=dtype,
-        end_of_text=vocabulary.specials[END_OF_TEXT],
-        splits=infos,
-        source="generated",
-        stages={},
-        drops={},
-        licences={},
-    )
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
+    documents = {split: list(_enough(texts[split], wanted[split], vocabulary)) for split in SPLITS}
+    _write_corpus(folder, documents, vocabulary)
+    for name in vocabularies:
+        other = Char.train(sample) if name == "char" else Bpe.train(sample, int(name.removeprefix("bpe-")))
+        _write_corpus(folder / VOCABULARIES / name, documents, other)
     return Corpus.open(folder)
 
 
@@ -108,12 +97,42 @@ def _function(rng: random.Random) -> str:
     return f"def {rng.choice(_VERBS)}_{a}({a}, {b}):\n    {c} = {a} + {b} * {rng.randint(0, 9)}\n    return {c}\n"
 
 
-def _write_split(folder: Path, split: str, texts: Iterator[str], least: int, vocabulary: Vocabulary) -> SplitInfo:
-    tokens = size = documents = 0
+def _enough(texts: Iterator[str], least: int, vocabulary: Vocabulary) -> Iterator[str]:
+    """Texts until there are `least` tokens."""
+    tokens = 0
+    while tokens < least:
+        text = next(texts)
+        yield text
+        tokens += len(vocabulary.encode(text)) + 1
+
+
+def _write_corpus(folder: Path, documents: dict[str, list[str]], vocabulary: Vocabulary) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary.save(folder / "tokenizer.json")
+    infos = {split: _write_split(folder, split, texts, vocabulary) for split, texts in documents.items()}
+    dtype = dtype_for(vocabulary.size)
+    manifest = CorpusManifest(
+        digest=content_digest(vocabulary.digest, dtype, infos),
+        config_digest="made by a test",
+        vocab_digest=vocabulary.digest,
+        vocab_size=vocabulary.size,
+        dtype=dtype,
+        end_of_text=vocabulary.specials[END_OF_TEXT],
+        splits=infos,
+        source="generated",
+        stages={},
+        drops={},
+        licences={},
+    )
+    (folder / "manifest.json").write_text(manifest.model_dump_json())
+
+
+def _write_split(folder: Path, split: str, texts: list[str], vocabulary: Vocabulary) -> SplitInfo:
+    tokens = 0
     with ShardWriter(folder, split, dtype_for(vocabulary.size)) as writer:
-        while tokens < least:
-            text = next(texts)
+        for text in texts:
             ids = [*vocabulary.encode(text), vocabulary.specials[END_OF_TEXT]]
             writer.append(np.array(ids))
-            tokens, size, documents = tokens + len(ids), size + len(text.encode()), documents + 1
-        return SplitInfo(tokens=tokens, bytes=size, documents=documents, repositories=documents, shards=writer.finish())
+            tokens += len(ids)
+        size = sum(len(text.encode()) for text in texts)
+        return SplitInfo(tokens=tokens, bytes=size, documents=len(texts), repositories=len(texts), shards=writer.finish())

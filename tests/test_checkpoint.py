@@ -14,7 +14,10 @@ from torch import Tensor
 
 from codenas import checkpoint
 from codenas.arch import ArchSpec
+from codenas.arch.cost import stored_bytes, tensors
+from codenas.arch.storage import STORAGES, Storage
 from codenas.checkpoint import MANIFEST, TOKENIZER, TRAINING, WEIGHTS, Checkpoint, Manifest, update_metrics, write_checkpoint
+from codenas.compress.quantise import pack, unpack
 from codenas.errors import CheckpointError, ResourceError
 from codenas.files import sha256_file
 from codenas.metrics import Metrics
@@ -31,9 +34,11 @@ def weights(arch: ArchSpec = ARCH, seed: int = 0) -> dict[str, Tensor]:
     return dict(drawn_model(arch, VOCABULARY.size, seed).named_parameters())
 
 
-def write(path: Path, seed: int = 0, state: dict[str, Tensor] | None = STATE, arch: ArchSpec = ARCH) -> Checkpoint:
+def write(
+    path: Path, seed: int = 0, state: dict[str, Tensor] | None = STATE, arch: ArchSpec = ARCH, storage: Storage = "float16"
+) -> Checkpoint:
     manifest = Manifest(
-        arch=ARCH, vocab_size=VOCABULARY.size, vocab_digest=VOCABULARY.digest, corpus_digest="c", step=3, train_tokens=12,
+        arch=ARCH, storage=storage, vocab_size=VOCABULARY.size, vocab_digest=VOCABULARY.digest, corpus_digest="c", step=3, train_tokens=12,
         training={"seed": seed}, metrics=Metrics(params=7),
     )  # fmt: skip
     VOCABULARY.save(path.parent / "vocabulary.json")
@@ -62,6 +67,39 @@ def test_what_is_stored_is_what_is_loaded(stored: Checkpoint) -> None:
     for name, value in weights().items():
         assert torch.equal(model.get_parameter(name), value.half().float())
     assert opened.load_vocabulary().encode("é = 1") == VOCABULARY.encode("é = 1")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_what_is_loaded_is_what_the_storage_keeps(storage: Storage, tmp_path: Path) -> None:
+    stored = write(tmp_path / "model", storage=storage)
+    assert Checkpoint.open(stored.path).manifest.storage == storage
+    assert (stored.path / WEIGHTS).stat().st_size == stored_bytes(ARCH, VOCABULARY.size, storage)
+    kept = unpack(pack(weights(), storage), tensors(ARCH, VOCABULARY.size), storage)
+    model = stored.load_model()
+    assert all(torch.equal(model.get_parameter(name), kept[name]) for name in weights())
+    assert all(torch.equal(stored.load_training_state()[name], value) for name, value in STATE.items())
+
+
+def test_a_manifest_of_an_earlier_version_is_one_of_float16(stored: Checkpoint) -> None:
+    content = json.loads((stored.path / MANIFEST).read_bytes())
+    earlier = {name: value for name, value in content.items() if name not in ("storage", "trained_arch", "vocabulary")}
+    (stored.path / MANIFEST).write_text(json.dumps(earlier))
+    opened = Checkpoint.open(stored.path)
+    assert (opened.manifest.storage, opened.manifest.training_arch, opened.manifest.vocabulary) == ("float16", ARCH, None)
+    opened.load_model()
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("claimed", STORAGES)
+def test_a_file_in_another_storage_than_it_says_is_refused(storage: Storage, claimed: Storage, tmp_path: Path) -> None:
+    stored = write(tmp_path / "model", storage=storage)
+    (stored.path / MANIFEST).write_text(stored.manifest.model_copy(update={"storage": claimed}).model_dump_json())
+    if storage == claimed:
+        Checkpoint.open(stored.path).load_model()
+        return
+    with pytest.raises(CheckpointError, match="does not fit its architecture") as caught:
+        Checkpoint.open(stored.path).load_model()
+    assert "\n" not in str(caught.value)
 
 
 def test_the_training_state_keeps_every_bit(stored: Checkpoint) -> None:
@@ -210,9 +248,10 @@ def test_a_pickle_is_not_read_and_never_runs(stored: Checkpoint, tmp_path: Path)
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("other", [{"n_layers": 1}, {"d_model": 32}, {"position": "rope"}, {"tie_embeddings": True}])
-def test_weights_of_another_architecture_are_refused(other: dict[str, object], tmp_path: Path) -> None:
-    stored = write(tmp_path / "model", arch=ArchSpec.model_validate({**ARCH.model_dump(), **other}))
+def test_weights_of_another_architecture_are_refused(other: dict[str, object], storage: Storage, tmp_path: Path) -> None:
+    stored = write(tmp_path / "model", arch=ArchSpec.model_validate({**ARCH.model_dump(), **other}), storage=storage)
     with pytest.raises(CheckpointError, match="does not fit its architecture") as caught:
         stored.load_model()
     assert "\n" not in str(caught.value)
@@ -233,6 +272,16 @@ def test_weights_that_are_not_finite_as_stored_are_refused_and_the_old_stay(valu
         write_checkpoint(stored.path, broken, stored.manifest, stored.path / TOKENIZER)
     assert Checkpoint.open(stored.path) == stored
     stored.load_model()
+
+
+@pytest.mark.parametrize("storage", ["int8", "int4"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38])
+def test_a_matrix_whose_scale_is_not_finite_is_named(value: float, storage: Storage, stored: Checkpoint) -> None:
+    broken = {**weights(), "embedding.weight": torch.full((VOCABULARY.size, 16), value)}
+    manifest = stored.manifest.model_copy(update={"storage": storage})
+    with pytest.raises(CheckpointError, match="embedding.weight and 0 more weights are not finite; the model diverged"):
+        write_checkpoint(stored.path, broken, manifest, stored.path / TOKENIZER)
+    assert Checkpoint.open(stored.path) == stored
 
 
 def test_a_new_checkpoint_takes_the_place_of_the_old(stored: Checkpoint, tmp_path: Path) -> None:

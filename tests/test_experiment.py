@@ -9,17 +9,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from codenas.arch import ArchSpec, SearchSpace
+from codenas.arch import ArchSpec, Design, FeedForwardSpec, SearchSpace
+from codenas.arch.storage import STORAGES, Storage
 from codenas.checkpoint import Checkpoint, update_metrics
 from codenas.corpus import Corpus
 from codenas.errors import CheckpointError, CorpusError, TrialFailure
 from codenas.experiment import ExperimentSetup, FullTraining, execute, load_trainer, run_job, train_fully
 from codenas.measure.bits_per_byte import bits_per_byte
+from codenas.measure.latency import Latency
+from codenas.metrics import Metrics
+from codenas.model import LanguageModel, count_parameters
 from codenas.search.candidate import Budget, Candidate, Failure, Outcome, Refusal, Report
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
-from codenas.search.plan import Job, Plan
+from codenas.search.plan import Job, Plan, VocabularySize, closed_form
 from codenas.search.random_search import RandomSearch
 from codenas.train import Step, TrainConfig
 from codenas.vocab import load_vocabulary
@@ -27,6 +31,7 @@ from tests.fakes import tiny_arch, tiny_corpus
 
 LOW, HIGH = 3, 7
 PLAIN, DROPPING = tiny_arch(), tiny_arch(dropout=0.2, attention_dropout=0.1, position="absolute")
+WHOLE = Design(arch=PLAIN)
 BITS = Objective(metric="bits_per_byte", weight=1)
 
 
@@ -42,7 +47,11 @@ def setup(corpus: Corpus, tmp_path: Path) -> ExperimentSetup:
 
 
 def job(rung: int, arch: ArchSpec = PLAIN, index: int = 0) -> Job:
-    return Job(Candidate(index=index, arch=arch, origin="random", seed=11), rung)
+    return designed(rung, Design(arch=arch), index)
+
+
+def designed(rung: int, design: Design, index: int = 0) -> Job:
+    return Job(Candidate(index=index, design=design, origin="random", seed=11), rung)
 
 
 def elsewhere(setup: ExperimentSetup) -> ExperimentSetup:
@@ -212,7 +221,7 @@ def test_a_context_above_the_corpus_is_refused_before_anything_is_built(
         run_job(setup, job(LOW, tiny_arch(context_len=context_len)))
     wide, plan = tiny_arch(context_len=20_000_000, position="absolute"), FullTraining(steps=1, decay_share=0.5, save_every=1)
     with pytest.raises(CorpusError, match="too small for the context"):
-        list(train_fully(Corpus.open(setup.corpus), wide, setup.train, plan, setup.folder))
+        list(train_fully(Corpus.open(setup.corpus), Design(arch=wide), setup.train, plan, setup.folder))
 
 
 def test_a_model_that_does_not_fit_into_memory_is_a_failure_with_a_way_out(setup: ExperimentSetup, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,9 +274,11 @@ FULL = FullTraining(steps=10, decay_share=0.3, save_every=4)
 CONFIG = TrainConfig(batch_size=4, precision="float32", seed=11)
 
 
-def finish(corpus: Corpus, folder: Path, start: Checkpoint | None = None, stop: int | None = None) -> tuple[list[int], Checkpoint | None]:
+def finish(
+    corpus: Corpus, folder: Path, start: Checkpoint | None = None, stop: int | None = None, design: Design = WHOLE
+) -> tuple[list[int], Checkpoint | None]:
     """The steps of a full training, and its result where it was not stopped."""
-    running, steps = train_fully(corpus, PLAIN, CONFIG, FULL, folder, start), list[int]()
+    running, steps = train_fully(corpus, design, CONFIG, FULL, folder, start), list[int]()
     while True:
         if len(steps) == stop:
             running.close()
@@ -322,15 +333,79 @@ def test_a_trainer_without_a_start_is_fresh(corpus: Corpus) -> None:
 def test_a_full_training_that_diverges_is_a_failure(corpus: Corpus, tmp_path: Path) -> None:
     wild = CONFIG.model_copy(update={"embedding_rate": 1e38, "warmup_steps": 0})
     with pytest.raises(TrialFailure, match="diverged"):
-        list(train_fully(corpus, PLAIN, wild, FULL, tmp_path))
+        list(train_fully(corpus, WHOLE, wild, FULL, tmp_path))
     assert not (tmp_path / "model").exists()
 
 
 def test_a_finished_model_that_was_altered_is_not_answered_with(corpus: Corpus, tmp_path: Path) -> None:
-    list(train_fully(corpus, PLAIN, CONFIG, FULL, tmp_path))
+    list(train_fully(corpus, WHOLE, CONFIG, FULL, tmp_path))
     weights = tmp_path / "model" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(CheckpointError, match="is not what was written"):
-        list(train_fully(corpus, PLAIN, CONFIG, FULL, tmp_path))
+        list(train_fully(corpus, WHOLE, CONFIG, FULL, tmp_path))
+
+
+PACKED = Design(arch=tiny_arch(feedforward=FeedForwardSpec(multiplier=4.0)), storage="int8", pruning=0.5)
+
+
+@pytest.mark.parametrize("score_decay", [0.0, 1.0])
+def test_training_goes_on_from_what_was_neither_pruned_nor_rounded(score_decay: float, setup: ExperimentSetup) -> None:
+    setup = setup.model_copy(update={"score_decay": score_decay})
+    packed = [reported(setup, designed(rung, PACKED)) for rung in (LOW, HIGH)]
+    plain = [reported(elsewhere(setup), designed(rung, Design(arch=PACKED.arch))) for rung in (LOW, HIGH)]
+    for a, b in zip(packed, plain, strict=True):
+        first, second = training_state(stored(setup, a)), training_state(stored(elsewhere(setup), b))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+        assert a.metrics.bits_per_byte != b.metrics.bits_per_byte
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("pruning", [0.0, 0.25, 0.5])
+def test_what_is_reported_is_what_was_measured_of_the_stored_file(
+    storage: Storage, pruning: float, setup: ExperimentSetup, corpus: Corpus
+) -> None:
+    design = Design(arch=PACKED.arch, storage=storage, pruning=pruning)
+    report = reported(setup, designed(LOW, design))
+    checkpoint, metrics = stored(setup, report), report.metrics
+    model = checkpoint.load_model()
+    assert model.arch == checkpoint.manifest.arch == design.stored_arch
+    assert checkpoint.manifest.training_arch == design.arch and checkpoint.manifest.storage == storage
+    size = VocabularySize(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size)
+    assert closed_form(design, size) == Metrics(params=metrics.params, size_bytes=metrics.size_bytes)
+    assert (count_parameters(model), checkpoint.size_bytes) == (metrics.params, metrics.size_bytes)
+    bytes_per_token = load_vocabulary(corpus.tokenizer_path).bytes_per_token
+    assert metrics.bits_per_byte == bits_per_byte(model, corpus.split("valid"), bytes_per_token, setup.score_tokens).bits_per_byte
+
+
+def test_size_and_latency_are_those_of_the_stored_model_before_the_first_step(
+    setup: ExperimentSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = list[ArchSpec]()
+
+    def latency(model: LanguageModel, tokens: int) -> Latency:
+        timed.append(model.arch)
+        return Latency(1.0, 2.0, tokens)
+
+    monkeypatch.setattr("codenas.experiment.decoding_latency", latency)
+    limited = setup.model_copy(update={"objectives": (BITS, Objective(metric="size_bytes", limit=1_000.0))})
+    refusal, report = run_job(limited, designed(LOW, PACKED)), reported(setup, designed(LOW, PACKED))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.metrics.size_bytes, refusal.metrics.params) == (report.metrics.size_bytes, report.metrics.params)
+    assert timed == [PACKED.stored_arch, PACKED.stored_arch]
+
+
+def test_the_winner_is_stored_as_its_design_says(setup: ExperimentSetup, corpus: Corpus, tmp_path: Path) -> None:
+    start = stored(setup, reported(setup, designed(LOW, PACKED)))
+    steps, result = finish(corpus, tmp_path / "full", start, design=PACKED)
+    again, whole = finish(corpus, tmp_path / "whole", design=Design(arch=PACKED.arch))
+    assert (steps, again) == ([4, 5, 6, 7, 8, 9, 10], list(range(1, 11))) and result is not None and whole is not None
+    assert (result.manifest.arch, result.manifest.training_arch) == (PACKED.stored_arch, PACKED.arch)
+    assert result.manifest.storage == "int8" and result.size_bytes == start.size_bytes == result.manifest.metrics.size_bytes
+    first, second = training_state(result), training_state(whole)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    fresh, alone = finish(corpus, tmp_path / "alone", design=PACKED)
+    assert fresh == again and alone is not None and alone.manifest.weights_sha256 == result.manifest.weights_sha256
+    assert alone.manifest.metrics.params == count_parameters(alone.load_model())

@@ -20,7 +20,7 @@ class TrialResources(BaseModel):
 
     cpus: int = Field(1, ge=1, description="CPUs and threads of one trial")
     gpus: float | None = Field(None, ge=0, description="GPUs of one trial; by default one if the cluster has any")
-    score_tokens: int = Field(16_384, ge=1, description="validation tokens that a rung is scored on")
+    score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
     score_decay: float = Field(
         0.0, ge=0, le=1, description="score a rung on a branch of falling rate, this share of the rung long; 0: on the moving average"
     )

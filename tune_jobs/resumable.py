@@ -7,7 +7,7 @@ from codenas.corpus import Corpus
 from codenas.experiment import forget_training_states, require_windows, verify_corpus
 from codenas.log import Progress
 from codenas.search.history import History
-from codenas.search.plan import Plan, check_reachable
+from codenas.search.plan import Plan, VocabularySize, check_reachable
 from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, trained_steps
 from tune_jobs.config import SearchJob
 
@@ -24,7 +24,8 @@ def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work
     if finished is not None:
         LOGGER.info(f"search: {home.path} is finished")
         return finished
-    verify_corpus(corpus)
+    for each in corpora_of(job, corpus).values():
+        verify_corpus(each)
     history = home.history()
     result = conclude(plan, history, work(job, plan, history, corpus, home))
     home.finish(result)
@@ -40,12 +41,28 @@ def possible_plan(job: SearchJob, corpus: Corpus) -> Plan:
     Raises:
         BudgetError: no architecture can meet a limit.
         ConfigError: the calibration cannot be read.
-        CorpusError: a context of the space is longer than the corpus.
+        CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
     """
-    require_windows(corpus, max(job.search_space().context_lens))
-    plan = job.plan(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size, job.least_ms())
+    corpora = corpora_of(job, corpus)
+    for each in corpora.values():
+        require_windows(each, max(job.search_space().context_lens))
+    own, named = _size(corpus), {name: _size(each) for name, each in corpora.items() if name is not None}
+    plan = job.plan(own.ids, own.stored_bytes, job.least_ms(), named)
     check_reachable(plan)
     return plan
+
+
+def corpora_of(job: SearchJob, corpus: Corpus) -> dict[str | None, Corpus]:
+    """`corpus` in every vocabulary that the space of `job` names.
+
+    Raises:
+        CorpusError: it lacks one.
+    """
+    return {name: corpus.with_vocabulary(name) for name in job.search_space().vocabularies}
+
+
+def _size(corpus: Corpus) -> VocabularySize:
+    return VocabularySize(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size)
 
 
 def search_progress(plan: Plan, history: History, workers: int) -> Progress:

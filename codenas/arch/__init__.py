@@ -1,7 +1,8 @@
 """Architectures as data: specification, search space, presets and closed-form cost."""
 
+from codenas.arch.design import Design
 from codenas.arch.presets import preset
 from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
 
-__all__ = ["ArchSpec", "AttentionSpec", "FeedForwardSpec", "MixerSpec", "SearchSpace", "preset"]
+__all__ = ["ArchSpec", "AttentionSpec", "Design", "FeedForwardSpec", "MixerSpec", "SearchSpace", "preset"]

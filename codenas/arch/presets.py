@@ -39,6 +39,9 @@ _REST = {
     "tie_embeddings": (True, False),
 }
 
+# What a device stores and reads. A vocabulary is no choice of a preset: a space may name only those that the corpus has.
+_STORED = {"storage": ("float16", "int8", "int4"), "pruning": (0.0, 0.25, 0.5)}
+
 SMALL = SearchSpace(
     base=ArchSpec(d_model=256, n_layers=4, pattern=(_ATTENTION,)),
     mixers=_FAMILIES,
@@ -73,6 +76,7 @@ MEDIUM = SearchSpace(
         "dropout": (0.0, 0.1),
         "embedding_rank": (None, 128),
         **_REST,
+        **_STORED,
     },
 )
 
@@ -97,6 +101,7 @@ FULL = SearchSpace(
         "attention_dropout": (0.0, 0.1),
         "embedding_rank": (None, 64, 128, 256),
         **_REST,
+        **_STORED,
     },
 )
 

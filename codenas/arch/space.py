@@ -1,10 +1,11 @@
-"""A space of architectures: a base and the choices of some of its fields.
+"""A space of designs: a base architecture and the choices of some fields, of the architecture and of what is beside it.
 
 A point is an *assignment*: one choice per field, by dotted path (`d_model`, `feedforward.activation`). The choice of `pattern`
 is a tuple of kinds, tiled over the depth: `("mamba2", "mamba2", "attention")` is a hybrid. `pattern.attention.n_heads` is the
 field of every attention mixer of the pattern; where the pattern has none the field is asleep, and changes nothing.
+`vocabulary`, `storage` and `pruning` are the fields of `Design`; where they are no choice, its defaults are the same in all.
 
-What a space can propose is a valid `ArchSpec`: combinations that `ArchSpec` refuses (three heads on a width of 128) are
+What a space can propose is a valid `Design`: combinations that `ArchSpec` refuses (three heads on a width of 128) are
 outside the space, and are drawn again.
 """
 
@@ -15,6 +16,7 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec, MixerSpec, Spec
 from codenas.errors import ConfigError
 
@@ -23,11 +25,12 @@ Assignment = dict[str, Any]
 
 _Templates = dict[str, dict[str, Any]]
 
+_BESIDE = {name: field.default for name, field in Design.model_fields.items() if name != "arch"}
 _DRAWS = 1_000  # attempts at one valid point before the space is called unusable
 
 
 class SearchSpace(Spec):
-    """The architectures that differ from `base` only by `choices`.
+    """The designs that differ from `base` as it stands only by `choices`.
 
     Attributes:
         mixers: one specification for every kind that a pattern may name and the base has not: what `choices` leaves open.
@@ -50,7 +53,7 @@ class SearchSpace(Spec):
 
     def _check_choice(self, path: str, value: Choice) -> None:
         """Refuse a value that its field refuses whatever the others are; a combination is judged when it is drawn."""
-        data, templates = self.base.model_dump(), self._templates()
+        data, templates = self._base(), self._templates()
         if path == "pattern" and not set(value) <= templates.keys():  # type: ignore[arg-type]
             raise ValueError(f"pattern: {value!r} names a mixer that is unknown here; known are {sorted(templates)}, add to `mixers`")
         head, _, rest = path.partition(".")
@@ -63,14 +66,19 @@ class SearchSpace(Spec):
         _read(data, path, templates)
         _write(data, path, value, templates)
         try:
-            taken = _read(ArchSpec.model_validate(data).model_dump(), path, templates)
+            taken = _read(_fields(_design(data)), path, templates)
         except ValidationError as error:
             own = [detail["msg"] for detail in error.errors() if detail["loc"][-1:] == (path.rpartition(".")[2],)]
             if own:
-                raise ValueError(f"{path}: {value!r} is no choice: {own[0]}") from error
+                raise ValueError(f"{path}: {value!r} is no choice: {own[0].removeprefix('Value error, ')}") from error
         else:
             if taken != value:
                 raise ValueError(f"{path}: {value!r} is no choice: it would be read as {taken!r}")
+
+    @property
+    def vocabularies(self) -> tuple[str | None, ...]:
+        """The vocabularies that its designs may read; None is the corpus's own."""
+        return self.choices.get("vocabulary", (None,))
 
     @property
     def context_lens(self) -> tuple[int, ...]:
@@ -86,46 +94,45 @@ class SearchSpace(Spec):
             for kinds in patterns
         )
 
-    def flatten(self, arch: ArchSpec) -> Assignment:
-        """The choices that make `arch`; inverse of `unflatten`. A field that is asleep is flattened to its template's value."""
-        data, templates = arch.model_dump(), self._templates()
+    def flatten(self, design: Design) -> Assignment:
+        """The choices that make `design`; inverse of `unflatten`. A field that is asleep is flattened to its template's value."""
+        data, templates = _fields(design), self._templates()
         return {path: _read(data, path, templates) for path in self.choices}
 
-    def unflatten(self, assignment: Assignment) -> ArchSpec:
-        """The architecture that `assignment` makes of the base.
+    def unflatten(self, assignment: Assignment) -> Design:
+        """The design that `assignment` makes of the base.
 
         Raises:
             ConfigError: a field is missing or unknown, or the combination is no valid architecture.
         """
         if assignment.keys() != self.choices.keys():
             raise ConfigError(f"an assignment needs exactly the fields {sorted(self.choices)}; got {sorted(assignment)}")
-        data, templates = self.base.model_dump(), self._templates()
+        data, templates = self._base(), self._templates()
         for path in sorted(assignment):  # `pattern` comes before its fields
             _write(data, path, assignment[path], templates)
         try:
-            return ArchSpec.model_validate(data)
+            return _design(data)
         except ValidationError as error:
             raise ConfigError(f"no valid architecture: {error.errors()[0]['msg']}") from error
 
-    def contains(self, arch: ArchSpec) -> bool:
-        """Whether this space can propose `arch`."""
+    def contains(self, design: Design) -> bool:
+        """Whether this space can propose `design`."""
         try:
-            assignment = self.flatten(arch)
-            kinds = tuple(mixer.kind for mixer in arch.pattern)
+            assignment, kinds = self.flatten(design), _kinds(design)
             inside = all(value in self.choices[path] for path, value in assignment.items() if _awake(path, kinds))
-            return inside and self.unflatten(assignment) == arch
+            return inside and self.unflatten(assignment) == design
         except ConfigError:
             return False
 
-    def sample(self, rng: random.Random) -> ArchSpec:
+    def sample(self, rng: random.Random) -> Design:
         """A point drawn uniformly from the valid ones (rejection)."""
         return self._first_valid(lambda: {path: rng.choice(values) for path, values in self.choices.items()})
 
-    def mutate(self, arch: ArchSpec, rng: random.Random, fields: int = 1) -> ArchSpec:
-        """`arch` with `fields` fields set to another choice; the fields are drawn again where the result is not valid."""
-        kinds = tuple(mixer.kind for mixer in arch.pattern)
+    def mutate(self, design: Design, rng: random.Random, fields: int = 1) -> Design:
+        """`design` with `fields` fields set to another choice; the fields are drawn again where the result is not valid."""
+        kinds = _kinds(design)
         open_paths = [path for path, values in self.choices.items() if len(values) > 1 and _awake(path, kinds)]
-        parent, wanted = self.flatten(arch), min(fields, len(open_paths))
+        parent, wanted = self.flatten(design), min(fields, len(open_paths))
 
         def child() -> Assignment:
             changed = dict(parent)
@@ -133,28 +140,47 @@ class SearchSpace(Spec):
                 changed[path] = rng.choice([value for value in self.choices[path] if value != parent[path]])
             return changed
 
-        def changes_all(mutant: ArchSpec) -> bool:  # a new pattern may put a changed field to sleep
+        def changes_all(mutant: Design) -> bool:  # a new pattern may put a changed field to sleep
             return sum(value != parent[path] for path, value in self.flatten(mutant).items()) == wanted
 
         return self._first_valid(child, changes_all)
 
-    def cross(self, mother: ArchSpec, father: ArchSpec, rng: random.Random) -> ArchSpec:
+    def cross(self, mother: Design, father: Design, rng: random.Random) -> Design:
         """Uniform crossover: each field from one of the two parents."""
         sides = (self.flatten(mother), self.flatten(father))
         return self._first_valid(lambda: {path: rng.choice(sides)[path] for path in self.choices})
 
-    def _first_valid(self, draw: Callable[[], Assignment], wanted: Callable[[ArchSpec], bool] = lambda _: True) -> ArchSpec:
+    def _first_valid(self, draw: Callable[[], Assignment], wanted: Callable[[Design], bool] = lambda _: True) -> Design:
         for _ in range(_DRAWS):
             try:
-                arch = self.unflatten(draw())
+                design = self.unflatten(draw())
             except ConfigError:
                 continue
-            if wanted(arch):
-                return arch
+            if wanted(design):
+                return design
         raise ConfigError(f"{_DRAWS} draws gave no valid architecture; widen the choices of {sorted(self.choices)}")
+
+    def _base(self) -> dict[str, Any]:
+        """The fields that choices are written over."""
+        return {**self.base.model_dump(), **_BESIDE}
 
     def _templates(self) -> _Templates:
         return {mixer.kind: mixer.model_dump() for mixer in (*self.mixers, *self.base.pattern)}
+
+
+def _fields(design: Design) -> dict[str, Any]:
+    """The fields of the architecture and of what is beside it, side by side as the paths name them."""
+    return {**design.arch.model_dump(), **design.model_dump(exclude={"arch"})}
+
+
+def _design(data: dict[str, Any]) -> Design:
+    """Inverse of `_fields`; raises `ValidationError`."""
+    arch = {name: value for name, value in data.items() if name not in _BESIDE}
+    return Design.model_validate({"arch": arch, **{name: data[name] for name in _BESIDE}})
+
+
+def _kinds(design: Design) -> tuple[str, ...]:
+    return tuple(mixer.kind for mixer in design.arch.pattern)
 
 
 def _awake(path: str, kinds: tuple[str, ...]) -> bool:

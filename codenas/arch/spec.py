@@ -1,6 +1,7 @@
 """What an architecture is. A specification is frozen, checked at birth, and cannot say what no model can be.
 
-Not part of an architecture: vocabulary size (an argument of `build_model`), device, storage precision.
+Not part of an architecture: vocabulary size (an argument of `build_model`), device, storage precision; the two that a search
+may choose as well are beside it in a `codenas.arch.design.Design`.
 """
 
 import hashlib
@@ -28,6 +29,12 @@ class Spec(BaseModel):
     """Base of everything that describes an architecture: immutable, no unknown keys, hashable by value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that name what this describes; equal for equal values."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 class PartSpec(Spec):
@@ -344,9 +351,3 @@ class ArchSpec(Spec):
     def layers(self) -> tuple[MixerSpec, ...]:
         """The mixer of every layer, first to last."""
         return tuple(self.pattern[i % len(self.pattern)] for i in range(self.n_layers))
-
-    @property
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that name this architecture; equal for equal architectures."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -15,6 +15,7 @@ from codenas.arch.spec import Shapes
 
 Storage = Literal["float16", "int8", "int4"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
+BITS: dict[Storage, int] = {"float16": 16, "int8": 8, "int4": 4}  # of a number in a matrix
 GROUP = 64  # inputs that share a scale in int4
 SCALE, PACKED = ".scale", ".packed"  # appended to the name of a matrix whose scales and whose pairs of numbers they are
 

@@ -69,7 +69,7 @@ def load_arch(spec: str) -> "tuple[ArchSpec, int | None]":
     if colon or name in PRESETS:
         if not seed.isdecimal():
             raise ConfigError(f"{spec!r}: a random draw needs a seed, a whole number, as in {name or 'small'}:7")
-        return preset(name).sample(stream(int(seed), "draw")), None
+        return preset(name).sample(stream(int(seed), "draw")).arch, None
     if path.suffix == ".json" or "/" in spec:
         raise ConfigError(f"there is no file or folder {spec}")
     try:

@@ -87,7 +87,7 @@ def _draw(name: str, count: int, vocab_size: int, seed: int) -> "list[ArchSpec]"
         raise ConfigError(f"the space holds {space.cardinality:,} architectures only; --count {count} is too many")
     found: dict[str, ArchSpec] = {}
     for _ in range(_DRAWS * count):
-        arch = space.sample(rng)
+        arch = space.sample(rng).stored_arch  # what decodes
         found.setdefault(arch.digest, arch)
         if len(found) == count:
             break

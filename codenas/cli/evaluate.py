@@ -41,7 +41,7 @@ def evaluate_run(run: Run, settings: "EvaluationSettings") -> "Evaluation":
         LOGGER.info(f"evaluate: {run.evaluation} is finished")
         return known
     LOGGER.info(f"evaluate: {settings.tokens:,} held-out tokens and {settings.prompts} completions of {run.model}")
-    corpus = Corpus.open(run.corpus)
+    corpus = Corpus.open(run.corpus).with_vocabulary(checkpoint.manifest.vocabulary)
     corpus.verify()
     result = evaluate_checkpoint(checkpoint, corpus, settings)
     write_atomic(run.evaluation, result.model_dump_json(indent=2))

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from codenas.corpus import CorpusManifest, Tally
+    from rich.table import Table
+
+    from codenas.corpus import Corpus, CorpusManifest, Tally
 
 DEFAULT_OUTPUT = Path("corpora/environment")
 
@@ -17,6 +19,9 @@ def prepare(
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the corpus.")] = DEFAULT_OUTPUT,
     vocab_size: Annotated[int | None, typer.Option(help="Ids of the byte-level BPE.")] = None,
+    vocabulary: Annotated[
+        list[str] | None, typer.Option(help="Store the text in this vocabulary too: char, or bpe-N with N ids. May stand several times.")
+    ] = None,
     max_mb: Annotated[float | None, typer.Option(help="Source taken in, in MB.")] = None,
     max_repository_mb: Annotated[float | None, typer.Option(help="Source taken from one repository, in MB.")] = None,
     valid_share: Annotated[float | None, typer.Option(help="Share of the bytes held out for validation.")] = None,
@@ -32,7 +37,8 @@ def prepare(
     from data_prep.stages import existing
 
     given = {
-        "source": source, "vocab_size": vocab_size, "max_megabytes": max_mb, "max_repository_megabytes": max_repository_mb,
+        "source": source, "vocab_size": vocab_size, "vocabularies": vocabulary or None, "max_megabytes": max_mb,
+        "max_repository_megabytes": max_repository_mb,
         "valid_share": valid_share, "test_share": test_share, "seed": seed, "workers": workers,
     }  # fmt: skip
     options = {"max_megabytes": "--max-mb", "max_repository_megabytes": "--max-repository-mb"}
@@ -46,14 +52,15 @@ def prepare(
             from data_prep.pipeline import prepare as prepare_corpus
 
             corpus = prepare_corpus(config, output)
-    show(corpus.manifest)
+    show(corpus)
 
 
-def show(manifest: "CorpusManifest") -> None:
-    """Print what a corpus holds: the stages, what was dropped and why, and the splits."""
+def show(corpus: "Corpus") -> None:
+    """Print what a corpus holds: the stages, what was dropped and why, and the splits in every vocabulary."""
     from rich.console import Console
     from rich.table import Table
 
+    manifest = corpus.manifest
     books = Table(title=manifest.source)
     for name in ("", "documents", "MB"):
         books.add_column(name, justify="right" if name else "left")
@@ -62,15 +69,20 @@ def show(manifest: "CorpusManifest") -> None:
     books.add_section()
     for reason, tally in sorted(manifest.drops.items(), key=lambda item: -item[1].bytes):
         books.add_row(f"dropped: {reason}", *_cells(tally))
+    every = [(manifest, "")] + [(corpus.with_vocabulary(name).manifest, f" {name}") for name in corpus.vocabularies]
+    Console().print(books, *(_splits(each, name) for each, name in every))
 
-    splits = Table(title=f"corpus {manifest.digest[:12]}, vocabulary of {manifest.vocab_size:,}")
-    for name in ("split", "repositories", "documents", "MB", "tokens", "bytes/token"):
-        splits.add_column(name, justify="left" if name == "split" else "right")
-    for name, split in manifest.splits.items():
+
+def _splits(manifest: "CorpusManifest", name: str) -> "Table":
+    from rich.table import Table
+
+    splits = Table(title=f"corpus {manifest.digest[:12]}, vocabulary{name} of {manifest.vocab_size:,}")
+    for heading in ("split", "repositories", "documents", "MB", "tokens", "bytes/token"):
+        splits.add_column(heading, justify="left" if heading == "split" else "right")
+    for part, split in manifest.splits.items():
         density = f"{split.bytes / (split.tokens - split.documents):.2f}"  # the end-of-text ids stand for no bytes
-        splits.add_row(name, f"{split.repositories:,}", f"{split.documents:,}", f"{split.bytes / 1e6:.2f}", f"{split.tokens:,}", density)
-    console = Console()
-    console.print(books, splits)
+        splits.add_row(part, f"{split.repositories:,}", f"{split.documents:,}", f"{split.bytes / 1e6:.2f}", f"{split.tokens:,}", density)
+    return splits
 
 
 def _cells(tally: "Tally") -> tuple[str, str]:

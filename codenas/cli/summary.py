@@ -6,7 +6,8 @@ from typing import Literal
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from codenas.arch import ArchSpec
+from codenas.arch import ArchSpec, Design
+from codenas.arch.storage import Storage
 from codenas.checkpoint import Checkpoint
 from codenas.cli.console import console
 from codenas.cli.run import Run
@@ -37,10 +38,10 @@ class Answer(_Part):
 
 
 class FrontMember(_Part):
-    """One architecture of the front, after `rung` steps."""
+    """One design of the front, after `rung` steps."""
 
     id: str
-    arch: ArchSpec
+    design: Design
     metrics: Metrics
     rung: int
     winner: bool
@@ -57,10 +58,12 @@ class CorpusFacts(_Part):
 
 
 class ModelFacts(_Part):
-    """The trained winner; metrics are those of the evaluation."""
+    """The trained winner as it is stored; metrics are those of the evaluation."""
 
     path: str
     arch: ArchSpec
+    storage: Storage
+    vocabulary: str | None
     step: int
     metrics: Metrics
 
@@ -104,10 +107,12 @@ def summarise(run: Run, found: Findings, rows: list[FrontRow], seconds: dict[str
             digest=manifest.digest, source=manifest.source, vocab_size=manifest.vocab_size, splits=manifest.splits, drops=manifest.drops
         ),
         search=found.result,
-        front=tuple(FrontMember(id=row.id, arch=row.arch, metrics=row.metrics, rung=row.rung, winner=row.winner) for row in rows),
+        front=tuple(FrontMember(id=row.id, design=row.design, metrics=row.metrics, rung=row.rung, winner=row.winner) for row in rows),
         model=ModelFacts(
             path=str(found.checkpoint.path.relative_to(run.folder)),
             arch=trained.arch,
+            storage=trained.storage,
+            vocabulary=trained.vocabulary,
             step=trained.step,
             metrics=found.evaluation.metrics,
         ),

@@ -57,13 +57,13 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     start = stored_at(home.checkpoints / winner.last.checkpoint)
     if start is None:
         LOGGER.info(f"train: {home.checkpoints / winner.last.checkpoint} is gone; training from the first step")
-    corpus = Corpus.open(run.corpus)
-    verify_corpus(corpus)
+    corpus, design = Corpus.open(run.corpus), winner.candidate.design
+    verify_corpus(corpus.with_vocabulary(design.vocabulary))
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
     require_free_space(run.folder, 200)
     plan = FullTraining(steps=job.steps, decay_share=job.decay_share, save_every=job.save_every)
     config = job.recipe.model_copy(update={"seed": winner.candidate.seed})
-    training = train_fully(corpus, winner.candidate.arch, config, plan, run.folder, start, best_device())
+    training = train_fully(corpus, design, config, plan, run.folder, start, best_device())
     return _follow(training, f"train {winner.candidate.id}", plan.steps)
 
 

@@ -20,6 +20,7 @@ from codenas.files import sha256_file, write_atomic
 from codenas.log import LOGGER
 
 SHARD_TOKENS = 100_000_000
+VOCABULARIES = "vocabularies"  # the folder of the same corpus in other vocabularies, inside it
 _CHUNK_TOKENS = 1 << 20
 _STAMPS = ".verified.json"
 _RACY_NS = 2_000_000_000
@@ -159,6 +160,30 @@ class Corpus:
         """The vocabulary of the shards."""
         return self.path / "tokenizer.json"
 
+    @property
+    def vocabularies(self) -> tuple[str, ...]:
+        """The names of the vocabularies in which the same text is here once more."""
+        return tuple(sorted(card.parent.name for card in (self.path / VOCABULARIES).glob("[!.]*/manifest.json")))
+
+    def with_vocabulary(self, name: str | None) -> "Corpus":
+        """The same documents in the same splits, read in the vocabulary `name`; in its own where that is None.
+
+        Raises:
+            CorpusError: it has no such vocabulary, or what is there is broken or of other documents.
+        """
+        if name is None:
+            return self
+        if name not in self.vocabularies:
+            has = ", ".join(("its own", *self.vocabularies))
+            raise CorpusError(
+                f"{self.path} has no vocabulary {name!r}, it has {has}; prepare it again with its settings and --vocabulary {name} "
+                "(in a job file: vocabularies in [prepare]), what is there is kept"
+            )
+        corpus = Corpus.open(self.path / VOCABULARIES / name)
+        if corpus._texts() != self._texts():
+            raise CorpusError(f"{corpus.path} holds other documents than {self.path}; {_way_out(corpus.path)}")
+        return corpus
+
     def split(self, name: str) -> Tokens:
         """The tokens of one split.
 
@@ -201,6 +226,10 @@ class Corpus:
         found = (self.path / shard.file).stat()
         return [shard.sha256, found.st_size, found.st_ctime_ns]
 
+    def _texts(self) -> dict[str, tuple[int, int, int]]:
+        """How much text each split holds, whatever the vocabulary."""
+        return {name: (info.bytes, info.documents, info.repositories) for name, info in self.manifest.splits.items()}
+
     def _shards(self) -> Iterator[ShardInfo]:
         for split in self.manifest.splits.values():
             yield from split.shards
@@ -228,4 +257,6 @@ def _read_stamps(path: Path) -> dict[str, Any]:
 
 
 def _way_out(path: Path) -> str:
+    if path.parent.name == VOCABULARIES:
+        return f"remove {path} and prepare {path.parents[1]} again with its settings and --vocabulary {path.name}"
     return f"remove {path} and run: codenas prepare --output {path}"

@@ -19,7 +19,7 @@ def front_rows(trials: Sequence[Trial], winner: int, rung: int, objectives: Sequ
     costs = [[objective.cost(report.metrics) for objective in objectives] for _, report in reports]
     chosen = set(front_indices(costs)) | {i for i, (candidate, _) in enumerate(reports) if candidate.index == winner}
     return [
-        FrontRow(candidate.id, candidate.arch, report.metrics, report.rung, candidate.index == winner)
+        FrontRow(candidate.id, candidate.design, report.metrics, report.rung, candidate.index == winner)
         for i, (candidate, report) in enumerate(reports)
         if i in chosen
     ]

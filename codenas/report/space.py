@@ -9,16 +9,23 @@ from statistics import median
 from rich.table import Table
 
 from codenas.arch.cost import decoding_flops, parameters, stored_bytes
+from codenas.arch.design import Design
 from codenas.arch.space import Choice, SearchSpace
 from codenas.arch.spec import MIXER_SPECS, ArchSpec, MixerBase
 from codenas.errors import ConfigError
 from codenas.report.architecture import describe
 from codenas.report.scale import scaled
 
+# A preset cannot know which vocabularies a corpus has.
+_MORE_VOCABULARIES = (
+    'the corpus\'s own; to choose among more, prepare them, as vocabularies = ["char", "bpe-1024"] in [prepare], '
+    "and name them in the choices of the space, as vocabulary = [...]"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SpaceSample:
-    """Architectures drawn from a space, and the share of draws of which no valid one can be made."""
+    """Architectures drawn from a space, as they are trained, and the share of draws of which no valid one can be made."""
 
     archs: tuple[ArchSpec, ...]
     refused: float
@@ -27,7 +34,7 @@ class SpaceSample:
 def draw_sample(space: SearchSpace, count: int, seed: int = 0) -> SpaceSample:
     """`count` valid draws."""
     rng = random.Random(seed)
-    archs = tuple(space.sample(rng) for _ in range(count))
+    archs = tuple(space.sample(rng).arch for _ in range(count))
     fit = sum(_fits(space, {path: rng.choice(values) for path, values in space.choices.items()}) for _ in range(count))
     return SpaceSample(archs, 1 - fit / count)
 
@@ -36,13 +43,14 @@ def space_figures(space: SearchSpace, sample: SpaceSample, vocab_size: int) -> l
     """The space as names and values for `summary_lines`."""
     sizes = sorted(parameters(arch, vocab_size) for arch in sample.archs)
     patterns = _patterns(space)
-    fixed = {path: value for path, value in _flat(space.base).items() if path not in space.choices}
+    fixed = {path: value for path, value in _flat(Design(arch=space.base)).items() if path not in space.choices}
     return [
         ("combinations", f"{space.cardinality:,}, of which about {100 * (1 - sample.refused):.0f} % fit together"),
         ("parameters", f"{scaled(sizes[0])} to {scaled(sizes[-1])}, half of them below {scaled(median(sizes))} (of {len(sizes):,} draws)"),
         ("families", f"{sum(len(set(kinds)) == 1 for kinds in patterns)} pure, {sum(len(set(kinds)) > 1 for kinds in patterns)} hybrid"),
         ("constraints", "; ".join(_constraints(space))),
         ("the same in all", ", ".join(f"{path} {_value(value)}" for path, value in fixed.items())),
+        ("vocabularies", _MORE_VOCABULARIES if space.vocabularies == (None,) else ", ".join(map(_vocabulary, space.vocabularies))),
         *((f"base of {mixer.kind}", describe(mixer)) for mixer in (*space.base.pattern, *space.mixers)),
     ]
 
@@ -100,11 +108,15 @@ def _constraints(space: SearchSpace) -> list[str]:
     return [*ArchSpec.constraints, *own]
 
 
-def _flat(arch: ArchSpec) -> dict[str, Choice]:
-    """The fields of an architecture by dotted path, its pattern left out."""
-    data = arch.model_dump(exclude={"pattern"})
+def _flat(design: Design) -> dict[str, Choice]:
+    """The fields of a design by dotted path; left out are the pattern and the vocabulary, which have lines of their own."""
+    data = design.arch.model_dump(exclude={"pattern"})
     inner = {f"feedforward.{name}": value for name, value in data.pop("feedforward").items()}
-    return {**data, **inner}
+    return {**data, **inner, **design.model_dump(exclude={"arch", "vocabulary"})}
+
+
+def _vocabulary(name: str | None) -> str:
+    return "the corpus's own" if name is None else name
 
 
 def _value(value: Choice) -> str:

@@ -1,10 +1,11 @@
 """Results as tables and lines: units stand in the headings, what was not measured is a dash."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
 
+from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec, MixerSpec
 from codenas.log import duration
 from codenas.metrics import Metrics
@@ -12,27 +13,38 @@ from codenas.search.result import SearchResult
 
 ABSENT = "–"
 
+_BESIDE: dict[str, Callable[[Design], str]] = {
+    "vocab": lambda design: design.vocabulary or "own",
+    "stored\nas": lambda design: design.storage,
+    "pruned": lambda design: f"{100 * design.pruning:.0f} %",
+}
+_DEFAULT = Design(arch=ArchSpec())
+
 
 @dataclass(frozen=True, slots=True)
 class FrontRow:
     """One candidate of the front. `rung` is its number of training steps."""
 
     id: str
-    arch: ArchSpec
+    design: Design
     metrics: Metrics
     rung: int
     winner: bool = False
 
 
 def front_table(rows: Sequence[FrontRow], title: str = "Front") -> Table:
-    """One line per candidate, best bits per byte first; the winner is marked and bold."""
+    """One line per candidate, best bits per byte first; the winner is marked and bold.
+
+    Vocabulary, storage and pruning have a column each where they are another than the default in some row.
+    """
     table = Table(title=title, title_justify="left", caption_justify="left")
-    for heading in ("", "id", "layers x width", "heads/kv", "norm", "feed-forward", "position"):
+    beside = [name for name, told in _BESIDE.items() if any(told(row.design) != told(_DEFAULT) for row in rows)]
+    for heading in ("", "id", "layers x width", "heads/kv", "norm", "feed-forward", "position", *beside):
         table.add_column(heading)
     for heading in ("params\n(M)", "bits per\nbyte", "size\n(MB)", "latency p50/p95\n(ms per token)", "steps"):
         table.add_column(heading, justify="right")
     for row in sorted(rows, key=_by_bits):
-        table.add_row(*_cells(row), style="bold" if row.winner else None)
+        table.add_row(*_cells(row, beside), style="bold" if row.winner else None)
     return table
 
 
@@ -79,8 +91,8 @@ def _by_bits(row: FrontRow) -> tuple[bool, float, str]:
     return bits is None, bits or 0.0, row.id
 
 
-def _cells(row: FrontRow) -> list[str]:
-    arch, metrics = row.arch, row.metrics
+def _cells(row: FrontRow, beside: Sequence[str]) -> list[str]:
+    arch, metrics = row.design.arch, row.metrics
     return [
         "★" if row.winner else "",
         row.id,
@@ -89,6 +101,7 @@ def _cells(row: FrontRow) -> list[str]:
         arch.norm,
         arch.feedforward.activation,
         arch.position,
+        *(_BESIDE[name](row.design) for name in beside),
         _number(metrics.params, 2, 1e6),
         _number(metrics.bits_per_byte, 3),
         _number(metrics.size_bytes, 2, 1e6),

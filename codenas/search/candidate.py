@@ -1,10 +1,11 @@
 """The nouns of a search. What is written to disk is a frozen model; what happened to a candidate is a list of events."""
 
 import itertools
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
 from codenas.metrics import Metrics
 
@@ -16,18 +17,31 @@ class Record(BaseModel):
 
 
 class Candidate(Record):
-    """An architecture in a search. `index` counts proposals from 0; `seed` is that of its weights and batches."""
+    """A design in a search. `index` counts proposals from 0; `seed` is that of its weights and batches."""
 
     index: int
-    arch: ArchSpec
+    design: Design
     origin: str
     parents: tuple[int, ...] = ()
     seed: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _architecture_alone(cls, data: Any) -> Any:
+        """Searches of earlier versions chose nothing but an architecture."""
+        if isinstance(data, dict) and "arch" in data and "design" not in data:
+            return {**{name: value for name, value in data.items() if name != "arch"}, "design": {"arch": data["arch"]}}
+        return data
 
     @property
     def id(self) -> str:
         """The candidate's name in tables and folders."""
         return f"c{self.index:03d}"
+
+    @property
+    def arch(self) -> ArchSpec:
+        """The architecture that is trained."""
+        return self.design.arch
 
 
 class Report(Record):

@@ -1,6 +1,6 @@
 """What a search is asked to do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -9,7 +9,7 @@ from codenas.arch import ArchSpec, SearchSpace, preset
 from codenas.arch.presets import PRESETS
 from codenas.search.candidate import Budget
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives
-from codenas.search.plan import Plan
+from codenas.search.plan import Plan, VocabularySize
 from codenas.search.strategies import strategy
 
 
@@ -43,8 +43,14 @@ class SearchConfig(BaseModel):
         """The space itself."""
         return preset(self.space) if isinstance(self.space, str) else self.space
 
-    def plan(self, vocab_size: int, tokenizer_bytes: int = 0, least_ms: Callable[[ArchSpec, int], float] | None = None) -> Plan:
-        """The rules of this search over models with `vocab_size` tokens and a tokenizer of so many bytes; see `Plan.least_ms`."""
+    def plan(
+        self,
+        vocab_size: int,
+        tokenizer_bytes: int = 0,
+        least_ms: Callable[[ArchSpec, int], float] | None = None,
+        vocabularies: Mapping[str, VocabularySize] | None = None,
+    ) -> Plan:
+        """The rules of this search over models with `vocab_size` tokens and a tokenizer of so many bytes; see `Plan`."""
         return Plan(
             space=self.search_space(),
             strategy=strategy(self.strategy),
@@ -55,6 +61,7 @@ class SearchConfig(BaseModel):
             least_ms=least_ms,
             seed=self.seed,
             lookback=self.lookback,
+            vocabularies=vocabularies or {},
         )
 
     def with_limits(self, limits: dict[str, float | None]) -> Self:

@@ -36,12 +36,12 @@ class Evolution:
     def _child(self, problem: Problem, elites: Sequence[Trial], rng: random.Random) -> Idea:
         mother = self._parent(elites, rng)
         if rng.random() >= self.crossover:
-            arch = problem.space.mutate(mother.candidate.arch, rng, self.mutations)
-            return Idea(arch, "mutation", (mother.candidate.index,))
+            mutant = problem.space.mutate(mother.candidate.design, rng, self.mutations)
+            return Idea(mutant, "mutation", (mother.candidate.index,))
         father = self._parent([trial for trial in elites if trial is not mother] or elites, rng)
-        child = problem.space.cross(mother.candidate.arch, father.candidate.arch, rng)
-        arch = problem.space.mutate(child, rng, self.mutations)
-        return Idea(arch, "crossover", (mother.candidate.index, father.candidate.index))
+        child = problem.space.cross(mother.candidate.design, father.candidate.design, rng)
+        mutant = problem.space.mutate(child, rng, self.mutations)
+        return Idea(mutant, "crossover", (mother.candidate.index, father.candidate.index))
 
     def _parent(self, elites: Sequence[Trial], rng: random.Random) -> Trial:
         """The winner of a tournament; `elites` is sorted, best first."""

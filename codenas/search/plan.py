@@ -5,12 +5,16 @@ once they are all settled; promotion waits for the whole rung. With `lookback` a
 waits in practice, and any number of workers, in any order, with any interruptions, walks through the same search.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import nsmallest
 
 from codenas.arch.cost import parameters, stored_bytes
+from codenas.arch.design import Design
 from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec
+from codenas.arch.storage import BITS
 from codenas.errors import BudgetError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Candidate, Refusal, Trial
@@ -22,6 +26,7 @@ from codenas.seeds import derive, stream
 
 _LATENCY = "latency_ms_p50"
 _REDRAWS = 100  # proposals that repeat a candidate, in a row, before the space counts as used up
+_SHORTLIST = 50  # of the smallest draws, as far as they can be told quickly
 _REFUSALS = 60  # refused candidates before the limits count as out of reach
 
 
@@ -34,11 +39,20 @@ class Job:
 
 
 @dataclass(slots=True, frozen=True)
+class VocabularySize:
+    """What a vocabulary costs: its ids, and the bytes that it takes beside the weights of every model that reads it."""
+
+    ids: int
+    stored_bytes: int = 0
+
+
+@dataclass(slots=True, frozen=True)
 class Plan:
     """The rules of one search.
 
     Attributes:
-        tokenizer_bytes: stored beside the weights of every candidate.
+        vocab_size: ids of the corpus's own vocabulary; `tokenizer_bytes` are stored beside the weights.
+        vocabularies: the others that designs of the space may name.
         least_ms: what a token surely takes, of an architecture and a vocabulary size; None where no device is calibrated.
         lookback: the most recent candidates that a proposal does not look at.
     """
@@ -52,6 +66,15 @@ class Plan:
     least_ms: Callable[[ArchSpec, int], float] | None = None
     seed: int = 0
     lookback: int = 4
+    vocabularies: Mapping[str, VocabularySize] = field(default_factory=dict)
+
+    def vocabulary(self, design: Design) -> VocabularySize:
+        """What the vocabulary that `design` reads costs."""
+        return VocabularySize(self.vocab_size, self.tokenizer_bytes) if design.vocabulary is None else self.vocabularies[design.vocabulary]
+
+    def known(self, design: Design) -> Metrics:
+        """What is known of `design` without building it."""
+        return closed_form(design, self.vocabulary(design))
 
     def next_job(self, history: History, running: Collection[int]) -> Job | None:
         """The next job that nobody does yet; None when every open one waits for those that run.
@@ -94,7 +117,7 @@ class Plan:
                 return None
             trials = self.finalists(history, number)
             # The longest first: a long job that starts last would leave the other workers idle.
-            for trial in sorted(trials, key=lambda trial: -parameters(trial.candidate.arch, self.vocab_size)):
+            for trial in sorted(trials, key=lambda trial: -self._trained(trial.candidate.design)):
                 if not trial.settled(rung) and trial.candidate.index not in running:
                     return Job(trial.candidate, rung)
         return None
@@ -125,37 +148,43 @@ class Plan:
         index = len(history)
         rng = stream(self.seed, "proposal", index)
         problem = Problem(self.space, self.objectives, self.budget.rungs[0])
-        known = {trial.candidate.arch.digest for trial in history.trials}
+        known = {trial.candidate.design.digest for trial in history.trials}
         for _ in range(_REDRAWS):
             idea = self.strategy.ask(problem, self._visible(history), 1, rng)[0]
-            if idea.arch.digest not in known:
+            if idea.design.digest not in known:
                 return self._enter(history, idea, index)
         return None
 
     def _enter(self, history: History, idea: Idea, index: int) -> Candidate:
         # Every candidate trains with the same seed: the same weights' stream, batches and order, so that they compare.
-        candidate = Candidate(index=index, arch=idea.arch, origin=idea.origin, parents=idea.parents, seed=derive(self.seed, "training"))
+        seed = derive(self.seed, "training")
+        candidate = Candidate(index=index, design=idea.design, origin=idea.origin, parents=idea.parents, seed=seed)
         history.propose(candidate)
-        known = closed_form(idea.arch, self.vocab_size, self.tokenizer_bytes)
-        reason = broken_limit(known, self.objectives) or self._surely_too_slow(idea.arch)
+        known = self.known(idea.design)
+        reason = broken_limit(known, self.objectives) or self._surely_too_slow(idea.design)
         if reason is not None:
             history.record(Refusal(index=index, reason=reason, metrics=known))
         return candidate
 
-    def _surely_too_slow(self, arch: ArchSpec) -> str | None:
-        """Why nobody needs to build `arch` and time it; None where it may be inside the limit. A prediction is no metric."""
+    def _trained(self, design: Design) -> int:
+        """Parameters in training: about how long a step takes."""
+        return parameters(design.arch, self.vocabulary(design).ids)
+
+    def _surely_too_slow(self, design: Design) -> str | None:
+        """Why nobody needs to build `design` and time it; None where it may be inside the limit. A prediction is no metric."""
         limits = [objective.limit for objective in self.objectives if objective.metric == _LATENCY and objective.limit is not None]
         if self.least_ms is None or not limits:
             return None
-        least_ms = self.least_ms(arch, self.vocab_size)
+        least_ms = self.least_ms(design.stored_arch, self.vocabulary(design).ids)
         return (
             f"{_LATENCY} is predicted at {least_ms:.3g} or more, outside its limit, at most {limits[0]:g}" if least_ms > limits[0] else None
         )
 
 
-def closed_form(arch: ArchSpec, vocab_size: int, tokenizer_bytes: int = 0) -> Metrics:
-    """What is known of `arch` without building it: parameters, and the bytes that its weights and vocabulary take as stored."""
-    return Metrics(params=parameters(arch, vocab_size), size_bytes=stored_bytes(arch, vocab_size) + tokenizer_bytes)
+def closed_form(design: Design, vocabulary: VocabularySize) -> Metrics:
+    """What is known of `design` without building it: the parameters that are stored, and the bytes of weights and vocabulary."""
+    arch, ids = design.stored_arch, vocabulary.ids
+    return Metrics(params=parameters(arch, ids), size_bytes=stored_bytes(arch, ids, design.storage) + vocabulary.stored_bytes)
 
 
 def _rounded_up(size_bytes: int) -> int:
@@ -165,32 +194,55 @@ def _rounded_up(size_bytes: int) -> int:
 
 def _nearest(refused: list[Trial], objectives: tuple[Objective, ...]) -> str:
     """Which limit refused them all, and how near the nearest came."""
-    tried = [(trial.candidate.arch, trial.refusal.metrics) for trial in refused if trial.refusal is not None]
+    tried = [(trial.candidate.design, trial.refusal.metrics) for trial in refused if trial.refusal is not None]
     limit = max(objectives, key=lambda objective: sum(objective.broken_by(metrics) is not None for _, metrics in tried))
-    broken = [(arch, metrics) for arch, metrics in tried if limit.broken_by(metrics) is not None]
-    arch, metrics = min(broken, key=lambda pair: limit.cost(pair[1]))
+    broken = [(design, metrics) for design, metrics in tried if limit.broken_by(metrics) is not None]
+    nearest, metrics = min(broken, key=lambda pair: limit.cost(pair[1]))
     return (
-        f"no architecture met the limit: all of {len(tried)} were refused, of the nearest (d_model {arch.d_model}, "
-        f"{arch.n_layers} layers) {limit.broken_by(metrics)}; relax the limit or search smaller architectures"
+        f"no architecture met the limit: all of {len(tried)} were refused, of the nearest ({_told(nearest)}) "
+        f"{limit.broken_by(metrics)}; relax the limit or search smaller architectures"
     )
 
 
-def check_reachable(plan: Plan, draws: int = 2_000) -> ArchSpec:
-    """The smallest of `draws` architectures of the plan's space, which must be inside the closed-form limits.
+def _told(design: Design) -> str:
+    """What makes a design large, in few words."""
+    words = [f"d_model {design.arch.d_model}", f"{design.arch.n_layers} layers"]
+    if design.vocabulary is not None:
+        words.append(design.vocabulary)
+    if design.storage != "float16":
+        words.append(design.storage)
+    if design.pruning:
+        words.append(f"pruned by {design.pruning:g}")
+    return ", ".join(words)
+
+
+def check_reachable(plan: Plan, draws: int = 2_000) -> Design:
+    """The smallest as stored of `draws` designs of the plan's space; some of the draws must be inside the closed-form limits.
 
     Raises:
-        BudgetError: it is not; the message names the limit, and the one that the smallest is sure to meet.
+        BudgetError: none is; the message names the limit, and the one that the smallest is sure to meet.
     """
     rng = stream(plan.seed, "reachable")
-    smallest = min((plan.space.sample(rng) for _ in range(draws)), key=lambda arch: parameters(arch, plan.vocab_size))
-    known = closed_form(smallest, plan.vocab_size, plan.tokenizer_bytes)
+    sampled = [plan.space.sample(rng) for _ in range(draws)]
+    shortlist = [min(sampled, key=partial(_numbers, plan)), *nsmallest(_SHORTLIST, sampled, key=partial(_about_bytes, plan))]
+    counted = [(design, plan.known(design)) for design in shortlist]
     for objective in plan.objectives:
+        nearest, known = min(counted, key=lambda pair: objective.cost(pair[1]))
         reason = objective.broken_by(known)
         if reason is not None:
             stored = known.model_copy(update={"size_bytes": _rounded_up(known.size_bytes or 0)})
             raise BudgetError(
-                f"no architecture can meet the limit: of the smallest in {draws:,} draws (d_model {smallest.d_model}, "
-                f"{smallest.n_layers} layers) {reason}; relax the limit to {objective.told(objective.value(stored) or 0)} "
-                "or search smaller architectures"
+                f"no architecture can meet the limit: of the smallest in {draws:,} draws ({_told(nearest)}) {reason}; "
+                f"relax the limit to {objective.told(objective.value(stored) or 0)} or search smaller architectures"
             )
-    return smallest
+    return min(counted, key=lambda pair: pair[1].size_bytes or 0)[0]
+
+
+def _numbers(plan: Plan, design: Design) -> int:
+    """The parameters that are stored."""
+    return parameters(design.stored_arch, plan.vocabulary(design).ids)
+
+
+def _about_bytes(plan: Plan, design: Design) -> float:
+    """The stored size without scales and names, some percent of it: to count the bytes exactly takes ten times as long."""
+    return _numbers(plan, design) * BITS[design.storage] / 8 + plan.vocabulary(design).stored_bytes

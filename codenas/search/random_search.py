@@ -8,7 +8,7 @@ from codenas.search.strategy import Idea, Problem
 
 
 class RandomSearch:
-    """Uniform draws from the valid architectures of the space."""
+    """Uniform draws from the valid designs of the space."""
 
     def ask(self, problem: Problem, history: Sequence[Trial], count: int, rng: random.Random) -> list[Idea]:
         """See `Strategy.ask`."""

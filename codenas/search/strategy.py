@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from codenas.arch.design import Design
 from codenas.arch.space import SearchSpace
-from codenas.arch.spec import ArchSpec
 from codenas.search.candidate import Trial
 from codenas.search.fitness import Objective
 
 
 @dataclass(slots=True, frozen=True)
 class Idea:
-    """A proposed architecture and where it comes from: `parents` are indices of candidates."""
+    """A proposed design and where it comes from: `parents` are indices of candidates."""
 
-    arch: ArchSpec
+    design: Design
     origin: str
     parents: tuple[int, ...] = ()
 
@@ -33,5 +33,5 @@ class Strategy(Protocol):
     """Proposes. The same history and generator give the same answer, inside the space, whatever the history holds."""
 
     def ask(self, problem: Problem, history: Sequence[Trial], count: int, rng: random.Random) -> list[Idea]:
-        """`count` architectures that look worth a training."""
+        """`count` designs that look worth a training."""
         ...

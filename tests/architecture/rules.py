@@ -11,9 +11,9 @@ from tests.architecture.source import PACKAGES, Import, Module, length
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("codenas.errors", "codenas.files", "codenas.log", "codenas.seeds"),
     ("codenas.arch", "codenas.metrics", "codenas.vocab", "codenas.corpus"),
-    ("codenas.search", "codenas.model"),
+    ("codenas.search", "codenas.model", "codenas.compress"),
     ("codenas.train", "codenas.decode", "codenas.checkpoint"),
-    ("codenas.measure", "codenas.evaluate", "codenas.adapt", "codenas.compress", "codenas.export"),
+    ("codenas.measure", "codenas.evaluate", "codenas.adapt", "codenas.export"),
     ("codenas.experiment", "codenas.evaluation", "codenas.report"),
     ("tune_jobs", "serve", "data_prep"),
     ("codenas.cli",),

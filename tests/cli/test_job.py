@@ -54,6 +54,17 @@ def test_the_demo_decides_by_what_repeats_to_the_bit() -> None:
         ("[prepare.filters]\nmegabytes = 1e999\n", "prepare.filters.megabytes = inf is refused: Input should be a finite number"),
         ("[search]\nobjectives = [{ metric = 'params', weight = inf }]\n", "search.objectives.0.weight = inf is refused"),
         ("[search]\nobjectives = [{ metric = 'params', limit = nan }]\n", "search.objectives.0.limit = nan is refused"),
+        (
+            "[search.space]\nchoices = { vocabulary = ['char', 'bpe'] }\n",
+            "job.toml: search.space: vocabulary: 'bpe' is no choice: 'bpe' names no vocabulary; write char, or bpe-N",
+        ),
+        ("[search.space]\nchoices = { storage = ['int2'] }\n", "job.toml: search.space: storage: 'int2' is no choice: .*'int8'"),
+        ("[search.space]\nstorage = 'int8'\n", "unknown key search.space.storage; known keys are .*choices"),
+        ("[prepare]\nvocabularies = ['words']\n", "prepare.vocabularies.0 = 'words' is refused: 'words' names no vocabulary"),
+        (
+            "[prepare]\nvocabularies = ['bpe-200']\n",
+            r"prepare.vocabularies = \['bpe-200'\] is refused: 'bpe-200': a byte-level BPE has 262",
+        ),
         ("[search.space]\nbase = { d_model = 'wide' }\n", "search.space.base.d_model = 'wide' is refused"),
     ],
 )

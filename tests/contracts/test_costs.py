@@ -35,7 +35,7 @@ FAMILIES: tuple[MixerSpec, ...] = (AttentionSpec(), LinearAttentionSpec(), Mamba
 def some_of_every_pattern(space: SearchSpace) -> list[ArchSpec]:
     """The first draws with each pattern of `space`."""
     rng, seen, chosen = random.Random(0), Counter[tuple[str, ...]](), []
-    for arch in (space.sample(rng) for _ in range(DRAWS)):
+    for arch in (space.sample(rng).arch for _ in range(DRAWS)):
         kinds = tuple(mixer.kind for mixer in arch.pattern)
         seen[kinds] += 1
         if seen[kinds] <= PER_PATTERN:
@@ -130,7 +130,7 @@ def test_attention_remembers_what_its_window_sees(window: int | None) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_stored_file_has_the_bytes_of_the_closed_form(name: str, storage: Storage, tmp_path: Path) -> None:
     rng = random.Random(0)
-    arch = min((preset(name).sample(rng) for _ in range(20)), key=lambda arch: cost.parameters(arch, VOCAB_SIZE))
+    arch = min((preset(name).sample(rng).arch for _ in range(20)), key=lambda arch: cost.parameters(arch, VOCAB_SIZE))
     save_file(pack(dict(build_model(arch, VOCAB_SIZE).named_parameters()), storage), tmp_path / "weights")
     assert (tmp_path / "weights").stat().st_size == cost.stored_bytes(arch, VOCAB_SIZE, storage)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from codenas.arch import ArchSpec, preset
+from codenas.arch import ArchSpec, Design, preset
 from codenas.arch.cost import parameters
 from codenas.measure.plausibility import check_causal
 from codenas.model import LanguageModel, count_parameters
@@ -24,7 +24,7 @@ SPACE = preset("full")
 
 
 @pytest.fixture(scope="module")
-def draws() -> list[ArchSpec]:
+def draws() -> list[Design]:
     rng = random.Random(11)
     return [SPACE.sample(rng) for _ in range(DRAWS)]
 
@@ -49,19 +49,22 @@ def _valid(candidates: Iterator[dict[str, object]]) -> Iterator[ArchSpec]:
             continue
 
 
-def test_ten_thousand_draws_are_valid_and_read_back_as_they_were(draws: list[ArchSpec]) -> None:
-    assert all(ArchSpec.model_validate_json(arch.model_dump_json()) == arch and SPACE.contains(arch) for arch in draws)
-    assert {tuple(mixer.kind for mixer in arch.pattern) for arch in draws} == set(SPACE.choices["pattern"])
+def test_ten_thousand_draws_are_valid_and_read_back_as_they_were(draws: list[Design]) -> None:
+    assert all(Design.model_validate_json(design.model_dump_json()) == design and SPACE.contains(design) for design in draws)
+    assert all(ArchSpec.model_validate_json(design.stored_arch.model_dump_json()) == design.stored_arch for design in draws)
+    assert {tuple(mixer.kind for mixer in design.arch.pattern) for design in draws} == set(SPACE.choices["pattern"])
 
 
 @pytest.mark.usefixtures("_no_initial_weights")
-def test_a_thousand_build_as_large_as_the_closed_form_says(draws: list[ArchSpec]) -> None:
-    for arch in draws[:BUILDS]:
-        short = arch.model_copy(update={"context_len": CONTEXT})  # tables of positions as long as drawn would take most of the time
+def test_a_thousand_build_as_large_as_the_closed_form_says(draws: list[Design]) -> None:
+    for design in draws[:BUILDS]:
+        short = design.stored_arch.model_copy(
+            update={"context_len": CONTEXT}
+        )  # tables of positions as long as drawn would take most of the time
         assert count_parameters(LanguageModel(short, VOCAB_SIZE)) == parameters(short, VOCAB_SIZE)
 
 
-def test_a_thousand_are_causal(draws: list[ArchSpec]) -> None:
+def test_a_thousand_are_causal(draws: list[Design]) -> None:
     with torch.inference_mode():
-        for arch in draws[:BUILDS]:
-            check_causal(drawn_model(narrowed(arch), VOCAB_SIZE), VOCAB_SIZE, CONTEXT, changes=4)
+        for design in draws[:BUILDS]:
+            check_causal(drawn_model(narrowed(design.arch), VOCAB_SIZE), VOCAB_SIZE, CONTEXT, changes=4)

@@ -9,10 +9,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from codenas.arch import ArchSpec, AttentionSpec, SearchSpace, preset
+from codenas.arch import ArchSpec, AttentionSpec, Design, SearchSpace, preset
 from codenas.arch.cost import parameters, state_elements, stored_bytes
 from codenas.arch.presets import PRESETS
 from codenas.checkpoint import WEIGHTS, Manifest, write_checkpoint
+from codenas.compress.prune import pruned
 from codenas.errors import ConfigError
 from codenas.model import LanguageModel, build_model, count_parameters
 from tests.fakes import tiny_arch
@@ -20,17 +21,25 @@ from tests.fakes import tiny_arch
 DRAWS, BUILDS, VOCAB_SIZE = 1_000, 60, 4_096
 
 
-@pytest.fixture(params=PRESETS)
+# No preset names a vocabulary: it does not know which ones a corpus has.
+BESIDE = {"vocabulary": (None, "char", "bpe-1024"), "storage": ("float16", "int8", "int4"), "pruning": (0.0, 0.25, 0.5)}
+SPACES = {
+    **{name: preset(name) for name in PRESETS},
+    "beside": preset("small").model_copy(update={"choices": {**preset("small").choices, **BESIDE}}),
+}
+
+
+@pytest.fixture(params=SPACES)
 def space(request: pytest.FixtureRequest) -> SearchSpace:
-    return preset(request.param)
+    return SPACES[request.param]
 
 
-def drawn(space: SearchSpace, count: int, seed: int = 0) -> list[ArchSpec]:
+def drawn(space: SearchSpace, count: int, seed: int = 0) -> list[Design]:
     rng = random.Random(seed)
     return [space.sample(rng) for _ in range(count)]
 
 
-def changed_fields(space: SearchSpace, before: ArchSpec, after: ArchSpec) -> int:
+def changed_fields(space: SearchSpace, before: Design, after: Design) -> int:
     return sum(space.flatten(before)[path] != space.flatten(after)[path] for path in space.choices)
 
 
@@ -44,9 +53,9 @@ def test_samples_mutations_and_crosses_are_in_the_space(space: SearchSpace) -> N
     rng = random.Random(1)
     samples = drawn(space, DRAWS)
     crosses = [space.cross(rng.choice(samples), rng.choice(samples), rng) for _ in range(DRAWS)]
-    mutations = [space.mutate(arch, rng, rng.randint(1, 3)) for arch in crosses]
-    assert all(space.contains(arch) for arch in (*samples, *crosses, *mutations))
-    assert len({arch.digest for arch in samples}) > DRAWS / 2
+    mutations = [space.mutate(design, rng, rng.randint(1, 3)) for design in crosses]
+    assert all(space.contains(design) for design in (*samples, *crosses, *mutations))
+    assert len({design.digest for design in samples}) > DRAWS / 2
 
 
 def test_the_same_generator_gives_the_same_architectures(space: SearchSpace) -> None:
@@ -54,29 +63,29 @@ def test_the_same_generator_gives_the_same_architectures(space: SearchSpace) -> 
 
 
 def test_every_choice_is_drawn(space: SearchSpace) -> None:
-    assignments = [space.flatten(arch) for arch in drawn(space, DRAWS)]
+    assignments = [space.flatten(design) for design in drawn(space, DRAWS)]
     for path, values in space.choices.items():
         assert {assignment[path] for assignment in assignments} == set(values)
 
 
 def test_flatten_and_unflatten_are_inverse(space: SearchSpace) -> None:
-    for arch in drawn(space, DRAWS):
-        assignment = space.flatten(arch)
-        assert space.unflatten(assignment) == arch
+    for design in drawn(space, DRAWS):
+        assignment = space.flatten(design)
+        assert space.unflatten(assignment) == design
         assert space.flatten(space.unflatten(assignment)) == assignment
 
 
 @pytest.mark.parametrize("fields", [1, 2, 5])
 def test_a_mutation_changes_exactly_as_many_fields_as_asked(space: SearchSpace, fields: int) -> None:
     rng = random.Random(2)
-    for arch in drawn(space, 300):
-        assert changed_fields(space, arch, space.mutate(arch, rng, fields)) == fields
+    for design in drawn(space, 300):
+        assert changed_fields(space, design, space.mutate(design, rng, fields)) == fields
 
 
 def test_a_mutation_of_more_fields_than_there_are_changes_all() -> None:
     space = SearchSpace(choices={"norm": ("rmsnorm", "layernorm"), "n_layers": (2, 3), "dropout": (0.1,)})
-    arch = space.sample(random.Random(0))
-    assert changed_fields(space, arch, space.mutate(arch, random.Random(0), 9)) == 2
+    design = space.sample(random.Random(0))
+    assert changed_fields(space, design, space.mutate(design, random.Random(0), 9)) == 2
 
 
 def test_a_cross_takes_every_field_from_a_parent(space: SearchSpace) -> None:
@@ -88,7 +97,8 @@ def test_a_cross_takes_every_field_from_a_parent(space: SearchSpace) -> None:
 
 
 def test_what_is_drawn_builds_and_costs_what_the_closed_form_says(space: SearchSpace) -> None:
-    for arch in drawn(space, BUILDS):
+    for design in drawn(space, BUILDS):
+        arch = design.stored_arch
         model = without_weights(arch)
         assert count_parameters(model) == parameters(arch, VOCAB_SIZE)
         layers = model.initial_state(1).layers
@@ -115,12 +125,15 @@ def test_the_closed_form_holds_for_what_no_preset_draws(fields: dict[str, Any]) 
 
 
 def test_the_stored_checkpoint_has_the_bytes_of_the_closed_form(space: SearchSpace, tmp_path: Path) -> None:
-    arch = min(drawn(space, 20), key=lambda arch: parameters(arch, VOCAB_SIZE))
-    weights = dict(build_model(arch, VOCAB_SIZE).named_parameters())
-    manifest = Manifest(arch=arch, vocab_size=VOCAB_SIZE, vocab_digest="v", corpus_digest="c", step=0, train_tokens=0)
+    design = min(drawn(space, 20), key=lambda design: parameters(design.arch, VOCAB_SIZE))
+    weights = pruned(dict(build_model(design.arch, VOCAB_SIZE).named_parameters()), design)
+    arch = design.stored_arch
+    manifest = Manifest(
+        arch=arch, storage=design.storage, vocab_size=VOCAB_SIZE, vocab_digest="v", corpus_digest="c", step=0, train_tokens=0
+    )  # fmt: skip
     (tmp_path / "tokenizer.json").write_text("{}")
     stored = write_checkpoint(tmp_path / "stored", weights, manifest, tmp_path / "tokenizer.json")
-    assert (stored.path / WEIGHTS).stat().st_size == stored_bytes(arch, VOCAB_SIZE)
+    assert (stored.path / WEIGHTS).stat().st_size == stored_bytes(arch, VOCAB_SIZE, design.storage)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +152,10 @@ def test_the_stored_checkpoint_has_the_bytes_of_the_closed_form(space: SearchSpa
         ({"d_model": (4,)}, "d_model: 4 is no choice: .*greater than or equal to 8"),
         ({"d_model": ("128", 256)}, "d_model: '128' is no choice: it would be read as 128"),
         ({"pattern.attention.window": (0,)}, "window: 0 is no choice"),
+        ({"storage": ("float16", "int2")}, "storage: 'int2' is no choice: .*'int8'"),
+        ({"pruning": (0.0, 1.0)}, "pruning: 1.0 is no choice: .*less than 1"),
+        ({"vocabulary": ("char", "words")}, "vocabulary: 'words' is no choice: .*bpe-"),
+        ({"vocabulary": ("../..",)}, "vocabulary: '../..' is no choice"),
     ],
 )
 def test_a_bad_space_is_refused_at_birth(choices: dict[str, tuple[Any, ...]], message: str) -> None:
@@ -168,9 +185,11 @@ def test_an_assignment_must_have_all_fields_and_make_an_architecture() -> None:
 
 def test_what_differs_from_the_base_elsewhere_is_outside() -> None:
     space = SearchSpace(base=tiny_arch(), choices={"n_layers": (1, 2)})
-    assert space.contains(tiny_arch())
+    assert space.contains(Design(arch=tiny_arch()))
     for other in ({"n_layers": 3}, {"norm": "layernorm"}, {"pattern": (AttentionSpec(), AttentionSpec(n_heads=8))}):
-        assert not space.contains(tiny_arch(**other))
+        assert not space.contains(Design(arch=tiny_arch(**other)))
+    for beside in ({"storage": "int8"}, {"pruning": 0.5}, {"vocabulary": "char"}):
+        assert not space.contains(Design.model_validate({"arch": tiny_arch(), **beside}))
 
 
 def test_an_architecture_that_the_base_cannot_make_is_outside() -> None:
@@ -178,7 +197,7 @@ def test_an_architecture_that_the_base_cannot_make_is_outside() -> None:
         base=tiny_arch(d_model=64),
         choices={"pattern.attention.n_heads": (2, 4, 16), "pattern.attention.n_kv_heads": (1,), "d_model": (16,)},
     )
-    assert not space.contains(tiny_arch(AttentionSpec(n_heads=16, n_kv_heads=1), position="alibi"))
+    assert not space.contains(Design(arch=tiny_arch(AttentionSpec(n_heads=16, n_kv_heads=1), position="alibi")))
 
 
 def test_an_unknown_preset_is_answered_by_their_names() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from codenas.arch import ArchSpec, SearchSpace, preset
+from codenas.arch import Design, SearchSpace, preset
 from codenas.errors import ConfigError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Refusal, Report, Trial
@@ -24,10 +24,10 @@ def asked(request: pytest.FixtureRequest) -> Strategy:
     return strategy(request.param)
 
 
-def trial(index: int, arch: ArchSpec, outcome: str = "report") -> Trial:
-    """A trial whose figures are a function of its architecture."""
-    new = Trial(candidate=Candidate(index=index, arch=arch, origin="random", seed=0))
-    cost = int(arch.digest, 16)
+def trial(index: int, design: Design, outcome: str = "report") -> Trial:
+    """A trial whose figures are a function of its design."""
+    new = Trial(candidate=Candidate(index=index, design=design, origin="random", seed=0))
+    cost = int(design.digest, 16)
     metrics = Metrics(bits_per_byte=1 + cost % 997 / 997, size_bytes=1 + cost % 991, latency_ms_p50=1 + cost % 983 / 983)
     if outcome == "failed":
         return new.after(Failure(index=index, rung=RUNG, reason="diverged"))
@@ -66,7 +66,7 @@ def test_it_gives_what_is_asked_for_inside_the_space(asked: Strategy, history: l
     for count in (0, 1, 30):
         ideas = asked.ask(PROBLEM, history, count, random.Random(3))
         assert len(ideas) == count
-        assert all(PROBLEM.space.contains(idea.arch) for idea in ideas)
+        assert all(PROBLEM.space.contains(idea.design) for idea in ideas)
 
 
 def test_the_same_history_and_generator_give_the_same_answer(asked: Strategy, history: list[Trial]) -> None:
@@ -99,7 +99,7 @@ def test_a_space_of_one_point_is_enough(asked: Strategy) -> None:
     only = space.sample(random.Random(0))
     problem = Problem(space, DEFAULT_OBJECTIVES, RUNG)
     history = [trial(index, only) for index in range(10)]
-    assert {idea.arch for idea in asked.ask(problem, history, 5, random.Random(0))} == {only}
+    assert {idea.design for idea in asked.ask(problem, history, 5, random.Random(0))} == {only}
 
 
 def test_evolution_draws_at_random_until_it_is_warm() -> None:
@@ -121,8 +121,8 @@ def test_the_parents_of_evolution_are_among_the_best() -> None:
 def test_a_child_differs_from_its_parent_by_its_mutations() -> None:
     evolution = Evolution(crossover=0.0, mutations=2)
     for idea in evolution.ask(PROBLEM, HISTORIES["long"], 50, random.Random(2)):
-        child = PROBLEM.space.flatten(idea.arch)
-        parent = PROBLEM.space.flatten(HISTORIES["long"][idea.parents[0]].candidate.arch)
+        child = PROBLEM.space.flatten(idea.design)
+        parent = PROBLEM.space.flatten(HISTORIES["long"][idea.parents[0]].candidate.design)
         assert sum(child[path] != parent[path] for path in child) == 2
 
 

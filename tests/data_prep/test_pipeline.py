@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 
 from codenas.corpus import Corpus
-from codenas.errors import CorpusError, ResourceError, RunError
+from codenas.errors import ConfigError, CorpusError, ResourceError, RunError
 from codenas.files import folder_lock
 from codenas.vocab import load_vocabulary
 from data_prep import pipeline, stages
@@ -24,6 +25,7 @@ from data_prep.units import Unit
 from tests.data_prep.sources import code, document, documents, install, write_environment, write_rows, write_source
 
 SETTINGS = {"vocab_size": 400, "valid_share": 0.1, "test_share": 0.1}
+MORE = {**SETTINGS, "vocabularies": ["char", "bpe-300"]}
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -185,6 +187,103 @@ def test_a_fork_is_not_held_out(tmp_path: Path) -> None:
     assert {entry.split for entry in entries if "fork" in entry.repository} == {"train"}
 
 
+@pytest.mark.cluster
+@pytest.mark.usefixtures("ray_cluster")
+def test_more_vocabularies_hold_the_same_documents_and_splits(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = prepare(configure(source, **MORE), tmp_path / "corpus")
+    own = load_vocabulary(corpus.tokenizer_path)
+    assert corpus.vocabularies == ("bpe-300", "char")
+    for name in corpus.vocabularies:
+        other = corpus.with_vocabulary(name)
+        other.verify()
+        named = load_vocabulary(other.tokenizer_path)
+        assert named.digest == other.manifest.vocab_digest and named.size == other.manifest.vocab_size
+        for split in corpus.manifest.splits:
+            documents = [own.decode(ids.tolist()) for ids in corpus.split(split).documents()]
+            assert [named.decode(ids.tolist()) for ids in other.split(split).documents()] == documents
+    assert load_vocabulary(corpus.path / "vocabularies/bpe-300/tokenizer.json").size == 300
+    monkeypatch.setattr(pipeline, "_stream", plain_stream)
+    assert made(prepare(configure(source, **MORE), tmp_path / "plain").path) == made(corpus.path)
+
+
+def made(folder: Path) -> dict[str, str]:
+    """`content` without what `Corpus.verify` remembers."""
+    return {name: found for name, found in content(folder).items() if not name.endswith(".verified.json")}
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_finished_corpus_gets_more_vocabularies_and_keeps_what_it_has(source: Path, tmp_path: Path) -> None:
+    before = content(prepare(configure(source), tmp_path / "corpus").path)
+    assert stages.existing(configure(source, **MORE), tmp_path / "corpus") is None
+    with_char = content(prepare(configure(source, vocabularies=["char"]), tmp_path / "corpus").path)
+    both = content(prepare(configure(source, **MORE), tmp_path / "corpus").path)
+    assert before.items() < with_char.items() < both.items()
+    assert both == content(prepare(configure(source, **MORE), tmp_path / "at once").path)
+    for fewer in ([], ["bpe-300"]):
+        assert stages.existing(configure(source, vocabularies=fewer), tmp_path / "corpus") is not None
+    assert not list(tmp_path.glob(".*")) and not list((tmp_path / "corpus/vocabularies").glob(".*"))
+
+
+@pytest.mark.usefixtures("plain")
+def test_the_environment_of_a_finished_corpus_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed may have changed since: the source that was kept counts."""
+    prepare(configure("environment"), tmp_path / "corpus", write_environment(tmp_path / "here"))
+    monkeypatch.delattr(stages, "_write_environment")
+    corpus = prepare(configure("environment", vocabularies=["char"]), tmp_path / "corpus")
+    assert corpus.with_vocabulary("char").manifest.splits["train"].documents == corpus.manifest.splits["train"].documents
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("gone", ["source", "documents"])
+def test_what_more_vocabularies_are_made_of_must_be_there(gone: str, tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source")
+    corpus = prepare(configure(source), tmp_path / "corpus")
+    path = source if gone == "source" else corpus.path / "documents.parquet"
+    path.rename(tmp_path / "elsewhere")
+    for ask in (stages.existing, prepare):
+        with pytest.raises(CorpusError, match=f"{path} is gone, of which {corpus.path} would get more vocabularies; restore it"):
+            ask(configure(source, vocabularies=["char"]), corpus.path)
+    assert prepare(configure(source), corpus.path).manifest == corpus.manifest
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_source_that_has_changed_gives_no_other_vocabulary(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source")
+    corpus = prepare(configure(source), tmp_path / "corpus")
+    longer = [document(one.repository, one.path, one.text + "x = 1\n") for one in documents()]
+    write_source(source, longer)
+    with pytest.raises(CorpusError, match=r"the source .* has changed: split '\w+' had [\d,]+ bytes and has [\d,]+; restore it"):
+        prepare(configure(source, vocabularies=["char"]), corpus.path)
+    assert corpus.vocabularies == ()
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_vocabulary_that_is_broken_is_named(source: Path, tmp_path: Path) -> None:
+    corpus = prepare(configure(source, **MORE), tmp_path / "corpus")
+    tokenizer = corpus.with_vocabulary("char").tokenizer_path
+    tokenizer.unlink()
+    with pytest.raises(CorpusError, match=f"{tokenizer} is missing; remove {tokenizer.parent} and prepare {corpus.path} again"):
+        prepare(configure(source, **MORE), corpus.path)
+    for file in sorted(tokenizer.parent.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    tokenizer.parent.rmdir()
+    assert prepare(configure(source, **MORE), corpus.path).with_vocabulary("char").tokenizer_path == tokenizer
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["words"], "vocabularies.0 = 'words': .*bpe-"),
+        (["bpe-261"], "'bpe-261': a byte-level BPE has 262 to 1,048,576 ids"),
+        (["bpe-9999999"], "'bpe-9999999': a byte-level BPE has"),
+        (["char", "char"], "'char' stands twice"),
+    ],
+)
+def test_a_vocabulary_that_cannot_be_is_refused(names: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        configure("environment", vocabularies=names)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -211,9 +310,9 @@ pipeline.prepare(PrepareConfig.of({**settings, "source": source}), output)
 """
 
 
-def run_killed(source: Path, output: Path, calls: int) -> int:
+def run_killed(source: Path, output: Path, calls: int, settings: dict[str, Any] = SETTINGS) -> int:
     root = Path(__file__).parents[2]
-    arguments = [sys.executable, "-c", KILLED, str(source), str(output), repr(SETTINGS), str(calls)]
+    arguments = [sys.executable, "-c", KILLED, str(source), str(output), repr(settings), str(calls)]
     return subprocess.run(arguments, cwd=root, capture_output=True).returncode
 
 
@@ -225,6 +324,15 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(source: Path, tmp_pa
     assert codes.count(-signal.SIGKILL) >= 4
     assert content(prepare(configure(source), tmp_path / "corpus").path) == content(undisturbed.path)
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.usefixtures("plain")
+def test_killed_while_vocabularies_are_added_it_ends_with_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    undisturbed = prepare(configure(source, **MORE), tmp_path / "undisturbed")
+    prepare(configure(source), tmp_path / "corpus")
+    codes = [run_killed(source, tmp_path / "corpus", calls, MORE) for calls in (1, 5, 9, 14)]
+    assert codes.count(-signal.SIGKILL) >= 3
+    assert content(prepare(configure(source, **MORE), tmp_path / "corpus").path) == content(undisturbed.path)
 
 
 @pytest.mark.usefixtures("plain")

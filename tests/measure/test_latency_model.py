@@ -24,7 +24,7 @@ PRICES = {"tokens": 0.2, "layers of attention": 0.1, "layers of mamba2": 0.3, "m
 
 def drawn(count: int, seed: int = 0, space: str = "small") -> list[ArchSpec]:
     rng = random.Random(seed)
-    return [preset(space).sample(rng) for _ in range(count)]
+    return [preset(space).sample(rng).arch for _ in range(count)]
 
 
 def points(archs: list[ArchSpec], noise: float = 0.0, seed: int = 0) -> list[Point]:

@@ -47,7 +47,7 @@ def test_the_tree_has_every_part_and_equal_layers_once() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_parts_add_up_to_the_whole(name: str) -> None:
-    arch = preset(name).sample(random.Random(5))
+    arch = preset(name).sample(random.Random(5)).arch
     lines = [line for line in printed(arch) if line[:3] in ("├──", "└──")]
     parameters = [int(columns(line)[0].replace(",", "")) for line in lines]
     assert sum(parameters[:-1]) == parameters[-1] == cost.parameters(arch, VOCAB_SIZE)

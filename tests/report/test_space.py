@@ -46,6 +46,15 @@ def test_choices_read_as_people_write_them() -> None:
     assert "3 x rwkv7 + 1 x attention" in unbroken and "mamba2 + attention" in unbroken
 
 
+def test_a_space_says_which_vocabularies_it_reads_or_how_to_have_more() -> None:
+    tiny = preset("tiny")
+    more = tiny.model_copy(update={"choices": {**tiny.choices, "vocabulary": (None, "char", "bpe-1024")}})
+    alone, several = (dict(space_figures(space, draw_sample(space, 2), VOCAB_SIZE)) for space in (tiny, more))
+    assert "[prepare]" in alone["vocabularies"] and "vocabulary = [...]" in alone["vocabularies"]
+    assert several["vocabularies"] == "the corpus's own, char, bpe-1024"
+    assert "storage float16, pruning 0" in alone["the same in all"]
+
+
 def test_only_constraints_that_can_bind_are_named() -> None:
     constraints = dict(space_figures(preset("tiny"), draw_sample(preset("tiny"), 2), VOCAB_SIZE))["constraints"]
     assert "attention: n_kv_heads divides n_heads" in constraints and "mamba2" not in constraints

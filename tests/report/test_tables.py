@@ -2,17 +2,22 @@
 
 from rich.console import Console
 
+from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec, AttentionSpec, FeedForwardSpec
 from codenas.metrics import Metrics
 from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share
 from codenas.search.result import SearchResult
 
-SMALL = ArchSpec(d_model=128, n_layers=4, pattern=(AttentionSpec(n_heads=4, n_kv_heads=2),), norm="layernorm", position="alibi")
-MIXED = ArchSpec(
-    d_model=256,
-    n_layers=6,
-    pattern=(AttentionSpec(n_heads=8, n_kv_heads=8, window=128), AttentionSpec(n_heads=8, n_kv_heads=8)),
-    feedforward=FeedForwardSpec(activation="geglu"),
+SMALL = Design(
+    arch=ArchSpec(d_model=128, n_layers=4, pattern=(AttentionSpec(n_heads=4, n_kv_heads=2),), norm="layernorm", position="alibi")
+)
+MIXED = Design(
+    arch=ArchSpec(
+        d_model=256,
+        n_layers=6,
+        pattern=(AttentionSpec(n_heads=8, n_kv_heads=8, window=128), AttentionSpec(n_heads=8, n_kv_heads=8)),
+        feedforward=FeedForwardSpec(activation="geglu"),
+    )
 )
 MEASURED = Metrics(bits_per_byte=1.7043, params=4_512_000, size_bytes=9_024_000, latency_ms_p50=2.684, latency_ms_p95=3.1)
 
@@ -51,6 +56,17 @@ def test_the_best_comes_first_and_the_unmeasured_last() -> None:
     assert list(table.columns[1].cells) == ["best", "worse", "none"]
     assert [list(column.cells)[-1] for column in table.columns][7:] == ["–", "–", "–", "–", "0"]
     assert next(iter(table.columns[3].cells)) == "4/2"
+
+
+def test_what_no_row_decides_otherwise_than_by_default_has_no_column() -> None:
+    assert not any(word in rendered(FrontRow("t07", MIXED, MEASURED, 300)) for word in ("vocab", "stored", "pruned"))
+    packed = Design(arch=SMALL.arch, storage="int8", vocabulary="bpe-1024")
+    text = rendered(FrontRow("t07", MIXED, MEASURED, 300), FrontRow("t08", packed, MEASURED, 300))
+    assert "vocab" in text and "stored" in text and "pruned" not in text
+    (plain,), (other,) = lines_with(text, "t07"), lines_with(text, "t08")
+    assert "own" in plain and "float16" in plain and "bpe-1024" in other and "int8" in other
+    halved = rendered(FrontRow("t09", Design(arch=SMALL.arch, pruning=0.5), MEASURED, 300))
+    assert "pruned" in halved and "50 %" in halved and "stored" not in halved
 
 
 def test_a_table_without_rows_is_a_table() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from codenas.arch import Design
 from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Report, Trial
 from codenas.search.fidelity import fidelity, spearman
@@ -31,7 +32,7 @@ def test_a_constant_side_has_no_rank() -> None:
 
 
 def trial(index: int, *bits: float | None) -> Trial:
-    new = Trial(candidate=Candidate(index=index, arch=tiny_arch(), origin="random", seed=0))
+    new = Trial(candidate=Candidate(index=index, design=Design(arch=tiny_arch()), origin="random", seed=0))
     for rung, value in zip((50, 300), bits, strict=False):
         new = new.after(Report(index=index, rung=rung, steps=1, metrics=Metrics(bits_per_byte=value), seconds=0, checkpoint=""))
     return new

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from codenas.arch import Design
 from codenas.errors import RunError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Outcome, Refusal, Report
@@ -13,7 +14,7 @@ from tests.fakes import tiny_arch
 
 
 def candidate(index: int) -> Candidate:
-    return Candidate(index=index, arch=tiny_arch(n_layers=1 + index), origin="random", seed=7)
+    return Candidate(index=index, design=Design(arch=tiny_arch(n_layers=1 + index)), origin="random", seed=7)
 
 
 def report(index: int, rung: int = 50, bits: float = 2.0) -> Report:
@@ -51,6 +52,21 @@ def test_what_was_recorded_is_read_again(path: Path) -> None:
     assert first.reports == (OUTCOMES[0], OUTCOMES[2]) and first.last == OUTCOMES[2] and not first.stopped
     assert second.refusal == OUTCOMES[1] and second.stopped and second.last is None
     assert third.failure == OUTCOMES[3] and third.settled(50) and third.settled(300)
+
+
+def test_a_candidate_of_an_earlier_version_is_its_architecture_as_it_stood(path: Path) -> None:
+    """Written when a search chose nothing but architectures."""
+    before = History(path).trials
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for event in lines:
+        if event["event"] == "proposal":
+            event["candidate"]["arch"] = event["candidate"].pop("design")["arch"]
+    path.write_text("".join(f"{json.dumps(event)}\n" for event in lines))
+    assert History(path).trials == before
+    event = {**lines[0], "candidate": {**lines[0]["candidate"], "design": {"arch": {}}}}
+    path.write_text(json.dumps(event))
+    with pytest.raises(RunError, match="line 1 is no event of a search: .*arch"):
+        History(path)
 
 
 def test_it_is_the_same_in_memory_and_on_disk(path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from codenas.arch import ArchSpec, SearchSpace, preset
+from codenas.arch import ArchSpec, Design, SearchSpace, preset
 from codenas.arch.cost import parameters, stored_bytes
 from codenas.errors import BudgetError
 from codenas.metrics import Metrics
@@ -14,7 +14,7 @@ from codenas.search.candidate import Budget, Outcome, Refusal
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
-from codenas.search.plan import Job, Plan, check_reachable, closed_form
+from codenas.search.plan import Job, Plan, VocabularySize, check_reachable, closed_form
 from tests.fakes import tiny_arch
 from tests.search.synthetic import VOCAB_SIZE, Curves, make_plan
 
@@ -28,7 +28,7 @@ def limited(**limits: float) -> tuple[Objective, ...]:
 
 def test_the_closed_form_knows_parameters_and_bytes_and_nothing_else() -> None:
     arch = tiny_arch()
-    known = closed_form(arch, VOCAB_SIZE)
+    known = closed_form(Design(arch=arch), VocabularySize(VOCAB_SIZE))
     assert known == Metrics(params=parameters(arch, VOCAB_SIZE), size_bytes=stored_bytes(arch, VOCAB_SIZE))
 
 
@@ -39,12 +39,12 @@ def with_tokenizer(objectives: tuple[Objective, ...]) -> Plan:
 def test_a_limit_that_can_be_met_gives_the_smallest_found() -> None:
     plan = make_plan(BUDGET, objectives=limited(size_bytes=4e6))
     smallest = check_reachable(plan, draws=300)
-    assert (smallest.d_model, smallest.n_layers) == (128, 2)
+    assert (smallest.arch.d_model, smallest.arch.n_layers) == (128, 2)
     assert check_reachable(plan, draws=300) == smallest
 
 
 def test_a_limit_out_of_reach_is_named_with_the_nearest_that_could_be_met_all_in_one_unit() -> None:
-    nearest = stored_bytes(check_reachable(with_tokenizer(()), draws=300), VOCAB_SIZE) + 250_000
+    nearest = stored_bytes(check_reachable(with_tokenizer(()), draws=300).arch, VOCAB_SIZE) + 250_000
     outside = f"size_bytes {nearest / 1e6:.6g} MB is outside its limit, at most 0.1 MB"
     message = rf"no architecture can meet the limit: .*d_model 128, 2 layers.*{outside}; relax the limit to [\d.]+ MB or search smaller"
     with pytest.raises(BudgetError, match=message):
@@ -59,6 +59,61 @@ def test_a_limit_that_the_message_names_is_met() -> None:
     check_reachable(with_tokenizer(limited(size_bytes=float(named[1]) * 1e6)), draws=300)
     with pytest.raises(BudgetError, match=r"params [\d,]+ is outside its limit, at most 1,000; relax the limit to [\d,]+ or"):
         check_reachable(with_tokenizer(limited(params=1_000)), draws=300)
+
+
+BESIDE = {"storage": ("float16", "int4"), "pruning": (0.0, 0.5), "vocabulary": (None, "char")}
+CHAR = VocabularySize(ids=270, stored_bytes=1_000)
+
+
+def beside(objectives: tuple[Objective, ...]) -> Plan:
+    """A search over what is beside the architecture too."""
+    space = SPACE.model_copy(update={"choices": {**SPACE.choices, **BESIDE}})
+    return replace(with_tokenizer(objectives), space=space, vocabularies={"char": CHAR})
+
+
+def test_the_closed_form_is_that_of_what_is_stored() -> None:
+    design = Design(arch=tiny_arch(), storage="int4", pruning=0.5)
+    known = closed_form(design, CHAR)
+    assert known.params == parameters(design.stored_arch, 270) < parameters(design.arch, 270)
+    assert known.size_bytes == stored_bytes(design.stored_arch, 270, "int4") + 1_000
+
+
+def test_the_smallest_is_the_smallest_as_stored() -> None:
+    smallest = check_reachable(beside(limited(size_bytes=4e6)), draws=2_000)
+    assert (smallest.storage, smallest.pruning, smallest.vocabulary) == ("int4", 0.5, "char")
+    with pytest.raises(BudgetError, match=r"d_model 128, 2 layers, char, int4, pruned by 0.5\) size_bytes .*; relax the limit to"):
+        check_reachable(beside(limited(size_bytes=10_000)), draws=2_000)
+
+
+def test_a_limit_on_parameters_is_judged_by_the_fewest_whatever_they_are_stored_as() -> None:
+    with pytest.raises(BudgetError) as caught:
+        check_reachable(beside(limited(params=1_000)), draws=500)
+    named = re.search(r"relax the limit to ([\d,]+) or", str(caught.value))
+    assert named is not None
+    check_reachable(beside(limited(params=int(named[1].replace(",", "")))), draws=500)
+    with pytest.raises(BudgetError):
+        check_reachable(beside(limited(params=int(named[1].replace(",", "")) - 1)), draws=500)
+
+
+def test_what_is_beside_the_architecture_is_searched_and_counted() -> None:
+    plan = beside(limited(size_bytes=50e6))
+    plan = replace(plan, budget=Budget(candidates=24, rungs=(5,), promote=()))
+    candidates = [trial.candidate for trial in run_search(plan, History(), Curves(plan.budget)).trials]
+    assert len({candidate.design.digest for candidate in candidates}) == len(candidates)
+    for path, values in BESIDE.items():
+        assert {getattr(candidate.design, path) for candidate in candidates} == set(values)
+
+
+def test_the_prediction_is_asked_for_what_decodes_in_its_own_vocabulary() -> None:
+    asked = list[tuple[ArchSpec, int]]()
+
+    def least_ms(arch: ArchSpec, vocab_size: int) -> float:
+        asked.append((arch, vocab_size))
+        return 0.1
+
+    plan = replace(beside(limited(latency_ms_p50=3.0)), least_ms=least_ms)
+    designs = [trial.candidate.design for trial in run_search(plan, History(), Curves(BUDGET)).trials]
+    assert asked == [(design.stored_arch, VOCAB_SIZE if design.vocabulary is None else 270) for design in designs]
 
 
 def test_a_limit_that_is_only_measured_later_is_not_judged_now() -> None:
