@@ -81,7 +81,8 @@ class Checkpoint:
         settle_folder(path)
         missing = [name for name in (MANIFEST, WEIGHTS, TOKENIZER) if not (path / name).is_file()]
         if missing:
-            raise CheckpointError(f"{path} is no checkpoint: {', '.join(missing)} missing; train one with `codenas train`")
+            way_out = _way_out(path) if path.exists() else "train one with `codenas train`"
+            raise CheckpointError(f"{path} is no checkpoint: {', '.join(missing)} missing; {way_out}")
         try:
             return cls(path, Manifest.model_validate_json((path / MANIFEST).read_bytes()))
         except ValidationError as error:
