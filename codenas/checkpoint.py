@@ -81,8 +81,9 @@ class Checkpoint:
         settle_folder(path)
         missing = [name for name in (MANIFEST, WEIGHTS, TOKENIZER) if not (path / name).is_file()]
         if missing:
-            way_out = _way_out(path) if path.exists() else "train one with `codenas train`"
-            raise CheckpointError(f"{path} is no checkpoint: {', '.join(missing)} missing; {way_out}")
+            broken = path.exists() and (len(missing) < 3 or not path.is_dir() or not any(path.iterdir()))
+            first = f"remove {path}, then " if broken else ""  # never the advice to remove a folder that holds something else
+            raise CheckpointError(f"{path} is no checkpoint: {', '.join(missing)} missing; {first}train one with `codenas train`")
         try:
             return cls(path, Manifest.model_validate_json((path / MANIFEST).read_bytes()))
         except ValidationError as error:

@@ -140,15 +140,22 @@ def test_a_checkpoint_without_training_state_can_only_be_served(tmp_path: Path) 
 @pytest.mark.parametrize("name", [MANIFEST, WEIGHTS, TOKENIZER])
 def test_a_missing_file_is_named(name: str, stored: Checkpoint) -> None:
     (stored.path / name).unlink()
-    with pytest.raises(CheckpointError, match=f"{stored.path} is no checkpoint: {name} missing; .* remove {stored.path}, then"):
+    with pytest.raises(CheckpointError, match=f"{stored.path} is no checkpoint: {name} missing; remove {stored.path}, then train"):
         Checkpoint.open(stored.path)
 
 
 def test_a_missing_folder_and_a_file_in_its_place_are_no_checkpoints(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for path, way_out in ((tmp_path / "nothing", "train one with"), (tmp_path / "file", "remove .*file, then the command")):
+    for path, way_out in ((tmp_path / "nothing", "train one with"), (tmp_path / "file", "remove .*file, then train one with")):
         with pytest.raises(CheckpointError, match=f"{path} is no checkpoint: .*{way_out}"):
             Checkpoint.open(path)
+
+
+def test_nobody_is_told_to_remove_a_folder_that_holds_something_else(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(CheckpointError) as caught:
+        Checkpoint.open(tmp_path)
+    assert f"remove {tmp_path}" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b"null"])
