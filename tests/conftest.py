@@ -13,6 +13,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from codenas.log import LOGGER
+
 settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
 settings.load_profile("deterministic")
 
@@ -29,3 +31,11 @@ def ray_cluster() -> Iterator[Path]:
 
     with local_ray(cpus=2) as scratch:
         yield scratch
+
+
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """For tests that run commands in this process: they send the log to the standard error that they find, which goes with the test."""
+    yield
+    LOGGER.handlers.clear()
+    LOGGER.propagate = True

@@ -23,6 +23,16 @@ SPLITS = {"train": 6_000, "valid": 1_500, "test": 1_000}
 VOCAB_SIZE = 300
 CONTEXT = 32
 
+SMALL_SEARCH = """
+[search]
+budget = { candidates = 3, rungs = [2, 4], promote = [1] }
+objectives = [{ metric = "bits_per_byte", weight = 1.0 }]
+trial = { score_tokens = 128, latency_tokens = 4 }
+[search.space]
+base = { d_model = 16, n_layers = 1, context_len = 32 }
+choices = { d_model = [16, 32], norm = ["rmsnorm", "layernorm"] }
+"""  # a job file without its [train] table: seconds, without Ray
+
 _NAMES = ("count", "total", "items", "value", "left", "right", "path", "result")
 _VERBS = ("add", "read", "merge", "find", "update", "close")
 

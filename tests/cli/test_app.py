@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from codenas.cli.app import app
 from data_prep.config import PrepareConfig
-from tests.fakes import tiny_corpus
+from tests.fakes import SMALL_SEARCH, tiny_corpus
 
 ROOT = Path(__file__).parents[2]
 
@@ -167,19 +167,7 @@ def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
 
 def test_a_search_without_ray_finds_a_winner_and_trains_it(tmp_path: Path) -> None:
     corpus, job, run = tiny_corpus(tmp_path / "corpus"), tmp_path / "job.toml", tmp_path / "run"
-    job.write_text(
-        """
-        [search]
-        budget = { candidates = 3, rungs = [2, 4], promote = [1] }
-        objectives = [{ metric = "bits_per_byte", weight = 1.0 }]
-        trial = { score_tokens = 128, latency_tokens = 4 }
-        [search.space]
-        base = { d_model = 16, n_layers = 1, context_len = 32 }
-        choices = { d_model = [16, 32], norm = ["rmsnorm", "layernorm"] }
-        [train]
-        steps = 6
-        """
-    )
+    job.write_text(f"{SMALL_SEARCH}[train]\nsteps = 6\n")
     searched = _codenas("search", "--no-ray", "--corpus", corpus.path, "--run", run, "--job", job)
     assert searched.returncode == 0, searched.stderr
     assert "8 training steps" in searched.stdout

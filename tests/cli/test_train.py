@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,34 +13,20 @@ from codenas.cli.app import app
 from codenas.cli.job import TrainJob
 from codenas.cli.run import Run
 from codenas.cli.train import train_winner
-from codenas.log import LOGGER
 from codenas.train import TrainConfig, Trainer
-from tests.fakes import tiny_corpus
+from tests.fakes import SMALL_SEARCH, tiny_corpus
 from tests.tune_jobs.test_resumable import JOB as SEARCH
 from tune_jobs.local import search_here
 
+pytestmark = pytest.mark.usefixtures("own_log")
+
 TRAIN = TrainJob(steps=4, threads=1, recipe=TrainConfig(batch_size=2, precision="float32", warmup_steps=1))
-JOB = """
-[search]
-budget = { candidates = 2, rungs = [2, 4], promote = [1] }
-objectives = [{ metric = "bits_per_byte", weight = 1.0 }]
-trial = { score_tokens = 128, latency_tokens = 4 }
-[search.space]
-base = { d_model = 16, n_layers = 1, context_len = 32 }
-choices = { d_model = [16, 32], norm = ["rmsnorm", "layernorm"] }
+JOB = f"""{SMALL_SEARCH}
 [train]
 steps = 20
 save_every = 1000
 threads = 1
 """
-
-
-@pytest.fixture(autouse=True)
-def _own_log() -> Iterator[None]:
-    """The commands send the log to the standard error that they find, which is gone after the test."""
-    yield
-    LOGGER.handlers.clear()
-    LOGGER.propagate = True
 
 
 @pytest.fixture

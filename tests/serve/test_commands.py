@@ -19,21 +19,14 @@ from codenas.cli.app import app as command_line
 from codenas.cli.complete import ask
 from codenas.decode import SamplingParams, complete
 from codenas.errors import ConfigError, ResourceError
-from codenas.log import LOGGER
 from serve.port import require_free_port
 from tests.serve.models import poisoned_model
 from tests.serve.servers import MODEL_NAME, VOCABULARY, free_port, running, tiny_app, tiny_model, write_tiny_checkpoint
 
+pytestmark = pytest.mark.usefixtures("own_log")
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
-
-
-@pytest.fixture(autouse=True)
-def _own_log() -> Iterator[None]:
-    """The commands send the log to the standard error that they find, which is gone after the test."""
-    yield
-    LOGGER.handlers.clear()
-    LOGGER.propagate = True
 
 
 def run(*arguments: str, text: str | None = None) -> tuple[int, str, str]:
