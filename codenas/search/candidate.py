@@ -116,6 +116,13 @@ class Trial(Record):
         """Its report of the highest rung."""
         return max(self.reports, key=lambda report: report.rung, default=None)
 
+    def up_to(self, rung: int) -> Self:
+        """The trial as it was before it went beyond `rung`."""
+        reports = tuple(report for report in self.reports if report.rung <= rung)
+        failure = self.failure if self.failure is not None and self.failure.rung <= rung else None
+        changed = reports != self.reports or failure != self.failure
+        return self.model_copy(update={"reports": reports, "failure": failure}) if changed else self
+
     def after(self, outcome: Outcome) -> Self:
         """The trial once `outcome` is known. A rung reported twice (a retry after a kill) counts once, as first said."""
         if isinstance(outcome, Report):

@@ -1,14 +1,16 @@
 """What to do next in a search: a pure function of its history, so that it can be interrupted and resumed anywhere.
 
 The outcome does not depend on who finishes first. Candidate k is proposed from the candidates before k - `lookback` only,
-once they are all settled; promotion waits for the whole rung. With `lookback` at least twice the number of workers nobody
-waits in practice, and any number of workers, in any order, with any interruptions, walks through the same search.
+once they are all settled; promotion waits for the whole rung, but for those whom nobody can push out any more. With `lookback`
+at least twice the number of workers nobody waits in practice, and any number of workers, in any order, with any interruptions,
+walks through the same search.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import nsmallest
+from itertools import pairwise
 
 from codenas.arch.cost import parameters, stored_bytes
 from codenas.arch.design import Design
@@ -112,15 +114,27 @@ class Plan:
 
     def _next_promotion(self, history: History, running: Collection[int]) -> Job | None:
         trials = list(history.trials)
-        for number, rung in enumerate(self.budget.rungs[1:], 1):
-            if not all(trial.settled(self.budget.rungs[number - 1]) for trial in trials):
-                return None
-            trials = self.finalists(history, number)
+        for number, (below, rung) in enumerate(pairwise(self.budget.rungs), 1):
+            unsettled = sum(not trial.settled(below) for trial in trials)
+            trials = self._sure(trials, number, unsettled)
             # The longest first: a long job that starts last would leave the other workers idle.
             for trial in sorted(trials, key=lambda trial: -self._trained(trial.candidate.design)):
                 if not trial.settled(rung) and trial.candidate.index not in running:
                     return Job(trial.candidate, rung)
+            if unsettled:
+                return None
         return None
+
+    def _sure(self, trials: list[Trial], number: int, unsettled: int) -> list[Trial]:
+        """Those of `trials` who go on to rung `number` whatever the `unsettled` ones will report, best first.
+
+        Under one objective each of them can push out one at most; among several a newcomer may change the whole order.
+        """
+        below, keep = self.budget.rungs[number - 1], self.budget.promote[number - 1]
+        deciding = sum(objective.weight > 0 for objective in self.objectives)
+        if unsettled and deciding > 1:
+            return []
+        return promoted(trials, below, max(0, keep - unsettled), self.objectives)
 
     def _room(self, history: History) -> bool:
         """Whether another candidate may enter; refused ones take no place, until there are too many of them."""
@@ -141,7 +155,8 @@ class Plan:
         return all(trial.settled(self.budget.rungs[0]) for trial in self._visible(history))
 
     def _visible(self, history: History) -> tuple[Trial, ...]:
-        return history.trials[: max(0, len(history) - self.lookback)]
+        """What a proposal looks at. Not what came of early promotions: how many there are depends on who finishes first."""
+        return tuple(trial.up_to(self.budget.rungs[0]) for trial in history.trials[: max(0, len(history) - self.lookback)])
 
     def _propose(self, history: History) -> Candidate | None:
         """Enter the next candidate; None when the space holds no new one. One outside a limit is refused at once."""

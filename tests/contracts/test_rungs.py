@@ -24,6 +24,7 @@ DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=8)
 TWO_RUNGS = Budget(candidates=24, rungs=(50, 300), promote=(6,))
 DEMO = Budget(candidates=12, rungs=(50, 300), promote=(4,))
 THREE_RUNGS = Budget(candidates=16, rungs=(20, 60, 180), promote=(6, 3))
+QUALITY = (Objective(metric="bits_per_byte", weight=1.0), Objective(metric="size_bytes"))
 LIMITED = (*DEFAULT_OBJECTIVES, Objective(metric="params", limit=1_000_000))
 
 
@@ -53,6 +54,8 @@ SCENARIOS: dict[str, Scenario] = {
     "some of both": Scenario(make_plan(THREE_RUNGS), refused=0.3, failed=0.3),
     "all fail": Scenario(make_plan(DEMO), failed=1.0),
     "a limit in closed form": Scenario(make_plan(DEMO, objectives=LIMITED), failed=0.1),
+    "one objective": Scenario(make_plan(DEMO, objectives=QUALITY), refused=0.2),
+    "one objective, some fail": Scenario(make_plan(THREE_RUNGS, objectives=QUALITY, lookback=2), refused=0.2, failed=0.2),
     "a small space": Scenario(make_plan(TWO_RUNGS, space=SMALL_SPACE)),
 }
 

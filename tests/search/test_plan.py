@@ -15,6 +15,7 @@ from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.plan import Job, Plan, VocabularySize, check_reachable, closed_form
+from codenas.search.rungs import promoted
 from tests.fakes import tiny_arch
 from tests.search.synthetic import VOCAB_SIZE, Curves, make_plan
 
@@ -236,3 +237,20 @@ def test_without_a_limit_on_latency_nobody_is_asked_for_a_prediction() -> None:
 
     plan = replace(make_plan(BUDGET, objectives=limited(size_bytes=50e6)), least_ms=never)
     assert len(run_search(plan, History(), Curves(BUDGET)).trials) == BUDGET.candidates
+
+
+def test_nobody_waits_for_a_place_that_cannot_be_taken_any_more() -> None:
+    """With one of four open, the best of three is among the two best whatever it reports; under two objectives nobody is sure."""
+    for objectives, expected in ((limited(), 20), (DEFAULT_OBJECTIVES, None)):
+        plan, history = make_plan(BUDGET, "random", objectives=objectives), History()
+        for _ in range(3):
+            job = plan.next_job(history, ())
+            assert job is not None
+            history.record(Curves(BUDGET)(job))
+        last = plan.next_job(history, ())
+        assert last is not None and last.rung == 5
+        early = plan.next_job(history, {last.candidate.index})
+        assert (early.rung if early else None) == expected
+        if early is not None:
+            assert early.candidate == promoted(history.trials, 5, 1, objectives)[0].candidate
+            assert plan.next_job(history, {last.candidate.index, early.candidate.index}) is None
