@@ -3,6 +3,7 @@
 
 PYTHON ?= python3.11 python3 python
 PIP_ARGS ?=
+JOBS ?= 2
 ARGS ?=
 
 VENV := .venv
@@ -25,8 +26,8 @@ setup: $(STAMP) ## build .venv with the pinned packages
 demo: $(STAMP) ## the whole story: prepare, search, train, evaluate, serve, complete
 	@$(BIN)/codenas demo $(ARGS)
 
-test: $(STAMP) ## run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## run all tests, JOBS files at a time
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types floors docker-lint ## lint, types, architecture rules and container files
 

@@ -39,3 +39,8 @@ def own_log() -> Iterator[None]:
     yield
     LOGGER.handlers.clear()
     LOGGER.propagate = True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: of two processes that share the files one would else be left alone with it at the end."""
+    items.sort(key=lambda item: "smoke" not in item.path.parts)
