@@ -39,14 +39,18 @@ def demo(
     from codenas.cli.serve import check_port
     from codenas.cli.train import require_more_steps
     from data_prep.stages import existing
+    from tune_jobs.resumable import possible_plan, require_possible
 
     wanted = load_job(job or DEMO_JOB)
     wanted = wanted.model_copy(update={"search": with_limits(wanted.search, max_mb, max_ms)})
     require_more_steps(wanted.train.steps, wanted.search.budget.rungs[-1])
     port = wanted.serve.port if port is None else settings_of(ServeJob, {"port": port}).port
-    check_port(port)  # better all this now than after ten minutes
+    check_port(port)
+    require_possible(wanted.search)  # better all this now than after ten minutes
     with open_run(run) as opened, PeakMemory() as memory:
-        existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
+        corpus = existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
+        if corpus is not None:
+            possible_plan(wanted.search, corpus)
         with local_ray(cpus) as scratch:
             _tell(opened, wanted, port, memory, scratch)
 

@@ -211,6 +211,7 @@ app.main()
         (["prepare", "--source", "TMP/absent", "--output", "TMP/corpus"], "there is no source TMP/absent"),
         (["prepare", "--source", "TMP/absent", "--output", "TMP/other"], "TMP/other holds a corpus of other settings"),
         (["demo", "--run", "TMP/run", "--job", "TMP/job.toml"], "there is no source TMP/absent"),
+        (["demo", "--run", "TMP/run", "--max-mb", "0.1"], "no architecture can meet the limit"),
     ],
 )
 def test_what_is_missing_is_found_before_ray_starts(tmp_path: Path, arguments: list[str], message: str) -> None:
