@@ -21,7 +21,7 @@ Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 
 def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work) -> tuple[SearchResult, History]:
     """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
-    plan = possible_plan(job, corpus)  # first: a search that cannot be must not claim the folder
+    plan = possible_plan(job, corpus, home)  # first: a search that cannot be must not claim the folder
     home.claim(job.model_dump_json(), corpus.manifest.digest)
     finished = home.finished()
     if finished is not None:
@@ -38,14 +38,16 @@ def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work
     return result, history
 
 
-def possible_plan(job: SearchJob, corpus: Corpus) -> Plan:
-    """The plan of `job` on `corpus`.
+def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder) -> Plan:
+    """The plan of `job` on `corpus` in `home`; writes nothing, so that it can be asked for before a Ray is started.
 
     Raises:
         BudgetError: no architecture can meet a limit.
         ConfigError: the calibration cannot be read.
         CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
+        RunError: `home` holds another search.
     """
+    home.require_own(job.model_dump_json(), corpus.manifest.digest)
     corpora = corpora_of(job, corpus)
     for each in corpora.values():
         require_windows(each, max(job.search_space().context_lens))

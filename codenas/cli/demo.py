@@ -38,6 +38,7 @@ def demo(
     from codenas.cli.search import with_limits
     from codenas.cli.serve import check_port
     from codenas.cli.train import require_more_steps
+    from codenas.search.result import SearchFolder
     from data_prep.stages import existing
     from tune_jobs.resumable import possible_plan, require_possible
 
@@ -50,7 +51,7 @@ def demo(
     with open_run(run) as opened, PeakMemory() as memory:
         corpus = existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
         if corpus is not None:
-            possible_plan(wanted.search, corpus)
+            possible_plan(wanted.search, corpus, SearchFolder(opened.search))
         with local_ray(cpus) as scratch:
             _tell(opened, wanted, port, memory, scratch)
 

@@ -36,8 +36,9 @@ def search(
     wanted = with_limits(load_job(job).search, max_mb, max_ms)
     with open_run(run, new=corpus is not None) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
-        possible_plan(wanted, opened_corpus)  # better now than after Ray has started
-        on_ray = ray and SearchFolder(opened.search).finished() is None  # to show what was found needs none
+        home = SearchFolder(opened.search)
+        possible_plan(wanted, opened_corpus, home)  # better now than after Ray has started
+        on_ray = ray and home.finished() is None  # to show what was found needs none
         with local_ray(cpus, address) if on_ray else contextlib.nullcontext() as scratch:
             result, history = search_stage(opened, wanted, opened_corpus, scratch)
         show(opened, result, history, wanted)
