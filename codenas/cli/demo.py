@@ -50,8 +50,11 @@ def demo(
     require_possible(wanted.search)  # better all this now than after ten minutes
     with open_run(run) as opened, PeakMemory() as memory:
         corpus = existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
+        home = SearchFolder(opened.search)
         if corpus is not None:
-            possible_plan(wanted.search, corpus, SearchFolder(opened.search))
+            possible_plan(wanted.search, corpus, home)
+        if corpus is None or home.finished() is None:
+            opened.require_writable()
         with local_ray(cpus) as scratch:
             _tell(opened, wanted, port, memory, scratch)
 
@@ -79,7 +82,8 @@ def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory", scratch: Path) 
     found = Findings(corpus, result, history, checkpoint, evaluation, answers)
     rows = found.rows(job.search.budget.rungs[-1], job.search.objectives)
     summary = summarise(run, found, rows, seconds, memory.peak_bytes, port)
-    write_atomic(run.summary, summary.model_dump_json(indent=2))
+    if run.writable:
+        write_atomic(run.summary, summary.model_dump_json(indent=2))
     show_summary(run, summary, found, rows, job.search.objectives)
 
 
