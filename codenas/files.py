@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from codenas.errors import ResourceError, RunError
 
@@ -40,17 +41,12 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     _refuse_folder(path)
     with readable_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with _draft(path) as (file, place):
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644)
+            os.replace(place, path)
 
 
 def require_place(path: Path) -> None:
@@ -63,9 +59,8 @@ def require_place(path: Path) -> None:
     with readable_disk_errors(path):
         _refuse_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        Path(temporary).unlink()
+        with _draft(path):
+            pass
 
 
 @contextlib.contextmanager
@@ -156,6 +151,41 @@ def require_free_space(folder: Path, megabytes: int) -> None:
     free = _free_megabytes(folder)
     if free < megabytes:
         raise ResourceError(f"{folder} has {free} MB free and this work needs {megabytes} MB; free some space or choose another folder")
+
+
+@contextlib.contextmanager
+def _draft(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """An empty file beside `path`, and its place: for this process alone, and gone at the end unless it was moved away.
+
+    The place is always the same, so that the next one takes over what a killed process left there; a live one is waited for.
+    """
+    place = path.with_name(f".{path.name}.new")
+    with _alone(place) as file:
+        file.truncate(0)
+        try:
+            yield file, place
+        finally:
+            if _is_at(place, file):
+                place.unlink()
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[IO[bytes]]:
+    """The file at `place`, made where there is none, and held."""
+    while True:
+        with place.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(place, file):
+                yield file
+                return
+            # Who held it has moved it away meanwhile: what we hold now is somebody's finished file.
+
+
+def _is_at(place: Path, file: IO[bytes]) -> bool:
+    try:
+        return os.path.samestat(place.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

@@ -1,13 +1,10 @@
 """The settings of the prepare stage. Every default lives here, and only here."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from codenas.arch.design import VocabularyName
-from codenas.errors import ConfigError
 
 ENVIRONMENT = "environment"
 CHAR = "char"
@@ -61,19 +58,6 @@ class PrepareConfig(BaseModel):
             if name != CHAR and not SMALLEST_BPE <= bpe_size(name) <= LARGEST_BPE:
                 raise ValueError(f"{name!r}: a byte-level BPE has {SMALLEST_BPE} to {LARGEST_BPE:,} ids")
         return names
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "PrepareConfig":
-        """Check `values`.
-
-        Raises:
-            ConfigError: an unknown key or an illegal value, named in one line.
-        """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))} = {fault['input']!r}: {fault['msg']}" for fault in error.errors())
-            raise ConfigError(f"prepare: {faults}; known keys: {', '.join(cls.model_fields)}") from None
 
     @property
     def digest(self) -> str:

@@ -88,6 +88,11 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+def make_read_only(disk: Path) -> None:
+    """Let the file system that `small_disk` mounted be read only from now on; unlike permissions, this holds for root too."""
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+
 @dataclass(slots=True)
 class Clock:
     """A clock that stands until it is told to go on: hand it over where `time.monotonic` is expected."""

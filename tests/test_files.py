@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,41 @@ def test_the_next_write_clears_what_the_killed_left(stage: str, tmp_path: Path) 
     write_and_be_killed(target, stage)
     write_folder(target, "newer")
     assert read(target) == "newer"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("stage", ["fsync", "replace"])
+def test_the_next_write_of_a_file_clears_what_the_killed_left(stage: str, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    script = "import os, signal, sys\nfrom pathlib import Path\nfrom codenas.files import write_atomic\n"
+    script += "setattr(os, sys.argv[2], lambda *_: os.kill(os.getpid(), signal.SIGKILL))\nwrite_atomic(Path(sys.argv[1]), 'half' * 9)"
+    done = subprocess.run([sys.executable, "-c", script, target, stage], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(list(tmp_path.iterdir())) == 1 and not target.exists()
+    write_atomic(target, "whole")
+    assert read(target) == "whole"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_who_writes_the_same_file_at_the_same_time_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, written, going_on, replace = tmp_path / "target", threading.Event(), threading.Event(), os.replace
+
+    def slow(*places: Path) -> None:
+        written.set()
+        going_on.wait()
+        replace(*places)
+
+    monkeypatch.setattr(os, "replace", slow)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(write_atomic, target, "first")
+        written.wait()
+        monkeypatch.setattr(os, "replace", replace)
+        second = pool.submit(write_atomic, target, "second, longer")
+        assert not target.exists()
+        going_on.set()
+        first.result()
+        second.result()
+    assert read(target) == "second, longer"
     assert list(tmp_path.iterdir()) == [target]
 
 

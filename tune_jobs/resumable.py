@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from codenas.corpus import Corpus
+from codenas.errors import BudgetError
 from codenas.experiment import forget_training_states, require_windows, verify_corpus
 from codenas.log import Progress
 from codenas.search.history import History
 from codenas.search.plan import Plan, VocabularySize, check_reachable
 from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, trained_steps
+from codenas.vocab.bpe import SMALLEST_SIZE
 from tune_jobs.config import SearchJob
 
 LOGGER = logging.getLogger("codenas")
@@ -18,7 +21,7 @@ Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 
 def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work) -> tuple[SearchResult, History]:
     """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
-    plan = possible_plan(job, corpus)  # first: a search that cannot be must not claim the folder
+    plan = possible_plan(job, corpus, home)  # first: a search that cannot be must not claim the folder
     home.claim(job.model_dump_json(), corpus.manifest.digest)
     finished = home.finished()
     if finished is not None:
@@ -35,14 +38,16 @@ def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work
     return result, history
 
 
-def possible_plan(job: SearchJob, corpus: Corpus) -> Plan:
-    """The plan of `job` on `corpus`.
+def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder) -> Plan:
+    """The plan of `job` on `corpus` in `home`; writes nothing, so that it can be asked for before a Ray is started.
 
     Raises:
         BudgetError: no architecture can meet a limit.
         ConfigError: the calibration cannot be read.
         CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
+        RunError: `home` holds another search.
     """
+    home.require_own(job.model_dump_json(), corpus.manifest.digest)
     corpora = corpora_of(job, corpus)
     for each in corpora.values():
         require_windows(each, max(job.search_space().context_lens))
@@ -50,6 +55,25 @@ def possible_plan(job: SearchJob, corpus: Corpus) -> Plan:
     plan = job.plan(own.ids, own.stored_bytes, job.least_ms(), named)
     check_reachable(plan)
     return plan
+
+
+def require_possible(job: SearchJob) -> None:
+    """Refuse, before a corpus is prepared for it, what no corpus makes possible; `possible_plan` knows more once there is one.
+
+    What is asked for would be a sharper bound than the smallest vocabulary, but no sure one: from a small source a vocabulary
+    has fewer ids than were asked. Only limits that more ids make harder to meet are looked at.
+
+    Raises:
+        BudgetError: no architecture can meet a limit, however small the vocabulary.
+        ConfigError: the calibration cannot be read.
+    """
+    smallest = VocabularySize(SMALLEST_SIZE)
+    named = {name: smallest for name in job.search_space().vocabularies if name is not None}
+    plan = job.plan(smallest.ids, smallest.stored_bytes, job.least_ms(), named)
+    try:
+        check_reachable(replace(plan, objectives=tuple(each for each in plan.objectives if each.direction == "minimize")))
+    except BudgetError as error:
+        raise BudgetError(f"{error} (with a vocabulary of {SMALLEST_SIZE} ids, the smallest; a larger one takes more)") from None
 
 
 def corpora_of(job: SearchJob, corpus: Corpus) -> dict[str | None, Corpus]:

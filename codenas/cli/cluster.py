@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import resource
 import secrets
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from codenas.log import LOGGER
 
 _ROOT = Path(__file__).parents[2]
 OBJECT_STORE_BYTES = 300_000_000  # Ray would take a third of the memory; blocks of the corpus are small
+# Each process reserves addresses, most of them never used: a worker with torch 2.3 GB, and a trial of the demo's size 0.6 more.
+# Below that Ray hangs in its start, or its workers die one after the other.
+LEAST_ADDRESS_BYTES = 3_000_000_000
 
 
 @contextlib.contextmanager
@@ -27,6 +31,8 @@ def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[P
     Raises:
         ResourceError: no cluster answers at `address`, or none can be started here.
     """
+    if address is None:
+        _require_addresses()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with reaped_folder() as folder:
@@ -40,6 +46,15 @@ def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[P
                 yield folder
             finally:
                 _stop()
+
+
+def _require_addresses() -> None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_BYTES:
+        raise ResourceError(
+            f"a process may have {limit / 1e9:.1f} GB of addresses here and Ray's reserve up to {LEAST_ADDRESS_BYTES / 1e9:.1f} GB; "
+            "lift the limit (ulimit -v unlimited); search --no-ray needs no Ray"
+        )
 
 
 def _start(cpus: int | None, folder: Path) -> None:

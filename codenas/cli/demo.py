@@ -38,15 +38,23 @@ def demo(
     from codenas.cli.search import with_limits
     from codenas.cli.serve import check_port
     from codenas.cli.train import require_more_steps
+    from codenas.search.result import SearchFolder
     from data_prep.stages import existing
+    from tune_jobs.resumable import possible_plan, require_possible
 
     wanted = load_job(job or DEMO_JOB)
     wanted = wanted.model_copy(update={"search": with_limits(wanted.search, max_mb, max_ms)})
     require_more_steps(wanted.train.steps, wanted.search.budget.rungs[-1])
     port = wanted.serve.port if port is None else settings_of(ServeJob, {"port": port}).port
-    check_port(port)  # better all this now than after ten minutes
+    check_port(port)
+    require_possible(wanted.search)  # better all this now than after ten minutes
     with open_run(run) as opened, PeakMemory() as memory:
-        existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
+        corpus = existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
+        home = SearchFolder(opened.search)
+        if corpus is not None:
+            possible_plan(wanted.search, corpus, home)
+        if corpus is None or home.finished() is None:
+            opened.require_writable()
         with local_ray(cpus) as scratch:
             _tell(opened, wanted, port, memory, scratch)
 
@@ -74,7 +82,8 @@ def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory", scratch: Path) 
     found = Findings(corpus, result, history, checkpoint, evaluation, answers)
     rows = found.rows(job.search.budget.rungs[-1], job.search.objectives)
     summary = summarise(run, found, rows, seconds, memory.peak_bytes, port)
-    write_atomic(run.summary, summary.model_dump_json(indent=2))
+    if run.writable:
+        write_atomic(run.summary, summary.model_dump_json(indent=2))
     show_summary(run, summary, found, rows, job.search.objectives)
 
 

@@ -1,5 +1,6 @@
 """`codenas device`: what decoding takes on this device, and on others that were calibrated."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,13 +27,13 @@ def calibrate(
     """Time some dozen random architectures on the path that users get, and fit what each part of one takes.
 
     Leave other work for later: what else runs on the machine is measured too. The calibration says how well it predicts each
-    architecture from the others; `codenas device predict` uses it, on any machine.
+    architecture from the others; `codenas device predict` uses it, on any machine. Interrupted, it goes on where it was.
     """
     import torch
 
     from codenas.files import require_place
     from codenas.log import LOGGER, Progress
-    from codenas.measure.calibration import device_name, measure_points
+    from codenas.measure.calibration import Times, device_name, measure_points
     from codenas.measure.latency_model import Calibration
     from codenas.report.device import calibration_figures, calibration_warnings
     from codenas.report.tables import summary_lines
@@ -41,11 +42,13 @@ def calibrate(
     archs = _draw(space, count, vocab_size, seed)
     called = name or device_name(_usable(device))
     torch.set_num_threads(threads)
-    progress = Progress("calibrate", count * sweeps, "measurements")
-    points = measure_points(archs, vocab_size, sweeps, device, lambda: progress.update(progress.done + 1))
+    times = Times(_place_of_times(output, [called, device, threads, vocab_size, sweeps, *(arch.digest for arch in archs)]))
+    progress = Progress("calibrate", count * sweeps, "measurements", already=len(times.p50_ms))
+    points = measure_points(archs, vocab_size, sweeps, device, times, lambda: progress.update(progress.done + 1))
     progress.finish()
     calibration = Calibration.fit(called, threads, points)
     calibration.save(output)
+    times.remove()
     for line in summary_lines([*calibration_figures(calibration), ("stored", str(output))]):
         typer.echo(line)
     for warning in calibration_warnings(calibration):
@@ -69,6 +72,11 @@ def predict(
     lines = [(device_label(each), prediction_line(each.predicted_latency(arch, size))) for each in calibrations]
     for line in summary_lines(lines):
         typer.echo(line)
+
+
+def _place_of_times(output: Path, settings: list[object]) -> Path:
+    """Where the times lie until the calibration is stored. Named by what decides them: others would not be of the same draw."""
+    return output.with_name(f".{output.name}.{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}")
 
 
 def _draw(name: str, count: int, vocab_size: int, seed: int) -> "list[ArchSpec]":

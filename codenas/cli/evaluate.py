@@ -40,6 +40,7 @@ def evaluate_run(run: Run, settings: "EvaluationSettings") -> "Evaluation":
     if known is not None and (known.weights_sha256, known.settings) == (checkpoint.manifest.weights_sha256, settings):
         LOGGER.info(f"evaluate: {run.evaluation} is finished")
         return known
+    run.require_writable()
     LOGGER.info(f"evaluate: {settings.tokens:,} held-out tokens and {settings.prompts} completions of {run.model}")
     corpus = Corpus.open(run.corpus).with_vocabulary(checkpoint.manifest.vocabulary)
     corpus.verify()

@@ -1,11 +1,12 @@
 """A run is a folder: what each stage left in it is where the next one begins."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from codenas.errors import RunError
+from codenas.errors import ResourceError, RunError
 from codenas.files import folder_lock, write_atomic
 
 DEFAULT_RUN = Path("runs/demo")
@@ -13,9 +14,10 @@ DEFAULT_RUN = Path("runs/demo")
 
 @dataclass(slots=True, frozen=True)
 class Run:
-    """The places inside a run folder."""
+    """The places inside a run folder. Where it is not `writable`, what is finished can be shown, and nothing else."""
 
     folder: Path
+    writable: bool = True
 
     @property
     def corpus(self) -> Path:
@@ -82,13 +84,25 @@ class Run:
             raise RunError(f"{path} is missing; run `{command}` first")
         return path
 
+    def require_writable(self) -> None:
+        """See that a stage that is not finished can be, before it begins.
+
+        Raises:
+            ResourceError: the folder may only be read.
+        """
+        if not self.writable:
+            raise ResourceError(f"{self.folder} may only be read, and this is not finished in it; make it writable or choose another --run")
+
 
 @contextlib.contextmanager
 def open_run(folder: Path, new: bool = True) -> Iterator[Run]:
     """Hold the run `folder` for this process. Unless it may be `new`, a missing one is not made: what it lacks is said later.
 
+    One that may only be read is not held: nobody changes it from here.
+
     Raises:
         RunError: another process holds it.
     """
-    with folder_lock(folder) if new or folder.exists() else contextlib.nullcontext():
-        yield Run(folder)
+    writable = not folder.is_dir() or os.access(folder, os.W_OK)
+    with folder_lock(folder) if writable and (new or folder.exists()) else contextlib.nullcontext():
+        yield Run(folder, writable)

@@ -36,8 +36,12 @@ def search(
     wanted = with_limits(load_job(job).search, max_mb, max_ms)
     with open_run(run, new=corpus is not None) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
-        possible_plan(wanted, opened_corpus)  # better now than after Ray has started
-        on_ray = ray and SearchFolder(opened.search).finished() is None  # to show what was found needs none
+        home = SearchFolder(opened.search)
+        possible_plan(wanted, opened_corpus, home)  # better now than after Ray has started
+        finished = home.finished() is not None
+        if not finished:
+            opened.require_writable()
+        on_ray = ray and not finished  # to show what was found needs none
         with local_ray(cpus, address) if on_ray else contextlib.nullcontext() as scratch:
             result, history = search_stage(opened, wanted, opened_corpus, scratch)
         show(opened, result, history, wanted)
@@ -65,12 +69,13 @@ def search_stage(run: Run, job: "SearchJob", corpus: "Corpus", scratch: Path | N
 
 
 def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob") -> None:
-    """Print the front and draw its picture."""
+    """Print the front and draw its picture, where there is a place for it."""
     from codenas.cli.console import console
     from codenas.report.front import draw_front, front_rows
     from codenas.report.tables import front_table, search_counts, training_share
 
     rows = front_rows(history.trials, result.winner, job.budget.rungs[-1], job.objectives)
     console().print(front_table(rows))
-    draw_front(history.trials, rows, job.objectives, run.picture)
+    if run.writable:
+        draw_front(history.trials, rows, job.objectives, run.picture)
     typer.echo(f"{search_counts(result)}; training: {training_share(result)}; picture: {run.picture}")

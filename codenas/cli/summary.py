@@ -126,7 +126,8 @@ def summarise(run: Run, found: Findings, rows: list[FrontRow], seconds: dict[str
 
 def show_summary(run: Run, summary: Summary, found: Findings, rows: list[FrontRow], objectives: tuple[Objective, ...]) -> None:
     """One table of the front, one of the model, the picture, and how to go on."""
-    draw_front(found.history.trials, rows, objectives, run.picture)
+    if run.writable:
+        draw_front(found.history.trials, rows, objectives, run.picture)
     screen = console()
     screen.print(front_table(rows, f"Front after {rows[0].rung} steps (the star trained on)"))
     screen.print(quality_table(summary.evaluation.metrics, summary.evaluation.compressors, summary.evaluation.completions))

@@ -60,7 +60,9 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     corpus, design = Corpus.open(run.corpus), winner.candidate.design
     verify_corpus(corpus.with_vocabulary(design.vocabulary))
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
-    require_free_space(run.folder, 200)
+    if stored_at(run.model) is None:
+        run.require_writable()
+        require_free_space(run.folder, 200)
     plan = FullTraining(steps=job.steps, decay_share=job.decay_share, save_every=job.save_every)
     config = job.recipe.model_copy(update={"seed": winner.candidate.seed})
     training = train_fully(corpus, design, config, plan, run.folder, start, best_device())

@@ -116,18 +116,26 @@ class SearchFolder:
         """All that has happened."""
         return History(self.path / "trials.jsonl")
 
-    def claim(self, job: str, corpus_digest: str) -> None:
-        """Make the folder that of `job` on a corpus: the trials of another search must not be mixed in.
+    def require_own(self, job: str, corpus_digest: str) -> None:
+        """See that the folder is nobody's yet, or that of `job` on a corpus: the trials of another search must not be mixed in.
 
         Raises:
             RunError: it is another search's.
         """
-        text = _Claim(job=job, corpus=corpus_digest).model_dump_json(indent=2)
+        path = self.path / "job.json"
+        if path.exists() and path.read_bytes() != _claim(job, corpus_digest).encode():
+            raise RunError(f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}")
+
+    def claim(self, job: str, corpus_digest: str) -> None:
+        """Make the folder that of `job` on a corpus.
+
+        Raises:
+            RunError: it is another search's.
+        """
+        self.require_own(job, corpus_digest)
         path = self.path / "job.json"
         if not path.exists():
-            write_atomic(path, text)
-        elif path.read_bytes() != text.encode():
-            raise RunError(f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}")
+            write_atomic(path, _claim(job, corpus_digest))
 
     def result(self) -> SearchResult | None:
         """What was found; None before the end.
@@ -170,3 +178,7 @@ class SearchFolder:
 class _Claim(BaseModel):
     job: str
     corpus: str
+
+
+def _claim(job: str, corpus_digest: str) -> str:
+    return _Claim(job=job, corpus=corpus_digest).model_dump_json(indent=2)

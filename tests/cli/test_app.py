@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from codenas.cli.app import app
+from codenas.search.result import SearchFolder
 from data_prep.config import PrepareConfig
 from tests.fakes import SMALL_SEARCH, tiny_corpus
 
@@ -211,10 +212,13 @@ app.main()
         (["prepare", "--source", "TMP/absent", "--output", "TMP/corpus"], "there is no source TMP/absent"),
         (["prepare", "--source", "TMP/absent", "--output", "TMP/other"], "TMP/other holds a corpus of other settings"),
         (["demo", "--run", "TMP/run", "--job", "TMP/job.toml"], "there is no source TMP/absent"),
+        (["demo", "--run", "TMP/run", "--max-mb", "0.1"], "no architecture can meet the limit"),
+        (["search", "--run", "TMP/run", "--corpus", "TMP/other"], "TMP/run/search holds a search with another job or another corpus"),
     ],
 )
 def test_what_is_missing_is_found_before_ray_starts(tmp_path: Path, arguments: list[str], message: str) -> None:
     tiny_corpus(tmp_path / "other")
+    SearchFolder(tmp_path / "run" / "search").claim("another job", "another corpus")
     (tmp_path / "job.toml").write_text(f"[prepare]\nsource = '{tmp_path}/absent'\n")
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]

@@ -1,11 +1,15 @@
-"""A cluster of one's own does not depend on the folder that it is started in."""
+"""A cluster of one's own does not depend on the folder that it is started in, and is not started where it would hang."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from codenas.cli import cluster
+from codenas.errors import ResourceError
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,3 +30,27 @@ def test_workers_do_not_import_modules_of_the_users_folder(tmp_path: Path) -> No
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path}\n"
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """In place of a Ray: the CPUs that each start was asked for."""
+    asked: list[int | None] = []
+    monkeypatch.setattr(cluster, "_start", lambda cpus, _folder: asked.append(cpus))
+    monkeypatch.setattr(cluster, "_stop", lambda: None)
+    return asked
+
+
+def test_a_tight_address_space_is_refused_before_ray_hangs_in_it(starts: list[int | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_500_000 * 1024, resource.RLIM_INFINITY))
+    message = r"^a process may have 1\.5 GB of addresses here and Ray's reserve up to 3\.0 GB; .*ulimit -v unlimited.*--no-ray"
+    with pytest.raises(ResourceError, match=message), cluster.local_ray():
+        pytest.fail("started")
+    assert starts == []
+
+
+@pytest.mark.parametrize("limit", [resource.RLIM_INFINITY, cluster.LEAST_ADDRESS_BYTES])
+def test_an_address_space_of_enough_is_not_refused(limit: int, starts: list[int | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, resource.RLIM_INFINITY))
+    with cluster.local_ray(cpus=1):
+        assert starts == [1]

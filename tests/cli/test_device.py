@@ -39,6 +39,50 @@ def test_a_device_is_calibrated_and_predicts_on_its_own(space: Path, tmp_path: P
     assert done.stdout.count("ms per token predicted (") == 2
 
 
+def test_an_interrupted_calibration_goes_on_and_finds_the_same(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = 0
+
+    def decoding_latency(*_: object) -> Latency:
+        nonlocal timed
+        if timed == interrupted_at:
+            raise KeyboardInterrupt
+        timed += 1
+        return Latency(1.0 + 0.01 * timed, 0.0, 1)
+
+    def calibrated(output: Path, *more: object) -> Result:
+        given = ("--space", space, "--count", 8, "--sweeps", 2, "--output", output, "--name", "box", *more)
+        return codenas("device", "calibrate", *map(str, given))
+
+    monkeypatch.setattr(calibration, "decoding_latency", decoding_latency)
+    interrupted_at, again, whole = 11, tmp_path / "again" / "x.json", tmp_path / "whole" / "x.json"
+    assert calibrated(again).exit_code == 130
+    with next(again.parent.iterdir()).open("ab") as file:
+        file.write(b'{"p50_ms": 1.')  # a kill tore the next one
+    interrupted_at = -1
+    assert calibrated(again).exit_code == 0
+    assert timed == 16 and list(again.parent.iterdir()) == [again]
+    timed = 0
+    assert calibrated(whole).exit_code == 0
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_times_of_another_draw_are_not_taken_for_these(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = 0
+
+    def decoding_latency(*_: object) -> Latency:
+        nonlocal timed
+        timed += 1
+        if timed == 4:
+            raise KeyboardInterrupt
+        return Latency(1.0, 0.0, 1)
+
+    monkeypatch.setattr(calibration, "decoding_latency", decoding_latency)
+    given = ("device", "calibrate", "--space", space, "--count", 8, "--sweeps", 2, "--output", tmp_path / "x.json")
+    assert codenas(*given, "--seed", 1).exit_code == 130
+    assert codenas(*given, "--seed", 2).exit_code == 0
+    assert timed == 4 + 16
+
+
 def test_a_machine_that_is_not_quiet_is_told_so(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(1.0 + 0.9 * (number % 3) for number in range(1_000))
     monkeypatch.setattr(calibration, "decoding_latency", lambda *_: Latency(next(times), 0.0, 1))

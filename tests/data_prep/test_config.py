@@ -1,31 +1,37 @@
-"""The settings."""
+"""The settings, as a job file and as options make them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from codenas.cli.job import load_job
+from codenas.cli.options import settings_of
 from codenas.errors import ConfigError
 from data_prep.config import PrepareConfig
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("text", "message"),
     [
-        ({"vocabsize": 4096}, r"vocabsize = 4096: Extra inputs.*known keys: source.*vocab_size"),
-        ({"vocab_size": 10}, r"vocab_size = 10:.*262"),
-        ({"valid_share": 0.9}, r"valid_share = 0.9"),
-        ({"workers": 0}, r"workers = 0"),
-        ({"filters": {"longest": 3}}, r"filters.longest = 3"),
-        ({"max_megabytes": -1.0, "seed": "x"}, r"max_megabytes.*; seed = 'x'"),
+        ("vocabsize = 4096", "unknown key prepare.vocabsize; did you mean 'vocab_size'"),
+        ("nothing = 1", "unknown key prepare.nothing; known keys are .*source.*vocab_size"),
+        ("vocab_size = 10", "prepare.vocab_size = 10 is refused: .*262"),
+        ("valid_share = 0.9", "prepare.valid_share = 0.9 is refused"),
+        ("workers = 0", "prepare.workers = 0 is refused"),
+        ("filters = { longest = 3 }", "unknown key prepare.filters.longest; did you mean 'longest_line'"),
+        ("max_megabytes = -1.0\nseed = 'x'", "prepare.max_megabytes = -1.0 is refused"),
+        ("seed = 'x'", "prepare.seed = 'x' is refused"),
     ],
 )
-def test_an_illegal_value_is_one_clear_line(values: dict[str, Any], message: str) -> None:
+def test_an_illegal_value_is_one_clear_line(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(f"[prepare]\n{text}\n")
     with pytest.raises(ConfigError, match=message) as caught:
-        PrepareConfig.of(values)
+        load_job(tmp_path / "job.toml")
     assert "\n" not in str(caught.value)
 
 
 def test_the_digest_names_the_result_and_not_the_way_there() -> None:
     assert PrepareConfig(workers=1).digest == PrepareConfig(workers=7).digest
     changed: list[dict[str, Any]] = [{"seed": 1}, {"vocab_size": 300}, {"source": "x"}, {"filters": {"lines": 9}}]
-    assert len({PrepareConfig.of(values).digest for values in ({}, *changed)}) == 5
+    assert len({settings_of(PrepareConfig, values).digest for values in ({}, *changed)}) == 5

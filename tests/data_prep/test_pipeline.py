@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import ray
 
+from codenas.cli.options import settings_of
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError, CorpusError, ResourceError, RunError
 from codenas.files import folder_lock
@@ -51,7 +52,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configure(source: Path | str, **changes: object) -> PrepareConfig:
-    return PrepareConfig.of({**SETTINGS, "source": str(source), **changes})
+    return settings_of(PrepareConfig, {**SETTINGS, "source": str(source), **changes})
 
 
 @pytest.mark.cluster
@@ -273,7 +274,7 @@ def test_a_vocabulary_that_is_broken_is_named(source: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["words"], "vocabularies.0 = 'words': .*bpe-"),
+        (["words"], "--vocabularies words is refused: .*bpe-"),
         (["bpe-261"], "'bpe-261': a byte-level BPE has 262 to 1,048,576 ids"),
         (["bpe-9999999"], "'bpe-9999999': a byte-level BPE has"),
         (["char", "char"], "'char' stands twice"),
@@ -288,6 +289,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import ray
+from codenas.cli.options import settings_of
 from data_prep import pipeline
 from data_prep.config import PrepareConfig
 from tests.data_prep.test_pipeline import plain_stream
@@ -306,7 +308,7 @@ def counted(real):
 
 for module, name in ((os, "replace"), (os, "fsync"), (pipeline.stages.ShardWriter, "append"), (pipeline.shutil, "rmtree")):
     setattr(module, name, counted(getattr(module, name)))
-pipeline.prepare(PrepareConfig.of({**settings, "source": source}), output)
+pipeline.prepare(settings_of(PrepareConfig, {**settings, "source": source}), output)
 """
 
 

@@ -12,12 +12,15 @@ from codenas.errors import BudgetError, ConfigError, CorpusError, RunError
 from codenas.measure.latency_model import Calibration, Point
 from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
+from codenas.search.plan import VocabularySize, check_reachable, closed_form
 from codenas.search.result import SearchFolder
 from codenas.train import TrainConfig
 from codenas.vocab import Char
+from codenas.vocab.bpe import SMALLEST_SIZE
 from tests.fakes import tiny_arch, tiny_corpus
 from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.local import search_here
+from tune_jobs.resumable import require_possible
 
 JOB = SearchJob(
     space=SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16), "norm": ("rmsnorm", "layernorm")}),
@@ -50,6 +53,20 @@ def test_a_limit_out_of_reach_leaves_the_folder_free_and_names_one_that_works(co
     result, history = search_here(JOB.with_limits({"size_bytes": limit}), corpus, tmp_path / "search")
     winner = history.trials[result.winner].last
     assert winner is not None and (winner.metrics.size_bytes or limit) < limit
+
+
+def test_what_no_vocabulary_makes_possible_is_refused_without_a_corpus() -> None:
+    smallest = check_reachable(JOB.plan(SMALLEST_SIZE))
+    least_bytes = closed_form(smallest, VocabularySize(SMALLEST_SIZE)).size_bytes
+    assert least_bytes is not None
+    with pytest.raises(BudgetError, match=rf"no architecture can meet the limit.*\(with a vocabulary of {SMALLEST_SIZE} ids, the smallest"):
+        require_possible(JOB.with_limits({"size_bytes": least_bytes - 1}))
+    require_possible(JOB.with_limits({"size_bytes": least_bytes}))
+
+
+def test_what_a_larger_vocabulary_may_meet_is_not_refused_without_a_corpus() -> None:
+    many = Objective(metric="params", direction="maximize", limit=1e6)
+    require_possible(JOB.model_copy(update={"objectives": (*JOB.objectives, many)}))
 
 
 def test_a_calibrated_device_refuses_before_anything_is_built(corpus: Corpus, tmp_path: Path) -> None:
