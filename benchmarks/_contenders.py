@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,15 @@ WARM_STEPS = 5
 Step = Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
 class RandomBatches:
     """Batches whose content does not matter."""
 
+    vocab_size: int = VOCAB
+    tokens: int = TOKENS
+
     def at(self, cursor: int, count: int) -> tuple[Any, Any]:
-        rows = np.random.default_rng(cursor).integers(0, VOCAB, (count, TOKENS + 1))
+        rows = np.random.default_rng(cursor).integers(0, self.vocab_size, (count, self.tokens + 1))
         return rows[:, :-1].copy(), rows[:, 1:].copy()
 
 

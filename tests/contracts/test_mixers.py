@@ -1,7 +1,7 @@
 """The contract of every mixer: nothing leaks from the future, and however the tokens arrive, the scores are the same.
 
 A new mixer needs a line or two in `MIXERS`, of sizes that fit a tiny model. Scores are compared in float64, so that "the same"
-can be strict.
+can be strict. Where there is a GPU, every model keeps the contract there too.
 """
 
 from dataclasses import fields, is_dataclass
@@ -53,7 +53,12 @@ ARCHS: dict[str, ArchSpec] = {
     "hybrid": tiny_arch(n_layers=4, pattern=(MIXERS["mamba"], attention(2, 1, WINDOW), MIXERS["linear"], MIXERS["rwkv"])),
     "untied": tiny_arch(tie_embeddings=False),
 }
-MODELS: dict[str, LanguageModel] = {name: drawn_model(arch, VOCAB_SIZE).double() for name, arch in ARCHS.items()}
+DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+MODELS: dict[str, LanguageModel] = {
+    name if device == "cpu" else f"{name} on {device}": drawn_model(arch, VOCAB_SIZE).double().to(device)
+    for device in DEVICES
+    for name, arch in ARCHS.items()
+}
 
 
 @pytest.fixture(params=MODELS)
@@ -67,13 +72,13 @@ def drawn_tokens(rows: int, length: int = LENGTH, seed: int = 0) -> Tensor:
 
 def extend(model: LanguageModel, tokens: Tensor, state: DecodingState) -> Tensor:
     with torch.inference_mode():
-        return model.extend(tokens, state)
+        return model.extend(tokens.to(model.device), state).cpu()
 
 
 def scores(model: LanguageModel, tokens: Tensor) -> Tensor:
     """The scores that every other way must give."""
     with torch.inference_mode():
-        return model(tokens)
+        return model(tokens.to(model.device)).cpu()
 
 
 def assert_same(found: Tensor, expected: Tensor) -> None:
@@ -83,7 +88,7 @@ def assert_same(found: Tensor, expected: Tensor) -> None:
 def gradients(model: LanguageModel, length: int = LENGTH) -> dict[str, Tensor]:
     """The gradient of every weight, by name."""
     parameters = dict(model.named_parameters())
-    loss = model(drawn_tokens(2, length)).logsumexp(-1).sum()
+    loss = model(drawn_tokens(2, length).to(model.device)).logsumexp(-1).sum()
     return dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
 
 

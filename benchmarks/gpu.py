@@ -1,0 +1,65 @@
+"""On a GPU: how much of its arithmetic a training uses, and how fast each family trains. The contracts of `make test` run there too."""
+
+import statistics
+
+import torch
+
+from benchmarks._contenders import RandomBatches
+from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
+from codenas.arch.cost import parameters, training_flops_per_token
+from codenas.arch.spec import LinearAttentionSpec, MambaSpec, RwkvSpec
+from codenas.model import build_model
+from codenas.train import TrainConfig, Trainer
+
+VOCAB, TOKENS, BATCH, WIDTH, LAYERS = 8192, 1024, 32, 512, 8
+WARM_STEPS, STEPS = 10, 20
+FAMILIES: dict[str, MixerSpec] = {
+    "attention": AttentionSpec(n_heads=8, n_kv_heads=8),
+    "linear_attention": LinearAttentionSpec(n_heads=8),
+    "mamba2": MambaSpec(head_width=64, state_width=64),
+    "rwkv7": RwkvSpec(head_width=64),
+}
+# FLOP/s of dense bfloat16 products with float32 sums, from the makers' data sheets, by a part of the device's name.
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "4090": 165e12, "3090": 71e12, "T4": 65e12}
+
+
+def measure() -> dict[str, object]:
+    """Tokens per second of the trainer, eager and compiled, and the model FLOPs utilisation of the attention model."""
+    if not torch.cuda.is_available():
+        return {"gpu": "not measured: torch sees none"}
+    device = torch.cuda.get_device_name()
+    arch = architecture("attention")
+    speeds = {
+        name: {kind: _tokens_per_second(architecture(name), kind == "compiled") for kind in ("eager", "compiled")} for name in FAMILIES
+    }
+    best = max(speeds["attention"].values())
+    flops = best * training_flops_per_token(arch, VOCAB)
+    peak = next((peak for name, peak in PEAKS.items() if name in device), None)
+    return {
+        "device": device,
+        "parameters": parameters(arch, VOCAB),
+        "tokens_per_second": speeds,
+        "teraflops_per_second": round(flops / 1e12, 1),
+        "model_flops_utilisation": round(flops / peak, 3) if peak else f"unknown: no peak is listed for {device}",
+    }
+
+
+def architecture(family: str) -> ArchSpec:
+    """About 30 M parameters, the same block around every mixer."""
+    return ArchSpec(
+        d_model=WIDTH,
+        n_layers=LAYERS,
+        pattern=(FAMILIES[family],),
+        feedforward=FeedForwardSpec(activation="swiglu", multiplier=8 / 3),
+        position="rope" if family == "attention" else "none",
+        context_len=TOKENS,
+    )
+
+
+def _tokens_per_second(arch: ArchSpec, compiled: bool) -> int:
+    """Of whole training steps. A step's loss is read on the host, so its seconds hold all the work of the device."""
+    torch.cuda.empty_cache()
+    config = TrainConfig(batch_size=BATCH, compile=compiled)
+    trainer = Trainer(build_model(arch, VOCAB).to("cuda"), RandomBatches(VOCAB, TOKENS), config)  # type: ignore[arg-type]
+    seconds = [step.seconds for step in trainer.run_to(WARM_STEPS + STEPS)]
+    return round(BATCH * TOKENS / statistics.median(seconds[WARM_STEPS:]))
