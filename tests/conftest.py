@@ -7,6 +7,7 @@ from pathlib import Path
 # Ray reads these when it is imported, which test modules do before any fixture runs.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 
 import pytest

@@ -34,6 +34,7 @@ def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[P
     if address is None:
         _require_addresses()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"  # read when Ray is imported: set before that is
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with reaped_folder() as folder:
         if address is not None:
@@ -87,12 +88,12 @@ def _start(cpus: int | None, folder: Path) -> None:
 
 
 def _init(**options: Any) -> None:
-    """`ray.init` without Ray's own handlers of SIGTERM (one in Python leaves at once, one in C++ aborts) and its own words.
+    """`ray.init` without Ray's own handler of SIGTERM, which leaves at once, and its own words.
 
-    The words are what a raylet prints of a process that died; the search says so in a line. What is switched off by
+    Another one, in C++, aborts, and takes ours away with it when Ray is shut down: a variable turns it off, see `local_ray`. The
+    words are what a raylet prints of a process that died; the search says so in a line. What is switched off by
     assignment is private to Ray; tests that interrupt the start and kill a trial hold it.
     """
-    os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"
     import ray
     from ray._private import utils, worker
 

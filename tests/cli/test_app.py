@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from codenas.cli import cluster
 from codenas.cli.app import app
 from codenas.search.result import SearchFolder
 from data_prep.config import PrepareConfig
@@ -227,6 +228,21 @@ def test_what_is_missing_is_found_before_ray_starts(tmp_path: Path, arguments: l
     done = subprocess.run([sys.executable, "-c", _WITHOUT_RAY, *given], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 2, done.stderr
     assert message.replace("TMP", str(tmp_path)) in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_corpus_that_is_there_tells_a_demo_more_than_none_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No architecture of 300 ids and their tokenizer is inside the limit; with the fewest ids and no tokenizer one would be."""
+    monkeypatch.setattr(cluster, "local_ray", lambda *_: pytest.fail("Ray was started"))
+    corpus, job = tiny_corpus(tmp_path / "run" / "corpus"), tmp_path / "job.toml"
+    manifest = corpus.manifest.model_copy(update={"config_digest": PrepareConfig().digest})
+    (corpus.path / "manifest.json").write_text(manifest.model_dump_json())
+    job.write_text(SMALL_SEARCH)
+    given = ["demo", "--run", str(tmp_path / "run"), "--job", str(job), "--max-mb", "0.02"]
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    done = CliRunner().invoke(app, [*given, "--port", str(port)])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "no architecture can meet the limit" in done.stderr and "the smallest; a larger one" not in done.stderr
 
 
 @pytest.mark.parametrize(

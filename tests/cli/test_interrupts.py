@@ -108,6 +108,35 @@ def test_the_start_of_ray_is_interrupted_in_one_line(tmp_path: Path, number: sig
     scratch.rmdir()  # empty
 
 
+_AT_THE_END_OF_RAY = """
+import os, signal
+from codenas.cli.interrupts import hold_back
+hold_back()
+from codenas.cli.app import _in_one_line
+from codenas.cli.cluster import local_ray
+
+def command():
+    with local_ray(cpus=1):
+        from ray._private import worker
+        end = worker._global_node.kill_all_processes
+        def interrupted(**options):
+            os.kill(os.getpid(), signal.SIGTERM)
+            end(**options)
+        worker._global_node.kill_all_processes = interrupted
+
+_in_one_line(command)()
+"""
+
+
+@pytest.mark.cluster
+def test_the_last_moment_of_ray_is_interrupted_in_one_line() -> None:
+    """Ray's driver is gone by then, and must not have taken the handlers with it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}  # as a user has it
+    command = [sys.executable, "-c", _AT_THE_END_OF_RAY]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE_S)
+    assert (done.returncode, done.stderr) == (130, LINE)
+
+
 def _send(process: psutil.Popen, number: signal.Signals) -> None:
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
 
