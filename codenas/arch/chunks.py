@@ -44,7 +44,7 @@ def delta_flops(tokens: int, heads: int, width: int) -> int:
     size = min(DELTA_CHUNK, tokens)
     chunks = -(-tokens // size)
     scores = 2 * (2 * size * size * width)  # of removals and of queries, with replacements and keys
-    unlearnt = size * size * width + 2 * size * size * width  # of the values, then through the inverse
+    unlearnt = 2 * size * size * width  # of the values, then through the inverse
     outputs = 2 * size * size * width + size * width * width
     memory = size * width * width + 2 * size * width * width
     return 2 * chunks * heads * (scores + unlearnt + outputs + memory)

@@ -157,6 +157,22 @@ def test_gradients_pass_through_the_first_memory_and_the_last() -> None:
     assert_same(found, expected)
 
 
+@pytest.mark.parametrize("tokens", [3, 2 * delta.CHUNK, 2 * delta.CHUNK + 1])
+def test_all_inputs_have_the_gradients_of_the_recurrence(tokens: int) -> None:
+    """Through the outputs and through the last memory, from which the next stretch goes on."""
+    inputs, memory = delta_inputs(tokens), drawn(BATCH, 3, HEAD_WIDTH, HEAD_WIDTH, seed=2)
+    wanted = [*(getattr(inputs, name) for name in delta.DeltaInputs.__slots__), memory]
+    for x in wanted:
+        x.requires_grad_()
+    found, expected = (_gradients(way(inputs, memory), wanted) for way in (delta.scan, stepped))
+    for gradient, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, right, rtol=1e-8, atol=1e-8)
+
+
+def _gradients(results: tuple[Tensor, Tensor], wanted: list[Tensor]) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(sum(((x * drawn(*x.shape, seed=11)).sum() for x in results), torch.zeros(())), wanted)
+
+
 @pytest.mark.parametrize("log_decay", [0.0, -1e-6, rwkv7.FASTEST_DECAY])
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_extremes_of_decay_and_rate(log_decay: float, rate: float) -> None:

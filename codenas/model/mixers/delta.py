@@ -10,10 +10,12 @@ triangular form of Yang et al. (2024).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from codenas.arch.chunks import DELTA_CHUNK
 
@@ -32,17 +34,6 @@ class DeltaInputs:
     value: Tensor
 
 
-@dataclass(slots=True)
-class _Chunks:
-    """The same by chunks, [chunks, batch * heads, ...], in units in which the memory does not decay inside a chunk."""
-
-    removals: Tensor  # [size, width], for the memory before the token
-    queries: Tensor  # [size, width], for the memory after it
-    writes: Tensor  # [2 * size, width], replacements and keys
-    values: Tensor  # [size, width]
-    decay: Tensor  # [width, 1], of the whole chunk
-
-
 def step(inputs: DeltaInputs, memory: Tensor) -> tuple[Tensor, Tensor]:
     """One token: its output [batch, 1, heads, width] and the new memory, from the memory [batch, heads, width, width]."""
     query, removal, value = (x.transpose(1, 2).to(memory.dtype) for x in (inputs.query, inputs.removal, inputs.value))
@@ -53,74 +44,128 @@ def step(inputs: DeltaInputs, memory: Tensor) -> tuple[Tensor, Tensor]:
 
 def scan(inputs: DeltaInputs, memory: Tensor) -> tuple[Tensor, Tensor]:
     """Any number of tokens: their outputs [batch, tokens, heads, width] and the last memory, from the first one."""
-    batch, tokens, heads, _ = inputs.query.shape
-    chunks = _cut(inputs, min(CHUNK, tokens))
-    memories, written, memory = _walk(chunks, memory.flatten(0, 1))
-    scores = _past(chunks.queries @ chunks.writes.mT, 0)
-    outputs = chunks.queries @ memories + scores @ written
-    outputs = outputs.unflatten(1, (batch, heads)).permute(1, 0, 3, 2, 4).flatten(1, 2)
-    return outputs[:, :tokens], memory.unflatten(0, (batch, heads))
+    tokens = inputs.query.shape[1]
+    size = min(CHUNK, tokens)
+    parts = [inputs.query, inputs.log_decay, inputs.removal, inputs.replacement, inputs.key, inputs.value]
+    if missing := -tokens % size:  # zeros at the end change no memory
+        parts = [F.pad(x, (0, 0, 0, 0, 0, missing)) for x in parts]
+    outputs, memory = _Scan.apply(*(x.unflatten(1, (-1, size)) for x in parts), memory)  # type: ignore[no-untyped-call]
+    return outputs.flatten(1, 2)[:, :tokens], memory
 
 
-def _cut(inputs: DeltaInputs, size: int) -> _Chunks:
-    """Cut into chunks of `size`, with the decays that gather in a chunk multiplied into what reads and writes."""
-    missing = -inputs.query.shape[1] % size  # zeros at the end change no memory
-    query, log_decay, removal, replacement, key, value = (
-        F.pad(x, (0, 0, 0, 0, 0, missing)).unflatten(1, (-1, size))
-        for x in (inputs.query, inputs.log_decay, inputs.removal, inputs.replacement, inputs.key, inputs.value)
-    )
-    gathered = log_decay.cumsum(2)
-    before, after, undo = (x.exp().to(query.dtype) for x in (gathered - log_decay, gathered, -gathered))
-    return _Chunks(
-        removals=_by_head(removal * before),
-        queries=_by_head(query * after),
-        writes=_by_head(replacement * undo, key * undo),
-        values=_by_head(value),
-        decay=_by_head(log_decay.sum(2, keepdim=True).exp()).mT,
-    )
+class _Scan(torch.autograd.Function):
+    """`scan` of whole chunks, with its gradient written out: autograd's copies, sums and signs cost more than the products.
+
+    In a chunk, removals and queries read (rows of R), replacements and keys write (rows of W), all in units in which the memory H
+    does not decay inside the chunk. With the scores S = R W' of every read with the writes before it, `a` and `q` for the rows of
+    removals and queries, `b` and `k` for the columns of replacements and keys, what is unlearnt, U, and the outputs O are
+
+        U = M (R_a H + S_ak V)    O = R_q H + S_q [U; V]    H_next = decay (H + W' [U; V])    M = -(I + S_ab)^-1
+
+    and with Z for the gradient of what M multiplies, and D = [Z; dO], the way back is as short:
+
+        G = decay dH_next    Z = M' (S_qb' dO + W_b G)    dH = G + R' D
+        dS = D [U; V]'    dR = D H' + dS W    dW = [U; V] G' + dS' R    dV = S_k' D + W_k G
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """From the fields of `DeltaInputs`, each [batch, chunks, size, heads, width], and the memory."""
+        query, log_decay, removal, replacement, key, value, memory = tensors
+        (batch, _, size, heads, _), dtype = query.shape, query.dtype
+        fades = F.pad(_by_head(log_decay), (0, 0, 1, 0)).cumsum_(2).exp_()  # from the beginning of the chunk on, [size + 1, width]
+        around = fades.to(dtype).unfold(2, size, 1).mT  # [2, size, width]: before every token, and after it
+        undo, decay = fades[:, :, 1:].reciprocal().to(dtype)[:, :, None], fades[:, :, -1:].mT
+        reads, writes, values = _by_head(removal, query), _by_head(replacement, key), _by_head(value)
+        reads.unflatten(2, (2, size)).mul_(around)
+        writes.unflatten(2, (2, size)).mul_(undo)
+        scores = (reads @ writes.mT).mul_(_past(size, reads))
+        unlearn = _unlearn(scores[:, :, :size, :size])
+        memories, written, memory = _walk(reads, writes, scores, unlearn, values, decay, memory.flatten(0, 1))
+        outputs = (reads[:, :, size:] @ memories[:-1]).add_(scores[:, :, size:] @ written)
+        ctx.save_for_backward(around, undo, decay, reads, writes, scores, unlearn, memories, written)
+        return _by_token(outputs, batch), memory.unflatten(0, (batch, heads))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor, d_memory: Tensor) -> tuple[Tensor, ...]:
+        around, undo, decay, reads, writes, scores, unlearn, memories, written = ctx.saved_tensors
+        batch, _, size, heads, _ = d_outputs.shape
+        read, behind, d_memory = _walk_back(reads, writes, scores, unlearn, decay, _by_head(d_outputs), d_memory.flatten(0, 1))
+        d_scores = (read @ written.mT).mul_(_past(size, reads))
+        d_reads = (read @ memories[:-1].mT).add_(d_scores @ writes)
+        d_writes = (written @ behind.mT).add_(d_scores.mT @ reads)
+        d_values = (scores[..., size:].mT @ read).add_(writes[:, :, size:] @ behind)
+        # What scales a product has, for its logarithm, the product times the product's gradient. Keys and replacements are divided.
+        by_removal, by_query = (d_reads * reads).to(decay.dtype).split(size, 2)
+        by_replacement, by_key = (d_writes * writes).split(size, 2)
+        d_fades = by_query.sub_(by_replacement).sub_(by_key)
+        d_fades[:, :, :-1] += by_removal[:, :, 1:]
+        d_fades[:, :, -1] += ((behind * memories[1:]).sum(-1, True, dtype=decay.dtype) / decay)[..., 0]
+        d_log_decay = d_fades.flip(2).cumsum_(2).flip(2)  # a decay is in all that gathers after it
+        d_removal, d_query = d_reads.unflatten(2, (2, size)).mul_(around).unbind(2)
+        d_replacement, d_key = d_writes.unflatten(2, (2, size)).mul_(undo).unbind(2)
+        gradients = (d_query, d_log_decay, d_removal, d_replacement, d_key, d_values)
+        return *(_by_token(x, batch) for x in gradients), d_memory.unflatten(0, (batch, heads))
 
 
-def _walk(chunks: _Chunks, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _walk(
+    reads: Tensor, writes: Tensor, scores: Tensor, unlearn: Tensor, values: Tensor, decay: Tensor, memory: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """From chunk to chunk, the only part that is not done for all chunks at once.
 
     Returns:
-        The memory before every chunk, [chunks, batch * heads, width, width]; what every chunk writes into it beside its
-        `writes`, [chunks, batch * heads, 2 * size, width]; the memory after the last chunk.
+        The memory before every chunk and after the last one, [chunks + 1, batch * heads, width, width], as precise as the values;
+        what every chunk writes, [chunks, batch * heads, 2 * size, width]; the last memory itself.
     """
-    memories, written = [], []
-    parts = zip(*(x.unbind() for x in (*_unlearn(chunks), chunks.writes, chunks.values, chunks.decay)), strict=True)
-    for of_memory, of_values, writes, values, decay in parts:
+    size = values.shape[2]
+    memories, all_written = [memory.to(values.dtype)], []
+    parts = (scores[:, :, :size, size:] @ values, reads[:, :, :size], writes.mT, unlearn, values, decay)
+    for of_values, removals, writing, inverse, value, fade in zip(*parts, strict=True):
+        written = torch.cat((inverse @ torch.baddbmm(of_values, removals, memories[-1]), value), 1)
+        memory = (memory + writing @ written).mul_(fade)
+        all_written.append(written)
         memories.append(memory.to(values.dtype))
-        written.append(torch.cat((torch.baddbmm(of_values, of_memory, memories[-1]), values), -2))
-        memory = decay * (memory + writes.mT @ written[-1])
-    return torch.stack(memories), torch.stack(written), memory
+    return torch.stack(memories), torch.stack(all_written), memory
 
 
-def _unlearn(chunks: _Chunks) -> tuple[Tensor, Tensor]:
-    """What the tokens of a chunk unlearn, as a function `X H + Y` of the memory H before the chunk.
-
-    It depends on what the earlier tokens of the chunk unlearn and learn: (I + A) U = -(R H + B V), where A and B are the
-    scores of the removals R with the replacements and the keys before them.
-
-    Returns:
-        X [chunks, batch * heads, size, width] and Y, of the same shape.
-    """
-    size, width = chunks.values.shape[-2:]
-    with_replacements, with_keys = _past(chunks.removals @ chunks.writes.mT, -1).split(size, -1)
-    # Solving for the identity and multiplying is many times faster on a CPU than solving for the right-hand sides.
-    exact = torch.promote_types(with_replacements.dtype, torch.float32)
-    identity = torch.eye(size, device=with_keys.device, dtype=exact)
-    inverse = torch.linalg.solve_triangular(with_replacements.to(exact), identity, upper=False, unitriangular=True)
-    of_memory, of_values = (inverse.to(with_keys.dtype) @ torch.cat((chunks.removals, with_keys @ chunks.values), -1)).split(width, -1)
-    return -of_memory, -of_values
+def _walk_back(
+    reads: Tensor, writes: Tensor, scores: Tensor, unlearn: Tensor, decay: Tensor, d_outputs: Tensor, d_memory: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`_walk` from the last chunk to the first: D and G of `_Scan`, by chunks, and the gradient of the first memory."""
+    size = d_outputs.shape[2]
+    all_read, all_behind = [], []
+    parts = (scores[:, :, size:, :size].mT @ d_outputs, reads.mT, writes[:, :, :size], unlearn.mT, d_outputs, decay)
+    for of_outputs, reading, replacements, inverse, d_output, fade in zip(*(reversed(x.unbind()) for x in parts), strict=True):
+        d_memory = d_memory * fade
+        behind = d_memory.to(d_output.dtype)
+        read = torch.cat((inverse @ torch.baddbmm(of_outputs, replacements, behind), d_output), 1)
+        d_memory = d_memory + reading @ read
+        all_read.append(read)
+        all_behind.append(behind)
+    return torch.stack(all_read[::-1]), torch.stack(all_behind[::-1]), d_memory
 
 
-def _past(scores: Tensor, diagonal: int) -> Tensor:
-    """Zero the scores [..., size, 2 * size] of tokens with later ones; with themselves too where `diagonal` is -1."""
-    past = torch.ones(scores.shape[-2], scores.shape[-2], device=scores.device, dtype=scores.dtype).tril(diagonal)
-    return scores * past.repeat(1, 2)
+def _unlearn(scores: Tensor) -> Tensor:
+    """M of `_Scan`, from the scores of removals with replacements [..., size, size], zero from the diagonal on."""
+    # Solving for the identity and multiplying is many times faster on a CPU than solving for the right-hand sides; and from the
+    # right, which for an inverse is the same, nearly twice as fast as from the left.
+    exact = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    negative = -torch.eye(scores.shape[-1], device=exact.device, dtype=exact.dtype)
+    return torch.linalg.solve_triangular(exact, negative, upper=False, left=False, unitriangular=True).to(scores.dtype)
+
+
+def _past(size: int, like: Tensor) -> Tensor:
+    """What reads may see of writes, [2 * size, 2 * size]: removals the tokens before, queries their own too."""
+    past = torch.ones(size, size, device=like.device, dtype=like.dtype).tril()
+    return torch.cat((past.tril(-1), past)).repeat(1, 2)
 
 
 def _by_head(*parts: Tensor) -> Tensor:
     """Parts [batch, chunks, size, heads, width], one after the other in every chunk: [chunks, batch * heads, sizes, width]."""
     return torch.cat([x.permute(1, 0, 3, 2, 4) for x in parts], -2).flatten(1, 2)
+
+
+def _by_token(x: Tensor, batch: int) -> Tensor:
+    """One part back, [batch, chunks, size, heads, width]."""
+    return x.unflatten(1, (batch, -1)).permute(1, 0, 3, 2, 4).contiguous()
