@@ -46,7 +46,7 @@ class ExperimentSetup(BaseModel):
     train: TrainConfig = TrainConfig()
     objectives: tuple[Objective, ...] = ()
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
-    score_decay: float = Field(0.0, ge=0, le=1, description="steps of a scoring branch, as a share of the rung")
+    scoring_steps: dict[int, int] = Field({}, description="steps of the scoring branch at a rung; none at one that is not named")
     latency_tokens: int = Field(64, ge=1)
     threads: int = Field(1, ge=1)
     device: str = Field("cpu", description="of torch; `auto` is a GPU where there is one")
@@ -155,7 +155,7 @@ def _train_to_rung(
 
 def scoring_steps(setup: ExperimentSetup, job: Job) -> int:
     """Steps that are trained only to score the job's rung: nobody resumes them."""
-    return round(setup.score_decay * job.rung)
+    return setup.scoring_steps.get(job.rung, 0)
 
 
 @dataclass(slots=True, frozen=True)

@@ -121,7 +121,7 @@ def test_the_score_is_that_of_the_stored_model(setup: ExperimentSetup, corpus: C
 
 
 def test_a_scoring_branch_changes_what_is_scored_and_nothing_that_is_resumed(setup: ExperimentSetup) -> None:
-    branched = elsewhere(setup).model_copy(update={"score_decay": 1.0})
+    branched = elsewhere(setup).model_copy(update={"scoring_steps": {LOW: LOW, HIGH: HIGH}})
     plain, scored = ([reported(each, job(rung)) for rung in (LOW, HIGH)] for each in (setup, branched))
     for a, b in zip(plain, scored, strict=True):
         first, second = (training_state(stored(*which)) for which in ((setup, a), (branched, b)))
@@ -131,9 +131,10 @@ def test_a_scoring_branch_changes_what_is_scored_and_nothing_that_is_resumed(set
 
 
 def test_the_steps_of_a_scoring_branch_are_yielded_behind_the_rung(setup: ExperimentSetup) -> None:
-    branched = setup.model_copy(update={"score_decay": 0.5})
+    branched = setup.model_copy(update={"scoring_steps": {HIGH: 2}})
+    assert len(steps_of(branched, job(LOW))[0]) == LOW
     steps, outcome = steps_of(branched, job(HIGH))
-    assert [step.step for step in steps] == list(range(1, HIGH + round(HIGH / 2) + 1))
+    assert [step.step for step in steps] == list(range(LOW + 1, HIGH + 2 + 1))
     assert isinstance(outcome, Report) and outcome.metrics.train_tokens == HIGH * 4 * PLAIN.context_len
     assert outcome.seconds == pytest.approx(sum(step.seconds for step in steps))
 
@@ -350,9 +351,9 @@ def test_a_finished_model_that_was_altered_is_not_answered_with(corpus: Corpus, 
 PACKED = Design(arch=tiny_arch(feedforward=FeedForwardSpec(multiplier=4.0)), storage="int8", pruning=0.5)
 
 
-@pytest.mark.parametrize("score_decay", [0.0, 1.0])
-def test_training_goes_on_from_what_was_neither_pruned_nor_rounded(score_decay: float, setup: ExperimentSetup) -> None:
-    setup = setup.model_copy(update={"score_decay": score_decay})
+@pytest.mark.parametrize("scoring_steps", [{}, {LOW: LOW, HIGH: HIGH}])
+def test_training_goes_on_from_what_was_neither_pruned_nor_rounded(scoring_steps: dict[int, int], setup: ExperimentSetup) -> None:
+    setup = setup.model_copy(update={"scoring_steps": scoring_steps})
     packed = [reported(setup, designed(rung, PACKED)) for rung in (LOW, HIGH)]
     plain = [reported(elsewhere(setup), designed(rung, Design(arch=PACKED.arch))) for rung in (LOW, HIGH)]
     for a, b in zip(packed, plain, strict=True):

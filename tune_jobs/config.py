@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from codenas.arch import ArchSpec
 from codenas.corpus import Corpus
@@ -11,6 +12,8 @@ from codenas.experiment import ExperimentSetup
 from codenas.measure.latency_model import Calibration
 from codenas.search.config import SearchConfig
 from codenas.train import TrainConfig
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class TrialResources(BaseModel):
@@ -21,8 +24,10 @@ class TrialResources(BaseModel):
     cpus: int = Field(1, ge=1, description="CPUs and threads of one trial")
     gpus: float | None = Field(None, ge=0, description="GPUs of one trial; by default one if the cluster has any")
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
-    score_decay: float = Field(
-        0.0, ge=0, le=1, description="score a rung on a branch of falling rate, this share of the rung long; 0: on the moving average"
+    score_decay: Share | tuple[Share, ...] = Field(
+        0.0,
+        description="score a rung on a branch of falling rate, this share of the rung long; 0: on the moving average; "
+        "one number, or one for each rung",
     )
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
     retries: int = Field(2, ge=0, description="times that a trial whose process died starts again from its checkpoint")
@@ -34,6 +39,19 @@ class SearchJob(SearchConfig):
     train: TrainConfig = TrainConfig(batch_size=4)
     trial: TrialResources = TrialResources()
     calibration: Path | None = Field(None, description="of the device that the latency limit is meant for: `codenas device calibrate`")
+
+    @model_validator(mode="after")
+    def _shares_fit_the_rungs(self) -> Self:
+        shares, rungs = self.trial.score_decay, self.budget.rungs
+        if isinstance(shares, tuple) and len(shares) != len(rungs):
+            raise ValueError(f"trial.score_decay {list(shares)} has not one share for each of the rungs {list(rungs)}")
+        return self
+
+    def scoring_steps(self) -> dict[int, int]:
+        """Steps of the branch that a rung is scored on, by rung; those without one are left out."""
+        shares, rungs = self.trial.score_decay, self.budget.rungs
+        by_rung = zip(rungs, shares if isinstance(shares, tuple) else (shares,) * len(rungs), strict=True)
+        return {rung: steps for rung, share in by_rung if (steps := round(share * rung))}
 
     def least_ms(self) -> Callable[[ArchSpec, int], float] | None:
         """What a token surely takes on the calibrated device; None without one.
@@ -54,7 +72,7 @@ class SearchJob(SearchConfig):
             train=self.train,
             objectives=self.objectives,
             score_tokens=self.trial.score_tokens,
-            score_decay=self.trial.score_decay,
+            scoring_steps=self.scoring_steps(),
             latency_tokens=self.trial.latency_tokens,
             threads=self.trial.cpus,
             device="auto",

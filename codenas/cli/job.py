@@ -95,7 +95,8 @@ def _is_other_form(fault: "ErrorDetails") -> bool:
 
 def _place(location: tuple[int | str, ...]) -> str:
     """The keys that lead there, without the names by which pydantic tells the forms of a value apart."""
-    *above, last = (part for part in map(str, location or ("the file",)) if "[" not in part)  # a form that has a validator of its own
+    # A form that has a validator or bounds of its own is named `tuple[...]` or `constrained-float`; no key is.
+    *above, last = (part for part in map(str, location or ("the file",)) if not {"[", "-"} & set(part))
     return ".".join([*(key for key in above if key.islower() or key.isdigit()), last])
 
 
