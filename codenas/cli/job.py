@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from codenas.arch import ArchSpec
+from codenas.arch.cost import training_flops_per_token
 from codenas.errors import ConfigError
 from codenas.evaluation import EvaluationSettings
 from codenas.train import TrainConfig
@@ -25,10 +27,20 @@ class TrainJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(900, ge=1, description="in all, those of the search included")
+    compute: float | None = Field(
+        None, gt=0, description="FLOPs in all, whatever the winner's size: they say how many steps, `steps` does not"
+    )
     decay_share: float = Field(0.5, ge=0, le=1, description="share of all steps over which the rate falls to zero")
     save_every: int = Field(100, ge=1, description="steps between two stored states")
     threads: int | None = Field(None, ge=1, description="by default one per core")
     recipe: TrainConfig = TrainConfig()
+
+    def steps_of(self, arch: ArchSpec, vocab_size: int) -> int:
+        """Steps in all of a winner that is `arch`."""
+        if self.compute is None:
+            return self.steps
+        per_step = training_flops_per_token(arch, vocab_size) * arch.context_len * self.recipe.batch_size
+        return max(1, round(self.compute / per_step))
 
 
 class ServeJob(BaseModel):

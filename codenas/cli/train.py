@@ -28,7 +28,7 @@ def train(
 
     wanted = load_job(job).train
     if steps is not None:
-        wanted = settings_of(TrainJob, {**dict(wanted), "steps": steps})
+        wanted = settings_of(TrainJob, {**dict(wanted), "steps": steps, "compute": None})
     with open_run(run, new=False) as opened:
         checkpoint = train_winner(opened, wanted)
     typer.echo(f"{checkpoint.path}: {checkpoint.manifest.step:,} steps, {checkpoint.size_bytes / 1e6:.2f} MB")
@@ -53,28 +53,30 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     result, history = finished
     winner = history.trials[result.winner]
     assert winner.last is not None
-    require_more_steps(job.steps, winner.last.rung)
+    corpus, design = Corpus.open(run.corpus), winner.candidate.design
+    vocabulary = verify_corpus(corpus.with_vocabulary(design.vocabulary))
+    steps = job.steps_of(design.arch, vocabulary.size)
+    require_more_steps(job, steps, winner.last.rung)
     start = stored_at(home.checkpoints / winner.last.checkpoint)
     if start is None:
         LOGGER.info(f"train: {home.checkpoints / winner.last.checkpoint} is gone; training from the first step")
-    corpus, design = Corpus.open(run.corpus), winner.candidate.design
-    verify_corpus(corpus.with_vocabulary(design.vocabulary))
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
     if stored_at(run.model) is None:
         run.require_writable()
         require_free_space(run.folder, 200)
-    plan = FullTraining(steps=job.steps, decay_share=job.decay_share, save_every=job.save_every)
+    plan = FullTraining(steps=steps, decay_share=job.decay_share, save_every=job.save_every)
     config = job.recipe.model_copy(update={"seed": winner.candidate.seed})
     training = train_fully(corpus, design, config, plan, run.folder, start, best_device())
     return _follow(training, f"train {winner.candidate.id}", plan.steps)
 
 
-def require_more_steps(steps: int, trained: int) -> None:
-    """Raise `ConfigError` where `steps` in all are fewer than a search trains its winner."""
+def require_more_steps(job: "TrainJob", steps: int, trained: int) -> None:
+    """Raise `ConfigError` where `steps` in all, as `job` has them, are fewer than a search trains its winner."""
     from codenas.errors import ConfigError
 
+    raised = "--steps or train.steps" if job.compute is None else "train.compute"
     if steps < trained:
-        raise ConfigError(f"{steps:,} training steps in all are fewer than the {trained:,} of the search; raise --steps or train.steps")
+        raise ConfigError(f"{steps:,} training steps in all are fewer than the {trained:,} of the search; raise {raised}")
 
 
 def _follow(training: "Generator[Step, None, Checkpoint]", label: str, steps: int) -> "Checkpoint":

@@ -8,11 +8,14 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from codenas.arch.cost import training_flops_per_token
 from codenas.checkpoint import Checkpoint
 from codenas.cli.app import app
 from codenas.cli.job import TrainJob
 from codenas.cli.run import Run
 from codenas.cli.train import train_winner
+from codenas.corpus import Corpus
+from codenas.search.result import SearchFolder
 from codenas.train import TrainConfig, Trainer
 from tests.fakes import SMALL_SEARCH, tiny_corpus
 from tests.tune_jobs.test_resumable import JOB as SEARCH
@@ -47,6 +50,25 @@ def test_fewer_steps_than_the_search_are_refused(run: Path) -> None:
     assert done.exit_code == 2
     assert done.stderr == "codenas: 3 training steps in all are fewer than the 4 of the search; raise --steps or train.steps\n"
     assert not (run / "model").exists()
+
+
+def test_compute_says_how_many_steps_the_winner_takes(run: Path) -> None:
+    job, one_step = run.parent / "job.toml", flops_of_a_step(run)
+    job.write_text(JOB.replace("steps = 20", f"compute = {3 * one_step}"))
+    fewer = _codenas("train", run)
+    assert fewer.exit_code == 2
+    assert fewer.stderr == "codenas: 3 training steps in all are fewer than the 4 of the search; raise train.compute\n"
+    job.write_text(JOB.replace("steps = 20", f"compute = {7.4 * one_step}"))
+    done = _codenas("train", run)
+    assert done.exit_code == 0 and ": 7 steps, " in done.stdout
+    assert _codenas("train", run, "--steps", "7").exit_code == 0, "an option takes the place of what the job says"
+
+
+def flops_of_a_step(run: Path) -> float:
+    finished = SearchFolder(run / "search").finished()
+    assert finished is not None
+    arch = finished[1].trials[finished[0].winner].candidate.arch
+    return training_flops_per_token(arch, Corpus.open(Run(run).corpus).manifest.vocab_size) * arch.context_len * TrainConfig().batch_size
 
 
 def test_other_steps_than_those_of_a_finished_model_are_refused_in_one_line(run: Path) -> None:
