@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import random
 import re
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from tokenizers import pre_tokenizers
 
 from codenas.vocab.pieces import FORCED, Pieces, fingerprint
 from codenas.vocab.sampling import SPAN, TABLES, Dice, SamplingSettings, TextStream, TooFewPieces, Window, normals, roll, scramble
+from tests.vocab.texts import code_like
 
 BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 SMALL = SamplingSettings(min_size=400, max_size=700, texts=64)
@@ -71,21 +71,9 @@ def unigram(window: Window, dice: Dice) -> dict[str, float]:
     return vocabulary | {names[index]: score for index, score in zip(drawn.ids, drawn.log_scores.tolist(), strict=True)}
 
 
-def source(seed: int = 0, count: int = 200) -> list[str]:
-    """Texts like code, of many words, some of them not ASCII."""
-    rng = random.Random(seed)
-    syllables = ["re", "turn", "self", "on", "ab", "x", "Inter", "face", "é", "中文", "naï", "🎉"]
-    spaces = [" ", "\n    ", " = ", "(", "): ", "_", "\t\t", "\n\n", "it's ", "12"]
-
-    def word() -> str:
-        return "".join(rng.choices(syllables, k=rng.randint(1, 4))) + rng.choice(spaces)
-
-    return ["".join(word() for _ in range(rng.randint(0, 60))) for _ in range(count)]
-
-
 def test_a_draw_is_that_of_the_literal_algorithm() -> None:
     window, literal = Window(Pieces()), Literal()
-    stream = TextStream(source(), "Python", SMALL)
+    stream = TextStream(code_like(), "Python", SMALL)
     for number in range(TABLES + 3):
         batch = stream.batch(number)
         window.push(batch)
@@ -118,9 +106,9 @@ def test_a_window_that_cannot_fill_a_vocabulary_says_what_it_has() -> None:
 
 
 def test_the_order_in_which_pieces_came_up_does_not_matter() -> None:
-    texts = source(count=40)
+    texts = code_like(count=40)
     windows = [Window(Pieces()) for _ in range(2)]
-    windows[1].pieces.table(reversed(source(seed=5, count=300)))
+    windows[1].pieces.table(reversed(code_like(seed=5, count=300)))
     for window in windows:
         window.push(texts)
     first, second = (unigram(window, Dice(600, 1e-5, 7)) for window in windows)
