@@ -126,16 +126,15 @@ class Pieces:
             counts.update(words(" " + text))
         known = [self._words.get(word) or self._learn(word) for word in counts]
         self._describe()
+        parts, wholes, sizes = zip(*known, strict=True) if known else ((), (), ())
         times = np.fromiter(counts.values(), np.int64, len(counts))
-        parts = [part for part, _, _ in known]
         entries = np.fromiter(map(len, parts), np.int64, len(parts)) // _ID.itemsize
         ids = np.frombuffer(b"".join(parts), _ID).astype(np.int64)
-        sizes = np.fromiter((size for _, _, size in known), np.int64, len(known))
         return Table(
             ids=ids,
             scores=np.repeat(times, entries) * self._weights[ids],
-            words=np.fromiter((whole for _, whole, _ in known), np.int64, len(known)),
-            sizes=times * sizes,
+            words=np.array(wholes, np.int64),
+            sizes=times * np.array(sizes, np.int64),
         )
 
     def _learn(self, word: str) -> tuple[bytes, int, int]:
@@ -147,7 +146,7 @@ class Pieces:
 
     def _describe(self) -> None:
         """Bring the arrays up to the pieces that are new."""
-        fresh = list(itertools.islice(self._ids, self._described, None))
+        fresh = list(itertools.islice(reversed(self._ids), len(self._ids) - self._described))[::-1]  # not a walk over all
         start, self._described = self._described, len(self._ids)
         self._weights = _put(self._weights, start, [len(piece.encode()) for piece in fresh])
         self._lengths = _put(self._lengths, start, [len(piece) for piece in fresh])
