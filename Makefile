@@ -16,7 +16,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types floors docker-lint fmt bench bench-models clean
+.PHONY: help setup demo test check lint types floors docker-lint fmt bench bench-data bench-models clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ fmt: $(STAMP) ## format and mend what ruff can mend
 
 bench: $(STAMP) ## measured comparisons, one JSON line each
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-data: $(STAMP) ## the bars of data: token statistics
+	@$(BIN)/python -m benchmarks token_stats $(ARGS)
 
 bench-models: $(STAMP) ## the bars of models and training: throughput, learning speed, families
 	@$(BIN)/python -m benchmarks training recipe mixers decoding $(ARGS)

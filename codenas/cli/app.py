@@ -20,9 +20,11 @@ from codenas.cli.device import calibrate, predict
 from codenas.cli.evaluate import evaluate
 from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
+from codenas.cli.sample_stats import sample_stats
 from codenas.cli.search import search
 from codenas.cli.serve import serve
 from codenas.cli.space import show_space
+from codenas.cli.tokens import compare, frequencies
 from codenas.cli.train import train
 from codenas.errors import CodeNASError, is_out_of_memory
 from codenas.log import LOGGER, configure
@@ -118,6 +120,10 @@ for each in (demo, prepare, search, train, evaluate, serve, complete):
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "space": ("What a search can find.", {"show": show_space}),
     "arch": ("What an architecture is made of.", {"show": show_arch}),
+    "tokens": (
+        "What vocabularies are made of.",
+        {"sample-stats": sample_stats, "frequencies": frequencies, "compare": compare},
+    ),
     "device": ("What decoding takes, here and elsewhere.", {"calibrate": calibrate, "predict": predict}),
 }
 for noun, (purpose, verbs) in GROUPS.items():

@@ -1,4 +1,6 @@
-"""Numbers as people read them: three figures and a prefix."""
+"""Numbers as people read them: three figures and a prefix, shares as percentages, a dash for what is unknown."""
+
+ABSENT = "–"
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -8,3 +10,13 @@ def scaled(value: float, unit: str = "") -> str:
     size, prefix = next(((size, prefix) for size, prefix in _PREFIXES if abs(value) >= size), (1.0, ""))
     digits = 0 if size == 1.0 and float(value).is_integer() else max(0, 2 - (abs(value / size) >= 10) - (abs(value / size) >= 100))
     return f"{value / size:,.{digits}f} {prefix}{unit}".rstrip()
+
+
+def fixed(value: float | None, digits: int) -> str:
+    """`1,234.50`, with `digits` behind the point."""
+    return ABSENT if value is None else f"{value:,.{digits}f}"
+
+
+def percent(share: float | None) -> str:
+    """`62.6 %`."""
+    return ABSENT if share is None else f"{100 * share:.1f} %"

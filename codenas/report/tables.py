@@ -9,9 +9,8 @@ from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec, MixerSpec
 from codenas.log import duration
 from codenas.metrics import Metrics
+from codenas.report.scale import ABSENT
 from codenas.search.result import SearchResult
-
-ABSENT = "–"
 
 _BESIDE: dict[str, Callable[[Design], str]] = {
     "vocab": lambda design: design.vocabulary or "own",

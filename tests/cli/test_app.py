@@ -28,7 +28,8 @@ def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
     script += "print([name for name in ('torch', 'ray', 'matplotlib', 'fastapi', 'tokenizers') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert all(
-        stage in done.stdout for stage in ("demo", "prepare", "search", "train", "evaluate", "serve", "complete", "space", "arch", "device")
+        stage in done.stdout
+        for stage in ("demo", "prepare", "search", "train", "evaluate", "serve", "complete", "space", "arch", "device", "tokens")
     )
     assert done.stdout.strip().endswith("[]")
 

@@ -1,0 +1,131 @@
+"""Texts by language for what is said of tokens: of a prepared corpus, of parquet in The Stack's schema, of a folder of code."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import pyarrow as pa
+
+from codenas.corpus import Corpus
+from codenas.errors import CorpusError
+from codenas.log import LOGGER
+from codenas.seeds import derive
+from data_prep.document import Document, Entry
+from data_prep.ledger import Ledger, load_entries
+from data_prep.select import total_cap
+from data_prep.sources import list_entries, parquet_files, read_documents
+from data_prep.tokenise import sample
+from data_prep.units import units_of
+
+# Names as in The Stack.
+LANGUAGES = {
+    ".bash": "Shell", ".c": "C", ".cc": "C++", ".cpp": "C++", ".cs": "C#", ".css": "CSS", ".cxx": "C++", ".dart": "Dart", ".ex": "Elixir",
+    ".exs": "Elixir", ".go": "Go", ".h": "C", ".hpp": "C++", ".hs": "Haskell", ".html": "HTML", ".java": "Java", ".jl": "Julia",
+    ".js": "JavaScript", ".jsx": "JavaScript", ".kt": "Kotlin", ".lua": "Lua", ".md": "Markdown", ".ml": "OCaml", ".php": "PHP",
+    ".pl": "Perl", ".py": "Python", ".r": "R", ".rb": "Ruby", ".rs": "Rust", ".scala": "Scala", ".sh": "Shell", ".sql": "SQL",
+    ".swift": "Swift", ".ts": "TypeScript", ".tsx": "TypeScript", ".vue": "Vue", ".zig": "Zig",
+}  # fmt: skip
+UNKNOWN = "unknown"
+_DOCUMENTS, _SOURCE = "documents.parquet", "source"
+_LARGEST = 1_000_000  # bytes of a file; larger ones are data, not code
+
+
+class Texts(Sequence[str]):
+    """The texts of one language in one block of memory, which Ray shares between processes."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self.column = column
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Texts": ...
+    def __getitem__(self, index: int | slice) -> "str | Texts":
+        """A text, or some of them."""
+        return Texts(self.column[index]) if isinstance(index, slice) else str(self.column[int(index)].as_py())
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+
+def read_texts(source: Path, megabytes: float, seed: int, split: str = "train") -> dict[str, Texts]:
+    """The texts of `source` by language, at most about `megabytes` of them in all: a sample in the order of hashes.
+
+    Args:
+        split: of a prepared corpus; sources of other kinds have none.
+
+    Raises:
+        CorpusError: the source is missing, empty or broken.
+    """
+    held: dict[str, list[str]] = defaultdict(list)
+    unreadable: Counter[str] = Counter()
+    for document in _documents(source, round(megabytes * 1e6), seed, split):
+        if isinstance(document, str):
+            unreadable[document] += 1
+        elif document.text:
+            held[document.language or UNKNOWN].append(document.text)
+    if unreadable:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(unreadable.items()))
+        LOGGER.warning(f"{source}: {unreadable.total():,} documents are left out ({reasons})")
+    if not held:
+        raise CorpusError(f"the source {source} is empty: it has 0 documents with text; give a corpus, parquet or a folder of code")
+    return {language: Texts(pa.chunked_array([pa.array(texts, pa.large_string())])) for language, texts in sorted(held.items())}
+
+
+def _documents(source: Path, limit: int, seed: int, split: str) -> Iterator[Document | str]:
+    """The documents of a source of any kind; the reason in place of one that cannot be read."""
+    if not source.exists():
+        raise CorpusError(f"there is no source {source}; give a prepared corpus, parquet in The Stack v1 schema, or a folder of code")
+    if (source / "manifest.json").is_file():
+        return _of_entries(sample(_corpus_entries(source, split), limit, seed), source / _SOURCE)
+    if source.is_file() or any(source.rglob("*.parquet")):
+        root = source.parent if source.is_file() else source
+        return _of_entries(sample(list(list_entries(parquet_files(source), root)), limit, seed), root)
+    return _of_folder(source, limit, seed)
+
+
+def _corpus_entries(corpus: Path, split: str) -> list[Entry]:
+    Corpus.open(corpus)  # says what is wrong with one that is unfinished
+    if not (corpus / _DOCUMENTS).is_file() or not (corpus / _SOURCE).is_dir():
+        raise CorpusError(f"{corpus} does not hold the text that it was made of; give that text instead: its parquet, or a folder of code")
+    entries = load_entries(corpus / _DOCUMENTS)[0]
+    splits = sorted({entry.split for entry in entries})
+    if split not in splits:
+        raise CorpusError(f"{corpus} has no split {split!r}; it has {', '.join(splits)}")
+    return [entry for entry in entries if entry.split == split]
+
+
+def _of_entries(entries: Iterable[Entry], root: Path) -> Iterator[Document | str]:
+    for unit in units_of(entries):
+        try:
+            yield from list(read_documents(root / unit.file, unit.row_group, unit.rows))
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise CorpusError(f"{root / unit.file} is broken in row group {unit.row_group} ({reason}); fetch it again") from None
+
+
+def _of_folder(folder: Path, limit: int, seed: int) -> Iterator[Document | str]:
+    found = sorted(_code_files(folder), key=lambda entry: (derive(seed, "vocabulary", *entry.key), entry.key))
+    for entry in Ledger(str(folder)).sift(found, total_cap(limit)):
+        if entry.size > _LARGEST:
+            yield f"above {_LARGEST:,} bytes"
+            continue
+        try:
+            text = (folder / entry.path).read_bytes().decode()
+        except UnicodeDecodeError:
+            yield "not UTF-8"
+        else:
+            yield Document(entry.repository, entry.path, (), LANGUAGES[Path(entry.path).suffix.lower()], text)
+
+
+def _code_files(folder: Path) -> Iterator[Entry]:
+    """Files whose name tells a language; hidden ones and links are passed over."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(place) / name
+            if path.suffix.lower() in LANGUAGES and not name.startswith(".") and path.is_file() and not path.is_symlink():
+                local = path.relative_to(folder)
+                yield Entry(local.parts[0], local.as_posix(), (), path.stat().st_size, local.as_posix())
