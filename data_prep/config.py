@@ -30,8 +30,12 @@ class Thresholds(BaseModel):
     mean_line: float = Field(100, gt=0, description="characters")
     lines: int = Field(100_000, gt=0)
     alphanumeric_share: float = Field(0.25, ge=0, le=1, description="at least this share of the characters")
+    alphabetic_share: float = Field(0.25, ge=0, le=1, description="at least this share of the characters")
     encoded_run: int = Field(1024, gt=0, description="characters of base64, hexadecimal bytes or escapes on end")
     encoded_share: float = Field(0.5, ge=0, le=1, description="at most this share of the characters in such runs")
+    characters_per_token: float = Field(2.5, ge=0, description="of Python, at least")
+    least_comments: float = Field(0.01, ge=0, lt=1, description="comments and docstrings of Python, more than this share; 0: no bound")
+    most_comments: float = Field(0.8, gt=0, le=1, description="comments and docstrings of Python, less than this share; 1: no bound")
 
 
 class PrepareConfig(BaseModel):

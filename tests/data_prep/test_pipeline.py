@@ -181,7 +181,7 @@ def test_one_file_may_be_the_source(tmp_path: Path) -> None:
 def test_a_fork_is_not_held_out(tmp_path: Path) -> None:
     lines = [f"result_{number} = compute_something_long_enough(argument_number_{number}, 0)" for number in range(60)]
     held = documents(20)
-    held += [document(f"owner/fork-{number}", f"a{number}.py", "\n".join([*lines, f"x = {number}"]) + "\n") for number in range(12)]
+    held += [document(f"owner/fork-{number}", f"a{number}.py", "\n".join([*lines, f"# {number}" * 40]) + "\n") for number in range(12)]
     corpus = prepare(configure(write_source(tmp_path / "source", held)), tmp_path / "corpus")
     entries, _ = load_entries(corpus.path / "documents.parquet")
     assert {entry.split for entry in entries if "fork" in entry.repository} == {"train"}
