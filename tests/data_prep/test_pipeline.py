@@ -81,10 +81,10 @@ def test_the_environment_becomes_a_corpus_wherever_it_is_installed(tmp_path: Pat
     assert {reason: tally.documents for reason, tally in manifest.drops.items()} == {
         "duplicate": 1, "empty": 1, "licence": 1, "not UTF-8": 1, "tests": 1,
     }  # fmt: skip
-    assert list(manifest.stages) == ["found", "licensed", "sampled", "filtered", "unique"]
+    assert list(manifest.stages) == ["found", "licensed", "sampled", "filtered", "unique", "near-unique"]
     assert (
         manifest.stages["found"].documents
-        == sum(tally.documents for tally in manifest.drops.values()) + manifest.stages["unique"].documents
+        == sum(tally.documents for tally in manifest.drops.values()) + manifest.stages["near-unique"].documents
     )
     assert manifest.licences.keys() == {"MIT", "PSF-2.0"}
     assert (corpora[0].path / "source/environment.parquet").is_file()
