@@ -1,10 +1,12 @@
 """The settings of the prepare stage. Every default lives here, and only here."""
 
 import hashlib
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from codenas.arch.design import VocabularyName
+from codenas.errors import ConfigError
 
 ENVIRONMENT = "environment"
 CHAR = "char"
@@ -27,8 +29,23 @@ class Thresholds(BaseModel):
     mean_line: float = Field(100, gt=0, description="characters")
     lines: int = Field(100_000, gt=0)
     alphanumeric_share: float = Field(0.25, ge=0, le=1, description="at least this share of the characters")
+    alphabetic_share: float = Field(0.25, ge=0, le=1, description="at least this share of the characters")
     encoded_run: int = Field(1024, gt=0, description="characters of base64, hexadecimal bytes or escapes on end")
     encoded_share: float = Field(0.5, ge=0, le=1, description="at most this share of the characters in such runs")
+    characters_per_token: float = Field(2.5, ge=0, description="of Python, at least")
+    least_comments: float = Field(0.01, ge=0, lt=1, description="comments and docstrings of Python, more than this share; 0: no bound")
+    most_comments: float = Field(0.8, gt=0, le=1, description="comments and docstrings of Python, less than this share; 1: no bound")
+
+
+class NearDedup(BaseModel):
+    """Near-duplicates: all but the best copy are dropped. The numbers are those of BigCode (Kocetkov et al. 2022)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    enabled: bool = True
+    shingle: int = Field(5, ge=1, description="words in a run; files with fewer words are never near-duplicates")
+    bands: int = Field(25, ge=1, le=1000)
+    rows: int = Field(10, ge=1, le=1000, description="permutations in a band; files that share a band are near-duplicates")
 
 
 class PrepareConfig(BaseModel):
@@ -46,7 +63,11 @@ class PrepareConfig(BaseModel):
     test_share: float = Field(0.04, gt=0, lt=0.5, description="of the bytes")
     seed: int = 0
     licences: tuple[str, ...] = Field(PERMISSIVE, min_length=1, description="SPDX identifiers; all licences of a document must be here")
+    opt_out: str | None = Field(None, min_length=1, description="file of repositories and owners to leave out, one a line")
     filters: Thresholds = Thresholds()
+    decontaminate: tuple[str, ...] = Field((), description="files of benchmarks (HumanEval, MBPP) that must not be trained on")
+    redact: bool = Field(True, description="replace e-mail and IP addresses and keys")
+    near_dedup: NearDedup = NearDedup()
     workers: int | None = Field(None, ge=1, description="tasks at a time; all CPUs of the cluster where absent")
 
     @field_validator("vocabularies")
@@ -61,8 +82,26 @@ class PrepareConfig(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that changes the documents, their splits and their own vocabulary."""
-        return hashlib.sha256(self.model_dump_json(exclude={"workers", "vocabularies"}).encode()).hexdigest()
+        """SHA-256 of everything that changes the documents, their splits and their own vocabulary.
+
+        Of the files of `opt_out` and `decontaminate` it is their content that counts.
+
+        Raises:
+            ConfigError: one of these cannot be read.
+        """
+        settings = self.model_dump_json(exclude={"workers", "vocabularies", "opt_out", "decontaminate"})
+        files = [_digest(path) for path in (self.opt_out, *self.decontaminate)]
+        return hashlib.sha256("\n".join((settings, *files)).encode()).hexdigest()
+
+
+def _digest(path: str | None) -> str:
+    """SHA-256 of a file; nothing where there is none."""
+    if path is None:
+        return ""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"prepare: {path} cannot be read: {error.strerror}; name a file that exists, or leave it out") from None
 
 
 def bpe_size(name: str) -> int:

@@ -34,6 +34,7 @@ class Entry:
         file, row_group, row: where the text is; `file` is relative to the root of the source.
         sha256: of the text; empty until it was read.
         split: train, valid or test; empty until it was decided.
+        stars: of the repository, 0 where nobody counted them.
     """
 
     repository: str
@@ -45,6 +46,7 @@ class Entry:
     row: int = 0
     sha256: str = ""
     split: str = ""
+    stars: int = 0
 
     @property
     def key(self) -> tuple[str, str]:

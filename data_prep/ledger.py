@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from codenas.corpus import Tally
+from codenas.corpus import Redacted, Tally
 from codenas.files import write_atomic
 from data_prep.document import Entry
 
@@ -33,6 +33,16 @@ _PAGE = b"ledger"
 Rule = Callable[[Entry], str | None]  # the reason to drop an entry, None to keep it
 
 
+class Match(BaseModel):
+    """A dropped document, and what in it was found where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    repository: str
+    path: str
+    found: str
+    matched: str
+
+
 class LedgerPage(BaseModel):
     """A ledger on disk."""
 
@@ -41,15 +51,24 @@ class LedgerPage(BaseModel):
     source: str
     stages: dict[str, Tally]
     drops: dict[str, Tally]
+    benchmarks: tuple[Match, ...] = ()
+    redacted: dict[str, Redacted] = {}
 
 
 class Ledger:
-    """Documents left after each stage, in order, and documents dropped, by reason."""
+    """Documents left after each stage, in order, and documents dropped, by reason.
+
+    Attributes:
+        benchmarks: the documents that were dropped for the benchmark text in them.
+        redacted: values replaced in the documents kept, by kind, and under "all" together.
+    """
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.stages: dict[str, Tally] = {}
         self.drops: dict[str, Tally] = {}
+        self.benchmarks: list[Match] = []
+        self.redacted: dict[str, Redacted] = {}
 
     def enter(self, stage: str, entries: Iterable[Entry]) -> list[Entry]:
         """Count `entries` as what is left after `stage`."""
@@ -74,13 +93,15 @@ class Ledger:
 
     def page(self) -> LedgerPage:
         """The ledger as a file."""
-        return LedgerPage(source=self.source, stages=self.stages, drops=dict(sorted(self.drops.items())))
+        drops = dict(sorted(self.drops.items()))
+        return LedgerPage(source=self.source, stages=self.stages, drops=drops, benchmarks=tuple(self.benchmarks), redacted=self.redacted)
 
     @classmethod
     def reopen(cls, page: LedgerPage) -> "Ledger":
         """Go on where `page` ended."""
         ledger = cls(page.source)
         ledger.stages, ledger.drops = dict(page.stages), dict(page.drops)
+        ledger.benchmarks, ledger.redacted = list(page.benchmarks), dict(page.redacted)
         return ledger
 
 

@@ -76,7 +76,7 @@ def _build(config: PrepareConfig, corpus: Path, environment: Environment) -> Non
     root = stages.source_root(config, corpus, environment)
     entries, ledger = stages.documents(config, corpus, root, stream)
     vocabulary = stages.vocabulary(config, corpus, root, entries)
-    shards = stages.tokens(corpus, root, entries, vocabulary.size, stream)
+    shards = stages.tokens(corpus, root, entries, vocabulary.size, stream, config.redact)
     manifest = _manifest(config, entries, ledger, vocabulary, shards)
     write_atomic(corpus / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
 
@@ -89,7 +89,7 @@ def _add_vocabularies(config: PrepareConfig, corpus: Corpus) -> None:
         with atomic_folder(corpus.path / VOCABULARIES / name) as folder:
             vocabulary = stages.named_vocabulary(name, config, corpus.path, root, entries)
             vocabulary.save(folder / "tokenizer.json")
-            shards = stages.tokens(folder, root, entries, vocabulary.size, stream, f"tokenise {name}")
+            shards = stages.tokens(folder, root, entries, vocabulary.size, stream, config.redact, f"tokenise {name}")
             manifest = _manifest(config, entries, ledger, vocabulary, shards)
             write_atomic(folder / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
 
@@ -133,6 +133,7 @@ def _manifest(
         stages=page.stages,
         drops=page.drops,
         licences=_by_licence(entries),
+        redacted=page.redacted,
     )
 
 

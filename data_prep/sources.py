@@ -34,6 +34,7 @@ STACK_V1 = pa.schema(
     + [("content", pa.string()), ("avg_line_length", pa.float64()), ("max_line_length", pa.int64()), ("alphanum_fraction", pa.float64())]
 )
 _LISTED = ("max_stars_repo_name", "max_stars_repo_path", "max_stars_repo_licenses", "size")
+_STARS = "max_stars_count"  # subsets of The Stack may lack it
 _READ = ("max_stars_repo_name", "max_stars_repo_path", "max_stars_repo_licenses", "lang", "content")
 
 
@@ -64,8 +65,9 @@ def list_entries(files: Iterable[Path], root: Path) -> Iterator[Entry]:
         with pq.ParquetFile(file) as parquet:
             for group in range(parquet.num_row_groups):
                 columns = _listed_columns(parquet, group, file)
+                stars = columns.get(_STARS) or [None] * len(columns["size"])
                 for row, (repository, path, licences, size) in enumerate(zip(*(columns[key] for key in _LISTED), strict=True)):
-                    yield Entry(repository or "", path or "", _names(licences), size or 0, name, group, row)
+                    yield Entry(repository or "", path or "", _names(licences), size or 0, name, group, row, stars=_count(stars[row]))
 
 
 def read_documents(file: Path, row_group: int, rows: Sequence[int]) -> Iterator[Document | str]:
@@ -129,7 +131,7 @@ def stack_row(document: Document) -> dict[str, Any]:
 
 def _listed_columns(parquet: pq.ParquetFile, group: int, file: Path) -> dict[str, list[Any]]:
     try:
-        columns: dict[str, list[Any]] = parquet.read_row_group(group, columns=list(_LISTED)).to_pydict()
+        columns: dict[str, list[Any]] = parquet.read_row_group(group, columns=[*_LISTED, _STARS]).to_pydict()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _broken(file, error) from None
     return columns
@@ -164,3 +166,8 @@ def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
 
 def _names(licences: list[str | None] | None) -> tuple[str, ...]:
     return tuple(sorted({name for name in licences or () if name}))
+
+
+def _count(value: object) -> int:
+    """A number of stars, 0 where there is none; some copies of The Stack hold it as a float."""
+    return int(value) if isinstance(value, int | float) and 0 <= value < 1 << 53 else 0

@@ -2,35 +2,41 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from codenas.corpus import Corpus, ShardInfo, ShardWriter
+from codenas.corpus import Corpus, Redacted, ShardInfo, ShardWriter
 from codenas.corpus.manifest import dtype_for
 from codenas.errors import CorpusError
 from codenas.files import atomic_folder, write_atomic
 from codenas.log import LOGGER
 from codenas.vocab import Bpe, Char, Vocabulary, load_vocabulary
 from data_prep.config import CHAR, ENVIRONMENT, PrepareConfig, bpe_size
+from data_prep.decontaminate import load_benchmarks
 from data_prep.dedup import first_copy
 from data_prep.document import Document, Entry
 from data_prep.environment import Environment, foreign
 from data_prep.kinship import KIN_SHARE, kin
-from data_prep.ledger import Ledger, LedgerPage, load_entries, save_entries
+from data_prep.ledger import Ledger, LedgerPage, Match, load_entries, save_entries
 from data_prep.meter import Meter
+from data_prep.near_dedup import best_copy
+from data_prep.opt_out import load_opt_out, opted_out
+from data_prep.redact import KINDS
 from data_prep.select import select
 from data_prep.sources import list_entries, parquet_files, write_stack
 from data_prep.split import SPLITS, split_by_repository
 from data_prep.tokenise import TOKENS, encode, sample, texts_of
-from data_prep.units import Unit, judge, units_of
+from data_prep.units import CONTAMINATED, Examiner, Unit, judge, units_of
 
 Work = Callable[[pa.Table], pa.Table]
 # Does some work on each unit and yields the results in the order of the units.
 Stream = Callable[[list[Unit], Work], Iterator[pa.Table]]
+Verdicts = dict[tuple[str, int, int], dict[str, Any]]  # what `judge` said, by the place of the document
 
 _LEDGER, _DOCUMENTS = "ledger.json", "documents.parquet"
 _OWN, _CHARACTERS = "tokenizer.json", "vocab-char.json"
@@ -66,6 +72,8 @@ def finished(config: PrepareConfig, output: Path) -> Corpus | None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         if config.source != ENVIRONMENT:
             parquet_files(Path(config.source))
+        load_opt_out(config.opt_out)
+        load_benchmarks(config.decontaminate)
         return None
     if not (output / "manifest.json").is_file():
         raise CorpusError(f"{output} exists and is no corpus (it has no manifest.json); choose another --output or remove it")
@@ -108,13 +116,20 @@ def documents(config: PrepareConfig, corpus: Path, root: Path, stream: Stream) -
     path = corpus / _DOCUMENTS
     if not path.exists():
         listed, ledger = _listed_environment(root) if config.source == ENVIRONMENT else _listed_stack(config, root)
-        filtered, sketches = _filter(config, root, listed, ledger, stream)
+        filtered, verdicts = _filter(config, root, listed, ledger, stream)
+        sketches = _sketches(filtered, verdicts)
         unique = ledger.enter("unique", ledger.sift(filtered, first_copy()))
+        if config.near_dedup.enabled:
+            bands = {entry.place: verdicts[entry.place]["bands"] for entry in unique}
+            unique = ledger.enter("near-unique", ledger.sift(unique, best_copy(unique, bands)))
+        if config.redact:
+            ledger.redacted = _redacted(verdicts[entry.place]["redacted"] for entry in unique)
         copies = kin(sketches)
         LOGGER.info(f"split: {len(copies)} of {len(sketches)} repositories share over {KIN_SHARE:.0%} of their lines, and are not held out")
         splits = split_by_repository(unique, {"valid": config.valid_share, "test": config.test_share}, config.seed, copies)
         for entry in unique:
             entry.split = splits[entry.repository]
+        write_atomic(corpus / _LEDGER, ledger.page().model_dump_json(indent=1) + "\n")
         save_entries(path, unique, ledger)
     return load_entries(path)
 
@@ -137,7 +152,7 @@ def named_vocabulary(name: str, config: PrepareConfig, corpus: Path, root: Path,
 
 
 def tokens(
-    corpus: Path, root: Path, entries: list[Entry], vocab_size: int, stream: Stream, label: str = "tokenise"
+    corpus: Path, root: Path, entries: list[Entry], vocab_size: int, stream: Stream, redacted: bool, label: str = "tokenise"
 ) -> dict[str, tuple[ShardInfo, ...]]:
     """Write the shards of every split, in the order of the source, in the vocabulary that lies in the folder `corpus`.
 
@@ -145,7 +160,7 @@ def tokens(
         CorpusError: the source holds other documents than it did.
     """
     meter, sizes = Meter(label, len(entries)), Counter[str]()
-    work = partial(encode, root=root.absolute(), tokenizer=(corpus / _OWN).absolute())
+    work = partial(encode, root=root.absolute(), tokenizer=(corpus / _OWN).absolute(), redacted=redacted)
     with ExitStack() as stack:
         writers = {split: stack.enter_context(ShardWriter(corpus, split, dtype_for(vocab_size))) for split in SPLITS}
         for table in stream(units_of(entries), work):
@@ -167,7 +182,7 @@ def tokens(
 def _sample(config: PrepareConfig, root: Path, entries: list[Entry]) -> list[str]:
     """The texts that vocabularies are learned from."""
     train = [entry for entry in entries if entry.split == "train"]
-    return list(texts_of(sample(train, round(config.vocab_sample_megabytes * 1e6), config.seed), root))
+    return list(texts_of(sample(train, round(config.vocab_sample_megabytes * 1e6), config.seed), root, config.redact))
 
 
 def _train_bpe(texts: list[str], size: int) -> Bpe:
@@ -190,16 +205,21 @@ def _listed_stack(config: PrepareConfig, root: Path) -> tuple[list[Entry], Ledge
     ledger = Ledger(f"The Stack v1 schema: {path.name}")
     found = ledger.enter("found", list_entries(parquet_files(path), root))
     named = ledger.sift(found, lambda entry: None if entry.repository and entry.path else "no name")
-    return select(named, config, ledger), ledger
+    return select(_agreed(named, config, ledger), config, ledger), ledger
 
 
 def _write_environment(config: PrepareConfig, environment: Environment, root: Path) -> None:
     ledger = Ledger(environment.description)
     own = ledger.sift(ledger.enter("found", environment.find()), foreign)
-    selected = select(own, config, ledger)
+    selected = select(_agreed(own, config, ledger), config, ledger)
     with atomic_folder(root) as folder:
         write_stack(_readable(selected, environment, ledger), folder / "environment.parquet")
         write_atomic(folder / _LEDGER, ledger.page().model_dump_json(indent=1) + "\n")
+
+
+def _agreed(entries: list[Entry], config: PrepareConfig, ledger: Ledger) -> list[Entry]:
+    """Without those whose owners asked to be left out."""
+    return ledger.sift(entries, opted_out(load_opt_out(config.opt_out)))
 
 
 def _readable(entries: list[Entry], environment: Environment, ledger: Ledger) -> Iterator[Document]:
@@ -211,22 +231,36 @@ def _readable(entries: list[Entry], environment: Environment, ledger: Ledger) ->
             yield document
 
 
-def _filter(
-    config: PrepareConfig, root: Path, entries: list[Entry], ledger: Ledger, stream: Stream
-) -> tuple[list[Entry], dict[str, list[int]]]:
-    """The entries that pass the quality filters, with their hash and true size; and the sketch of each repository."""
-    meter, verdicts = Meter("filter", len(entries)), {}
-    for table in stream(units_of(entries), partial(judge, root=root.absolute(), thresholds=config.filters)):
+def _filter(config: PrepareConfig, root: Path, entries: list[Entry], ledger: Ledger, stream: Stream) -> tuple[list[Entry], Verdicts]:
+    """The entries that pass the filters and hold no benchmark, with their hash and true size; and what is known of each."""
+    meter, verdicts = Meter("filter", len(entries)), Verdicts()
+    for table in stream(units_of(entries), partial(judge, root=root.absolute(), examiner=Examiner.of(config))):
         for verdict in table.to_pylist():
             verdicts[verdict["file"], verdict["row_group"], verdict["row"]] = verdict
             meter.add(1, verdict["size"] or 0)
     meter.finish()
-    sketches: dict[str, list[int]] = defaultdict(list)
     for entry in entries:
         verdict = verdicts[entry.place]
         entry.sha256 = verdict["sha256"]
         entry.size = entry.size if verdict["size"] is None else verdict["size"]
-        if verdict["reason"] is None:
-            sketches[entry.repository].extend(verdict["lines"])
+        if verdict["reason"] == CONTAMINATED:
+            match = Match(repository=entry.repository, path=entry.path, found=verdict["found"], matched=verdict["matched"])
+            ledger.benchmarks.append(match)
+            LOGGER.info(f"benchmark text in {match.repository}/{match.path}: {match.found}, {match.matched!r}")
     kept = ledger.sift(entries, lambda entry: verdicts[entry.place]["reason"])
-    return ledger.enter("filtered", kept), sketches
+    return ledger.enter("filtered", kept), verdicts
+
+
+def _sketches(entries: Iterable[Entry], verdicts: Verdicts) -> dict[str, list[int]]:
+    """The sketch of each repository."""
+    sketches: dict[str, list[int]] = defaultdict(list)
+    for entry in entries:
+        sketches[entry.repository].extend(verdicts[entry.place]["lines"])
+    return sketches
+
+
+def _redacted(counts: Iterable[list[int]]) -> dict[str, Redacted]:
+    """Of the numbers that were replaced in each document: how many of each kind, and in how many documents."""
+    rows = [(*row, sum(row)) for row in counts]
+    columns = zip((*KINDS, "all"), zip(*rows, strict=True), strict=True) if rows else ()
+    return {kind: Redacted(values=sum(column), documents=sum(map(bool, column))) for kind, column in columns}

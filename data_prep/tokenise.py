@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 from codenas.seeds import derive
 from codenas.vocab import END_OF_TEXT, Vocabulary, load_vocabulary
 from data_prep.document import Document, Entry
+from data_prep.redact import redact
 from data_prep.sources import read_documents
 from data_prep.units import Unit, units_of
 
@@ -34,26 +36,25 @@ def sample(entries: Iterable[Entry], limit: int, seed: int) -> list[Entry]:
     return taken
 
 
-def texts_of(entries: Iterable[Entry], root: Path) -> Iterator[str]:
-    """The texts of entries, in the order of the source."""
+def texts_of(entries: Iterable[Entry], root: Path, redacted: bool = False) -> Iterator[str]:
+    """The texts of entries, in the order of the source; `redacted` as they were when they were judged."""
     for unit in units_of(entries):
-        yield from (document.text for document in _documents(unit, root))
+        yield from (document.text for document in _documents(unit, root, redacted))
 
 
-def encode(units: pa.Table, root: Path, tokenizer: Path) -> pa.Table:
+def encode(units: pa.Table, root: Path, tokenizer: Path, redacted: bool = False) -> pa.Table:
     """Token ids of the documents of `units`, each ended by the end-of-text id: one row per unit and split.
 
     Runs in a worker; all of it on one thread, as there are as many workers as processors.
     """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     vocabulary = _load(tokenizer)
-    rows = [row for unit in Unit.from_table(units) for row in _encode_unit(unit, root, vocabulary)]
+    rows = [row for unit in Unit.from_table(units) for row in _encode_unit(unit, _documents(unit, root, redacted), vocabulary)]
     return pa.Table.from_pylist(rows, TOKENS)
 
 
-def _encode_unit(unit: Unit, root: Path, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
+def _encode_unit(unit: Unit, documents: list[Document], vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
     end = vocabulary.specials[END_OF_TEXT]
-    documents = _documents(unit, root)
     encoded = vocabulary.encode_batch([document.text for document in documents])
     for split in sorted(set(unit.splits)):
         members = [index for index, of in enumerate(unit.splits) if of == split]
@@ -61,9 +62,10 @@ def _encode_unit(unit: Unit, root: Path, vocabulary: Vocabulary) -> Iterator[dic
         yield {"split": split, "documents": len(members), "bytes": sum(len(documents[index].data) for index in members), "tokens": tokens}
 
 
-def _documents(unit: Unit, root: Path) -> list[Document]:
+def _documents(unit: Unit, root: Path, redacted: bool) -> list[Document]:
     """The documents of a unit that was judged before: all of them were readable."""
-    return [document for document in read_documents(root / unit.file, unit.row_group, unit.rows) if isinstance(document, Document)]
+    held = [document for document in read_documents(root / unit.file, unit.row_group, unit.rows) if isinstance(document, Document)]
+    return [replace(one, text=redact(one.text, one.language).text) for one in held] if redacted else held
 
 
 @lru_cache(maxsize=1)

@@ -1,20 +1,23 @@
 """The unit of work, some rows of one row group, and what a worker finds out about it. Pure functions: no Ray here."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from data_prep.config import Thresholds
-from data_prep.document import Entry
-from data_prep.filters import first_reason, quality_filters
+from data_prep.config import PrepareConfig
+from data_prep.decontaminate import Benchmarks, load_benchmarks
+from data_prep.document import Document, Entry
+from data_prep.filters import Filter, first_reason, quality_filters
 from data_prep.kinship import sketch
+from data_prep.near_dedup import MinHash
+from data_prep.redact import KINDS, redact
 from data_prep.sources import read_documents
 
-UNREADABLE = "unreadable"
+UNREADABLE, CONTAMINATED = "unreadable", "benchmark text"
 VERDICTS = pa.schema(
     [
         ("file", pa.string()),
@@ -24,6 +27,10 @@ VERDICTS = pa.schema(
         ("sha256", pa.string()),
         ("size", pa.int64()),  # null: could not be read
         ("lines", pa.list_(pa.uint32())),
+        ("bands", pa.binary()),  # null: too short for a near-duplicate, or nobody asked
+        ("redacted", pa.list_(pa.int64())),  # values, in the order of KINDS
+        ("found", pa.string()),  # the benchmark
+        ("matched", pa.string()),
     ]
 )
 
@@ -48,6 +55,31 @@ class Unit:
         return [cls(**row) for row in table.to_pylist()]
 
 
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """What every document goes through. It travels to the workers as a whole."""
+
+    filters: tuple[Filter, ...]
+    benchmarks: Benchmarks | None = None
+    redact: bool = False
+    minhash: MinHash | None = None
+
+    @classmethod
+    def of(cls, config: PrepareConfig) -> "Examiner":
+        """What `config` asks for.
+
+        Raises:
+            ConfigError: a benchmark cannot be read.
+        """
+        near = config.near_dedup
+        return cls(
+            quality_filters(config.filters),
+            load_benchmarks(config.decontaminate) if config.decontaminate else None,
+            config.redact,
+            MinHash(near.shingle, near.bands, near.rows) if near.enabled else None,
+        )
+
+
 def units_of(entries: Iterable[Entry]) -> list[Unit]:
     """Group entries by row group; units and their rows in the order of the source."""
     placed = sorted(entries, key=lambda entry: entry.place)
@@ -58,15 +90,14 @@ def units_of(entries: Iterable[Entry]) -> list[Unit]:
     return units
 
 
-def judge(units: pa.Table, root: Path, thresholds: Thresholds) -> pa.Table:
-    """Read the documents of `units` below `root` and say for each why it is dropped, its hash, size and lines."""
-    verdicts = [verdict for unit in Unit.from_table(units) for verdict in _judge_unit(unit, root, thresholds)]
+def judge(units: pa.Table, root: Path, examiner: Examiner) -> pa.Table:
+    """Read the documents of `units` below `root` and say for each why it is dropped, and what decisions need of it."""
+    verdicts = [verdict for unit in Unit.from_table(units) for verdict in _judge_unit(unit, root, examiner)]
     return pa.Table.from_pylist(verdicts, VERDICTS)
 
 
-def _judge_unit(unit: Unit, root: Path, thresholds: Thresholds) -> Iterator[dict[str, Any]]:
+def _judge_unit(unit: Unit, root: Path, examiner: Examiner) -> Iterator[dict[str, Any]]:
     place = {"file": unit.file, "row_group": unit.row_group}
-    filters = quality_filters(thresholds)
     try:
         documents = list(read_documents(root / unit.file, unit.row_group, unit.rows))
     except (pa.ArrowException, OSError):
@@ -75,6 +106,24 @@ def _judge_unit(unit: Unit, root: Path, thresholds: Thresholds) -> Iterator[dict
         if isinstance(document, str):
             yield {**place, "row": row, "reason": document, "sha256": "", "size": None, "lines": []}
         else:
-            reason = first_reason(document, filters)
-            facts = {"sha256": document.sha256, "size": len(document.data), "lines": [] if reason else sketch(document.text)}
-            yield {**place, "row": row, "reason": reason, **facts}
+            yield {**place, "row": row, **_examine(document, examiner)}
+
+
+def _examine(document: Document, examiner: Examiner) -> dict[str, Any]:
+    """Hash and size are those of the text as it is trained on; benchmarks are looked for in the text as it was."""
+    if reason := first_reason(document, examiner.filters):
+        return {**_facts(document), "reason": reason}
+    if examiner.benchmarks and (match := examiner.benchmarks.match(document.text)):
+        return {**_facts(document), "reason": CONTAMINATED, "found": match[0], "matched": match[1]}
+    verdict: dict[str, Any] = {}
+    if examiner.redact:
+        done = redact(document.text, document.language)
+        document = replace(document, text=done.text)
+        verdict["redacted"] = [done.counts[kind] for kind in KINDS]
+    if examiner.minhash:
+        verdict["bands"] = examiner.minhash.bands(document.text)
+    return {**_facts(document), "lines": sketch(document.text), **verdict}
+
+
+def _facts(document: Document) -> dict[str, Any]:
+    return {"sha256": document.sha256, "size": len(document.data), "lines": []}

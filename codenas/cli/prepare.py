@@ -27,9 +27,15 @@ def prepare(
     valid_share: Annotated[float | None, typer.Option(help="Share of the bytes held out for validation.")] = None,
     test_share: Annotated[float | None, typer.Option(help="Share of the bytes held out for the test.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the sample and the split.")] = None,
+    near_dedup: Annotated[bool | None, typer.Option(help="Keep only the best of files that are nearly the same. [default: yes]")] = None,
+    redact: Annotated[bool | None, typer.Option(help="Replace e-mail and IP addresses and keys. [default: yes]")] = None,
+    decontaminate: Annotated[
+        list[str] | None, typer.Option(help="A benchmark (HumanEval, MBPP) that must not be trained on. May stand several times.")
+    ] = None,
+    opt_out: Annotated[str | None, typer.Option(help="File of owners and repositories to leave out, one a line.")] = None,
     workers: Annotated[int | None, typer.Option(help="Tasks at a time; all processors where absent.")] = None,
 ) -> None:
-    """Prepare a corpus: filter, deduplicate, split by repository, learn a vocabulary, write token shards."""
+    """Prepare a corpus: filter, deduplicate, redact, split by repository, learn a vocabulary, write token shards."""
     from codenas.cli.cluster import local_ray
     from codenas.cli.options import settings_of
     from codenas.log import LOGGER
@@ -40,6 +46,8 @@ def prepare(
         "source": source, "vocab_size": vocab_size, "vocabularies": vocabulary or None, "max_megabytes": max_mb,
         "max_repository_megabytes": max_repository_mb,
         "valid_share": valid_share, "test_share": test_share, "seed": seed, "workers": workers,
+        "near_dedup": None if near_dedup is None else {"enabled": near_dedup}, "redact": redact, "decontaminate": decontaminate or None,
+        "opt_out": opt_out,
     }  # fmt: skip
     options = {"max_megabytes": "--max-mb", "max_repository_megabytes": "--max-repository-mb"}
     config = settings_of(PrepareConfig, {name: value for name, value in given.items() if value is not None}, options)
@@ -70,7 +78,8 @@ def show(corpus: "Corpus") -> None:
     for reason, tally in sorted(manifest.drops.items(), key=lambda item: -item[1].bytes):
         books.add_row(f"dropped: {reason}", *_cells(tally))
     every = [(manifest, "")] + [(corpus.with_vocabulary(name).manifest, f" {name}") for name in corpus.vocabularies]
-    Console().print(books, *(_splits(each, name) for each, name in every))
+    redacted = [f"replaced: {kind}, {found.values:,} in {found.documents:,} documents" for kind, found in manifest.redacted.items()]
+    Console().print(books, *redacted, *(_splits(each, name) for each, name in every), sep="\n")
 
 
 def _splits(manifest: "CorpusManifest", name: str) -> "Table":

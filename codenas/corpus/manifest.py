@@ -24,6 +24,13 @@ class Tally(_Card):
         return Tally(documents=self.documents + other.documents, bytes=self.bytes + other.bytes)
 
 
+class Redacted(_Card):
+    """How many values of a kind were replaced, and in how many documents."""
+
+    values: int = Field(ge=0)
+    documents: int = Field(ge=0)
+
+
 class ShardInfo(_Card):
     """One file of tokens: its path inside the corpus, its length and its SHA-256."""
 
@@ -59,6 +66,7 @@ class CorpusManifest(_Card):
         stages: documents left after each stage, in order.
         drops: documents left out, by reason.
         licences: documents kept, by licence.
+        redacted: values replaced in the documents kept (addresses, keys), by kind, and under "all" together.
     """
 
     schema_version: Literal[1] = 1
@@ -73,6 +81,7 @@ class CorpusManifest(_Card):
     stages: dict[str, Tally]
     drops: dict[str, Tally]
     licences: dict[str, Tally]
+    redacted: dict[str, Redacted] = {}
 
     @model_validator(mode="after")
     def _digest_is_of_this_content(self) -> Self:

@@ -15,7 +15,7 @@ from data_prep.sources import STACK_V1, stack_row
 def code(repository: int, file: int, lines: int = 12) -> str:
     """Python that parses and is like no other file."""
     head = f'"""Module {file} of project {repository}."""\n\n\n'
-    names = (f"value_{repository}_{file}_{line}" for line in range(lines))
+    names = (f"computed_value_{repository}_{file}_{line}" for line in range(lines))
     return head + "\n\n".join(f"def {name}(left, right):\n    return left * {len(name)} + right" for name in names) + "\n"
 
 

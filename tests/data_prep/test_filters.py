@@ -5,18 +5,23 @@ import pytest
 from data_prep.config import Thresholds
 from data_prep.document import Document
 from data_prep.filters import (
+    Comments,
     EncodedData,
+    FewAlphabetic,
     FewLetters,
     Filter,
     Generated,
     LongLines,
+    ShortTokens,
     TooLarge,
     Unparsable,
     Xml,
+    alphabetic_share,
     alphanumeric_share,
     first_reason,
     quality_filters,
 )
+from data_prep.python_text import comment_share
 from tests.data_prep.sources import code, document
 
 CASES: list[tuple[Filter, str, str]] = [  # filter, the last text that it lets pass, the first that it refuses
@@ -26,11 +31,17 @@ CASES: list[tuple[Filter, str, str]] = [  # filter, the last text that it lets p
     (LongLines(2, 99, 99), "1\n2", "1\n2\n3"),
     (FewLetters(0.25), "a---", "a----"),
     (FewLetters(0.25), "é---", "é----"),
+    (FewAlphabetic(0.25), "a123", "a1234"),
+    (FewAlphabetic(0.25), "é123", "é1234"),
     (Xml(), " " * 100 + "<?xml version=", "# <?xml version='1.0'?>"),
     (Generated(), "\n" * 5 + "# This file is generated", "\n" * 4 + "# This file is GENERATED"),
     (EncodedData(100, 1.0), f"'{'Q' * 100}'", f"'{'Q' * 101}'"),
     (EncodedData(999, 0.5), "-" * 64 + "Q" * 64, "-" * 63 + "Q" * 64),
     (EncodedData(999, 0.5), "-" * 48 + "\\u00ff" * 8, "-" * 47 + "\\u00ff" * 8),
+    (ShortTokens(2.5), "numbers=12", "number=12"),  # four tokens: the word, '=', and each digit
+    (Comments(0.01, 1), "#" + "\n" * 98, "#" + "\n" * 99),
+    (Comments(0, 0.8), "#234567" + "\n" * 2, "#2345678" + "\n" * 2),
+    (Comments(0, 0.8), "'234567'", "'234567890123456789'"),
     (Unparsable(), "\ufeffprint('\\d')\n", "print 'x'"),
     (Unparsable(), "# coding: utf-8\nx = 'é'", "x = '\x00'"),
     (Unparsable(), "(" * 50 + ")" * 50, "(" * 5000 + ")" * 5000),
@@ -48,8 +59,32 @@ def test_hexadecimal_bytes_are_encoded_data() -> None:
     assert not EncodedData(1024, 0.5).refuses(document(text=code(1, 1)))
 
 
-def test_other_languages_are_not_parsed() -> None:
-    assert not Unparsable().refuses(Document("owner/project", "a.js", ("MIT",), "JavaScript", "let x = {"))
+@pytest.mark.parametrize("rule", [Unparsable(), ShortTokens(2.5), Comments(0.01, 0.8)])
+def test_rules_of_python_let_other_languages_pass(rule: Filter) -> None:
+    assert rule.refuses(document(text="x=(1"))
+    assert not rule.refuses(Document("owner/project", "a.js", ("MIT",), "JavaScript", "x=(1"))
+
+
+@pytest.mark.parametrize("text", ["", "#" * 50, "x = 1\n" * 50])
+def test_zero_and_one_are_no_bounds_of_the_comments(text: str) -> None:
+    assert not Comments(0, 1).refuses(document(text=text))
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("# 3456789\n", 9 / 10),
+        ("x = '#'\ny=1", 0),
+        ('x = """\n# 1"""', 0),
+        ("x = 'it'  # don't", 7 / 17),
+        ("x = '\\'#'  # \"", 3 / 14),
+        ('"""A"""\nclass B:\n  "C"\n  if 1:\n    async def d(): "E"\n  "F"', 3 / 59),
+        ("x = (  # open", 6 / 13),
+        ("", 0),
+    ],
+)
+def test_comments_and_docstrings_are_told_from_code(text: str, share: float) -> None:
+    assert comment_share(text) == pytest.approx(share)
 
 
 def test_the_published_defaults_keep_clean_code_and_name_the_first_reason() -> None:
@@ -58,6 +93,8 @@ def test_the_published_defaults_keep_clean_code_and_name_the_first_reason() -> N
     assert first_reason(document(text=" \n\t"), filters) == "empty"
     assert first_reason(document(text="x = 1\n" * 100_000), filters) == "long lines"
     assert first_reason(document(text="value = (\n"), filters) == "syntax"
+    assert first_reason(document(text="value = other\n"), filters) == "comments"
+    assert first_reason(document(text="# of\nvalue = 3.14159, 2.71828, 1.41421\n"), filters) == "few alphabetic"
     assert len({one.reason for one in filters}) == len(filters)
 
 
@@ -68,3 +105,8 @@ def test_a_huge_line_is_refused_before_it_is_searched() -> None:
 @pytest.mark.parametrize(("text", "share"), [("", 0.0), ("ab__", 0.5), ("é1_-", 0.5), ("_", 0.0)])
 def test_alphanumeric_share(text: str, share: float) -> None:
     assert alphanumeric_share(text) == share
+
+
+@pytest.mark.parametrize(("text", "share"), [("", 0.0), ("ab1_", 0.5), ("é1_数", 0.5), ("1", 0.0)])
+def test_alphabetic_share(text: str, share: float) -> None:
+    assert alphabetic_share(text) == share

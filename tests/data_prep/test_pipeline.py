@@ -82,10 +82,10 @@ def test_the_environment_becomes_a_corpus_wherever_it_is_installed(tmp_path: Pat
     assert {reason: tally.documents for reason, tally in manifest.drops.items()} == {
         "duplicate": 1, "empty": 1, "licence": 1, "not UTF-8": 1, "tests": 1,
     }  # fmt: skip
-    assert list(manifest.stages) == ["found", "licensed", "sampled", "filtered", "unique"]
+    assert list(manifest.stages) == ["found", "licensed", "sampled", "filtered", "unique", "near-unique"]
     assert (
         manifest.stages["found"].documents
-        == sum(tally.documents for tally in manifest.drops.values()) + manifest.stages["unique"].documents
+        == sum(tally.documents for tally in manifest.drops.values()) + manifest.stages["near-unique"].documents
     )
     assert manifest.licences.keys() == {"MIT", "PSF-2.0"}
     assert (corpora[0].path / "source/environment.parquet").is_file()
@@ -182,7 +182,7 @@ def test_one_file_may_be_the_source(tmp_path: Path) -> None:
 def test_a_fork_is_not_held_out(tmp_path: Path) -> None:
     lines = [f"result_{number} = compute_something_long_enough(argument_number_{number}, 0)" for number in range(60)]
     held = documents(20)
-    held += [document(f"owner/fork-{number}", f"a{number}.py", "\n".join([*lines, f"x = {number}"]) + "\n") for number in range(12)]
+    held += [document(f"owner/fork-{number}", f"a{number}.py", "\n".join([*lines, f"# {number}" * 40]) + "\n") for number in range(12)]
     corpus = prepare(configure(write_source(tmp_path / "source", held)), tmp_path / "corpus")
     entries, _ = load_entries(corpus.path / "documents.parquet")
     assert {entry.split for entry in entries if "fork" in entry.repository} == {"train"}

@@ -10,9 +10,12 @@ import pytest
 from codenas.errors import CorpusError
 from data_prep.config import Thresholds
 from data_prep.document import Document
+from data_prep.filters import quality_filters
 from data_prep.sources import STACK_V1, list_entries, parquet_files, read_documents, stack_row, write_stack
-from data_prep.units import UNREADABLE, Unit, judge, units_of
+from data_prep.units import UNREADABLE, Examiner, Unit, judge, units_of
 from tests.data_prep.sources import code, document, documents, write_rows, write_source
+
+EXAMINER = Examiner(quality_filters(Thresholds()))
 
 
 def test_the_schema_has_the_29_columns_of_the_stack() -> None:
@@ -91,7 +94,7 @@ def test_a_truncated_file_is_refused(keep: float, tmp_path: Path) -> None:
 def judged(file: Path) -> list[str | None]:
     entries = list(list_entries(parquet_files(file), file.parent))
     units = pa.concat_tables([unit.table for unit in units_of(entries)])
-    return judge(units, file.parent, Thresholds())["reason"].to_pylist()
+    return judge(units, file.parent, EXAMINER)["reason"].to_pylist()
 
 
 def test_bad_rows_are_dropped_with_their_reason_and_the_others_kept(tmp_path: Path) -> None:
@@ -119,7 +122,7 @@ def test_a_broken_row_group_is_unreadable_and_the_next_is_not(tmp_path: Path) ->
     start = column.dictionary_page_offset or column.data_page_offset
     data[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     file.write_bytes(data)
-    reasons = judge(pa.concat_tables([unit.table for unit in units_of(entries)]), tmp_path, Thresholds())["reason"].to_pylist()
+    reasons = judge(pa.concat_tables([unit.table for unit in units_of(entries)]), tmp_path, EXAMINER)["reason"].to_pylist()
     assert reasons == [UNREADABLE] * 7 + [None] * 8
 
 

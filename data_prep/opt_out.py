@@ -1,0 +1,39 @@
+"""People who asked that their code be left out: a list of repositories and owners, one a line."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from codenas.errors import ConfigError
+from data_prep.document import Entry
+from data_prep.ledger import Rule
+
+
+def opted_out(names: Iterable[str]) -> Rule:
+    """Drop documents of a repository `owner/name` that is listed, or whose `owner` is; case makes no difference, as on hubs."""
+    listed = frozenset(name.strip("/").lower() for name in names)
+
+    def rule(entry: Entry) -> str | None:
+        repository = entry.repository.lower()
+        return "opted out" if listed & {repository, repository.partition("/")[0]} else None
+
+    return rule
+
+
+def load_opt_out(path: str | None) -> list[str]:
+    """The names in a text file, without empty lines and comments (#); none where there is no file to read.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line has spaces within or more than one "/".
+    """
+    if path is None:
+        return []
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"the opt-out list {path} cannot be read: {reason}") from None
+    names = [name for line in lines if (name := line.partition("#")[0].strip())]
+    for name in names:
+        if len(name.split()) > 1 or name.strip("/").count("/") > 1:
+            raise ConfigError(f"the opt-out list {path} has the line {name!r}; each is an owner, or owner/repository")
+    return names
