@@ -23,6 +23,7 @@ from codenas.cli.prepare import prepare
 from codenas.cli.search import search
 from codenas.cli.serve import serve
 from codenas.cli.space import show_space
+from codenas.cli.status import status
 from codenas.cli.train import train
 from codenas.errors import CodeNASError, is_out_of_memory
 from codenas.log import LOGGER, configure
@@ -111,7 +112,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-for each in (demo, prepare, search, train, evaluate, serve, complete):
+for each in (demo, prepare, search, train, evaluate, serve, complete, status):
     app.command()(_in_one_line(each))
 
 # Commands of two words: `codenas space show`.
