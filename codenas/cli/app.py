@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from codenas.cli.arch import show_arch
+from codenas.cli.compare import compare
 from codenas.cli.complete import complete
 from codenas.cli.demo import demo
 from codenas.cli.device import calibrate, predict
@@ -112,7 +113,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-for each in (demo, prepare, search, train, evaluate, serve, complete, status):
+for each in (demo, prepare, search, train, evaluate, serve, complete, status, compare):
     app.command()(_in_one_line(each))
 
 # Commands of two words: `codenas space show`.

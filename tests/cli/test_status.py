@@ -1,4 +1,4 @@
-"""`codenas status` on real runs: only files are read, and what cannot be read is one line."""
+"""`codenas status` and `codenas compare` on real runs: only files are read, and what cannot be read is one line."""
 
 import os
 import shutil
@@ -104,11 +104,20 @@ def test_a_run_before_its_search(tmp_path: Path) -> None:
     assert f"{tmp_path}: search not begun" in shown("status", tmp_path)
 
 
+def test_repeated_searches_are_compared_with_the_deviation_of_their_seeds(runs: Path, tmp_path: Path) -> None:
+    told = shown("compare", runs / "first", runs / "again", runs / "other", "--picture", tmp_path / "fronts.png")
+    assert "first + again" in told and "by luck alone" in told and (tmp_path / "fronts.png").is_file()
+    assert "cannot be told" in shown("compare", runs / "first", runs / "other")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["status", "RUNS/absent"], "there is no run RUNS/absent; name the folder that was given to --run"),
         (["status", "RUNS/corpus"], "RUNS/corpus is no run: no stage has begun in it"),
+        (["compare", "RUNS/first"], "RUNS/first alone has nothing to be compared with; name two runs or more"),
+        (["compare", "RUNS/first", "RUNS/first"], "alone has nothing to be compared with"),
+        (["compare", "RUNS/first", "RUNS/absent"], "there is no run RUNS/absent"),
     ],
 )
 def test_what_is_no_run_is_one_line(arguments: list[str], message: str, runs: Path, own_log: None) -> None:
@@ -123,6 +132,7 @@ def test_what_is_unfinished_or_damaged_is_one_line(begun: Path, runs: Path, own_
         assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
         return done.stderr
 
+    assert f"the search of {begun} is not finished" in complaint("compare", runs / "first", begun)
     job = begun / "search" / "job.json"
     job.write_text('{"job": "{\\"strategy\\": 1}", "corpus": "x"}')
     assert "the job of a search cannot be read (strategy: " in complaint("status", begun)
