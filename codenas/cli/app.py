@@ -21,10 +21,12 @@ from codenas.cli.device import calibrate, predict
 from codenas.cli.evaluate import evaluate
 from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
+from codenas.cli.remote import jobs, logs, stop
 from codenas.cli.search import search
 from codenas.cli.serve import serve
 from codenas.cli.space import show_space
 from codenas.cli.status import status
+from codenas.cli.submit import submit_search
 from codenas.cli.train import train
 from codenas.errors import CodeNASError, is_out_of_memory
 from codenas.log import LOGGER, configure
@@ -113,13 +115,14 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-for each in (demo, prepare, search, train, evaluate, serve, complete, status, compare):
+for each in (demo, prepare, search, train, evaluate, serve, complete, status, compare, jobs, logs, stop):
     app.command()(_in_one_line(each))
 
 # Commands of two words: `codenas space show`.
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "space": ("What a search can find.", {"show": show_space}),
     "arch": ("What an architecture is made of.", {"show": show_arch}),
+    "submit": ("Hand work over to a cluster.", {"search": submit_search}),
     "device": ("What decoding takes, here and elsewhere.", {"calibrate": calibrate, "predict": predict}),
 }
 for noun, (purpose, verbs) in GROUPS.items():
