@@ -22,10 +22,11 @@ _PATIENCE_S = 100
 
 @dataclass(slots=True, frozen=True)
 class Head:
-    """A head that is up. `environment` is what its processes were started with."""
+    """A head that is up: its dashboard, its server of clients, what Prometheus reads."""
 
     url: str
     client: str
+    metrics: str
     token: str
     folder: Path
     process: "subprocess.Popen[bytes]"
@@ -51,12 +52,13 @@ class Head:
 @contextlib.contextmanager
 def head() -> Iterator[Head]:
     """Start a head; all that it started is gone afterwards, also when this process is killed."""
-    token, dashboard, agent, client = secrets.token_hex(16), free_port(), free_port(), free_port()
+    token, dashboard, agent, client, metrics = secrets.token_hex(16), *(free_port() for _ in range(4))
     environment = {
         **os.environ,
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
+        "RAY_metrics_report_interval_ms": "200",  # by default ten seconds
         "PYTHONPATH": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
@@ -65,16 +67,19 @@ def head() -> Iterator[Head]:
         command += ["--port", str(free_port()), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)]
         command += ["--dashboard-agent-listen-port", str(agent)]
         command += ["--ray-client-server-port", str(client), "--temp-dir", str(folder)]
+        command += ["--metrics-export-port", str(metrics)]
         command += ["--num-cpus", "2", "--object-store-memory", "100000000"]
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
-            found = Head(f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", token, folder, process)
+            found = Head(
+                f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", f"http://127.0.0.1:{metrics}", token, folder, process
+            )
             for url in (f"{found.url}/api/version", f"http://127.0.0.1:{agent}/api/local_raylet_healthz"):  # the agent starts jobs
                 _await(url, found)
             yield found
         finally:
-            process.terminate()
-            process.wait(30)
+            process.kill()  # what it started is reaped
+            process.wait()
 
 
 def _await(url: str, starting: Head) -> None:

@@ -1,9 +1,11 @@
 """Work for a cluster: a real head with its dashboard on 127.0.0.1 and a token, a real search, and what can go wrong on the way."""
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from fastapi import FastAPI
@@ -18,8 +20,9 @@ from tests.fakes import SMALL_SEARCH, tiny_corpus
 from tests.heads import Head, head
 from tests.serve.servers import free_port, running, until
 from tune_jobs.submit import Cluster, Submission
+from tune_jobs.telemetry import GPU_MEMORY, INSTRUMENTS, LOST
 
-LONG_SEARCH = SMALL_SEARCH.replace("[2, 4]", "[20_000, 40_000]")
+LONG_SEARCH = SMALL_SEARCH.replace("[2, 4]", "[2, 400_000]")
 
 
 def codenas(*arguments: str | Path) -> Result:
@@ -103,17 +106,22 @@ def test_a_submitted_search_is_followed_to_its_end(known: Head, corpus: Corpus, 
 
 
 @pytest.mark.cluster
-def test_a_stopped_search_keeps_its_run_and_leaves_no_trial(known: Head, corpus: Corpus, job: Path, tmp_path: Path) -> None:
+def test_a_search_is_measured_while_it_works_and_when_stopped_keeps_its_run(known: Head, corpus: Corpus, job: Path, tmp_path: Path) -> None:
     job.write_text(LONG_SEARCH)
-    job_id = shown("submit", "search", job, "--run", tmp_path / "run", "--corpus", corpus.path).split()[0]
+    run = tmp_path / "run"
+    job_id = shown("submit", "search", job, "--run", run, "--corpus", corpus.path).split()[0]
     said = ""
     for piece in Cluster(known.url, known.token).follow(job_id):
         said += piece
-        if "steps in all" in said:
+        if said.count(" at 2 steps: ") == 3:  # the promoted one now trains for hours
             break
+    never = (LOST, GPU_MEMORY)
+    wanted = [f"{each.exported}{{" for each in INSTRUMENTS if each not in never] + [f'run="{run}"', 'rung="2"', 'state="trained"']
+    until(lambda: all(word in httpx.get(known.metrics).text for word in wanted), lambda: threading.Event().wait(0.2))
     assert f"{job_id}: STOPPED" in shown("stop", job_id)
-    seen = read_status(Run(tmp_path / "run"))
+    seen = read_status(Run(run))
     assert seen.config is not None and seen.result is None and seen.holder is None
+    assert len([trial for trial in seen.trials if trial.report(2)]) == 3
     until(lambda: not any("Trainable" in title for title in known.titles()))
 
 
