@@ -58,7 +58,7 @@ def head() -> Iterator[Head]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
-        "RAY_metrics_report_interval_ms": "200",  # by default ten seconds
+        "RAY_metrics_report_interval_ms": "3000",  # by default 10,000; more than lies between two reports of a trial
         "PYTHONPATH": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }

@@ -88,7 +88,7 @@ class PlanSearcher(Searcher):
         except CodeNASError as error:  # as above: a full disk must end the search, not Tune
             self.error = error
             return
-        self._telemetry.recorded(self.history)
+        self._tell(0)
         LOGGER.info(told(job, outcome))
 
     def save(self, checkpoint_path: str) -> None:
@@ -102,4 +102,7 @@ class PlanSearcher(Searcher):
         self.steps += result["steps"]
         self.step_seconds += result["step_seconds"]
         self._progress.update(self._progress.done + result["steps"], best(self.history))
-        self._telemetry.trained(result["steps"], self._progress.done, self._progress.eta_seconds())
+        self._tell(result["steps"])
+
+    def _tell(self, steps: int) -> None:
+        self._telemetry.update(self.history, steps, self._progress.done, self._progress.eta_seconds())

@@ -58,32 +58,32 @@ INSTRUMENTS = (BEST, TRIALS, FRONT_SIZE, STEPS, STEPS_PLANNED, STEPS_DONE, LOST,
 
 
 class SearchTelemetry:
-    """The telemetry of one search, in the process that holds its history. `checkpoints` is where its candidates are stored."""
+    """The telemetry of one search, in the process that holds its history. `checkpoints` is where its candidates are stored.
+
+    Ray forgets a gauge when it has exported it (every ten seconds): all are set again with every report of a trial.
+    """
 
     def __init__(self, plan: Plan, checkpoints: Path) -> None:
         self._plan, self._tags = plan, _tags(checkpoints)
         self._best, self._trials, self._front_size = BEST.gauge(), TRIALS.gauge(), FRONT_SIZE.gauge()
         self._steps, self._lost = STEPS.counter(), LOST.counter()
-        self._done, self._time_left = STEPS_DONE.gauge(), TIME_LEFT.gauge()
-        STEPS_PLANNED.gauge().set(plan.budget.total_steps, self._tags)
+        self._planned, self._done, self._time_left = STEPS_PLANNED.gauge(), STEPS_DONE.gauge(), TIME_LEFT.gauge()
 
-    def trained(self, steps: int, done: int, left_seconds: float | None) -> None:
+    def update(self, history: History, steps: int, done: int, left_seconds: float | None) -> None:
         """`steps` more were trained, `done` are in all."""
         if steps:
             self._steps.inc(steps, self._tags)
         self._done.set(done, self._tags)
+        self._planned.set(self._plan.budget.total_steps, self._tags)
         self._time_left.set(left_seconds, self._tags)
-
-    def lost(self) -> None:
-        """The process of a trial died."""
-        self._lost.inc(1, self._tags)
-
-    def recorded(self, history: History) -> None:
-        """Something became of a candidate."""
         self._best.set(best_score(history), self._tags)
         self._front_size.set(front_size(history.trials, self._plan.objectives), self._tags)
         for (rung, state), count in trial_counts(history.trials, self._plan.budget.rungs[0]).items():
             self._trials.set(count, {**self._tags, "rung": str(rung), "state": state})
+
+    def lost(self) -> None:
+        """The process of a trial died."""
+        self._lost.inc(1, self._tags)
 
 
 class GpuTelemetry:
