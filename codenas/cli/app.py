@@ -19,6 +19,7 @@ from codenas.cli.complete import complete
 from codenas.cli.demo import demo
 from codenas.cli.device import calibrate, predict
 from codenas.cli.evaluate import evaluate
+from codenas.cli.fetch import fetch
 from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
 from codenas.cli.remote import jobs, logs, stop
@@ -115,7 +116,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-for each in (demo, prepare, search, train, evaluate, serve, complete, status, compare, jobs, logs, stop):
+for each in (demo, prepare, search, train, evaluate, serve, complete, status, compare, jobs, logs, stop, fetch):
     app.command()(_in_one_line(each))
 
 # Commands of two words: `codenas space show`.

@@ -1,6 +1,9 @@
 """Work for a cluster: a real head with its dashboard on 127.0.0.1 and a token, a real search, and what can go wrong on the way."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +20,7 @@ from codenas.cli.status import read_status
 from codenas.corpus import Corpus
 from codenas.log import LOGGER
 from tests.fakes import SMALL_SEARCH, tiny_corpus
-from tests.heads import Head, head
+from tests.heads import ROOT, Head, head
 from tests.serve.servers import free_port, running, until
 from tune_jobs.submit import Cluster, Submission
 from tune_jobs.telemetry import GPU_MEMORY, INSTRUMENTS, LOST
@@ -151,6 +154,39 @@ def test_the_token_comes_from_a_file_or_the_environment(cluster: Head, monkeypat
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "right"))
     assert "Jobs at" in shown(*given)
     assert "cannot be read" in complaint(*given, "--token-file", tmp_path / "absent")
+
+
+@pytest.mark.cluster
+def test_a_run_is_fetched_by_the_port_for_clients(known: Head, tmp_path: Path) -> None:
+    """In a process of its own: Ray reads the token when it is imported."""
+    (tmp_path / "there" / "search").mkdir(parents=True)
+    (tmp_path / "there" / "search" / "job.json").write_text("{}")
+    command = [sys.executable, "-m", "codenas", "fetch", str(tmp_path / "there"), "--address", known.client]
+    (tmp_path / "token").write_text(known.token)
+    command += ["--output", str(tmp_path / "here"), "--token-file", str(tmp_path / "token")]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'here'}: 1 files, 0.00 MB\n", "")
+    assert (tmp_path / "here" / "search" / "job.json").read_text() == "{}"
+    assert known.listeners() <= {"127.0.0.1", "::ffff:127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["runs/x"], "runs/x is relative, and nobody knows to what on the cluster; give the whole path that --run had"),
+        (
+            ["/runs/x", "--address", "http://127.0.0.1:8265"],
+            "'http://127.0.0.1:8265' is no address for clients of Ray; ray://127.0.0.1:10001",
+        ),
+        (["/runs/x", "--address", "ray://127.0.0.1"], "'ray://127.0.0.1' is no address for clients of Ray"),
+        (["/runs/x", "--address", "ray://127.0.0.1:x"], "'ray://127.0.0.1:x' is no address for clients of Ray"),
+        (["/runs/x", "--address", "ray://127.0.0.1:PORT"], "nobody listens at ray://127.0.0.1:PORT (Connection refused); check --address"),
+    ],
+)
+def test_what_cannot_be_fetched_is_one_line(given: list[str], message: str) -> None:
+    port = str(free_port())
+    assert message.replace("PORT", port) in complaint("fetch", *(word.replace("PORT", port) for word in given))
 
 
 def test_nobody_and_something_else_at_the_address() -> None:
