@@ -14,6 +14,7 @@ from codenas.log import Progress
 from codenas.search.candidate import Failure, Outcome
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
+from tune_jobs.telemetry import SearchTelemetry
 from tune_jobs.telling import best, told, told_again
 
 LOGGER = logging.getLogger("codenas")
@@ -41,6 +42,7 @@ class PlanSearcher(Searcher):
         self._running: dict[str, Job] = {}
         self._again: list[Job] = []
         self._retries, self._deaths = retries, Counter[Job]()
+        self._telemetry = SearchTelemetry(plan, setup.folder)
         self.steps = 0
         self.step_seconds = 0.0
         self.error: CodeNASError | None = None
@@ -72,6 +74,7 @@ class PlanSearcher(Searcher):
             return
         if error or result is None or "outcome" not in result:
             self._deaths[job] += 1
+            self._telemetry.lost()
             if self._deaths[job] <= self._retries:
                 self._again.append(job)
                 LOGGER.warning(told_again(job))
@@ -85,6 +88,7 @@ class PlanSearcher(Searcher):
         except CodeNASError as error:  # as above: a full disk must end the search, not Tune
             self.error = error
             return
+        self._tell(0)
         LOGGER.info(told(job, outcome))
 
     def save(self, checkpoint_path: str) -> None:
@@ -98,3 +102,7 @@ class PlanSearcher(Searcher):
         self.steps += result["steps"]
         self.step_seconds += result["step_seconds"]
         self._progress.update(self._progress.done + result["steps"], best(self.history))
+        self._tell(result["steps"])
+
+    def _tell(self, steps: int) -> None:
+        self._telemetry.update(self.history, steps, self._progress.done, self._progress.eta_seconds())

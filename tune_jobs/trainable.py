@@ -12,6 +12,7 @@ from codenas.experiment import ExperimentSetup, execute
 from codenas.search.candidate import Candidate, Failure, Outcome
 from codenas.search.plan import Job
 from codenas.train import Step
+from tune_jobs.telemetry import GpuTelemetry
 
 LOGGER = logging.getLogger("codenas")
 
@@ -23,7 +24,9 @@ class JobTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         job = Job(Candidate.model_validate_json(config["candidate"]), config["rung"])
-        self._steps: Generator[Step, None, Outcome] = execute(ExperimentSetup.model_validate_json(config["setup"]), job)
+        setup = ExperimentSetup.model_validate_json(config["setup"])
+        self._steps: Generator[Step, None, Outcome] = execute(setup, job)
+        self._telemetry = GpuTelemetry(setup.folder)
         self._index, self._rung = job.candidate.index, job.rung
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -52,4 +55,5 @@ class JobTrainable(tune.Trainable):
                 return {**result, "done": True, "outcome": Failure(index=self._index, rung=self._rung, reason=reason).model_dump_json()}
             result["steps"] += done.step <= self._rung  # what is beyond only scores the rung
             result["step_seconds"] += done.seconds
+        self._telemetry.trained()
         return result

@@ -14,17 +14,23 @@ from typing import Annotated
 import typer
 
 from codenas.cli.arch import show_arch
+from codenas.cli.compare import compare
 from codenas.cli.complete import complete
 from codenas.cli.demo import demo
 from codenas.cli.device import calibrate, predict
 from codenas.cli.evaluate import evaluate
+from codenas.cli.fetch import fetch
 from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
+from codenas.cli.remote import jobs, logs, stop
 from codenas.cli.sample_stats import sample_stats
 from codenas.cli.search import search
 from codenas.cli.serve import serve
 from codenas.cli.space import show_space
-from codenas.cli.tokens import compare, frequencies
+from codenas.cli.status import status
+from codenas.cli.submit import submit_search
+from codenas.cli.tokens import compare as compare_tokens
+from codenas.cli.tokens import frequencies
 from codenas.cli.train import train
 from codenas.errors import CodeNASError, is_out_of_memory
 from codenas.log import LOGGER, configure
@@ -113,7 +119,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-for each in (demo, prepare, search, train, evaluate, serve, complete):
+for each in (demo, prepare, search, train, evaluate, serve, complete, status, compare, jobs, logs, stop, fetch):
     app.command()(_in_one_line(each))
 
 # Commands of two words: `codenas space show`.
@@ -122,8 +128,9 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "arch": ("What an architecture is made of.", {"show": show_arch}),
     "tokens": (
         "What vocabularies are made of.",
-        {"sample-stats": sample_stats, "frequencies": frequencies, "compare": compare},
+        {"sample-stats": sample_stats, "frequencies": frequencies, "compare": compare_tokens},
     ),
+    "submit": ("Hand work over to a cluster.", {"search": submit_search}),
     "device": ("What decoding takes, here and elsewhere.", {"calibrate": calibrate, "predict": predict}),
 }
 for noun, (purpose, verbs) in GROUPS.items():

@@ -6,6 +6,7 @@ import os
 import resource
 import secrets
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ def _joined(address: str) -> Iterator[None]:
 
 def _join(address: str) -> None:
     try:
-        with held():
+        with held(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Ray's client warns of is in the error, too
             _init(address=address)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]

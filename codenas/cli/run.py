@@ -74,6 +74,22 @@ class Run:
         """Everything the run found, for machines."""
         return self.folder / "summary.json"
 
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works on the run; its number stands in it."""
+        return self.folder / ".lock"
+
+    def require_begun(self) -> None:
+        """See that some stage has begun in the folder.
+
+        Raises:
+            RunError: none has.
+        """
+        if not self.folder.is_dir():
+            raise RunError(f"there is no run {self.folder}; name the folder that was given to --run")
+        if not any(each.exists() for each in (self.lock, self.search, self.model)):
+            raise RunError(f"{self.folder} is no run: no stage has begun in it; name the folder that was given to --run")
+
     def require(self, path: Path, command: str) -> Path:
         """`path`, if an earlier stage left it.
 

@@ -1,7 +1,7 @@
 """Pictures of a search and of an architecture. The only file that plots; it draws without a screen and without pyplot's global state."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from codenas.files import write_atomic
 # Okabe and Ito's palette, which colour-blind readers tell apart; shape and size say the same once more.
 _FRONT, _WINNER, _LIMIT = "#0072B2", "#D55E00", "#555555"
 _RUNGS = ("#999999", "#56B4E9", "#009E73", "#CC79A7")
+_RUNS = (("#0072B2", "D"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "v"), ("#E69F00", "P"), ("#56B4E9", "X"), ("#999999", "o"))
 _PARTS = ("#999999", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00")
 
 
@@ -75,6 +76,31 @@ def front(points: Sequence[FrontPoint], path: Path, max_size_mb: float | None = 
     _write(figure, path)
 
 
+def overlaid_fronts(fronts: Mapping[str, Sequence[FrontPoint]], path: Path) -> None:
+    """Draw the fronts of several searches over each other, each with its name, color and marker, as a PNG at `path`.
+
+    Raises:
+        ValueError: there is no point.
+    """
+    if not any(fronts.values()):
+        raise ValueError("fronts without points cannot be drawn")
+    figure = Figure(figsize=(12, 5.5), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for number, (name, points) in enumerate(fronts.items()):
+        color, marker = _RUNS[number % len(_RUNS)]
+        for axes, xs in ((left, [point.size_mb for point in points]), (right, [point.latency_ms for point in points])):
+            placed = list(zip(points, xs, strict=True))
+            _stairs(axes, placed, color)
+            _scatter(axes, placed, color, 60, marker, name, 1.0)
+            _scatter(axes, [pair for pair in placed if pair[0].winner], color, 300, "*", "", 1.0)
+    _frame(left, "stored size (MB)")
+    _frame(right, "latency of cached decoding (ms per token)")
+    left.set_ylabel("bits per byte on held-out code (lower is better)")
+    figure.suptitle(f"Fronts of {len(fronts)} searches (a star is a winner)")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(fronts)), frameon=False)
+    _write(figure, path)
+
+
 def profile(bars: Sequence[ProfileBar], kinds: Sequence[str], title: str, path: Path) -> None:
     """Draw where parameters, work and memory of an architecture lie, as a PNG at `path`; the first bar is the lowest.
 
@@ -133,8 +159,7 @@ def _panel(axes: Axes, points: Sequence[FrontPoint], xs: Sequence[float], xlabel
             axes, [pair for pair in placed if pair[0].rung == rung], _RUNGS[number % len(_RUNGS)], 30, "o", f"after {rung:,} steps", 0.5
         )
     best = [pair for pair in placed if pair[0].on_front]
-    steps = _staircase(best)
-    axes.step([x for x, _ in steps], [y for _, y in steps], where="post", color=_FRONT, linewidth=1.5, alpha=0.7, zorder=3)
+    _stairs(axes, best, _FRONT)
     _scatter(axes, best, _FRONT, 70, "D", "front", 1.0)
     _scatter(axes, [pair for pair in placed if pair[0].winner], _WINNER, 330, "*", "winner", 1.0)
     for point, x in best:
@@ -143,10 +168,19 @@ def _panel(axes: Axes, points: Sequence[FrontPoint], xs: Sequence[float], xlabel
         axes.axvline(limit, color=_LIMIT, linestyle="--", linewidth=1.5, label="limit")
         place = axes.get_xaxis_transform()  # x in data, y in shares of the panel
         axes.text(limit, 0.98, f"limit {limit:g}", transform=place, rotation=90, ha="right", va="top", fontsize=8, color=_LIMIT)
+    _frame(axes, xlabel)
+
+
+def _frame(axes: Axes, xlabel: str) -> None:
     axes.set_xlabel(xlabel)
     axes.margins(0.1)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _stairs(axes: Axes, placed: Sequence[tuple[FrontPoint, float]], color: str) -> None:
+    steps = _staircase(placed)
+    axes.step([x for x, _ in steps], [y for _, y in steps], where="post", color=color, linewidth=1.5, alpha=0.7, zorder=3)
 
 
 def _scatter(

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from codenas.arch import ArchSpec, SearchSpace, preset
 from codenas.arch.presets import PRESETS
+from codenas.errors import ConfigError, first_fault
 from codenas.search.candidate import Budget
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives
 from codenas.search.plan import Plan, VocabularySize
 from codenas.search.strategies import strategy
+
+_OBJECT = TypeAdapter(dict[str, Any])
 
 
 class SearchConfig(BaseModel):
@@ -38,6 +41,20 @@ class SearchConfig(BaseModel):
         strategy(self.strategy)
         check_objectives(self.objectives)
         return self
+
+    @classmethod
+    def of_job(cls, job: str) -> Self:
+        """What `job`, the JSON of a search and of how its trials run, asks for; how they run is left out.
+
+        Raises:
+            ConfigError: it asks for no search that this version knows.
+        """
+        try:
+            asked = _OBJECT.validate_json(job)
+            return cls.model_validate({name: value for name, value in asked.items() if name in cls.model_fields})
+        except (ValidationError, ConfigError) as error:
+            reason = first_fault(error) if isinstance(error, ValidationError) else str(error)
+            raise ConfigError(f"the job of a search cannot be read ({reason}); it is damaged, or of another version") from error
 
     def search_space(self) -> SearchSpace:
         """The space itself."""

@@ -101,6 +101,15 @@ def _winner(finalists: list[Trial], plan: Plan) -> Trial:
     return finalists[inside[0]]
 
 
+class Claim(BaseModel):
+    """What a folder was claimed for: a job as JSON, and the digest of the corpus that it works on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job: str
+    corpus: str
+
+
 @dataclass(slots=True, frozen=True)
 class SearchFolder:
     """Where a search lives: what it was asked (job.json), its history, its checkpoints, its result."""
@@ -136,6 +145,20 @@ class SearchFolder:
         path = self.path / "job.json"
         if not path.exists():
             write_atomic(path, _claim(job, corpus_digest))
+
+    def claimed(self) -> Claim | None:
+        """What the folder was claimed for; None before.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        path = self.path / "job.json"
+        if not path.exists():
+            return None
+        try:
+            return Claim.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise RunError(f"{path} cannot be read: {first_fault(error)}; restore it, or choose another run") from error
 
     def result(self) -> SearchResult | None:
         """What was found; None before the end.
@@ -175,10 +198,5 @@ class SearchFolder:
         write_atomic(self.path / "result.json", result.model_dump_json(indent=2))
 
 
-class _Claim(BaseModel):
-    job: str
-    corpus: str
-
-
 def _claim(job: str, corpus_digest: str) -> str:
-    return _Claim(job=job, corpus=corpus_digest).model_dump_json(indent=2)
+    return Claim(job=job, corpus=corpus_digest).model_dump_json(indent=2)

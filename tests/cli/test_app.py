@@ -31,6 +31,7 @@ def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
         stage in done.stdout
         for stage in ("demo", "prepare", "search", "train", "evaluate", "serve", "complete", "space", "arch", "device", "tokens")
     )
+    assert all(command in done.stdout for command in ("status", "compare", "submit", "jobs", "logs", "stop"))
     assert done.stdout.strip().endswith("[]")
 
 

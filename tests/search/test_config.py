@@ -63,3 +63,14 @@ def test_no_limit_leaves_a_limit_as_it_is() -> None:
 def test_a_limit_on_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ValidationError, match="no metric 'speed'"):
         SearchConfig().with_limits({"speed": 1.0})
+
+
+def test_the_search_of_a_job_is_read_without_how_its_trials_run() -> None:
+    config = SearchConfig(seed=3)
+    assert SearchConfig.of_job(config.model_dump_json()[:-1] + ', "trial": {"cpus": 1}}') == config
+
+
+@pytest.mark.parametrize("job", ["", "[]", "3", '{"seed": "x"}', '{"space": "huge"}'])
+def test_a_job_that_is_none_is_one_line(job: str) -> None:
+    with pytest.raises(ConfigError, match="the job of a search cannot be read"):
+        SearchConfig.of_job(job)

@@ -11,7 +11,7 @@ from codenas.search.candidate import Budget, Candidate, Failure, Report
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.plan import Plan
-from codenas.search.result import Effort, SearchFolder, conclude
+from codenas.search.result import Claim, Effort, SearchFolder, conclude
 from tests.fakes import tiny_arch
 from tests.search.synthetic import make_plan
 
@@ -63,8 +63,10 @@ def test_a_search_in_which_all_failed_names_the_last_failure() -> None:
 
 def test_a_folder_is_claimed_once_and_a_broken_result_is_named(tmp_path: Path) -> None:
     folder = SearchFolder(tmp_path)
+    assert folder.claimed() is None
     folder.claim("job", "corpus")
     folder.claim("job", "corpus")
+    assert folder.claimed() == Claim(job="job", corpus="corpus")
     with pytest.raises(RunError, match="another job or another corpus"):
         folder.claim("job", "another corpus")
     assert folder.result() is None

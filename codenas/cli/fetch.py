@@ -1,0 +1,61 @@
+"""`codenas fetch`: a run of a cluster is brought here."""
+
+import contextlib
+import os
+import socket
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from codenas.cli.remote import TokenFile, cluster_token
+
+DEFAULT_CLIENT_ADDRESS = "ray://127.0.0.1:10001"
+_TIMEOUT_S = 10
+
+
+def fetch(
+    run: Annotated[PurePosixPath, typer.Argument(parser=PurePosixPath, metavar="RUN", help="The run's folder on the cluster.")],
+    output: Annotated[Path | None, typer.Option(help="Where it goes here. [default: runs/ and its name]")] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Also corpus and training states, to go on here.")] = False,
+    address: Annotated[str, typer.Option(help="Where the head listens for clients.")] = DEFAULT_CLIENT_ADDRESS,
+    token_file: TokenFile = None,
+) -> None:
+    """Bring a run from a cluster: history, result, checkpoints, model, evaluation, pictures.
+
+    Files come through Ray's object store by the port for clients, so neither a shared folder nor a bucket is needed; this
+    machine and the cluster must have the same Ray and Python. Each file is compared with its digest there, and the folder
+    appears when it is whole.
+    """
+    from codenas.cli.cluster import local_ray
+    from codenas.errors import ConfigError
+
+    if not run.is_absolute():
+        raise ConfigError(f"{run} is relative, and nobody knows to what on the cluster; give the whole path that --run had")
+    place = output or Path("runs") / run.name
+    _require_listener(address)
+    if token := cluster_token(token_file):
+        os.environ["RAY_AUTH_TOKEN"] = token  # before Ray is imported: then it is read
+    with local_ray(address=address):
+        from tune_jobs.fetch import fetch as fetch_run
+
+        fetched = fetch_run(run, place, everything)
+    typer.echo(f"{place}: {fetched.files} files, {fetched.size_bytes / 1e6:.2f} MB")
+
+
+def _require_listener(address: str) -> None:
+    """See that somebody listens: Ray's client tries for half a minute, and tells it in a page."""
+    from codenas.errors import ConfigError, ResourceError
+
+    host = port = None
+    with contextlib.suppress(ValueError):  # a port that is no number
+        host, port = urlsplit(address).hostname, urlsplit(address).port
+    if not address.startswith("ray://") or host is None or port is None:
+        raise ConfigError(f"{address!r} is no address for clients of Ray; {DEFAULT_CLIENT_ADDRESS} is one (not that of the dashboard)")
+    try:
+        socket.create_connection((host, port), _TIMEOUT_S).close()
+    except OSError as error:
+        raise ResourceError(
+            f"nobody listens at {address} ({error.strerror or error}); check --address, and that the port is open"
+        ) from error

@@ -1,0 +1,109 @@
+"""`codenas submit search`: a search on a cluster that this machine only talks to."""
+
+import json
+import shlex
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codenas.cli.remote import DEFAULT_ADDRESS, Address, TokenFile, connect, follow_job
+
+if TYPE_CHECKING:
+    from tune_jobs.config import SearchJob
+
+
+def submit_search(
+    job: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job file; its [search] table counts.")],
+    run: Annotated[
+        PurePosixPath,
+        typer.Option(parser=PurePosixPath, metavar="PATH", help="The run's folder on the cluster, one that all its nodes share."),
+    ],
+    corpus: Annotated[
+        PurePosixPath | None,
+        typer.Option(parser=PurePosixPath, metavar="PATH", help="A prepared corpus on the cluster. [default: the run's own]"),
+    ] = None,
+    max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
+    max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
+    ship: Annotated[list[Path] | None, typer.Option(help="A file that the job needs, such as a calibration; several times.")] = None,
+    runtime_env: Annotated[Path | None, typer.Option(help="A JSON file: Ray's runtime environment, such as pip and env_vars.")] = None,
+    entrypoint_num_cpus: Annotated[float, typer.Option(min=0, help="CPUs that the search itself takes, its trials not counted.")] = 0,
+    entrypoint_num_gpus: Annotated[float, typer.Option(min=0, help="GPUs that the search itself takes, its trials not counted.")] = 0,
+    address: Address = DEFAULT_ADDRESS,
+    token_file: TokenFile = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Print what it says, until it is over; Ctrl-C leaves it alone.")] = False,
+) -> None:
+    """Search on a cluster: JOB.toml and what --ship names go there, CodeNAS is there already.
+
+    It lives on the cluster: this machine may go. What trials take stands in the job file ([search] trial = { gpus = 1 }). The
+    token is read from the environment or a file, never from the command line, which every user of a machine can read.
+    """
+    from codenas.cli.job import load_job
+    from codenas.cli.search import with_limits
+    from tune_jobs.submit import Submission
+
+    wanted = with_limits(load_job(job).search, max_mb, max_ms)  # better here than on the cluster
+    files = {job.name: job, **_shipped(job, ship or [])}
+    _require_cluster_paths({"--run": run, "--corpus": corpus})
+    _require_calibration(wanted, files)
+    given = {"--job": job.name, "--run": run, "--corpus": corpus, "--max-mb": max_mb, "--max-ms": max_ms, "--address": "auto"}
+    words = [str(word) for option, value in given.items() if value is not None for word in (option, value)]
+    work = Submission(
+        entrypoint=shlex.join(["codenas", "search", *words]),
+        files=files,
+        run=str(run),
+        runtime_env=_runtime_env(runtime_env),
+        cpus=entrypoint_num_cpus,
+        gpus=entrypoint_num_gpus,
+    )
+    cluster = connect(address, token_file)
+    job_id = cluster.submit(work)
+    typer.echo(f"{job_id} searches into {run} at {address}")
+    if follow:
+        follow_job(cluster, job_id)
+    else:
+        typer.echo(f"  codenas logs {job_id} --follow --address {address}\n  codenas stop {job_id} --address {address}")
+
+
+def _shipped(job: Path, paths: list[Path]) -> dict[str, Path]:
+    """The files to ship under the names that the job file knows them by."""
+    from codenas.errors import ConfigError
+
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError(f"--ship {path}: there is no such file; folders and corpora have to be on the cluster")
+        if path.is_absolute() or ".." in path.parts or str(path) == job.name:
+            raise ConfigError(f"--ship {path} has no place of its own beside the job file; name it by a path below this folder")
+    return {path.as_posix(): path for path in paths}
+
+
+def _require_cluster_paths(paths: dict[str, PurePosixPath | None]) -> None:
+    from codenas.errors import ConfigError
+
+    for option, path in paths.items():
+        if path is not None and not path.is_absolute():
+            raise ConfigError(
+                f"{option} {path} is relative, and the job's own folder goes with the job; give the whole path on the cluster"
+            )
+
+
+def _require_calibration(job: "SearchJob", files: dict[str, Path]) -> None:
+    from codenas.errors import ConfigError
+
+    path = job.calibration
+    if path is not None and not path.is_absolute() and path.as_posix() not in files:
+        raise ConfigError(f"the job reads the calibration {path}, which stays here; add --ship {path}")
+
+
+def _runtime_env(path: Path | None) -> dict[str, Any]:
+    from codenas.errors import ConfigError
+
+    if path is None:
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--runtime-env {path} cannot be read ({error}); give a JSON file") from error
+    if not isinstance(content, dict) or "working_dir" in content:
+        raise ConfigError(f"--runtime-env {path} must hold an object without working_dir: what is shipped is --ship's")
+    return content

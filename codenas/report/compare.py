@@ -1,0 +1,198 @@
+"""Finished searches beside each other: what won, what it cost, and whether the difference is more than luck.
+
+A search that is repeated with another seed finds another winner. How far those lie apart, over all searches that were
+repeated, is what a difference has to exceed; where nothing was repeated, nobody can tell.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev, variance
+from typing import Literal
+
+from rich.table import Table
+
+from codenas.arch.design import Design
+from codenas.log import duration
+from codenas.report.plots import FrontPoint, overlaid_fronts
+from codenas.report.tables import ABSENT, FrontRow
+
+# The 97.5th percentile of Student's t with 1, 2, ... degrees of freedom; with more than the last, the last is on the safe side.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+
+_COLUMNS: dict[str, Literal["left", "right"]] = {
+    "run": "left", "seed": "right", "winner": "left", "layers x width": "left", "bits per\nbyte": "right", "size\n(MB)": "right",
+    "latency p50\n(ms per token)": "right", "after\nsteps": "right", "training\nsteps": "right", "to score": "right",
+    "worker\ntime": "right", "front": "right",
+}  # fmt: skip
+
+Verdict = Literal["better", "tie", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one finished search found.
+
+    Attributes:
+        question: what was searched, the seed left out: searches of one question are repetitions of each other.
+        scored_on: what bits per byte were measured on; only those of the same text compare.
+        seconds: of training, over all workers and sessions.
+    """
+
+    name: str
+    question: str
+    scored_on: str
+    seed: int
+    rows: tuple[FrontRow, ...]
+    steps: int
+    scoring_steps: int
+    seconds: float
+
+    @property
+    def winner(self) -> FrontRow:
+        """The row of the winner."""
+        return next(row for row in self.rows if row.winner)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Of the winner; infinite where it was not measured."""
+        measured = self.winner.metrics.bits_per_byte
+        return math.inf if measured is None else measured
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much lower the mean bits per byte of `better` are than those of `worse`.
+
+    `bound` is what luck alone exceeds once in twenty times; None where no search was repeated.
+    """
+
+    better: str
+    worse: str
+    gap: float
+    bound: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the difference is more than luck."""
+        if self.bound is None:
+            return "unknown"
+        return "better" if self.gap > self.bound else "tie"
+
+
+def repetitions(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """The findings by question, best mean first; one per seed: the same search twice is no repetition."""
+    by_question: dict[str, dict[int, Finding]] = {}
+    for finding in findings:
+        by_question.setdefault(finding.question, {}).setdefault(finding.seed, finding)
+    return sorted((list(seeds.values()) for seeds in by_question.values()), key=_mean)
+
+
+def differences(groups: Sequence[Sequence[Finding]]) -> list[Difference]:
+    """Each group against the one after it; groups are ordered as `repetitions` does, and scored on the same text."""
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum((len(group) - 1) * variance([each.bits_per_byte for each in group]) for group in groups if len(group) > 1)
+    found = []
+    for better, worse in itertools.pairwise(groups):
+        bound = None
+        if freedom:
+            error = math.sqrt(squares / freedom * (1 / len(better) + 1 / len(worse)))
+            bound = _STUDENT[min(freedom, len(_STUDENT)) - 1] * error
+        found.append(Difference(_names(better), _names(worse), _mean(worse) - _mean(better), bound))
+    return found
+
+
+def difference_line(difference: Difference) -> str:
+    """The difference as a sentence."""
+    pair = f"{difference.better} against {difference.worse}: {difference.gap:.3f} bits per byte apart"
+    if difference.bound is None:
+        return f"{pair}; whether that is more than luck cannot be told: no search was repeated with another seed"
+    seeds = f"two searches that differ by luck alone are up to {difference.bound:.3f} apart (95 %)"
+    return f"{pair}, {'a difference' if difference.verdict == 'better' else 'a tie'}: {seeds}"
+
+
+def verdict_lines(findings: Sequence[Finding]) -> list[str]:
+    """What can be said of the differences; nothing of searches that were scored on different text."""
+    lines = []
+    texts = list(dict.fromkeys(finding.scored_on for finding in findings))
+    for text in texts:
+        groups = repetitions([finding for finding in findings if finding.scored_on == text])
+        if len(groups) == 1 and len(groups[0]) > 1:
+            scores = [finding.bits_per_byte for finding in groups[0]]
+            told = f"{fmean(scores):.3f} ± {stdev(scores):.3f} bits per byte"
+            lines.append(f"{_names(groups[0])}: one search with {len(scores)} seeds, {told}")
+        lines += [difference_line(difference) for difference in differences(groups)]
+    if len(texts) > 1:
+        lines.append(f"scored on {len(texts)} different corpora or amounts of text: bits per byte compare only where these are the same")
+    return lines
+
+
+def comparison_table(findings: Sequence[Finding]) -> Table:
+    """One line per search, best bits per byte first."""
+    table = Table(title="Winners", title_justify="left")
+    for heading, justify in _COLUMNS.items():
+        table.add_column(heading, justify=justify)
+    for finding in sorted(findings, key=lambda finding: finding.bits_per_byte):
+        table.add_row(*_cells(finding))
+    return table
+
+
+def draw_comparison(findings: Sequence[Finding], path: Path) -> None:
+    """The fronts of all searches in one picture at `path`."""
+    overlaid_fronts({finding.name: [_point(row) for row in finding.rows] for finding in findings}, path)
+
+
+def named_apart(paths: Sequence[Path]) -> list[str]:
+    """The shortest ends of different absolute paths that tell them apart: `x` and `y` for `/a/runs/x` and `/b/runs/y`."""
+    depths = itertools.count(1)
+    return next(names for depth in depths if len(set(names := ["/".join(path.parts[-depth:]) for path in paths])) == len(paths))
+
+
+def _mean(group: Sequence[Finding]) -> float:
+    return fmean(finding.bits_per_byte for finding in group)
+
+
+def _names(group: Sequence[Finding]) -> str:
+    return " + ".join(finding.name for finding in group)
+
+
+def _cells(finding: Finding) -> list[str]:
+    winner = finding.winner
+    metrics, arch = winner.metrics, winner.design.arch
+    return [
+        finding.name,
+        f"{finding.seed}",
+        winner.id,
+        f"{arch.n_layers} x {arch.d_model}{_beside(winner.design)}",
+        _number(metrics.bits_per_byte, 3),
+        _number(metrics.size_bytes and metrics.size_bytes / 1e6, 2),
+        _number(metrics.latency_ms_p50, 2),
+        f"{winner.rung:,}",
+        f"{finding.steps:,}",
+        f"{finding.scoring_steps:,}",
+        duration(finding.seconds),
+        f"{len(finding.rows)}",
+    ]
+
+
+def _beside(design: Design) -> str:
+    return "" if design.storage == "float16" else f", {design.storage}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def _point(row: FrontRow) -> FrontPoint:
+    metrics = row.metrics
+    return FrontPoint(
+        label=row.id,
+        rung=row.rung,
+        bits_per_byte=metrics.bits_per_byte or 0.0,
+        size_bytes=metrics.size_bytes or 0,
+        latency_ms=metrics.latency_ms_p50 or 0.0,
+        on_front=True,
+        winner=row.winner,
+    )

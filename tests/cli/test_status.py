@@ -1,0 +1,140 @@
+"""`codenas status` and `codenas compare` on real runs: only files are read, and what cannot be read is one line."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from codenas.cli.app import app
+from codenas.cli.run import Run
+from codenas.cli.status import read_status
+from codenas.files import folder_lock
+from codenas.log import LOGGER
+from tests.fakes import SMALL_SEARCH, tiny_corpus
+
+
+def codenas(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def shown(*arguments: str | Path) -> str:
+    done = codenas(*arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three finished searches: `first` and `again` differ in their seed, `other` in more."""
+    folder = tmp_path_factory.mktemp("runs")
+    corpus = tiny_corpus(folder / "corpus").path
+    jobs = {
+        "first": SMALL_SEARCH,
+        "again": SMALL_SEARCH.replace("[search]", "[search]\nseed = 1"),
+        "other": SMALL_SEARCH.replace("[2, 4]", "[2, 6]"),
+    }
+    for name, job in jobs.items():
+        (folder / f"{name}.toml").write_text(job)
+        shown("search", "--no-ray", "--run", folder / name, "--corpus", corpus, "--job", folder / f"{name}.toml")
+    LOGGER.handlers.clear()  # they write to the standard error of the first test
+    LOGGER.propagate = True
+    return folder
+
+
+@pytest.fixture
+def begun(runs: Path, tmp_path: Path) -> Path:
+    """A run that was interrupted after two reports."""
+    shutil.copytree(runs / "first", tmp_path / "run", symlinks=True)
+    history = tmp_path / "run" / "search" / "trials.jsonl"
+    events = history.read_bytes().splitlines(keepends=True)
+    reports = [number for number, event in enumerate(events) if b'"event":"report"' in event]
+    history.write_bytes(b"".join(events[: reports[1] + 1]) + events[reports[1] + 1][:20])  # the next event is being written
+    (tmp_path / "run" / "search" / "result.json").unlink()
+    return tmp_path / "run"
+
+
+def test_a_finished_run_is_shown_with_its_front_and_its_winner(runs: Path) -> None:
+    told = shown("status", runs / "first")
+    assert f"{runs / 'first'}: search 8/8 steps (100 %), best " in told and ", finished\n" in told
+    assert "Front after 4 steps" in told and "★" in told and "not trained" in told
+
+
+def test_an_interrupted_run_says_how_to_go_on(begun: Path) -> None:
+    told = shown("status", begun)
+    assert "search 4/8 steps (50 %)" in told and "Front after 2 steps" in told and "left" not in told
+    assert "at work     no process of this machine\n" in told
+    assert f"to go on    codenas search --run {begun}" in told
+
+
+def test_beside_a_process_that_works_it_tells_who_and_how_long(begun: Path) -> None:
+    with folder_lock(begun):
+        os.utime(begun / "search" / "job.json", (1, 1))
+        os.utime(begun / ".lock")
+        began = (begun / ".lock").stat().st_mtime
+        for number, stored in enumerate(sorted(begun.glob("search/checkpoints/*/2/manifest.json"))):
+            os.utime(stored, (began + 10 * (number + 1),) * 2)
+        seen = read_status(Run(begun))
+        assert seen.holder == os.getpid()
+        assert seen.pace is not None and seen.pace.steps == 4 and seen.pace.seconds == pytest.approx(20)
+        assert f"process {os.getpid()}" in shown("status", begun) and "left" in seen.headline()
+
+
+def test_a_lock_of_a_dead_process_is_nobodys(begun: Path) -> None:
+    for left in ("", "4194304", str(os.getpid())):  # of the last it is the number that another one has got
+        (begun / ".lock").write_text(left)
+        assert read_status(Run(begun)).holder is None
+
+
+def test_following_ends_with_the_search(begun: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def finish(*_: object) -> bool:
+        for name in ("trials.jsonl", "result.json"):
+            shutil.copy(runs / "first" / "search" / name, begun / "search" / name)
+        return True
+
+    monkeypatch.setattr("threading.Event.wait", finish)
+    told = shown("status", begun, "--follow")
+    assert f"{begun}: search 4/8 steps (50 %)" in told and f"{begun}: search 8/8 steps (100 %)" in told
+    assert told.count("Front after") == 1  # a file is not filled with tables
+
+
+def test_a_run_before_its_search(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    assert f"{tmp_path}: search not begun" in shown("status", tmp_path)
+
+
+def test_repeated_searches_are_compared_with_the_deviation_of_their_seeds(runs: Path, tmp_path: Path) -> None:
+    told = shown("compare", runs / "first", runs / "again", runs / "other", "--picture", tmp_path / "fronts.png")
+    assert "first + again" in told and "by luck alone" in told and (tmp_path / "fronts.png").is_file()
+    assert "cannot be told" in shown("compare", runs / "first", runs / "other")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status", "RUNS/absent"], "there is no run RUNS/absent; name the folder that was given to --run"),
+        (["status", "RUNS/corpus"], "RUNS/corpus is no run: no stage has begun in it"),
+        (["compare", "RUNS/first"], "RUNS/first alone has nothing to be compared with; name two runs or more"),
+        (["compare", "RUNS/first", "RUNS/first"], "alone has nothing to be compared with"),
+        (["compare", "RUNS/first", "RUNS/absent"], "there is no run RUNS/absent"),
+    ],
+)
+def test_what_is_no_run_is_one_line(arguments: list[str], message: str, runs: Path, own_log: None) -> None:
+    done = codenas(*(argument.replace("RUNS", str(runs)) for argument in arguments))
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert message.replace("RUNS", str(runs)) in done.stderr
+
+
+def test_what_is_unfinished_or_damaged_is_one_line(begun: Path, runs: Path, own_log: None) -> None:
+    def complaint(*arguments: str | Path) -> str:
+        done = codenas(*arguments)
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+        return done.stderr
+
+    assert f"the search of {begun} is not finished" in complaint("compare", runs / "first", begun)
+    job = begun / "search" / "job.json"
+    job.write_text('{"job": "{\\"strategy\\": 1}", "corpus": "x"}')
+    assert "the job of a search cannot be read (strategy: " in complaint("status", begun)
+    job.write_text("{}")
+    assert f"{job} cannot be read" in complaint("status", begun)

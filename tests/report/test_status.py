@@ -1,0 +1,96 @@
+"""How far a search is, read from synthetic histories."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from codenas.arch import Design
+from codenas.metrics import Metrics
+from codenas.report.status import Pace, highest_rung, progress_line, rung_statuses, rungs_table, steps_left
+from codenas.search.candidate import Budget, Candidate, Failure, Refusal, Report
+from codenas.search.config import SearchConfig
+from codenas.search.fitness import Objective
+from codenas.search.history import History
+from tests.fakes import tiny_arch
+
+CONFIG = SearchConfig(budget=Budget(candidates=4, rungs=(5, 20), promote=(2,)), objectives=(Objective(metric="bits_per_byte", weight=1),))
+
+
+def history(first: dict[int, float], second: dict[int, float] | None = None, proposed: int = 4, failed: int | None = None) -> History:
+    """Candidates with these scores at the two rungs."""
+    made = History()
+    for index in range(proposed):
+        made.propose(Candidate(index=index, design=Design(arch=tiny_arch(d_model=16 * (index + 1))), origin="random", seed=0))
+    for rung, steps, scores in ((5, 5, first), (20, 15, second or {})):
+        for index, score in scores.items():
+            metrics = Metrics(bits_per_byte=score)
+            made.record(Report(index=index, rung=rung, steps=steps, metrics=metrics, seconds=1.0, checkpoint="x"))
+    if failed is not None:
+        made.record(Failure(index=failed, rung=5, reason="diverged"))
+    return made
+
+
+def test_those_that_were_proposed_and_have_not_reported_are_now_or_next() -> None:
+    first, second = rung_statuses(history({0: 3.0, 1: 2.5}, proposed=3).trials, CONFIG)
+    assert (first.wanted, first.reported, first.failed, first.best, first.unsettled) == (4, 2, 0, (2.5, "c001"), ("c002",))
+    assert (second.wanted, second.reported, second.best, second.unsettled) == (2, 0, None, ())
+
+
+def test_promotion_is_told_once_the_whole_rung_is_settled() -> None:
+    scores = {0: 3.0, 1: 2.5, 2: 2.8}
+    assert rung_statuses(history(scores).trials, CONFIG)[1].unsettled == ()
+    assert rung_statuses(history(scores, failed=3).trials, CONFIG)[1].unsettled == ("c001", "c002")
+    assert rung_statuses(history({**scores, 3: 9.0}, {1: 2.0}).trials, CONFIG)[1].unsettled == ("c002",)
+
+
+def test_refused_candidates_take_no_place() -> None:
+    made = history({1: 2.5, 2: 2.8, 3: 2.9, 4: 2.6}, proposed=5)
+    made.record(Refusal(index=0, reason="too large", metrics=Metrics()))
+    assert [rung.unsettled for rung in rung_statuses(made.trials, CONFIG)] == [(), ("c001", "c004")]
+    assert "1 refused" in progress_line(made.trials, CONFIG, False, None)
+
+
+@pytest.mark.parametrize(
+    ("made", "left"),
+    [
+        (history({}, proposed=0), 4 * 5 + 2 * 15),
+        (history({0: 3.0, 1: 2.5}), 2 * 5 + 2 * 15),
+        (history({0: 3.0, 1: 2.5, 2: 2.6}, failed=3), 2 * 15),
+        (history({0: 3.0, 1: 2.5, 2: 2.6, 3: 2.7}, {1: 2.0}), 15),
+        (history({0: 3.0, 1: 2.5, 2: 2.6, 3: 2.7}, {1: 2.0, 2: 2.1}), 0),
+    ],
+)
+def test_the_steps_left_are_those_of_the_budget_without_what_failed(made: History, left: int) -> None:
+    assert steps_left(made.trials, CONFIG.budget) == left
+
+
+def test_the_line_tells_steps_best_and_time_left() -> None:
+    made = history({0: 3.0, 1: 2.5})
+    assert progress_line(made.trials, CONFIG, False, None) == "10/50 steps (20 %), best 2.500 bits per byte (c001)"
+    assert progress_line(made.trials, CONFIG, False, Pace(10, 20.0, 5.0)).endswith(", about 1m15s left")
+    assert progress_line((), CONFIG, False, Pace(0, 0.0, 0.0)) == "0/50 steps (0 %)"
+
+
+def test_a_finished_search_has_nothing_left_whoever_was_missing() -> None:
+    made = history({0: 3.0, 1: 2.5}, {1: 2.0}, proposed=2)
+    assert progress_line(made.trials, CONFIG, True, None) == "25/25 steps (100 %), best 2.000 bits per byte (c001), finished"
+
+
+def test_the_highest_rung() -> None:
+    assert highest_rung(()) is None
+    assert highest_rung(history({0: 3.0}).trials) == 5
+    assert highest_rung(history({0: 3.0, 1: 2.5, 2: 2.6, 3: 2.7}, {1: 2.0}).trials) == 20
+
+
+def test_the_table_says_now_only_where_somebody_works() -> None:
+    rungs = rung_statuses(history({}, proposed=4).trials, CONFIG)
+    assert "now or next" in _printed(rungs_table(rungs, True)) and "c000, c001, c002, c003" in _printed(rungs_table(rungs, True))
+    assert "now" not in _printed(rungs_table(rungs, False))
+
+
+def _printed(table: Table) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table)
+    return console.file.getvalue()  # type: ignore[attr-defined]

@@ -1,0 +1,144 @@
+"""A run of a cluster is brought here: its files travel in blocks through Ray's object store, and count when their digests agree.
+
+The functions that read run on a node of the cluster, where CodeNAS is installed and the run's folder is shared.
+"""
+
+import hashlib
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from codenas.checkpoint import TRAINING
+from codenas.errors import ResourceError, RunError, UserError
+from codenas.files import atomic_folder, require_free_space, sha256_file
+from codenas.log import Progress
+
+BLOCK_BYTES = 8_000_000
+_IN_FLIGHT = 4  # blocks: enough to hide the way, few enough for any memory
+_STATES = ("last", "corpus")  # folders of a run that only its going on needs; the corpus can be larger than all the rest
+_CHANGED = "changed while it came: the run is being worked on; fetch it again"
+
+
+@dataclass(slots=True, frozen=True)
+class Entry:
+    """A file of a run; `name` is its path in the run's folder."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(slots=True, frozen=True)
+class Fetched:
+    """What came."""
+
+    files: int
+    size_bytes: int
+
+
+def fetch(run: PurePosixPath, output: Path, everything: bool) -> Fetched:
+    """Bring `run`, a folder of the cluster that this process has joined, to `output`, which is whole or absent afterwards.
+
+    Args:
+        everything: also what only going on needs, which are corpus and training states.
+
+    Raises:
+        RunError: there is no run, `output` is there already, or a file changed on the way.
+        ResourceError: the disk here is too small, or the cluster went away.
+    """
+    if output.exists():
+        raise RunError(f"{output} is there already; choose another --output, or remove it")
+    try:
+        entries: list[Entry] = ray.get(ray.remote(num_cpus=0)(list_files).remote(str(run), everything))
+        size = sum(entry.size for entry in entries)
+        require_free_space(output.parent, size // 1_000_000 + 10)
+        with atomic_folder(output) as folder:
+            _receive(run, entries, folder, Progress("fetch", size // 1_000, unit="kB"))
+    except RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise RunError(f"on the cluster: {error.cause}") from error
+        if isinstance(error.cause, FileNotFoundError):
+            raise RunError(f"{error.cause.filename} {_CHANGED}") from error
+        raise ResourceError(
+            f"the cluster cannot read {run} ({type(error.cause).__name__}: {error.cause}); is its CodeNAS this one?"
+        ) from error
+    except (RayError, ConnectionError) as error:
+        raise ResourceError(f"the cluster went away ({type(error).__name__}); fetch again, nothing is half there") from error
+    return Fetched(len(entries), size)
+
+
+def list_files(run: str, everything: bool) -> list[Entry]:
+    """The files of a run, on a node of the cluster. What is hidden is a lock or unfinished; links lead elsewhere.
+
+    Raises:
+        RunError: there is none.
+    """
+    folder = Path(run)
+    if not (folder / "search" / "job.json").is_file():
+        raise RunError(f"{run} holds no search; give the path that --run had")
+    names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return [_entry(folder, name) for name in names if _wanted(name, everything)]
+
+
+def read_block(run: str, name: str, start: int, size: int) -> bytes:
+    """A part of a file of a run, on a node of the cluster."""
+    with Path(run, name).open("rb") as file:
+        file.seek(start)
+        return file.read(size)
+
+
+def _wanted(name: Path, everything: bool) -> bool:
+    if any(part.startswith(".") for part in name.parts):
+        return False
+    return everything or not (name.name == TRAINING or (len(name.parts) > 1 and name.parts[0] in _STATES))
+
+
+def _entry(folder: Path, name: Path) -> Entry:
+    return Entry(name.as_posix(), (folder / name).stat().st_size, sha256_file(folder / name))
+
+
+def _receive(run: PurePosixPath, entries: Iterable[Entry], folder: Path, progress: Progress) -> None:
+    done = 0
+    blocks = _blocks(run, entries)
+    for entry in entries:
+        place = _inside(folder, entry.name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        with place.open("wb") as file:
+            for block in itertools.islice(blocks, len(_starts(entry))):
+                file.write(block)
+                digest.update(block)
+                done += len(block)
+                progress.update(done // 1_000)
+        if digest.hexdigest() != entry.sha256:
+            raise RunError(f"{run}/{entry.name} {_CHANGED}")
+
+
+def _starts(entry: Entry) -> range:
+    return range(0, entry.size, BLOCK_BYTES)
+
+
+def _blocks(run: PurePosixPath, entries: Iterable[Entry]) -> Iterator[bytes]:
+    """The blocks of all files, one after the other, some of them always on the way."""
+    read = ray.remote(num_cpus=0)(read_block)
+    coming: deque[ray.ObjectRef[bytes]] = deque()
+    for entry in entries:
+        for start in _starts(entry):
+            coming.append(read.remote(str(run), entry.name, start, min(BLOCK_BYTES, entry.size - start)))
+            if len(coming) >= _IN_FLIGHT:
+                yield ray.get(coming.popleft())
+    while coming:
+        yield ray.get(coming.popleft())
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The place of a file that the cluster named: never outside of the run's folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise RunError(f"the cluster names a file outside of the run ({name!r}); do not trust it")
+    return folder / path
