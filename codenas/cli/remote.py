@@ -115,7 +115,7 @@ def _say(text: str) -> None:
 
 def _cells(job: "RemoteJob") -> list[str]:
     from codenas.log import duration
-    from codenas.report.tables import ABSENT
+    from codenas.report.scale import ABSENT
 
     if job.started is None:
         return [job.id, job.status, ABSENT, ABSENT, job.run or ABSENT]

@@ -17,7 +17,8 @@ from rich.table import Table
 from codenas.arch.design import Design
 from codenas.log import duration
 from codenas.report.plots import FrontPoint, overlaid_fronts
-from codenas.report.tables import ABSENT, FrontRow
+from codenas.report.scale import ABSENT
+from codenas.report.tables import FrontRow
 
 # The 97.5th percentile of Student's t with 1, 2, ... degrees of freedom; with more than the last, the last is on the safe side.
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)

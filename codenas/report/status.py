@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from codenas.log import duration
-from codenas.report.tables import ABSENT
+from codenas.report.scale import ABSENT
 from codenas.search.candidate import Budget, Trial
 from codenas.search.config import SearchConfig
 from codenas.search.rungs import promoted
