@@ -15,6 +15,9 @@ from data_prep.config import PrepareConfig
         ({"vocab_size": 10}, r"vocab_size = 10:.*262"),
         ({"valid_share": 0.9}, r"valid_share = 0.9"),
         ({"workers": 0}, r"workers = 0"),
+        ({"near_dedup": {"rows": 0}}, r"near_dedup.rows = 0"),
+        ({"redact": "maybe"}, r"redact = 'maybe'"),
+        ({"filters": {"least_comments": 1.0}}, r"filters.least_comments = 1.0"),
         ({"filters": {"longest": 3}}, r"filters.longest = 3"),
         ({"max_megabytes": -1.0, "seed": "x"}, r"max_megabytes.*; seed = 'x'"),
     ],
@@ -28,4 +31,5 @@ def test_an_illegal_value_is_one_clear_line(values: dict[str, Any], message: str
 def test_the_digest_names_the_result_and_not_the_way_there() -> None:
     assert PrepareConfig(workers=1).digest == PrepareConfig(workers=7).digest
     changed: list[dict[str, Any]] = [{"seed": 1}, {"vocab_size": 300}, {"source": "x"}, {"filters": {"lines": 9}}]
-    assert len({PrepareConfig.of(values).digest for values in ({}, *changed)}) == 5
+    changed += [{"redact": False}, {"near_dedup": {"enabled": False}}]
+    assert len({PrepareConfig.of(values).digest for values in ({}, *changed)}) == 7
