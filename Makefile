@@ -60,6 +60,9 @@ bench-data: $(STAMP) ## the bars of data: token statistics
 bench-models: $(STAMP) ## the bars of models and training: throughput, learning speed, families
 	@$(BIN)/python -m benchmarks training recipe mixers decoding $(ARGS)
 
+bench-data: $(STAMP) ## the bars of the corpus
+	@$(BIN)/python -m benchmarks dedup $(ARGS)
+
 clean: ## remove what tools left behind; keeps .venv, runs and corpora
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -print0 | xargs -0 rm -rf

@@ -19,6 +19,9 @@ from data_prep.config import PrepareConfig
         ("vocab_size = 10", "prepare.vocab_size = 10 is refused: .*262"),
         ("valid_share = 0.9", "prepare.valid_share = 0.9 is refused"),
         ("workers = 0", "prepare.workers = 0 is refused"),
+        ("near_dedup = { rows = 0 }", "prepare.near_dedup.rows = 0 is refused"),
+        ("redact = 'maybe'", "prepare.redact = 'maybe' is refused"),
+        ("filters = { least_comments = 1.0 }", "prepare.filters.least_comments = 1.0 is refused"),
         ("filters = { longest = 3 }", "unknown key prepare.filters.longest; did you mean 'longest_line'"),
         ("max_megabytes = -1.0\nseed = 'x'", "prepare.max_megabytes = -1.0 is refused"),
         ("seed = 'x'", "prepare.seed = 'x' is refused"),
@@ -34,4 +37,5 @@ def test_an_illegal_value_is_one_clear_line(text: str, message: str, tmp_path: P
 def test_the_digest_names_the_result_and_not_the_way_there() -> None:
     assert PrepareConfig(workers=1).digest == PrepareConfig(workers=7).digest
     changed: list[dict[str, Any]] = [{"seed": 1}, {"vocab_size": 300}, {"source": "x"}, {"filters": {"lines": 9}}]
-    assert len({settings_of(PrepareConfig, values).digest for values in ({}, *changed)}) == 5
+    changed += [{"redact": False}, {"near_dedup": {"enabled": False}}]
+    assert len({settings_of(PrepareConfig, values).digest for values in ({}, *changed)}) == 7

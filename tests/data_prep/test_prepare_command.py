@@ -55,3 +55,17 @@ def test_options_are_checked_as_settings(tmp_path: Path) -> None:
             run(source, tmp_path / "corpus", option, value)
     with pytest.raises(CorpusError, match="there is no source"):
         run(tmp_path / "nowhere", tmp_path / "corpus")
+
+
+def test_the_rules_of_the_corpus_are_options(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source")
+    (tmp_path / "list.txt").write_text("owner/project-03\n")
+    (tmp_path / "mbpp.jsonl").write_text('{"task_id": 11, "text": "Do it.", "code": "x"}\n')
+    more = ["--opt-out", str(tmp_path / "list.txt"), "--decontaminate", str(tmp_path / "mbpp.jsonl")]
+    output = run(source, tmp_path / "corpus", *more)
+    for words in ("dropped: opted out", "near-unique", "replaced: e-mail, 0 in 0 documents"):
+        assert words in output
+    output = run(source, tmp_path / "without", *more, "--no-near-dedup", "--no-redact")
+    assert "near-unique" not in output and "replaced" not in output
+    with pytest.raises(ConfigError, match=r"the benchmark .*list.txt cannot be read"):
+        run(source, tmp_path / "other", "--decontaminate", str(tmp_path / "list.txt"))
