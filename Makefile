@@ -54,14 +54,11 @@ fmt: $(STAMP) ## format and mend what ruff can mend
 bench: $(STAMP) ## measured comparisons, one JSON line each
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-data: $(STAMP) ## the bars of data: token statistics
-	@$(BIN)/python -m benchmarks token_stats $(ARGS)
+bench-data: $(STAMP) ## the bars of the corpus: near-duplicates, token statistics
+	@$(BIN)/python -m benchmarks dedup token_stats $(ARGS)
 
 bench-models: $(STAMP) ## the bars of models and training: throughput, learning speed, families
 	@$(BIN)/python -m benchmarks training recipe mixers decoding $(ARGS)
-
-bench-data: $(STAMP) ## the bars of the corpus
-	@$(BIN)/python -m benchmarks dedup $(ARGS)
 
 clean: ## remove what tools left behind; keeps .venv, runs and corpora
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
