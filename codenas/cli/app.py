@@ -20,6 +20,7 @@ from codenas.cli.device import calibrate, predict
 from codenas.cli.evaluate import evaluate
 from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
+from codenas.cli.record import record
 from codenas.cli.search import search
 from codenas.cli.serve import serve
 from codenas.cli.space import show_space
@@ -71,6 +72,18 @@ def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _of_group(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` as what a group does by itself. It is called before the group's own commands too, and leaves signals to them."""
+
+    @functools.wraps(command)
+    def run(context: typer.Context, **options: object) -> None:
+        alone = context.invoked_subcommand is None
+        with _errors_in_one_line(), listening() if alone else contextlib.nullcontext():
+            command(context=context, **options)
+
+    return run
+
+
 @contextlib.contextmanager
 def _errors_in_one_line() -> Iterator[None]:
     try:
@@ -111,8 +124,14 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-for each in (demo, prepare, search, train, evaluate, serve, complete):
+for each in (demo, prepare, train, evaluate, serve, complete):
     app.command()(_in_one_line(each))
+
+# `codenas search` searches, and has commands of its own.
+searching = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
+searching.callback()(_of_group(search))
+searching.command("record")(_in_one_line(record))
+app.add_typer(searching, name="search")
 
 # Commands of two words: `codenas space show`.
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {

@@ -13,17 +13,12 @@ from codenas.search.plan import Plan, VocabularySize
 from codenas.search.strategies import strategy
 
 
-class SearchConfig(BaseModel):
-    """A search: where, how, how long, for what. `space` is a preset's name or a space of one's own."""
+class SpaceChoice(BaseModel):
+    """Where architectures come from: a preset's name, or a space of one's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     space: str | SearchSpace = "tiny"
-    strategy: str = "evolution"
-    budget: Budget = Budget()
-    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
-    lookback: int = Field(4, ge=0)
-    seed: int = 0
 
     @field_validator("space", mode="before")
     @classmethod
@@ -33,15 +28,29 @@ class SearchConfig(BaseModel):
         return space
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
+    def _space_exists(self) -> Self:
         self.search_space()
-        strategy(self.strategy)
-        check_objectives(self.objectives)
         return self
 
     def search_space(self) -> SearchSpace:
         """The space itself."""
         return preset(self.space) if isinstance(self.space, str) else self.space
+
+
+class SearchConfig(SpaceChoice):
+    """A search: where, how, how long, for what."""
+
+    strategy: str = "evolution"
+    budget: Budget = Budget()
+    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
+    lookback: int = Field(4, ge=0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        strategy(self.strategy)
+        check_objectives(self.objectives)
+        return self
 
     def plan(
         self,
