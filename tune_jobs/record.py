@@ -4,27 +4,21 @@ First all are trained, then all are timed, with nothing else of ours running. Bo
 written when it is there. A score is that of what a search would store: pruned, rounded and read back.
 """
 
-import contextlib
 import json
 import logging
-import os
 import shutil
-import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
 from torch import Tensor
 
-from codenas.arch.cost import decoding_flops
+from codenas.arch.cost import body_parameters, decoding_flops
 from codenas.arch.design import Design
 from codenas.corpus import Corpus
-from codenas.errors import ConfigError, ResourceError, TrialFailure
+from codenas.errors import ConfigError, TrialFailure
 from codenas.experiment import (
     ExperimentSetup,
     Scored,
@@ -40,6 +34,7 @@ from codenas.experiment import (
 from codenas.files import append_line
 from codenas.log import Progress
 from codenas.metrics import Metrics
+from codenas.processes import worker_pool
 from codenas.search.candidate import Candidate
 from codenas.search.plan import VocabularySize, closed_form
 from codenas.search.result import SearchFolder
@@ -189,9 +184,8 @@ def _closed_forms(design: Design, corpus: Corpus) -> Row:
     """What is known without building it; `body_params` are those of the layers, without embedding and head."""
     arch, ids = design.stored_arch, corpus.manifest.vocab_size
     known = closed_form(design, VocabularySize(ids, corpus.tokenizer_path.stat().st_size))
-    body = sum(mixer.parameters(arch.d_model) + arch.feedforward.parameters(arch.d_model) for mixer in arch.layers())
     flops = decoding_flops(arch, ids, arch.context_len - 1)
-    return {"params": known.params, "body_params": body, "size_bytes": known.size_bytes, "decoding_flops": flops}
+    return {"params": known.params, "body_params": body_parameters(arch), "size_bytes": known.size_bytes, "decoding_flops": flops}
 
 
 def _scores(job: RecordJob, setup: ExperimentSetup, candidate: Candidate, subject: Subject) -> Row:
@@ -240,35 +234,6 @@ def _rows(job: RecordJob, setup: ExperimentSetup, todo: Sequence[Candidate], wor
     if workers == 1:
         yield from (record_one(job, setup, candidate) for candidate in todo)
         return
-    with _pool(workers) as pool:
-        open_rows: list[Future[Row]] = [pool.submit(record_one, job, setup, candidate) for candidate in todo]
-        try:
-            for done in as_completed(open_rows):
-                yield done.result()
-        except BrokenProcessPool as error:
-            raise ResourceError("a worker died, of too little memory perhaps; run the same command again with fewer --workers") from error
-
-
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with the block, and with this process whatever becomes of it."""
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in active_children():  # or each would train its architecture to the end first
-            process.terminate()
-
-
-def _end_with_parent() -> None:
-    """Leave interrupts to the parent, and go when it has gone: a pool whose owner was killed waits for ever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    assert parent is not None
-
-    def attend() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=attend, daemon=True).start()
+    with worker_pool(workers) as pool:
+        for done in as_completed([pool.submit(record_one, job, setup, candidate) for candidate in todo]):
+            yield done.result()

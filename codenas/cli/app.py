@@ -21,6 +21,7 @@ from codenas.cli.evaluate import evaluate
 from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
 from codenas.cli.record import record
+from codenas.cli.replay import replay
 from codenas.cli.search import search
 from codenas.cli.serve import serve
 from codenas.cli.space import show_space
@@ -131,6 +132,7 @@ for each in (demo, prepare, train, evaluate, serve, complete):
 searching = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
 searching.callback()(_of_group(search))
 searching.command("record")(_in_one_line(record))
+searching.command("replay")(_in_one_line(replay))
 app.add_typer(searching, name="search")
 
 # Commands of two words: `codenas space show`.
