@@ -25,6 +25,7 @@ from codenas.cli.replay import replay
 from codenas.cli.search import search
 from codenas.cli.serve import serve
 from codenas.cli.space import show_space
+from codenas.cli.study import study
 from codenas.cli.train import train
 from codenas.errors import CodeNASError, is_out_of_memory
 from codenas.log import LOGGER, configure
@@ -133,6 +134,7 @@ searching = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=Fa
 searching.callback()(_of_group(search))
 searching.command("record")(_in_one_line(record))
 searching.command("replay")(_in_one_line(replay))
+searching.command("study")(_in_one_line(study))
 app.add_typer(searching, name="search")
 
 # Commands of two words: `codenas space show`.

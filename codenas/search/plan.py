@@ -7,7 +7,7 @@ waits in practice, and any number of workers, in any order, with any interruptio
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from heapq import nsmallest
 
 from codenas.arch.cost import body_parameters, parameters, stored_bytes
@@ -78,6 +78,10 @@ class Plan:
     def known(self, design: Design) -> Metrics:
         """What is known of `design` without building it."""
         return closed_form(design, self.vocabulary(design))
+
+    def problem(self) -> Problem[Design]:
+        """What the strategy is asked about."""
+        return Problem(DesignSpace(self.space, cache(self.figures)), goals(self.objectives), CAPACITY)
 
     def figures(self, design: Design) -> dict[str, float]:
         """What a strategy may know of `design`: what is counted, and what a token surely takes where a device is calibrated."""
@@ -159,7 +163,7 @@ class Plan:
         """Enter the next candidate; None when the space holds no new one. One outside a limit is refused at once."""
         index = len(history)
         rng = stream(self.seed, "proposal", index)
-        problem = Problem(DesignSpace(self.space, self.figures), goals(self.objectives), CAPACITY)
+        problem = self.problem()
         visible = seen(self._visible(history), self.budget.rungs[0], self.objectives)
         known = {trial.candidate.design.digest for trial in history.trials}
         for _ in range(_REDRAWS):

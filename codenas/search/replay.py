@@ -16,7 +16,7 @@ import numpy as np
 from codenas.errors import ConfigError
 from codenas.search.candidate import Budget
 from codenas.search.hypervolume import hypervolume
-from codenas.search.pareto import Point, dominates, ranking
+from codenas.search.pareto import Point, front, ranking
 from codenas.search.strategy import Goal, Problem, Seen, Strategy
 from codenas.search.table import Numbers, Table, at_step
 from codenas.search.table_space import TableSpace
@@ -80,13 +80,16 @@ class Recorded:
 
     Attributes:
         budget: one round of a search; it is repeated until the steps are spent. Without rungs a round is one training.
-        costs: [rows, objectives] at each rung, less is better, scaled so that the last rung's lie in [0, 1]; nan in rows that failed.
-        volume: what all rows together dominate.
+        costs: [rows, objectives] at each rung, less is better; nan in rows that failed.
+        low: the best of each objective in all rows after the last rung; `span` is the way from there to the worst.
+        volume: what all rows together dominate, in these units.
     """
 
     problem: Problem[int]
     budget: Budget
     costs: Mapping[int, Numbers]
+    low: Numbers
+    span: Numbers
     volume: float
 
     @classmethod
@@ -109,8 +112,12 @@ class Recorded:
                 f"{table.path}: {len(trained)} rows were trained to the end, and do not differ in all of {', '.join(roles.objectives)}"
             )
         low, span = trained.min(axis=0), np.ptp(trained, axis=0)
-        scaled = {rung: (costs - low) / span for rung, costs in raw.items()}
-        return cls(Problem(space, goals, roles.capacity), budget, scaled, _volume(((trained - low) / span).tolist()))
+        return cls(Problem(space, goals, roles.capacity), budget, raw, low, span, _volume(((trained - low) / span).tolist()))
+
+    def cost(self, rung: int, row: int) -> tuple[float, ...] | None:
+        """The costs of a row after `rung` steps; None where it failed."""
+        costs = tuple(self.costs[rung][row].tolist())
+        return None if any(map(math.isnan, costs)) else costs
 
     def require_rows(self, trainings: int) -> None:
         """See that there are as many rows as `trainings`.
@@ -129,31 +136,31 @@ def replay(recorded: Recorded, strategy: Strategy, trainings: int, seed: int) ->
     What has no place among the steps any more is not begun.
     """
     clock = _Clock(trainings, recorded.budget.rungs[-1])
-    history, front = list[Seen[int]](), _Front(recorded.volume)
+    history, trained = list[Seen[int]](), _Front(recorded)
     while True:
         first = len(history)
         for _ in range(recorded.budget.candidates):
             row = _propose(recorded, strategy, history, seed)
             if row is None or not clock.take(recorded.budget.rungs[0]):
-                return clock.shares(front)
-            history.append(Seen(len(history), row, _cost(recorded, recorded.budget.rungs[0], row)))
+                return clock.shares()
+            history.append(Seen(len(history), row, recorded.cost(recorded.budget.rungs[0], row)))
             if len(recorded.budget.rungs) == 1:
-                clock.note(front.add(history[-1].costs))
-        if not _promote(recorded, [seen.point for seen in history[first:]], clock, front):
-            return clock.shares(front)
+                clock.note(trained.add(history[-1].costs))
+        if not _promote(recorded, [seen.point for seen in history[first:]], clock, trained):
+            return clock.shares()
 
 
-def _promote(recorded: Recorded, rows: Sequence[int], clock: "_Clock", front: "_Front") -> bool:
+def _promote(recorded: Recorded, rows: Sequence[int], clock: "_Clock", trained: "_Front") -> bool:
     """Take the best of `rows` from rung to rung; False when the steps are spent."""
     budget = recorded.budget
     for keep, low, high in zip(budget.promote, budget.rungs, budget.rungs[1:], strict=False):
-        reached = [(row, costs) for row in rows if (costs := _cost(recorded, low, row)) is not None]
+        reached = [(row, costs) for row in rows if (costs := recorded.cost(low, row)) is not None]
         rows = [reached[i][0] for i in ranking([costs for _, costs in reached], keep)]
         for row in rows:
             if not clock.take(high - low):
                 return False
             if high == budget.rungs[-1]:
-                clock.note(front.add(_cost(recorded, high, row)))
+                clock.note(trained.add(recorded.cost(high, row)))
     return True
 
 
@@ -166,11 +173,6 @@ def _propose(recorded: Recorded, strategy: Strategy, history: Sequence[Seen[int]
                 return idea.point
     left = [row for row in recorded.problem.space.pool(0, rng) if row not in known]
     return rng.choice(left) if left else None
-
-
-def _cost(recorded: Recorded, rung: int, row: int) -> tuple[float, ...] | None:
-    costs = tuple(recorded.costs[rung][row].tolist())
-    return None if any(map(math.isnan, costs)) else costs
 
 
 class _Clock:
@@ -190,7 +192,7 @@ class _Clock:
         """Remember what is reached now."""
         self._noted.append((self._spent, share))
 
-    def shares(self, front: "_Front") -> list[float]:
+    def shares(self) -> list[float]:
         """What was reached after each training's worth of steps."""
         ends = [training * self._steps for training in range(1, self._trainings + 1)]
         spent = [when for when, _ in self._noted]
@@ -200,14 +202,16 @@ class _Clock:
 class _Front:
     """The front of what was trained to the end, and the share of the volume that it dominates."""
 
-    def __init__(self, volume: float) -> None:
-        self._volume, self._points, self._share = volume, list[Point](), 0.0
+    def __init__(self, recorded: Recorded) -> None:
+        self._recorded, self._points, self._share = recorded, list[Point](), 0.0
 
-    def add(self, point: Point | None) -> float:
-        """The share with `point`, or without one that failed."""
-        if point is not None and not any(all(x <= y for x, y in zip(other, point, strict=True)) for other in self._points):
-            self._points = [other for other in self._points if not dominates(point, other)] + [point]
-            self._share = _volume(self._points) / self._volume
+    def add(self, costs: Point | None) -> float:
+        """The share with one more; None is one that failed."""
+        if costs is not None:
+            point = tuple(((np.array(costs) - self._recorded.low) / self._recorded.span).tolist())
+            self._points.append(point)
+            self._points = [self._points[i] for i in front(self._points)]
+            self._share = _volume(self._points) / self._recorded.volume
         return self._share
 
 

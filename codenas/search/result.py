@@ -129,6 +129,20 @@ class SearchFolder:
         elif path.read_bytes() != text.encode():
             raise RunError(f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}")
 
+    def job(self) -> str:
+        """What was asked, as JSON.
+
+        Raises:
+            RunError: nothing was, or the file cannot be read.
+        """
+        path = self.path / "job.json"
+        if not path.exists():
+            raise RunError(f"{self.path} holds no search; run `codenas search` first")
+        try:
+            return _Claim.model_validate_json(path.read_bytes()).job
+        except ValidationError as error:
+            raise RunError(f"{path} cannot be read: {first_fault(error)}; restore it") from error
+
     def result(self) -> SearchResult | None:
         """What was found; None before the end.
 

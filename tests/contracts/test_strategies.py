@@ -5,6 +5,7 @@ On designs and on the rows of a table.
 
 import random
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from tests.search.tables import made_up_table
 RUNG = 50
 
 
+@cache
 def counted(design: Design) -> dict[str, float]:
     """What is known of a design before training."""
     return {CAPACITY: body_parameters(design.arch), "size_bytes": 2 * parameters(design.arch, 512), "latency_ms_p50": design.arch.n_layers}
@@ -43,6 +45,8 @@ PROBLEMS: dict[str, Problem[Any]] = {"designs": PROBLEM, "a table": RECORDED.pro
 
 @pytest.fixture(params=STRATEGIES)
 def asked(request: pytest.FixtureRequest) -> Strategy:
+    for module in getattr(STRATEGIES[request.param], "needs", ()):
+        pytest.importorskip(module)
     return strategy(request.param)
 
 
@@ -96,8 +100,7 @@ def shown(trials: Sequence[Trial], problem: Problem[Any]) -> list[Seen[Any]]:
     rows = {each: random.Random(each).randrange(len(made_up_table())) for each in sorted({one.candidate.design.digest for one in trials})}
     places = [rows[one.candidate.design.digest] for one in trials]
     return [
-        Seen(one.candidate.index, row, tuple(RECORDED.costs[300][row].tolist()) if one.reports else None)
-        for one, row in zip(trials, places, strict=True)
+        Seen(one.candidate.index, row, RECORDED.cost(300, row) if one.reports else None) for one, row in zip(trials, places, strict=True)
     ]
 
 
