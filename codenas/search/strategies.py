@@ -44,4 +44,4 @@ def require_modules(what: str, names: Sequence[str]) -> None:
     """
     missing = [name for name in names if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"{what} needs {' and '.join(missing)}; install them with: pip install 'codenas[optuna]'")
+        raise ConfigError(f"{what} needs {' and '.join(missing)}; install with: pip install {' '.join(missing)}")
