@@ -74,18 +74,12 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
 
     A rung that is already stored is not trained again; a later one goes on from the highest stored one below it.
     """
-    torch.set_num_threads(setup.threads)
-    device = best_device() if setup.device == "auto" else setup.device
-    setup = setup.model_copy(update={"device": device, "train": setup.train.on(device)})
-    own = Corpus.open(setup.corpus)
-    corpus = own.with_vocabulary(job.candidate.design.vocabulary)
-    require_windows(corpus, job.candidate.arch.context_len)
-    setup = setup.model_copy(update={"score_tokens": tokens_to_score(setup.score_tokens, own, corpus)})
+    setup, corpus = ready(setup, job.candidate.design)
     start, path = _checkpoint_below(setup, job), setup.checkpoint(job.candidate, job.rung)
     if (reached := stored_at(path)) is not None:
         return _report(setup, corpus, job, start, reached)
     try:
-        free = start.manifest.metrics if start is not None else _measure_untrained(setup, corpus, job.candidate)
+        free = start.manifest.metrics if start is not None else measure_untrained(setup, corpus, job.candidate)
         reason = broken_limit(free, setup.objectives) if start is None else None  # who has trained was inside the limits
         if reason is not None:
             return Refusal(index=job.candidate.index, reason=reason, metrics=free)
@@ -93,6 +87,21 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     except TrialFailure as failure:
         return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure))
     return _report(setup, corpus, job, start, finished)
+
+
+def ready(setup: ExperimentSetup, design: Design) -> tuple[ExperimentSetup, Corpus]:
+    """`setup` as it is on this machine, in this process, and the corpus in the vocabulary of `design`.
+
+    Raises:
+        CorpusError: the corpus lacks the vocabulary, or is shorter than the context.
+    """
+    torch.set_num_threads(setup.threads)
+    device = best_device() if setup.device == "auto" else setup.device
+    own = Corpus.open(setup.corpus)
+    corpus = own.with_vocabulary(design.vocabulary)
+    require_windows(corpus, design.arch.context_len)
+    found = {"device": device, "train": setup.train.on(device), "score_tokens": tokens_to_score(setup.score_tokens, own, corpus)}
+    return setup.model_copy(update=found), corpus
 
 
 def tokens_to_score(tokens: int, own: Corpus, corpus: Corpus) -> int:
@@ -130,7 +139,7 @@ def _checkpoint_below(setup: ExperimentSetup, job: Job) -> Checkpoint | None:
     return Checkpoint.open(setup.checkpoint(job.candidate, below)) if below is not None else None
 
 
-def _measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candidate) -> Metrics:
+def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candidate) -> Metrics:
     """Size and latency do not depend on training: a candidate outside a limit is refused before its first step."""
     fresh = _build(candidate.arch, corpus.manifest.vocab_size, candidate.seed)
     path, manifest = setup.checkpoint(candidate, 0), _manifest(corpus, candidate.design, 0, 0)
@@ -148,7 +157,7 @@ def _train_to_rung(
     trainer = load_trainer(corpus, job.candidate.arch, config, setup.device, start)
     yield from trainer.run_to(job.rung)
     branch_steps = scoring_steps(setup, job)
-    scored = (yield from _scoring_branch(trainer, branch_steps)) if branch_steps else None
+    scored = (yield from scoring_branch(trainer, branch_steps)) if branch_steps else None
     subject = Subject(corpus, job.candidate.design, free)
     return store(trainer, setup.checkpoint(job.candidate, job.rung), subject, scored=scored)
 
@@ -160,13 +169,13 @@ def scoring_steps(setup: ExperimentSetup, job: Job) -> int:
 
 @dataclass(slots=True, frozen=True)
 class Scored:
-    """What a training is worth now, and the state that it goes on from."""
+    """What a training is worth now, and the state that it goes on from; None where nobody resumes it."""
 
     weights: Mapping[str, Tensor]
-    state: Mapping[str, Tensor]
+    state: Mapping[str, Tensor] | None
 
 
-def _scoring_branch(trainer: Trainer, steps: int) -> Generator[Step, None, Scored]:
+def scoring_branch(trainer: Trainer, steps: int) -> Generator[Step, None, Scored]:
     """Let the rate of a copy fall to zero over `steps` steps; the state at its root, at full rate, is the one to resume.
 
     So a short training is scored as if it had ended here (Hu et al. 2024), and is still the beginning of a longer one.
@@ -184,12 +193,10 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
     """Score the stored checkpoint on held-out repositories, once."""
     metrics = finished.manifest.metrics
     if metrics.bits_per_byte is None:
-        vocabulary = load_vocabulary(corpus.tokenizer_path)
-        model = finished.load_model(setup.device)
-        scored = bits_per_byte(model, corpus.split(VALID), vocabulary.bytes_per_token, setup.score_tokens, setup.train.precision)
-        if not math.isfinite(scored.bits_per_byte):
-            return Failure(index=job.candidate.index, rung=job.rung, reason="the stored model scores no finite bits per byte")
-        metrics = metrics.merged(Metrics(bits_per_byte=scored.bits_per_byte))
+        try:
+            metrics = metrics.merged(Metrics(bits_per_byte=stored_bits(setup, corpus, finished)))
+        except TrialFailure as failure:
+            return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure))
         update_metrics(finished, metrics)
     before = start.manifest.metrics.train_seconds or 0.0 if start is not None else 0.0
     return Report(
@@ -201,6 +208,20 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         seconds=(metrics.train_seconds or 0.0) - before,
         checkpoint=str(finished.path.relative_to(setup.folder)),
     )
+
+
+def stored_bits(setup: ExperimentSetup, corpus: Corpus, checkpoint: Checkpoint) -> float:
+    """Bits per byte of what is stored, on held-out repositories.
+
+    Raises:
+        TrialFailure: they are not finite.
+    """
+    vocabulary = load_vocabulary(corpus.tokenizer_path)
+    model = checkpoint.load_model(setup.device)
+    scored = bits_per_byte(model, corpus.split(VALID), vocabulary.bytes_per_token, setup.score_tokens, setup.train.precision)
+    if not math.isfinite(scored.bits_per_byte):
+        raise TrialFailure("the stored model scores no finite bits per byte")
+    return scored.bits_per_byte
 
 
 def forget_training_states(checkpoints: Path, keep: Path) -> None:

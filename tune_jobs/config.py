@@ -1,16 +1,16 @@
-"""What a search job is asked to do; the [search] table of a job file (TOML) has exactly these keys."""
+"""What a search and a recording are asked to do; the tables [search] and [record] of a job file (TOML) have exactly these keys."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from codenas.arch import ArchSpec
 from codenas.corpus import Corpus
 from codenas.experiment import ExperimentSetup
 from codenas.measure.latency_model import Calibration
-from codenas.search.config import SearchConfig
+from codenas.search.config import SearchConfig, SpaceChoice
 from codenas.train import TrainConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -75,5 +75,37 @@ class SearchJob(SearchConfig):
             scoring_steps=self.scoring_steps(),
             latency_tokens=self.trial.latency_tokens,
             threads=self.trial.cpus,
+            device="auto",
+        )
+
+
+class RecordJob(SpaceChoice):
+    """A table of architectures and what they were worth. More of `count` and `sweeps` go on in it, all else makes another one."""
+
+    count: int = Field(300, ge=1, description="architectures")
+    seed: int = 0
+    scored: tuple[int, ...] = Field((50, 300), min_length=1, description="steps after which the moving average of the weights is scored")
+    decayed: tuple[int, ...] = Field((50, 300), description="steps after which a branch of falling rate is scored")
+    decay: float = Field(0.2, gt=0, le=1, description="length of such a branch, as a share of the steps before it")
+    train: TrainConfig = TrainConfig(batch_size=4)
+    score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, of every score")
+    latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
+    sweeps: int = Field(3, ge=1, description="how often each latency is measured; the quietest counts")
+
+    @field_validator("scored", "decayed")
+    @classmethod
+    def _rising(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if any(step < 1 for step in steps) or list(steps) != sorted(set(steps)):
+            raise ValueError(f"steps {list(steps)} must be positive and rise")
+        return steps
+
+    def setup(self, corpus: Corpus, scratch: Path) -> ExperimentSetup:
+        """What every training of this recording works with; what it writes into `scratch` is thrown away."""
+        return ExperimentSetup(
+            corpus=corpus.path.absolute(),
+            folder=scratch.absolute(),
+            train=self.train,
+            score_tokens=self.score_tokens,
+            latency_tokens=self.latency_tokens,
             device="auto",
         )

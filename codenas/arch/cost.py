@@ -56,10 +56,14 @@ def tensors(arch: ArchSpec, vocab_size: int) -> Shapes:
 
 def parameters(arch: ArchSpec, vocab_size: int) -> int:
     """Parameters of the whole model."""
-    layers = sum(mixer.parameters(arch.d_model) + arch.feedforward.parameters(arch.d_model) for mixer in arch.layers())
     norms = (2 * arch.n_layers + 1) * arch.d_model
     ends = (*_inputs(arch, vocab_size), *_outputs(arch, vocab_size))
-    return layers + norms + sum(_numbers(part.shapes) for part in ends)
+    return body_parameters(arch) + norms + sum(_numbers(part.shapes) for part in ends)
+
+
+def body_parameters(arch: ArchSpec) -> int:
+    """Parameters of all mixers and feed-forward networks: without embedding, head and norms."""
+    return sum(mixer.parameters(arch.d_model) + arch.feedforward.parameters(arch.d_model) for mixer in arch.layers())
 
 
 def stored_bytes(arch: ArchSpec, vocab_size: int, storage: Storage = "float16") -> int:

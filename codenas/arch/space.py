@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec, MixerSpec, Spec
@@ -39,6 +39,12 @@ class SearchSpace(Spec):
     base: ArchSpec = ArchSpec()
     mixers: tuple[MixerSpec, ...] = ()
     choices: dict[str, tuple[Any, ...]] = Field(min_length=1)
+
+    @field_validator("choices")
+    @classmethod
+    def _lists_are_tuples(cls, choices: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        """A file in TOML or JSON has no tuples: there a pattern is a list."""
+        return {path: tuple(tuple(value) if isinstance(value, list) else value for value in values) for path, values in choices.items()}
 
     @model_validator(mode="after")
     def _choices_are_legal(self) -> Self:

@@ -22,12 +22,15 @@ from codenas.cli.evaluate import evaluate
 from codenas.cli.fetch import fetch
 from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
+from codenas.cli.record import record
 from codenas.cli.remote import jobs, logs, stop
+from codenas.cli.replay import replay
 from codenas.cli.sample_stats import sample_stats
 from codenas.cli.search import search
 from codenas.cli.serve import serve
 from codenas.cli.space import show_space
 from codenas.cli.status import status
+from codenas.cli.study import study
 from codenas.cli.submit import submit_search
 from codenas.cli.tokens import compare as compare_tokens
 from codenas.cli.tokens import frequencies
@@ -79,6 +82,18 @@ def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _of_group(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` as what a group does by itself. It is called before the group's own commands too, and leaves signals to them."""
+
+    @functools.wraps(command)
+    def run(context: typer.Context, **options: object) -> None:
+        alone = context.invoked_subcommand is None
+        with _errors_in_one_line(), listening() if alone else contextlib.nullcontext():
+            command(context=context, **options)
+
+    return run
+
+
 @contextlib.contextmanager
 def _errors_in_one_line() -> Iterator[None]:
     try:
@@ -119,8 +134,16 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-for each in (demo, prepare, search, train, evaluate, serve, complete, status, compare, jobs, logs, stop, fetch):
+for each in (demo, prepare, train, evaluate, serve, complete, status, compare, jobs, logs, stop, fetch):
     app.command()(_in_one_line(each))
+
+# `codenas search` searches, and has commands of its own.
+searching = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
+searching.callback()(_of_group(search))
+searching.command("record")(_in_one_line(record))
+searching.command("replay")(_in_one_line(replay))
+searching.command("study")(_in_one_line(study))
+app.add_typer(searching, name="search")
 
 # Commands of two words: `codenas space show`.
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {

@@ -13,7 +13,7 @@ from codenas.errors import ConfigError
 from codenas.evaluation import EvaluationSettings
 from codenas.train import TrainConfig
 from data_prep.config import PrepareConfig
-from tune_jobs.config import SearchJob
+from tune_jobs.config import RecordJob, SearchJob
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -52,12 +52,13 @@ class ServeJob(BaseModel):
 
 
 class Job(BaseModel):
-    """All stages of the main job."""
+    """All stages of the main job, and the recording of a table, which is none of them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     prepare: PrepareConfig = PrepareConfig()
     search: SearchJob = SearchJob()
+    record: RecordJob = RecordJob()
     train: TrainJob = TrainJob()
     evaluate: EvaluationSettings = EvaluationSettings()
     serve: ServeJob = ServeJob()

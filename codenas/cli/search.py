@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def search(
+    context: typer.Context,
     run: Annotated[Path, typer.Option(help="The run's folder; an interrupted search goes on in it.")] = DEFAULT_RUN,
     corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; its [search] table counts.")] = None,
@@ -27,6 +28,9 @@ def search(
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
 ) -> None:
     """Search architectures: many candidates to 50 steps, the promoted on to 300, under hard limits."""
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
     from codenas.cli.cluster import local_ray
     from codenas.cli.job import load_job
     from codenas.corpus import Corpus
@@ -45,6 +49,17 @@ def search(
         with local_ray(cpus, address) if on_ray else contextlib.nullcontext() as scratch:
             result, history = search_stage(opened, wanted, opened_corpus, scratch)
         show(opened, result, history, wanted)
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Options of a search that stand before the name of another command would be lost."""
+    from codenas.errors import ConfigError
+
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = [name for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
+    if given:
+        command = context.invoked_subcommand
+        raise ConfigError(f"--{given[0].replace('_', '-')} stands before `{command}`; write it behind: codenas search {command} ...")
 
 
 def with_limits(job: "SearchJob", max_mb: float | None, max_ms: float | None) -> "SearchJob":

@@ -15,6 +15,7 @@ from codenas.files import write_atomic
 _FRONT, _WINNER, _LIMIT = "#0072B2", "#D55E00", "#555555"
 _RUNGS = ("#999999", "#56B4E9", "#009E73", "#CC79A7")
 _RUNS = (("#0072B2", "D"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "v"), ("#E69F00", "P"), ("#56B4E9", "X"), ("#999999", "o"))
+_STROKES = ("-", "--", "-.", ":")
 _PARTS = ("#999999", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00")
 
 
@@ -125,6 +126,30 @@ def profile(bars: Sequence[ProfileBar], kinds: Sequence[str], title: str, path: 
     figure.suptitle(title)
     handles = [Patch(color=color, label=kind) for kind, color in colors.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    _write(figure, path)
+
+
+def volumes(shares: Mapping[str, Sequence[tuple[float, float, float]]], title: str, path: Path) -> None:
+    """Draw the share of the volume after each training, (mean, low, high) of every strategy, as a PNG at `path`.
+
+    Raises:
+        ValueError: there is no strategy.
+    """
+    if not shares:
+        raise ValueError("a comparison without strategies cannot be drawn")
+    figure = Figure(figsize=(9, 5.5), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for number, (name, over_time) in enumerate(shares.items()):
+        trainings, color = range(1, len(over_time) + 1), _PARTS[(number + 1) % len(_PARTS)]
+        mean, low, high = zip(*over_time, strict=True)
+        axes.plot(trainings, mean, color=color, linestyle=_STROKES[number % len(_STROKES)], label=name)
+        axes.fill_between(trainings, low, high, color=color, alpha=0.15, linewidth=0)
+    axes.set_xlabel("trainings")
+    axes.set_ylabel("share of the hypervolume of all rows, 95 % interval")
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
     _write(figure, path)
 
 

@@ -16,17 +16,12 @@ from codenas.search.strategies import strategy
 _OBJECT = TypeAdapter(dict[str, Any])
 
 
-class SearchConfig(BaseModel):
-    """A search: where, how, how long, for what. `space` is a preset's name or a space of one's own."""
+class SpaceChoice(BaseModel):
+    """Where architectures come from: a preset's name, or a space of one's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     space: str | SearchSpace = "tiny"
-    strategy: str = "evolution"
-    budget: Budget = Budget()
-    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
-    lookback: int = Field(4, ge=0)
-    seed: int = 0
 
     @field_validator("space", mode="before")
     @classmethod
@@ -36,10 +31,8 @@ class SearchConfig(BaseModel):
         return space
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
+    def _space_exists(self) -> Self:
         self.search_space()
-        strategy(self.strategy)
-        check_objectives(self.objectives)
         return self
 
     @classmethod
@@ -59,6 +52,22 @@ class SearchConfig(BaseModel):
     def search_space(self) -> SearchSpace:
         """The space itself."""
         return preset(self.space) if isinstance(self.space, str) else self.space
+
+
+class SearchConfig(SpaceChoice):
+    """A search: where, how, how long, for what."""
+
+    strategy: str = "evolution"
+    budget: Budget = Budget()
+    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
+    lookback: int = Field(4, ge=0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        strategy(self.strategy)
+        check_objectives(self.objectives)
+        return self
 
     def plan(
         self,

@@ -8,11 +8,11 @@ walks through the same search.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from heapq import nsmallest
 from itertools import pairwise
 
-from codenas.arch.cost import parameters, stored_bytes
+from codenas.arch.cost import body_parameters, parameters, stored_bytes
 from codenas.arch.design import Design
 from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec
@@ -20,11 +20,14 @@ from codenas.arch.storage import BITS
 from codenas.errors import BudgetError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Candidate, Refusal, Trial
+from codenas.search.design_space import DesignSpace, goals, seen
 from codenas.search.fitness import Objective, broken_limit
 from codenas.search.history import History
 from codenas.search.rungs import promoted
 from codenas.search.strategy import Idea, Problem, Strategy
 from codenas.seeds import derive, stream
+
+CAPACITY = "body_params"  # of the layers, embedding and head left out: what quality follows, before training
 
 _LATENCY = "latency_ms_p50"
 _REDRAWS = 100  # proposals that repeat a candidate, in a row, before the space counts as used up
@@ -77,6 +80,19 @@ class Plan:
     def known(self, design: Design) -> Metrics:
         """What is known of `design` without building it."""
         return closed_form(design, self.vocabulary(design))
+
+    def problem(self) -> Problem[Design]:
+        """What the strategy is asked about."""
+        return Problem(DesignSpace(self.space, cache(self.figures)), goals(self.objectives), CAPACITY)
+
+    def figures(self, design: Design) -> dict[str, float]:
+        """What a strategy may know of `design`: what is counted, and what a token surely takes where a device is calibrated."""
+        arch, ids, known = design.stored_arch, self.vocabulary(design).ids, self.known(design)
+        figures = {name: float(value) for name, value in known.model_dump(exclude_none=True).items()}
+        figures[CAPACITY] = float(body_parameters(arch))
+        if self.least_ms is not None:
+            figures[_LATENCY] = self.least_ms(arch, ids)
+        return figures
 
     def next_job(self, history: History, running: Collection[int]) -> Job | None:
         """The next job that nobody does yet; None when every open one waits for those that run.
@@ -162,21 +178,22 @@ class Plan:
         """Enter the next candidate; None when the space holds no new one. One outside a limit is refused at once."""
         index = len(history)
         rng = stream(self.seed, "proposal", index)
-        problem = Problem(self.space, self.objectives, self.budget.rungs[0])
+        problem = self.problem()
+        visible = seen(self._visible(history), self.budget.rungs[0], self.objectives)
         known = {trial.candidate.design.digest for trial in history.trials}
         for _ in range(_REDRAWS):
-            idea = self.strategy.ask(problem, self._visible(history), 1, rng)[0]
-            if idea.design.digest not in known:
+            idea = self.strategy.ask(problem, visible, 1, rng)[0]
+            if idea.point.digest not in known:
                 return self._enter(history, idea, index)
         return None
 
-    def _enter(self, history: History, idea: Idea, index: int) -> Candidate:
+    def _enter(self, history: History, idea: Idea[Design], index: int) -> Candidate:
         # Every candidate trains with the same seed: the same weights' stream, batches and order, so that they compare.
         seed = derive(self.seed, "training")
-        candidate = Candidate(index=index, design=idea.design, origin=idea.origin, parents=idea.parents, seed=seed)
+        candidate = Candidate(index=index, design=idea.point, origin=idea.origin, parents=idea.parents, seed=seed)
         history.propose(candidate)
-        known = self.known(idea.design)
-        reason = broken_limit(known, self.objectives) or self._surely_too_slow(idea.design)
+        known = self.known(idea.point)
+        reason = broken_limit(known, self.objectives) or self._surely_too_slow(idea.point)
         if reason is not None:
             history.record(Refusal(index=index, reason=reason, metrics=known))
         return candidate

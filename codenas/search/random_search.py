@@ -3,13 +3,12 @@
 import random
 from collections.abc import Sequence
 
-from codenas.search.candidate import Trial
-from codenas.search.strategy import Idea, Problem
+from codenas.search.strategy import Idea, P, Problem, Seen
 
 
 class RandomSearch:
-    """Uniform draws from the valid designs of the space."""
+    """Uniform draws from the points of the space."""
 
-    def ask(self, problem: Problem, history: Sequence[Trial], count: int, rng: random.Random) -> list[Idea]:
+    def ask(self, problem: Problem[P], history: Sequence[Seen[P]], count: int, rng: random.Random) -> list[Idea[P]]:
         """See `Strategy.ask`."""
         return [Idea(problem.space.sample(rng), "random") for _ in range(count)]

@@ -160,6 +160,17 @@ class SearchFolder:
         except ValidationError as error:
             raise RunError(f"{path} cannot be read: {first_fault(error)}; restore it, or choose another run") from error
 
+    def job(self) -> str:
+        """What was asked, as JSON.
+
+        Raises:
+            RunError: nothing was, or the file cannot be read.
+        """
+        claim = self.claimed()
+        if claim is None:
+            raise RunError(f"{self.path} holds no search; run `codenas search` first")
+        return claim.job
+
     def result(self) -> SearchResult | None:
         """What was found; None before the end.
 

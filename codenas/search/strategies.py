@@ -1,13 +1,25 @@
 """The strategies by name. A new one costs its file and a line here."""
 
+from collections.abc import Sequence
+from importlib.util import find_spec
+
 from codenas.errors import ConfigError
 from codenas.search.evolution import Evolution
+from codenas.search.frontier import Frontier
+from codenas.search.genetic import Genetic
+from codenas.search.optuna_search import OptunaSearch
 from codenas.search.random_search import RandomSearch
 from codenas.search.strategy import Strategy
 
 STRATEGIES: dict[str, Strategy] = {
     "random": RandomSearch(),
     "evolution": Evolution(),
+    "genetic": Genetic(),
+    "frontier": Frontier(),
+    "front-only": Frontier(correct=False),
+    "optuna-tpe": OptunaSearch("tpe"),
+    "optuna-nsga2": OptunaSearch("nsga2"),
+    "optuna-gp": OptunaSearch("gp", ("optuna", "scipy", "torch")),
 }
 
 
@@ -15,8 +27,21 @@ def strategy(name: str) -> Strategy:
     """The strategy called `name`.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or what it needs is not installed.
     """
     if name not in STRATEGIES:
         raise ConfigError(f"no strategy is called {name!r}; choose one of {', '.join(STRATEGIES)}")
-    return STRATEGIES[name]
+    found = STRATEGIES[name]
+    require_modules(f"the strategy {name}", getattr(found, "needs", ()))
+    return found
+
+
+def require_modules(what: str, names: Sequence[str]) -> None:
+    """See that the modules `names` are installed, which not everybody needs.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"{what} needs {' and '.join(missing)}; install with: pip install {' '.join(missing)}")

@@ -9,7 +9,7 @@ from tests.architecture.source import PACKAGES, Import, Module, length
 
 # Lowest first. A module imports from strictly lower floors or from its own package.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("codenas.errors", "codenas.files", "codenas.log", "codenas.seeds"),
+    ("codenas.errors", "codenas.files", "codenas.log", "codenas.processes", "codenas.seeds"),
     ("codenas.arch", "codenas.metrics", "codenas.vocab", "codenas.corpus"),
     ("codenas.search", "codenas.model", "codenas.compress"),
     ("codenas.train", "codenas.decode", "codenas.checkpoint"),

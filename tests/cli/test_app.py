@@ -40,6 +40,8 @@ def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
     [
         (["search", "--run", "RUN"], "there is no corpus in RUN/corpus (no manifest.json); run: codenas prepare --output RUN/corpus"),
         (["search", "--run", "RUN", "--max-mb", "-1"], "--max-mb -1 must be a number above 0"),
+        (["search", "--max-mb", "3", "record"], "--max-mb stands before `record`; write it behind: codenas search record"),
+        (["search", "record", "--run", "RUN"], "there is no corpus in RUN/corpus (no manifest.json)"),
         (["search", "--run", "RUN", "--job", "RUN/absent.toml"], "there is no job file RUN/absent.toml"),
         (["train", "--run", "RUN"], "RUN/search holds no finished search; run `codenas search` first"),
         (["evaluate", "--run", "RUN"], "RUN/model is missing; run `codenas train` first"),

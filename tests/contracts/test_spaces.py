@@ -163,6 +163,11 @@ def test_a_bad_space_is_refused_at_birth(choices: dict[str, tuple[Any, ...]], me
         SearchSpace(choices=choices)
 
 
+def test_a_space_with_patterns_can_be_read_from_a_file() -> None:
+    small = preset("small")
+    assert SearchSpace.model_validate_json(small.model_dump_json()) == small
+
+
 def test_mixers_that_differ_cannot_share_a_field() -> None:
     base = tiny_arch(pattern=(AttentionSpec(n_heads=2, n_kv_heads=1), AttentionSpec(n_heads=4)))
     with pytest.raises(ConfigError, match=r"the mixers of the pattern differ, \[2, 4\]"):

@@ -1,27 +1,58 @@
-"""The contract of every strategy: no memory of its own, nothing outside the space, an answer to any history."""
+"""The contract of every strategy: no memory of its own, nothing outside the space, an answer to any history.
+
+On designs and on the rows of a table.
+"""
 
 import random
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import pytest
 
 from codenas.arch import Design, SearchSpace, preset
+from codenas.arch.cost import body_parameters, parameters
 from codenas.errors import ConfigError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Refusal, Report, Trial
+from codenas.search.design_space import DesignSpace, goals, seen
 from codenas.search.evolution import Evolution
 from codenas.search.fitness import DEFAULT_OBJECTIVES
+from codenas.search.plan import CAPACITY
+from codenas.search.replay import Recorded, Roles
 from codenas.search.rungs import promoted
 from codenas.search.strategies import STRATEGIES, strategy
-from codenas.search.strategy import Problem, Strategy
+from codenas.search.strategy import Problem, Seen, Strategy
+from tests.search.tables import made_up_table
 
 RUNG = 50
-PROBLEM = Problem(preset("tiny"), DEFAULT_OBJECTIVES, RUNG)
+
+
+@cache
+def counted(design: Design) -> dict[str, float]:
+    """What is known of a design before training."""
+    return {CAPACITY: body_parameters(design.arch), "size_bytes": 2 * parameters(design.arch, 512), "latency_ms_p50": design.arch.n_layers}
+
+
+def on_designs(space: SearchSpace) -> Problem[Design]:
+    return Problem(DesignSpace(space, counted), goals(DEFAULT_OBJECTIVES), CAPACITY)
+
+
+PROBLEM = on_designs(preset("tiny"))
+RECORDED = Recorded.of(made_up_table(), Roles(("params", "latency_ms", "size_bytes"), ("bits_per_byte",), capacity="params"))
+PROBLEMS: dict[str, Problem[Any]] = {"designs": PROBLEM, "a table": RECORDED.problem}
 
 
 @pytest.fixture(params=STRATEGIES)
 def asked(request: pytest.FixtureRequest) -> Strategy:
+    for module in getattr(STRATEGIES[request.param], "needs", ()):
+        pytest.importorskip(module)
     return strategy(request.param)
+
+
+@pytest.fixture(params=PROBLEMS)
+def problem(request: pytest.FixtureRequest) -> Problem[Any]:
+    return PROBLEMS[request.param]
 
 
 def trial(index: int, design: Design, outcome: str = "report") -> Trial:
@@ -58,54 +89,64 @@ HISTORIES: dict[str, list[Trial]] = {
 
 
 @pytest.fixture(params=HISTORIES)
-def history(request: pytest.FixtureRequest) -> list[Trial]:
-    return HISTORIES[request.param]
+def history(request: pytest.FixtureRequest, problem: Problem[Any]) -> list[Seen[Any]]:
+    return shown(HISTORIES[request.param], problem)
 
 
-def test_it_gives_what_is_asked_for_inside_the_space(asked: Strategy, history: list[Trial]) -> None:
+def shown(trials: Sequence[Trial], problem: Problem[Any]) -> list[Seen[Any]]:
+    """`trials` as a strategy sees them; on a table the rows take the places of the designs, equal ones of equal ones."""
+    if problem is not RECORDED.problem:
+        return seen(trials, RUNG, DEFAULT_OBJECTIVES)
+    rows = {each: random.Random(each).randrange(len(made_up_table())) for each in sorted({one.candidate.design.digest for one in trials})}
+    places = [rows[one.candidate.design.digest] for one in trials]
+    return [
+        Seen(one.candidate.index, row, RECORDED.cost(300, row) if one.reports else None) for one, row in zip(trials, places, strict=True)
+    ]
+
+
+def test_it_gives_what_is_asked_for_inside_the_space(asked: Strategy, problem: Problem[Any], history: list[Seen[Any]]) -> None:
     for count in (0, 1, 30):
-        ideas = asked.ask(PROBLEM, history, count, random.Random(3))
+        ideas = asked.ask(problem, history, count, random.Random(3))
         assert len(ideas) == count
-        assert all(PROBLEM.space.contains(idea.design) for idea in ideas)
+        assert all(problem.space.contains(idea.point) for idea in ideas)
 
 
-def test_the_same_history_and_generator_give_the_same_answer(asked: Strategy, history: list[Trial]) -> None:
-    answers = [asked.ask(PROBLEM, history, 10, random.Random(4)) for _ in range(2)]
-    assert answers[0] == answers[1] != asked.ask(PROBLEM, history, 10, random.Random(5))
+def test_the_same_history_and_generator_give_the_same_answer(asked: Strategy, problem: Problem[Any], history: list[Seen[Any]]) -> None:
+    answers = [asked.ask(problem, history, 10, random.Random(4)) for _ in range(2)]
+    assert answers[0] == answers[1] != asked.ask(problem, history, 10, random.Random(5))
 
 
-def test_it_remembers_nothing_between_questions(asked: Strategy) -> None:
-    fresh = asked.ask(PROBLEM, HISTORIES["long"], 5, random.Random(6))
+def test_it_remembers_nothing_between_questions(asked: Strategy, problem: Problem[Any]) -> None:
+    fresh = asked.ask(problem, shown(HISTORIES["long"], problem), 5, random.Random(6))
     for history in HISTORIES.values():
-        asked.ask(PROBLEM, history, 3, random.Random(8))
-    assert asked.ask(PROBLEM, HISTORIES["long"], 5, random.Random(6)) == fresh
+        asked.ask(problem, shown(history, problem), 3, random.Random(8))
+    assert asked.ask(problem, shown(HISTORIES["long"], problem), 5, random.Random(6)) == fresh
 
 
-def test_it_changes_no_history(asked: Strategy, history: list[Trial]) -> None:
+def test_it_changes_no_history(asked: Strategy, problem: Problem[Any], history: list[Seen[Any]]) -> None:
     before = list(history)
-    asked.ask(PROBLEM, history, 10, random.Random(9))
+    asked.ask(problem, history, 10, random.Random(9))
     assert history == before
 
 
-def test_parents_are_candidates_that_reported(asked: Strategy, history: list[Trial]) -> None:
-    reported = {trial.candidate.index for trial in history if trial.report(RUNG)}
-    for idea in asked.ask(PROBLEM, history, 30, random.Random(10)):
+def test_parents_are_candidates_that_reported(asked: Strategy, problem: Problem[Any], history: list[Seen[Any]]) -> None:
+    reported = {each.index for each in history if each.costs is not None}
+    for idea in asked.ask(problem, history, 30, random.Random(10)):
         assert set(idea.parents) <= reported
-        assert (idea.origin == "random") == (not idea.parents)
+        assert (idea.origin in ("mutation", "crossover")) == bool(idea.parents)
 
 
 def test_a_space_of_one_point_is_enough(asked: Strategy) -> None:
-    space = SearchSpace(base=PROBLEM.space.base, choices={"norm": ("rmsnorm",)})
+    space = SearchSpace(base=preset("tiny").base, choices={"norm": ("rmsnorm",)})
     only = space.sample(random.Random(0))
-    problem = Problem(space, DEFAULT_OBJECTIVES, RUNG)
-    history = [trial(index, only) for index in range(10)]
-    assert {idea.design for idea in asked.ask(problem, history, 5, random.Random(0))} == {only}
+    history = seen([trial(index, only) for index in range(10)], RUNG, DEFAULT_OBJECTIVES)
+    assert {idea.point for idea in asked.ask(on_designs(space), history, 5, random.Random(0))} == {only}
 
 
 def test_evolution_draws_at_random_until_it_is_warm() -> None:
     evolution = Evolution(warmup=6)
-    cold = evolution.ask(PROBLEM, drawn(5), 20, random.Random(0))
-    warm = evolution.ask(PROBLEM, drawn(6), 20, random.Random(0))
+    cold = evolution.ask(PROBLEM, shown(drawn(5), PROBLEM), 20, random.Random(0))
+    warm = evolution.ask(PROBLEM, shown(drawn(6), PROBLEM), 20, random.Random(0))
     assert {idea.origin for idea in cold} == {"random"}
     assert {idea.origin for idea in warm} == {"mutation", "crossover"}
 
@@ -113,21 +154,21 @@ def test_evolution_draws_at_random_until_it_is_warm() -> None:
 def test_the_parents_of_evolution_are_among_the_best() -> None:
     evolution, history = Evolution(population=8), HISTORIES["long"]
     best = [trial.candidate.index for trial in promoted(history, RUNG, 8, DEFAULT_OBJECTIVES)]
-    parents = [parent for idea in evolution.ask(PROBLEM, history, 300, random.Random(1)) for parent in idea.parents]
+    parents = [parent for idea in evolution.ask(PROBLEM, shown(history, PROBLEM), 300, random.Random(1)) for parent in idea.parents]
     assert set(parents) <= set(best)
     assert parents.count(best[0]) > parents.count(best[-1])
 
 
 def test_a_child_differs_from_its_parent_by_its_mutations() -> None:
     evolution = Evolution(crossover=0.0, mutations=2)
-    for idea in evolution.ask(PROBLEM, HISTORIES["long"], 50, random.Random(2)):
-        child = PROBLEM.space.flatten(idea.design)
+    for idea in evolution.ask(PROBLEM, shown(HISTORIES["long"], PROBLEM), 50, random.Random(2)):
+        child = PROBLEM.space.flatten(idea.point)
         parent = PROBLEM.space.flatten(HISTORIES["long"][idea.parents[0]].candidate.design)
         assert sum(child[path] != parent[path] for path in child) == 2
 
 
 def test_a_crossover_has_two_parents() -> None:
-    ideas = Evolution(crossover=1.0).ask(PROBLEM, HISTORIES["long"], 50, random.Random(3))
+    ideas = Evolution(crossover=1.0).ask(PROBLEM, shown(HISTORIES["long"], PROBLEM), 50, random.Random(3))
     assert all(idea.origin == "crossover" and len(set(idea.parents)) == 2 for idea in ideas)
 
 

@@ -1,0 +1,31 @@
+"""`codenas search record`: a table of architectures and what they were worth, to replay searches on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codenas.cli.run import open_run
+
+DEFAULT_RUN = Path("runs/table")
+
+
+def record(
+    run: Annotated[Path, typer.Option(help="The folder of the table; an interrupted recording goes on in it.")] = DEFAULT_RUN,
+    corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
+    job: Annotated[Path | None, typer.Option(help="A job file; its [record] table counts.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Architectures that train at a time, on one thread each.")] = 1,
+) -> None:
+    """Train some hundred small architectures of a space and write down what each was worth after how many steps.
+
+    A row is stored when its training is over: interrupt the recording, or kill it, and run the same command again. Latency is
+    measured at the end, one architecture after the other.
+    """
+    from codenas.cli.job import load_job
+    from codenas.corpus import Corpus
+    from tune_jobs.record import record as record_table
+
+    wanted = load_job(job).record
+    with open_run(run, new=corpus is not None) as opened:
+        home = record_table(wanted, Corpus.open(opened.use_corpus(corpus)), run, workers)
+    typer.echo(f"table: {home.table}")

@@ -1,0 +1,43 @@
+"""Processes that work for this one, and go when it goes."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context, parent_process
+
+from codenas.errors import ResourceError
+
+
+@contextlib.contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes that end with the block, busy or not, and with this process whatever becomes of it.
+
+    Raises:
+        ResourceError: one of them died.
+    """
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise ResourceError("a worker died, of too little memory perhaps; run the same command again with fewer --workers") from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in active_children():  # or each would do its work to the end first
+            process.terminate()
+
+
+def _end_with_parent() -> None:
+    """Leave interrupts to the parent, and go when it has gone: a pool whose owner was killed waits for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def attend() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=attend, daemon=True).start()

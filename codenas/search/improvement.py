@@ -1,0 +1,59 @@
+"""By how much a training is expected to enlarge the volume that the trained ones dominate."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codenas.search.hypervolume import hypervolume
+from codenas.search.pareto import Point, front
+
+Numbers = npt.NDArray[np.floating[Any]]
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def expected_improvement(mean: Numbers, sd: Numbers, known: Sequence[Point], trained: Sequence[Point], reference: Point) -> Numbers:
+    """The expected hypervolume improvement of points of which all costs but the first are known.
+
+    The first cost is normal. At a first cost of t a point adds the slice of the volume, over the other costs, that it dominates
+    and that nothing trained with at most t dominates; the expectation is the integral of that slice times the probability of less
+    than t. The slice changes only where t passes a point of the front, so that the integral is a short exact sum.
+
+    Args:
+        mean: of the first cost, [points]; `sd` its standard deviation, above 0.
+        known: the other costs of each point, [points][costs - 1].
+        trained: all costs of what was trained.
+        reference: the worst of each cost that counts.
+    """
+    edge = sorted((tuple(trained[i]) for i in front(trained)), key=lambda point: point[0])
+    edge = [point for point in edge if point[0] < reference[0]]
+    ends = [*(point[0] for point in edge), reference[0]]
+    expected: Numbers = np.zeros(len(mean))
+    reached: Numbers = np.zeros(len(mean))
+    for passed, end in enumerate(ends):
+        below = _below(mean, sd, end)
+        slices = np.array([_slice(costs, [point[1:] for point in edge[:passed]], reference[1:]) for costs in known])
+        expected += slices * (below - reached)
+        reached = below
+    return expected
+
+
+def _below(mean: Numbers, sd: Numbers, end: float) -> Numbers:
+    """The integral of the probability of less than t, over all t up to `end`."""
+    z = (end - mean) / sd
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    result: Numbers = sd * (z * (1 + _erf(z / math.sqrt(2))) / 2 + density)
+    return result
+
+
+def _slice(costs: Point, trained: Sequence[Point], reference: Point) -> float:
+    """What `costs` dominates below `reference` and `trained` does not; with nothing known, whether anything is trained."""
+    if not reference:
+        return 0.0 if trained else 1.0
+    if any(cost >= worst for cost, worst in zip(costs, reference, strict=True)):
+        return 0.0
+    both = [tuple(map(max, costs, point)) for point in trained]
+    return math.prod(worst - cost for cost, worst in zip(costs, reference, strict=True)) - hypervolume(both, reference)

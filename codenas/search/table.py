@@ -1,0 +1,168 @@
+"""A table of recorded results: one row an architecture.
+
+A column is a choice, a metric, or a metric after so many training steps: `bits_per_byte@50`. What records a table names its
+choices `choice.d_model`; in another table every column that is asked for under no other name is a choice. A row that has no
+final score is an architecture that could not be trained.
+"""
+
+import io
+import json
+import math
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow
+from pyarrow import parquet
+
+from codenas.errors import ConfigError
+from codenas.files import write_atomic
+
+Cell = int | float | bool | str | None
+Row = dict[str, Cell]
+Numbers = npt.NDArray[np.float64]
+
+CHOICE = "choice."
+
+
+def at_step(metric: str, step: int) -> str:
+    """The column of `metric` after `step` training steps."""
+    return f"{metric}@{step}"
+
+
+def read_lines(path: Path) -> list[Row]:
+    """The objects in an append-only file, one a line; none where there is no file. A line that a kill has torn is none."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if _whole(line)]
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write `rows` as parquet; what a row lacks is null."""
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table(_columns(rows)), file)
+    write_atomic(path, file.getvalue())
+
+
+@dataclass(slots=True, frozen=True)
+class Table:
+    """Columns of one length, at least one row."""
+
+    path: Path
+    columns: Mapping[str, Sequence[Cell]]
+
+    @classmethod
+    def read(cls, path: Path) -> "Table":
+        """The table in a file: parquet, npz with an array for each column, or jsonl.
+
+        Raises:
+            ConfigError: there is none, it cannot be read, or it has no row.
+        """
+        if path.suffix not in _READERS:
+            raise ConfigError(f"{path} is no table: its name must end in {', '.join(_READERS)}")
+        if not path.is_file():
+            raise ConfigError(f"there is no table {path}; record one with: codenas search record")
+        try:
+            columns = _READERS[path.suffix](path)
+        except (ValueError, KeyError, pyarrow.ArrowException, zipfile.BadZipFile) as error:
+            raise ConfigError(f"{path} cannot be read as {path.suffix.removeprefix('.')}: {str(error).splitlines()[0]}") from error
+        lengths = {len(column) for column in columns.values()}
+        if len(lengths) > 1:
+            raise ConfigError(f"the columns of {path} have {sorted(lengths)} rows; a table has one value of each column in a row")
+        if lengths in (set(), {0}):
+            raise ConfigError(f"{path} has no row; there is nothing to replay")
+        return cls(path, columns)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def require(self, names: Sequence[str]) -> None:
+        """See that all of `names` are columns.
+
+        Raises:
+            ConfigError: some are not; the message names what was found.
+        """
+        missing = [name for name in names if name not in self.columns]
+        if missing:
+            raise ConfigError(f"{self.path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(self.columns)}")
+
+    def numbers(self, name: str, gaps: bool = False) -> Numbers:
+        """A column of finite numbers; with `gaps` a cell may be empty, and is nan here.
+
+        Raises:
+            ConfigError: the column is missing, or a cell is no finite number.
+        """
+        self.require([name])
+        return np.array([self._number(name, row, cell, gaps) for row, cell in enumerate(self.columns[name])], dtype=np.float64)
+
+    def steps(self, metric: str) -> list[int]:
+        """The training steps after which `metric` was recorded, rising; none where there is one column of its own name."""
+        found = (re.fullmatch(rf"{re.escape(metric)}@([1-9][0-9]*)", name) for name in self.columns)
+        return sorted(int(match[1]) for match in found if match)
+
+    def choices(self, names: Sequence[str], metrics: Sequence[str]) -> dict[str, Sequence[Cell]]:
+        """The columns called `names`; without names those that begin with `choice.`, or else all that are none of `metrics`.
+
+        Raises:
+            ConfigError: a name is no column, or there is no choice.
+        """
+        self.require(names)
+        marked = [name for name in self.columns if name.startswith(CHOICE)]
+        rest = [name for name in self.columns if name.partition("@")[0] not in metrics]
+        found = list(names) or marked or rest
+        if not found:
+            raise ConfigError(f"{self.path} has no choice: all its columns are metrics, {', '.join(self.columns)}")
+        return {name.removeprefix(CHOICE): self.columns[name] for name in found}
+
+    def _number(self, name: str, row: int, cell: Cell, gaps: bool) -> float:
+        if cell is None and gaps:
+            return math.nan
+        if isinstance(cell, bool) or not isinstance(cell, int | float) or not math.isfinite(cell):
+            way_out = "leave it empty if that architecture could not be trained" if gaps else "leave the row out"
+            raise ConfigError(f"{self.path}, row {row}: {name} is {cell!r} and must be a finite number; {way_out}")
+        return float(cell)
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[Cell]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _read_parquet(path: Path) -> dict[str, list[Cell]]:
+    return {name: [_cell(value) for value in column] for name, column in parquet.read_table(path).to_pydict().items()}
+
+
+def _read_npz(path: Path) -> dict[str, list[Cell]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: [_cell(value) for value in arrays[name].tolist()] for name in arrays.files}
+
+
+def _read_jsonl(path: Path) -> dict[str, list[Cell]]:
+    rows = read_lines(path)
+    if any(not isinstance(row, dict) for row in rows):
+        raise ValueError("a line is no object of columns")
+    return _columns([{name: _cell(value) for name, value in row.items()} for row in rows])
+
+
+_READERS = {".parquet": _read_parquet, ".npz": _read_npz, ".jsonl": _read_jsonl}
+
+
+def _cell(value: object) -> Cell:
+    """A value as a cell: lists, as patterns may be written, as one word."""
+    if isinstance(value, list | tuple):
+        return "+".join(map(str, value))
+    if value is None or isinstance(value, int | float | bool | str):
+        return value
+    raise ValueError(f"{value!r} is neither a number nor a word")
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
