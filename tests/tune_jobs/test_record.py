@@ -67,7 +67,7 @@ def test_the_scores_are_those_of_a_search(corpus: Corpus, undisturbed: list[Row]
     row = next(row for row in undisturbed if row["digest"] == candidate.design.digest)
     plain, branching = JOB.setup(corpus, tmp_path / "plain"), JOB.setup(corpus, tmp_path / "branching")
     reports = [run_job(plain, Job(candidate, 2)), run_job(plain, Job(candidate, 4))]
-    reports.append(run_job(branching.model_copy(update={"score_decay": JOB.decay}), Job(candidate, 2)))
+    reports.append(run_job(branching.model_copy(update={"scoring_steps": {2: 1}}), Job(candidate, 2)))
     names = ("bits_per_byte@2", "bits_per_byte@4", "bits_per_byte_decayed@2")
     assert [report.metrics.bits_per_byte for report in reports if isinstance(report, Report)] == [row[name] for name in names]
     assert isinstance(reports[0], Report)
