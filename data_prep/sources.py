@@ -73,6 +73,8 @@ def list_entries(files: Iterable[Path], root: Path) -> Iterator[Entry]:
 def read_documents(file: Path, row_group: int, rows: Sequence[int]) -> Iterator[Document | str]:
     """The documents of some rows of a row group, in their order; in place of one that cannot be read, the reason.
 
+    Line ends become those of Unix: they say what editor a file was written in, and to a model they are other tokens.
+
     Raises:
         pyarrow.ArrowException or OSError: the row group itself is broken.
     """
@@ -88,7 +90,7 @@ def read_documents(file: Path, row_group: int, rows: Sequence[int]) -> Iterator[
             continue
         try:
             repository, path, licences, language = (others[key][index] for key in _READ[:-1])
-            yield Document(repository or "", path or "", _names(licences), language or "", data.decode())
+            yield Document(repository or "", path or "", _names(licences), language or "", data.decode().replace("\r\n", "\n"))
         except UnicodeDecodeError:
             yield "not UTF-8"
 

@@ -27,7 +27,7 @@ def test_the_schema_has_the_29_columns_of_the_stack() -> None:
 
 def test_documents_come_back_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data_prep.sources.ROW_GROUP_BYTES", 2000)
-    held = [*documents(4), document(text="naïve = '数'\r\n")]
+    held = [*documents(4), document(text="naïve = '数'\n")]
     file = tmp_path / "all.parquet"
     write_stack(held, file)
     entries = list(list_entries(parquet_files(file), tmp_path))
@@ -36,6 +36,12 @@ def test_documents_come_back_as_they_were_written(tmp_path: Path, monkeypatch: p
     assert len({entry.row_group for entry in entries}) > 2
     read = [one for unit in units_of(entries) for one in read_documents(tmp_path / unit.file, unit.row_group, unit.rows)]
     assert read == held
+
+
+def test_line_ends_become_those_of_unix(tmp_path: Path) -> None:
+    file = write_rows([stack_row(document(text="one = 1\r\ntwo = '\\r\\n'\rthree\n"))], tmp_path / "a.parquet")
+    (read,) = read_documents(file, 0, [0])
+    assert isinstance(read, Document) and read.text == "one = 1\ntwo = '\\r\\n'\rthree\n"
 
 
 def test_the_hash_is_the_one_of_git(tmp_path: Path) -> None:
