@@ -21,7 +21,7 @@ class TrainConfig(BaseModel):
     micro_batch: int | None = Field(None, ge=1, description="sequences in memory at once; a step adds up their gradients")
     optimizer: Literal["muon", "adamw"] = Field("muon", description="of the matrices of the blocks")
     matrix_rate: float = Field(0.02, gt=0, description="of the matrices under Muon")
-    adam_rate: float = Field(0.004, gt=0, description="of the matrices under AdamW")
+    adam_rate: float = Field(0.002, gt=0, description="of the matrices under AdamW")
     embedding_rate: float = Field(0.02, gt=0)
     gain_rate: float = Field(0.01, gt=0)
     weight_decay: float = Field(0.0, ge=0)
