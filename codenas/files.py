@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -101,6 +102,15 @@ def settle_folder(final: Path) -> None:
         with contextlib.suppress(OSError), (workshop / _LOCK).open("r+") as lock:  # another one clears it, or it may only be read
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _clear(workshop, final)
+
+
+def is_whole(line: bytes) -> bool:
+    """Whether a line of JSON was written to its end: a kill can tear the last one, and no prefix of an object is JSON."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def append_line(path: Path, line: str) -> None:

@@ -1,13 +1,12 @@
 """The history of a search: an append-only file of events is the truth, everything else is computed from it."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from codenas.errors import RunError, first_fault
-from codenas.files import append_line
+from codenas.files import append_line, is_whole
 from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Trial
 
 
@@ -61,18 +60,9 @@ class History:
 
 def _read(path: Path) -> Iterator[Proposal | Outcome]:
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if not _whole(line):
+        if not is_whole(line):
             continue
         try:
             yield EVENT.validate_json(line)
         except ValidationError as error:
             raise RunError(f"{path}, line {number} is no event of a search: {first_fault(error)}; restore the file") from error
-
-
-def _whole(line: bytes) -> bool:
-    """Whether a line was written to its end: a kill can tear the last one, and no prefix of an object is JSON."""
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True

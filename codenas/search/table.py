@@ -20,7 +20,7 @@ import pyarrow
 from pyarrow import parquet
 
 from codenas.errors import ConfigError
-from codenas.files import write_atomic
+from codenas.files import is_whole, write_atomic
 
 Cell = int | float | bool | str | None
 Row = dict[str, Cell]
@@ -38,7 +38,7 @@ def read_lines(path: Path) -> list[Row]:
     """The objects in an append-only file, one a line; none where there is no file. A line that a kill has torn is none."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_bytes().split(b"\n") if _whole(line)]
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if is_whole(line)]
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
@@ -158,11 +158,3 @@ def _cell(value: object) -> Cell:
     if value is None or isinstance(value, int | float | bool | str):
         return value
     raise ValueError(f"{value!r} is neither a number nor a word")
-
-
-def _whole(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True

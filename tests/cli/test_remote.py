@@ -12,13 +12,12 @@ import httpx
 import psutil
 import pytest
 from fastapi import FastAPI
-from typer.testing import CliRunner, Result
 
-from codenas.cli.app import app
 from codenas.cli.run import Run
 from codenas.cli.status import read_status
 from codenas.corpus import Corpus
 from codenas.log import LOGGER
+from tests.cli.commands import codenas, shown
 from tests.fakes import SMALL_SEARCH, tiny_corpus
 from tests.heads import ROOT, Head, head
 from tests.serve.servers import free_port, running, until
@@ -26,16 +25,6 @@ from tune_jobs.submit import Cluster, Submission
 from tune_jobs.telemetry import GPU_MEMORY, INSTRUMENTS, LOST
 
 LONG_SEARCH = SMALL_SEARCH.replace("[2, 4]", "[2, 400_000]")
-
-
-def codenas(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def shown(*arguments: str | Path) -> str:
-    done = codenas(*arguments)
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 def complaint(*arguments: str | Path) -> str:

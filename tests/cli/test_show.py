@@ -5,25 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
 
 from codenas.arch import ArchSpec, preset
 from codenas.checkpoint import Manifest, write_checkpoint
-from codenas.cli.app import app
 from codenas.vocab import Char
+from tests.cli.commands import codenas, shown
 from tests.fakes import drawn_model, tiny_arch
 
 LEGACY = {"num_layers": 4, "hidden_size": 256, "vocab_size": 512}
-
-
-def codenas(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def shown(*arguments: str | Path) -> str:
-    done = codenas(*arguments)
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 def test_a_preset_a_job_and_a_file_are_shown_as_spaces(tmp_path: Path) -> None:

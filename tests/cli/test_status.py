@@ -5,24 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from codenas.cli.app import app
 from codenas.cli.run import Run
 from codenas.cli.status import read_status
 from codenas.files import folder_lock
 from codenas.log import LOGGER
+from tests.cli.commands import codenas, shown
 from tests.fakes import SMALL_SEARCH, tiny_corpus
-
-
-def codenas(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def shown(*arguments: str | Path) -> str:
-    done = codenas(*arguments)
-    assert done.exit_code == 0, done.output
-    return done.output
 
 
 @pytest.fixture(scope="module")

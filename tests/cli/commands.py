@@ -1,0 +1,19 @@
+"""The command line in this process."""
+
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from codenas.cli.app import app
+
+
+def codenas(*arguments: str | Path) -> Result:
+    """What becomes of a command."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def shown(*arguments: str | Path) -> str:
+    """What a command prints that ends well."""
+    done = codenas(*arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
