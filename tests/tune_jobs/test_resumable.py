@@ -65,7 +65,11 @@ def test_what_no_vocabulary_makes_possible_is_refused_without_a_corpus() -> None
 
 
 def test_what_a_larger_vocabulary_may_meet_is_not_refused_without_a_corpus() -> None:
-    many = Objective(metric="params", direction="maximize", limit=1e6)
+    few, many = (
+        Objective(metric="params", direction=direction, limit=limit) for direction, limit in (("minimize", 1.0), ("maximize", 1e6))
+    )
+    with pytest.raises(BudgetError, match="params"):
+        require_possible(JOB.model_copy(update={"objectives": (*JOB.objectives, few)}))
     require_possible(JOB.model_copy(update={"objectives": (*JOB.objectives, many)}))
 
 
