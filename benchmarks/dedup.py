@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from codenas.seeds import stream
+from data_prep.document import Document
 from data_prep.environment import Environment
 from data_prep.near_dedup import MinHash
 from data_prep.words import words
@@ -54,7 +55,7 @@ def _texts() -> list[str]:
     environment, rng = Environment(), stream(0, "dedup")
     found = environment.find()
     rng.shuffle(found)
-    read = (document.text for entry in found if (document := environment.read(entry)) is not None)
+    read = (document.text for entry in found if isinstance(document := environment.read(entry), Document))
     long_enough = (text for text in read if len(words(text)) >= 300)
     return [text for text, _ in zip(long_enough, range(DOCUMENTS), strict=False)]
 

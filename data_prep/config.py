@@ -7,15 +7,20 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from codenas.arch.design import VocabularyName
 from codenas.errors import ConfigError
+from data_prep.languages import ALL, PYTHON, language_named
 
 ENVIRONMENT = "environment"
+PACKAGES, CODE = "pypi:", "code:"  # before the name of a list, and of a folder
+ANY_LICENCE = "any"
+# Some data sets tell of no licence which it is, only that all of them are permissive.
+PERMISSIVE_UNNAMED = "LicenseRef-permissive"
 CHAR = "char"
 SMALLEST_BPE, LARGEST_BPE = 262, 1 << 20  # ids; the bytes and the special tokens are 262
 
 # SPDX identifiers that ask for nothing but a notice.
 PERMISSIVE = (
     "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC", "MIT", "MIT-0", "MIT-CMU",
-    "NCSA", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib",
+    "NCSA", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib", PERMISSIVE_UNNAMED,
 )  # fmt: skip
 
 
@@ -53,7 +58,12 @@ class PrepareConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    source: str = Field(ENVIRONMENT, min_length=1, description="'environment', or a parquet file or folder in The Stack v1 schema")
+    source: str = Field(
+        ENVIRONMENT,
+        min_length=1,
+        description="'environment', 'pypi:LIST', a folder of code, or parquet of the family of The Stack: a folder, hf://..., s3://...",
+    )
+    languages: tuple[str, ...] = Field((PYTHON,), description="as The Stack names them; none: every language")
     max_megabytes: float = Field(34, gt=0, description="source taken in, before the filters")
     max_repository_megabytes: float = Field(1, gt=0, description="source taken from one repository, before the filters")
     vocab_size: int = Field(4096, ge=SMALLEST_BPE, le=LARGEST_BPE)
@@ -62,7 +72,9 @@ class PrepareConfig(BaseModel):
     valid_share: float = Field(0.04, gt=0, lt=0.5, description="of the bytes")
     test_share: float = Field(0.04, gt=0, lt=0.5, description="of the bytes")
     seed: int = 0
-    licences: tuple[str, ...] = Field(PERMISSIVE, min_length=1, description="SPDX identifiers; all licences of a document must be here")
+    licences: tuple[str, ...] = Field(
+        PERMISSIVE, min_length=1, description="SPDX identifiers; all licences of a document must be here; 'any' lets all documents pass"
+    )
     opt_out: str | None = Field(None, min_length=1, description="file of repositories and owners to leave out, one a line")
     filters: Thresholds = Thresholds()
     decontaminate: tuple[str, ...] = Field((), description="files of benchmarks (HumanEval, MBPP) that must not be trained on")
@@ -80,17 +92,25 @@ class PrepareConfig(BaseModel):
                 raise ValueError(f"{name!r}: a byte-level BPE has {SMALLEST_BPE} to {LARGEST_BPE:,} ids")
         return names
 
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _languages_are_known(cls, names: object) -> object:
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            return names  # pydantic says what is wrong with it
+        return () if ALL in names else tuple(dict.fromkeys(map(language_named, names)))
+
     @property
     def digest(self) -> str:
         """SHA-256 of everything that changes the documents, their splits and their own vocabulary.
 
-        Of the files of `opt_out` and `decontaminate` it is their content that counts.
+        Of the files of `opt_out`, `decontaminate` and `pypi:` it is their content that counts.
 
         Raises:
             ConfigError: one of these cannot be read.
         """
-        settings = self.model_dump_json(exclude={"workers", "vocabularies", "opt_out", "decontaminate"})
-        files = [_digest(path) for path in (self.opt_out, *self.decontaminate)]
+        listed = self.source.removeprefix(PACKAGES) if self.source.startswith(PACKAGES) else None
+        settings = self.model_dump_json(exclude={"workers", "vocabularies", "opt_out", "decontaminate"} | ({"source"} if listed else set()))
+        files = [_digest(path) for path in (self.opt_out, *self.decontaminate, *([listed] if listed else []))]
         return hashlib.sha256("\n".join((settings, *files)).encode()).hexdigest()
 
 

@@ -10,14 +10,16 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path, PurePosixPath
 
 from codenas.errors import CorpusError
+from data_prep.config import ENVIRONMENT
 from data_prep.document import Document, Entry
+from data_prep.languages import PYTHON
 from data_prep.licences import licences_of
 
 STANDARD_LIBRARY = ("python/cpython", ("PSF-2.0",))
 _OURSELVES = "codenas"
 _TESTS = {"test", "tests", "testing", "idle_test"}
 # Copies of other projects under licences of their own.
-_VENDORED = {"_vendor", "vendor", "_vendored", "vendored", "third_party", "thirdparty", "thirdparty_files", "extern", "externals"}
+VENDORED = {"_vendor", "vendor", "_vendored", "vendored", "third_party", "thirdparty", "thirdparty_files", "extern", "externals"}
 _NOT_THE_LIBRARY = {"site-packages", "dist-packages", "__pycache__"}
 # Written when Python was built or installed: they hold the paths of this machine.
 _BUILT_HERE = re.compile(r"_sysconfigdata_.*\.py|config-\d.*")
@@ -30,6 +32,8 @@ class Environment:
         library: the folder of the standard library.
         packages: the site-packages folders.
     """
+
+    name = ENVIRONMENT
 
     def __init__(self, library: Path | None = None, packages: list[Path] | None = None) -> None:
         paths = sysconfig.get_paths()
@@ -46,13 +50,17 @@ class Environment:
             raise CorpusError(f"no Python source in {self._library} or {self._packages[0]}; give a folder of parquet with --source")
         return sorted(found, key=lambda entry: entry.key)
 
-    def read(self, entry: Entry) -> Document | None:
-        """The document of an entry that `find` returned; None where it is not UTF-8."""
+    def objection(self, entry: Entry) -> str | None:
+        """Why not to take an entry."""
+        return foreign(entry)
+
+    def read(self, entry: Entry) -> Document | str:
+        """The document of an entry that `find` returned; the reason where it cannot be read."""
         data = (self._roots[entry.repository] / entry.file).read_bytes()
         try:
-            return Document(entry.repository, entry.path, entry.licences, "Python", data.decode())
+            return Document(entry.repository, entry.path, entry.licences, PYTHON, data.decode())
         except UnicodeDecodeError:
-            return None
+            return "not UTF-8"
 
     def _standard_library(self) -> Iterator[Entry]:
         for folder, folders, files in os.walk(self._library):
@@ -82,7 +90,7 @@ class Environment:
             return
         if stat.S_ISREG(status.st_mode):
             self._roots[repository] = root
-            yield Entry(repository, path, licences, status.st_size, file=path)
+            yield Entry(repository, path, licences, status.st_size, file=path, language=PYTHON)
 
 
 def foreign(entry: Entry) -> str | None:
@@ -90,7 +98,7 @@ def foreign(entry: Entry) -> str | None:
     folders = set(PurePosixPath(entry.path).parent.parts)
     if folders & _TESTS:
         return "tests"
-    return "vendored copy" if folders & _VENDORED else None
+    return "vendored copy" if folders & VENDORED else None
 
 
 def _name(package: Distribution) -> str:

@@ -1,7 +1,8 @@
-"""The licence of an installed package as SPDX identifiers, from whatever its metadata says."""
+"""Licences as SPDX identifiers, from whatever the metadata of a package says, and from the texts of licence files."""
 
 import re
-from importlib.metadata import PackageMetadata
+from collections.abc import Iterable
+from typing import Protocol
 
 from data_prep.config import PERMISSIVE
 
@@ -10,6 +11,7 @@ from data_prep.config import PERMISSIVE
 _TEXTS = {
     "apache": "Apache-2.0",
     "apache 2.0": "Apache-2.0",
+    "apache 2.0 license": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
     "apache license, version 2.0": "Apache-2.0",
     "apache software license": "Apache-2.0",
@@ -33,8 +35,44 @@ _TEXTS = {
 }
 _TEXTS |= {name.lower(): name for name in PERMISSIVE}
 
+# What stands in each text, once all white space is one blank and all letters are small. All that are found apply.
+_PHRASES = (
+    ("GPL", r"gnu (?:lesser |library |affero )?general public licen[sc]e"),
+    ("MPL-2.0", r"mozilla public licen[sc]e"),
+    ("Apache-2.0", r"apache license,? version 2\.0"),
+    ("MIT", r"free of charge, to any person obtaining a copy of this software.{1,900}shall be included in all"),
+    ("MIT-0", r"free of charge, to any person obtaining a copy of this software(?!.{1,900}(?:shall be included in all|redistributions))"),
+    ("BSD-4-Clause", r"all advertising materials mentioning"),
+    ("BSD-3-Clause", r"redistribution and use in source and binary forms.{1,2000}neither the name"),
+    ("BSD-2-Clause", r"redistribution and use in source and binary forms(?!.{1,2000}neither the name)"),
+    ("ISC", r"permission to use, copy, modify,? and(?:/or)? distribute this software.{1,200}provided that the above"),
+    ("0BSD", r"permission to use, copy, modify,? and(?:/or)? distribute this software(?!.{1,200}provided that the above)"),
+    ("Unlicense", r"free and unencumbered software released into the public domain"),
+    ("CC0-1.0", r"cc0 1\.0 universal"),
+    ("BSL-1.0", r"boost software license - version 1\.0"),
+    ("Zlib", r"altered source versions must be plainly marked"),
+    ("PSF-2.0", r"python software foundation license version 2"),
+)
+UNKNOWN = "LicenseRef-unknown"
 
-def licences_of(metadata: PackageMetadata) -> tuple[str, ...]:
+
+class Metadata(Protocol):
+    """The fields of a package's metadata, as `email` and `importlib.metadata` read them."""
+
+    def get_all(self, name: str) -> list[str] | None:
+        """All values of a field."""
+
+
+def licences_in(texts: Iterable[str]) -> tuple[str, ...]:
+    """What the texts of licence files say, sorted; a text that nobody can map is on no allow-list. Empty without a text."""
+    found: set[str] = set()
+    for text in texts:
+        plain = " ".join(text.lower().split())
+        found.update([name for name, phrase in _PHRASES if re.search(phrase, plain)] or [UNKNOWN])
+    return tuple(sorted(found))
+
+
+def licences_of(metadata: Metadata) -> tuple[str, ...]:
     """SPDX identifiers that all apply, sorted; what nobody can map stays as it is written, and is on no allow-list."""
     if expression := _field(metadata, "License-Expression"):
         return from_expression(expression)
@@ -55,5 +93,5 @@ def from_expression(expression: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _field(metadata: PackageMetadata, name: str) -> str:
+def _field(metadata: Metadata, name: str) -> str:
     return next(iter(metadata.get_all(name) or []), "").strip()

@@ -51,7 +51,7 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     working = output.parent / f".{output.name}.part"
     with folder_lock(working):
         if not stages.finished(config, output):  # another process may have had the lock until now
-            _build(config, _resume(config, working), environment or Environment())
+            _build(config, _resume(config, working), environment)
             os.replace(working / "corpus", output)
         _add_vocabularies(config, Corpus.open(output))
         shutil.rmtree(working)
@@ -71,7 +71,7 @@ def _resume(config: PrepareConfig, working: Path) -> Path:
     return corpus
 
 
-def _build(config: PrepareConfig, corpus: Path, environment: Environment) -> None:
+def _build(config: PrepareConfig, corpus: Path, environment: Environment | None) -> None:
     stream = partial(_stream, workers=config.workers)
     root = stages.source_root(config, corpus, environment)
     entries, ledger = stages.documents(config, corpus, root, stream)

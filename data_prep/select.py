@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from codenas.seeds import derive
-from data_prep.config import PrepareConfig
+from data_prep.config import ANY_LICENCE, PrepareConfig
 from data_prep.document import Entry
 from data_prep.ledger import Ledger, Rule
 
@@ -21,9 +21,17 @@ def select(entries: Iterable[Entry], config: PrepareConfig, ledger: Ledger) -> l
     return ledger.enter("sampled", sorted(sampled, key=lambda entry: entry.key))
 
 
+def wanted_language(wanted: Iterable[str]) -> Rule:
+    """The language of the document must be wanted, or none is asked for."""
+    names = frozenset(wanted)
+    return lambda entry: None if not names or entry.language in names else "language"
+
+
 def allowed_licence(allowed: Iterable[str]) -> Rule:
     """Every licence of the document must be allowed, and it must have one."""
     names = frozenset(allowed)
+    if ANY_LICENCE in names:
+        return lambda entry: None
     return lambda entry: None if entry.licences and names.issuperset(entry.licences) else "licence"
 
 

@@ -1,7 +1,7 @@
-"""The Stack v1 on disk: its schema, the one reader of it, and the writer that brings other sources into it."""
+"""Parquet of The Stack's family: the one reader of it, the schema v1, and the writer that brings other sources into that."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codenas.errors import CorpusError
+from data_prep.blobs import blobs, folder_of_blobs
+from data_prep.dialects import Dialect, dialect_of
 from data_prep.document import Document, Entry
 from data_prep.filters import alphanumeric_share, line_lengths
+from data_prep.locations import Location, open_parquet, parquet_at
 
 # Small row groups: a row group is the unit of work, and Ray Data guesses memory from its size on disk.
 ROW_GROUP_BYTES = 2_000_000
@@ -33,20 +36,17 @@ STACK_V1 = pa.schema(
     ]
     + [("content", pa.string()), ("avg_line_length", pa.float64()), ("max_line_length", pa.int64()), ("alphanum_fraction", pa.float64())]
 )
-_LISTED = ("max_stars_repo_name", "max_stars_repo_path", "max_stars_repo_licenses", "size")
-_STARS = "max_stars_count"  # subsets of The Stack may lack it
-_READ = ("max_stars_repo_name", "max_stars_repo_path", "max_stars_repo_licenses", "lang", "content")
 
 
-def parquet_files(source: Path) -> list[Path]:
+def parquet_files(source: Location) -> list[Location]:
     """The parquet files of a source, a file or a folder, sorted by their path below it.
 
     Raises:
-        CorpusError: there is none, or one has not the columns or is broken.
+        CorpusError: there is none, or one has not the columns or is broken, or it cannot be reached.
     """
-    if not source.exists():
-        raise CorpusError(f"there is no source {source}; give a folder of parquet in The Stack v1 schema, or 'environment'")
-    files = [source] if source.is_file() else sorted(path for path in source.rglob("*.parquet") if path.is_file() and not path.is_symlink())
+    if isinstance(source, Path) and not source.exists():
+        raise CorpusError(f"there is no source {source}; give a folder of parquet in The Stack v1 schema, of code, or 'environment'")
+    files = parquet_at(source)
     if not files:
         raise CorpusError(f"the source {source} is empty: 0 parquet files; give a folder of parquet in The Stack v1 schema")
     for file in files:
@@ -54,45 +54,44 @@ def parquet_files(source: Path) -> list[Path]:
     return files
 
 
-def list_entries(files: Iterable[Path], root: Path) -> Iterator[Entry]:
+def list_entries(files: Iterable[Location], root: Location) -> Iterator[Entry]:
     """Every row as an entry, read from the metadata columns alone. A row without name, path or size has them empty.
 
+    Where a data set does not tell the sizes of its documents, each is taken for the mean of its row group until it is read.
+
     Raises:
-        CorpusError: a file is broken inside.
+        CorpusError: a file is broken inside, or cannot be reached.
     """
     for file in files:
-        name = file.relative_to(root).as_posix()
-        with pq.ParquetFile(file) as parquet:
+        name = file.relative_to(root).as_posix()  # type: ignore[arg-type]  # both are of one kind
+        with open_parquet(file) as parquet:
+            dialect = dialect_of(parquet.schema_arrow, str(file))
             for group in range(parquet.num_row_groups):
-                columns = _listed_columns(parquet, group, file)
-                stars = columns.get(_STARS) or [None] * len(columns["size"])
-                for row, (repository, path, licences, size) in enumerate(zip(*(columns[key] for key in _LISTED), strict=True)):
-                    yield Entry(repository or "", path or "", _names(licences), size or 0, name, group, row, stars=_count(stars[row]))
+                table = _listed_columns(parquet, group, dialect, file)
+                mean = 0 if dialect.size else _mean_size(parquet, group, dialect)
+                for row, cells in enumerate(table):
+                    yield _entry(cells, dialect, mean, (name, group, row))
 
 
-def read_documents(file: Path, row_group: int, rows: Sequence[int]) -> Iterator[Document | str]:
+def read_documents(file: Location, row_group: int, rows: Sequence[int]) -> Iterator[Document | str]:
     """The documents of some rows of a row group, in their order; in place of one that cannot be read, the reason.
 
     Line ends become those of Unix: they say what editor a file was written in, and to a model they are other tokens.
 
     Raises:
         pyarrow.ArrowException or OSError: the row group itself is broken.
+        CorpusError: the file is on another machine that cannot be reached.
     """
-    with pq.ParquetFile(file) as parquet:
-        table = parquet.read_row_group(row_group, columns=list(_READ)).take(pa.array(rows, pa.int64()))
-    # As binary: pyarrow does not check the UTF-8 of what it reads, and one bad row would fail the whole column.
-    contents = table["content"].cast(pa.large_binary())
-    others = table.drop_columns("content").to_pydict()
-    for index, content in enumerate(contents):
-        data = content.as_py()
-        if data is None:
-            yield "null content"
-            continue
-        try:
-            repository, path, licences, language = (others[key][index] for key in _READ[:-1])
-            yield Document(repository or "", path or "", _names(licences), language or "", data.decode().replace("\r\n", "\n"))
-        except UnicodeDecodeError:
-            yield "not UTF-8"
+    with open_parquet(file) as parquet:
+        dialect = dialect_of(parquet.schema_arrow, str(file))
+        table = parquet.read_row_group(row_group, columns=list(dialect.read)).take(pa.array(rows, pa.int64()))
+    contents = _contents(table, dialect) if dialect.content else blobs(table, dialect, folder_of_blobs(file))
+    others = table.drop_columns(dialect.content) if dialect.content else table
+    for content, cells in zip(contents, _rows(others), strict=True):
+        if isinstance(content, bytes):
+            yield _document(content, cells, dialect)
+        else:
+            yield content
 
 
 def write_stack(documents: Iterable[Document], file: Path) -> None:
@@ -131,43 +130,80 @@ def stack_row(document: Document) -> dict[str, Any]:
     }
 
 
-def _listed_columns(parquet: pq.ParquetFile, group: int, file: Path) -> dict[str, list[Any]]:
+def _document(content: bytes, cells: Mapping[str, Any], dialect: Dialect) -> Document | str:
     try:
-        columns: dict[str, list[Any]] = parquet.read_row_group(group, columns=[*_LISTED, _STARS]).to_pydict()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        text = dialect.code(content.decode().replace("\r\n", "\n"))
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    path = cells[dialect.path] or ""
+    licences = dialect.licences_of(cells.get(dialect.licences or ""))
+    return Document(cells[dialect.repository] or "", path, licences, dialect.language_of(cells.get(dialect.language or ""), path), text)
+
+
+def _entry(cells: Mapping[str, Any], dialect: Dialect, mean: int, place: tuple[str, int, int]) -> Entry:
+    path = cells[dialect.path] or ""
+    return Entry(
+        cells[dialect.repository] or "",
+        path,
+        dialect.licences_of(cells.get(dialect.licences or "")),
+        (cells[dialect.size] or 0) if dialect.size else mean,
+        *place,
+        stars=_count(cells.get(dialect.stars or "")),
+        language=dialect.language_of(cells.get(dialect.language or ""), path),
+        flag=next((reason for name, reason in dialect.flags if cells.get(name)), ""),
+    )
+
+
+def _contents(table: pa.Table, dialect: Dialect) -> Iterator[bytes | str]:
+    # As binary: pyarrow does not check the UTF-8 of what it reads, and one bad row would fail the whole column.
+    for content in table[dialect.content].cast(pa.large_binary()):
+        data: bytes | None = content.as_py()
+        yield "null content" if data is None else data
+
+
+def _listed_columns(parquet: pq.ParquetFile, group: int, dialect: Dialect, file: Location) -> Iterator[dict[str, Any]]:
+    try:
+        return _rows(parquet.read_row_group(group, columns=list(dialect.listed)))
+    except (pa.ArrowException, OSError) as error:
         raise _broken(file, error) from None
-    return columns
 
 
-def _broken(file: Path, error: Exception) -> CorpusError:
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table. What in a name is no UTF-8 becomes a question mark: the bytes are somebody's, and the row is good."""
+    try:
+        columns = table.to_pydict()
+    except UnicodeDecodeError:
+        columns = {name: _lossy(table[name]) for name in table.column_names}
+    return (dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True))
+
+
+def _lossy(column: pa.ChunkedArray) -> list[Any]:
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column.to_pylist()
+    return [None if data is None else data.decode(errors="replace") for data in column.cast(pa.large_binary()).to_pylist()]
+
+
+def _mean_size(parquet: pq.ParquetFile, group: int, dialect: Dialect) -> int:
+    """Bytes of a document of a row group, on average, without reading it."""
+    held = parquet.metadata.row_group(group)
+    columns = (held.column(index) for index in range(held.num_columns))
+    size = sum(column.total_uncompressed_size for column in columns if column.path_in_schema == dialect.content)
+    return round(size / max(held.num_rows, 1))
+
+
+def _broken(file: Location, error: Exception) -> CorpusError:
     reason = str(error).partition("\n")[0]
     return CorpusError(f"{file} is not a whole parquet file ({reason}); fetch it again or take it out of the source")
 
 
-def _check_columns(file: Path) -> None:
+def _check_columns(file: Location) -> None:
     try:
-        found = pq.read_schema(file)
+        with open_parquet(file) as parquet:
+            found = parquet.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise _broken(file, error) from None
-    missing = [name for name in dict.fromkeys((*_LISTED, *_READ)) if name not in found.names]
-    if missing:
-        raise CorpusError(f"{file} lacks the columns {', '.join(missing)} of The Stack v1; it has {', '.join(found.names) or 'none'}")
-    wrong = [name for name in dict.fromkeys((*_LISTED, *_READ)) if not _same_kind(found.field(name).type, STACK_V1.field(name).type)]
-    if wrong:
-        kinds = ", ".join(f"{name} is {found.field(name).type} and must be {STACK_V1.field(name).type}" for name in wrong)
-        raise CorpusError(f"{file} has columns of another type than The Stack v1: {kinds}")
-
-
-def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
-    if pa.types.is_list(wanted):
-        return (pa.types.is_list(found) or pa.types.is_large_list(found)) and _same_kind(found.value_type, wanted.value_type)
-    if pa.types.is_string(wanted):
-        return pa.types.is_string(found) or pa.types.is_large_string(found)
-    return pa.types.is_integer(found)
-
-
-def _names(licences: list[str | None] | None) -> tuple[str, ...]:
-    return tuple(sorted({name for name in licences or () if name}))
+    if dialect_of(found, str(file)).content is None:
+        folder_of_blobs(file)
 
 
 def _count(value: object) -> int:

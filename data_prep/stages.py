@@ -13,22 +13,24 @@ import pyarrow as pa
 from codenas.corpus import Corpus, Redacted, ShardInfo, ShardWriter
 from codenas.corpus.manifest import dtype_for
 from codenas.errors import CorpusError
-from codenas.files import atomic_folder, write_atomic
+from codenas.files import write_atomic
 from codenas.log import LOGGER
 from codenas.vocab import Bpe, Char, Vocabulary, load_vocabulary
-from data_prep.config import CHAR, ENVIRONMENT, PrepareConfig, bpe_size
+from data_prep.config import CHAR, PrepareConfig, bpe_size
 from data_prep.decontaminate import load_benchmarks
 from data_prep.dedup import first_copy
-from data_prep.document import Document, Entry
-from data_prep.environment import Environment, foreign
+from data_prep.document import Entry
+from data_prep.environment import Environment
+from data_prep.gather import SOURCE, agreed, gather, gathered, gatherer_of, is_gathered
 from data_prep.kinship import KIN_SHARE, kin
-from data_prep.ledger import Ledger, LedgerPage, Match, load_entries, save_entries
+from data_prep.ledger import Ledger, Match, load_entries, save_entries
+from data_prep.locations import Location, folder_of, location_of
 from data_prep.meter import Meter
 from data_prep.near_dedup import best_copy
-from data_prep.opt_out import load_opt_out, opted_out
+from data_prep.opt_out import load_opt_out
 from data_prep.redact import KINDS
 from data_prep.select import select
-from data_prep.sources import list_entries, parquet_files, write_stack
+from data_prep.sources import list_entries, parquet_files
 from data_prep.split import SPLITS, split_by_repository
 from data_prep.tokenise import TOKENS, encode, sample, texts_of
 from data_prep.units import CONTAMINATED, Examiner, Unit, judge, units_of
@@ -70,8 +72,8 @@ def lacking(config: PrepareConfig, corpus: Corpus) -> list[str]:
 def finished(config: PrepareConfig, output: Path) -> Corpus | None:
     """As `existing`, whatever vocabularies the corpus has beside its own."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        if config.source != ENVIRONMENT:
-            parquet_files(Path(config.source))
+        if gatherer_of(config) is None:
+            parquet_files(location_of(config.source))
         load_opt_out(config.opt_out)
         load_benchmarks(config.decontaminate)
         return None
@@ -86,36 +88,37 @@ def finished(config: PrepareConfig, output: Path) -> Corpus | None:
     return corpus
 
 
-def source_root(config: PrepareConfig, corpus: Path, environment: Environment) -> Path:
-    """The folder of the parquet to read; the environment is first brought into The Stack v1 there."""
-    if config.source != ENVIRONMENT:
-        path = Path(config.source)
-        return path.parent if path.is_file() else path
-    root = corpus / "source"
+def source_root(config: PrepareConfig, corpus: Path, environment: Environment | None) -> Location:
+    """The folder of the parquet to read; what is no parquet is first brought into The Stack v1 there."""
+    gatherer = gatherer_of(config, environment)
+    if gatherer is None:
+        return folder_of(location_of(config.source))
+    root = corpus / SOURCE
     if not root.exists():
-        _write_environment(config, environment, root)
+        gather(config, gatherer, root)
     return root
 
 
-def kept_source(config: PrepareConfig, corpus: Path) -> Path:
+def kept_source(config: PrepareConfig, corpus: Path) -> Location:
     """The folder of the parquet that a finished corpus was made of.
 
     Raises:
         CorpusError: it is gone.
     """
-    root = corpus / "source" if config.source == ENVIRONMENT else Path(config.source)
-    if not root.exists() or not (corpus / _DOCUMENTS).is_file():
-        gone = root if not root.exists() else corpus / _DOCUMENTS
-        raise CorpusError(f"{gone} is gone, of which {corpus} would get more vocabularies; restore it, or prepare into another --output")
-    parquet_files(root)
-    return root.parent if root.is_file() else root
+    kept = corpus / SOURCE
+    place = kept if kept.exists() or is_gathered(config.source) else location_of(config.source)
+    lost = [path for path in (place, corpus / _DOCUMENTS) if isinstance(path, Path) and not path.exists()]
+    if lost:
+        raise CorpusError(f"{lost[0]} is gone, of which {corpus} would get more vocabularies; restore it, or prepare into another --output")
+    parquet_files(place)
+    return folder_of(place)
 
 
-def documents(config: PrepareConfig, corpus: Path, root: Path, stream: Stream) -> tuple[list[Entry], Ledger]:
+def documents(config: PrepareConfig, corpus: Path, root: Location, stream: Stream) -> tuple[list[Entry], Ledger]:
     """The documents kept, each with its split, sorted by repository and path; and the books."""
     path = corpus / _DOCUMENTS
     if not path.exists():
-        listed, ledger = _listed_environment(root) if config.source == ENVIRONMENT else _listed_stack(config, root)
+        listed, ledger = gathered(root) if root == corpus / SOURCE else _listed_stack(config, root)
         filtered, verdicts = _filter(config, root, listed, ledger, stream)
         sketches = _sketches(filtered, verdicts)
         unique = ledger.enter("unique", ledger.sift(filtered, first_copy()))
@@ -134,7 +137,7 @@ def documents(config: PrepareConfig, corpus: Path, root: Path, stream: Stream) -
     return load_entries(path)
 
 
-def vocabulary(config: PrepareConfig, corpus: Path, root: Path, entries: list[Entry]) -> Bpe:
+def vocabulary(config: PrepareConfig, corpus: Path, root: Location, entries: list[Entry]) -> Bpe:
     """The byte-level BPE, and beside it the character vocabulary, learned from one sample of the training split."""
     path = corpus / _OWN
     if not path.exists():
@@ -144,7 +147,7 @@ def vocabulary(config: PrepareConfig, corpus: Path, root: Path, entries: list[En
     return Bpe.load(path.read_text(encoding="utf-8"))
 
 
-def named_vocabulary(name: str, config: PrepareConfig, corpus: Path, root: Path, entries: list[Entry]) -> Vocabulary:
+def named_vocabulary(name: str, config: PrepareConfig, corpus: Path, root: Location, entries: list[Entry]) -> Vocabulary:
     """The vocabulary called `name`, learned from the sample that the own one of the finished `corpus` was learned from."""
     if name == CHAR:
         return load_vocabulary(corpus / _CHARACTERS)
@@ -152,7 +155,7 @@ def named_vocabulary(name: str, config: PrepareConfig, corpus: Path, root: Path,
 
 
 def tokens(
-    corpus: Path, root: Path, entries: list[Entry], vocab_size: int, stream: Stream, redacted: bool, label: str = "tokenise"
+    corpus: Path, root: Location, entries: list[Entry], vocab_size: int, stream: Stream, redacted: bool, label: str = "tokenise"
 ) -> dict[str, tuple[ShardInfo, ...]]:
     """Write the shards of every split, in the order of the source, in the vocabulary that lies in the folder `corpus`.
 
@@ -179,7 +182,7 @@ def tokens(
     return shards
 
 
-def _sample(config: PrepareConfig, root: Path, entries: list[Entry]) -> list[str]:
+def _sample(config: PrepareConfig, root: Location, entries: list[Entry]) -> list[str]:
     """The texts that vocabularies are learned from."""
     train = [entry for entry in entries if entry.split == "train"]
     return list(texts_of(sample(train, round(config.vocab_sample_megabytes * 1e6), config.seed), root, config.redact))
@@ -195,43 +198,15 @@ def _train_bpe(texts: list[str], size: int) -> Bpe:
     return trained
 
 
-def _listed_environment(root: Path) -> tuple[list[Entry], Ledger]:
-    page = LedgerPage.model_validate_json((root / _LEDGER).read_bytes())
-    return list(list_entries(parquet_files(root), root)), Ledger.reopen(page)
-
-
-def _listed_stack(config: PrepareConfig, root: Path) -> tuple[list[Entry], Ledger]:
-    path = Path(config.source)
-    ledger = Ledger(f"The Stack v1 schema: {path.name}")
-    found = ledger.enter("found", list_entries(parquet_files(path), root))
+def _listed_stack(config: PrepareConfig, root: Location) -> tuple[list[Entry], Ledger]:
+    source = location_of(config.source)
+    ledger = Ledger(f"parquet of The Stack's family: {source.name}")
+    found = ledger.enter("found", list_entries(parquet_files(source), root))
     named = ledger.sift(found, lambda entry: None if entry.repository and entry.path else "no name")
-    return select(_agreed(named, config, ledger), config, ledger), ledger
+    return select(agreed(named, config, ledger), config, ledger), ledger
 
 
-def _write_environment(config: PrepareConfig, environment: Environment, root: Path) -> None:
-    ledger = Ledger(environment.description)
-    own = ledger.sift(ledger.enter("found", environment.find()), foreign)
-    selected = select(_agreed(own, config, ledger), config, ledger)
-    with atomic_folder(root) as folder:
-        write_stack(_readable(selected, environment, ledger), folder / "environment.parquet")
-        write_atomic(folder / _LEDGER, ledger.page().model_dump_json(indent=1) + "\n")
-
-
-def _agreed(entries: list[Entry], config: PrepareConfig, ledger: Ledger) -> list[Entry]:
-    """Without those whose owners asked to be left out."""
-    return ledger.sift(entries, opted_out(load_opt_out(config.opt_out)))
-
-
-def _readable(entries: list[Entry], environment: Environment, ledger: Ledger) -> Iterator[Document]:
-    for entry in entries:
-        document = environment.read(entry)
-        if document is None:
-            ledger.drop("not UTF-8", entry.size)
-        else:
-            yield document
-
-
-def _filter(config: PrepareConfig, root: Path, entries: list[Entry], ledger: Ledger, stream: Stream) -> tuple[list[Entry], Verdicts]:
+def _filter(config: PrepareConfig, root: Location, entries: list[Entry], ledger: Ledger, stream: Stream) -> tuple[list[Entry], Verdicts]:
     """The entries that pass the filters and hold no benchmark, with their hash and true size; and what is known of each."""
     meter, verdicts = Meter("filter", len(entries)), Verdicts()
     for table in stream(units_of(entries), partial(judge, root=root.absolute(), examiner=Examiner.of(config))):

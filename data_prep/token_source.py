@@ -13,20 +13,13 @@ from codenas.errors import CorpusError
 from codenas.log import LOGGER
 from codenas.seeds import derive
 from data_prep.document import Document, Entry
+from data_prep.languages import LANGUAGES, language_of
 from data_prep.ledger import Ledger, load_entries
 from data_prep.select import total_cap
 from data_prep.sources import list_entries, parquet_files, read_documents
 from data_prep.tokenise import sample
 from data_prep.units import units_of
 
-# Names as in The Stack.
-LANGUAGES = {
-    ".bash": "Shell", ".c": "C", ".cc": "C++", ".cpp": "C++", ".cs": "C#", ".css": "CSS", ".cxx": "C++", ".dart": "Dart", ".ex": "Elixir",
-    ".exs": "Elixir", ".go": "Go", ".h": "C", ".hpp": "C++", ".hs": "Haskell", ".html": "HTML", ".java": "Java", ".jl": "Julia",
-    ".js": "JavaScript", ".jsx": "JavaScript", ".kt": "Kotlin", ".lua": "Lua", ".md": "Markdown", ".ml": "OCaml", ".php": "PHP",
-    ".pl": "Perl", ".py": "Python", ".r": "R", ".rb": "Ruby", ".rs": "Rust", ".scala": "Scala", ".sh": "Shell", ".sql": "SQL",
-    ".swift": "Swift", ".ts": "TypeScript", ".tsx": "TypeScript", ".vue": "Vue", ".zig": "Zig",
-}  # fmt: skip
 UNKNOWN = "unknown"
 _DOCUMENTS, _SOURCE = "documents.parquet", "source"
 _LARGEST = 1_000_000  # bytes of a file; larger ones are data, not code
@@ -117,7 +110,7 @@ def _of_folder(folder: Path, limit: int, seed: int) -> Iterator[Document | str]:
         except UnicodeDecodeError:
             yield "not UTF-8"
         else:
-            yield Document(entry.repository, entry.path, (), LANGUAGES[Path(entry.path).suffix.lower()], text)
+            yield Document(entry.repository, entry.path, (), language_of(entry.path), text)
 
 
 def _code_files(folder: Path) -> Iterator[Entry]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from codenas.seeds import derive
 from codenas.vocab import END_OF_TEXT, Vocabulary, load_vocabulary
 from data_prep.document import Document, Entry
+from data_prep.locations import Location
 from data_prep.redact import redact
 from data_prep.sources import read_documents
 from data_prep.units import Unit, units_of
@@ -36,13 +37,13 @@ def sample(entries: Iterable[Entry], limit: int, seed: int) -> list[Entry]:
     return taken
 
 
-def texts_of(entries: Iterable[Entry], root: Path, redacted: bool = False) -> Iterator[str]:
+def texts_of(entries: Iterable[Entry], root: Location, redacted: bool = False) -> Iterator[str]:
     """The texts of entries, in the order of the source; `redacted` as they were when they were judged."""
     for unit in units_of(entries):
         yield from (document.text for document in _documents(unit, root, redacted))
 
 
-def encode(units: pa.Table, root: Path, tokenizer: Path, redacted: bool = False) -> pa.Table:
+def encode(units: pa.Table, root: Location, tokenizer: Path, redacted: bool = False) -> pa.Table:
     """Token ids of the documents of `units`, each ended by the end-of-text id: one row per unit and split.
 
     Runs in a worker; all of it on one thread, as there are as many workers as processors.
@@ -62,7 +63,7 @@ def _encode_unit(unit: Unit, documents: list[Document], vocabulary: Vocabulary) 
         yield {"split": split, "documents": len(members), "bytes": sum(len(documents[index].data) for index in members), "tokens": tokens}
 
 
-def _documents(unit: Unit, root: Path, redacted: bool) -> list[Document]:
+def _documents(unit: Unit, root: Location, redacted: bool) -> list[Document]:
     """The documents of a unit that was judged before: all of them were readable."""
     held = [document for document in read_documents(root / unit.file, unit.row_group, unit.rows) if isinstance(document, Document)]
     return [replace(one, text=redact(one.text, one.language).text) for one in held] if redacted else held

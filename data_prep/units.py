@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from data_prep.decontaminate import Benchmarks, load_benchmarks
 from data_prep.document import Document, Entry
 from data_prep.filters import Filter, first_reason, quality_filters
 from data_prep.kinship import sketch
+from data_prep.locations import Location
 from data_prep.near_dedup import MinHash
 from data_prep.redact import KINDS, redact
 from data_prep.sources import read_documents
@@ -90,13 +90,13 @@ def units_of(entries: Iterable[Entry]) -> list[Unit]:
     return units
 
 
-def judge(units: pa.Table, root: Path, examiner: Examiner) -> pa.Table:
+def judge(units: pa.Table, root: Location, examiner: Examiner) -> pa.Table:
     """Read the documents of `units` below `root` and say for each why it is dropped, and what decisions need of it."""
     verdicts = [verdict for unit in Unit.from_table(units) for verdict in _judge_unit(unit, root, examiner)]
     return pa.Table.from_pylist(verdicts, VERDICTS)
 
 
-def _judge_unit(unit: Unit, root: Path, examiner: Examiner) -> Iterator[dict[str, Any]]:
+def _judge_unit(unit: Unit, root: Location, examiner: Examiner) -> Iterator[dict[str, Any]]:
     place = {"file": unit.file, "row_group": unit.row_group}
     try:
         documents = list(read_documents(root / unit.file, unit.row_group, unit.rows))

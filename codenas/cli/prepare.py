@@ -11,12 +11,19 @@ if TYPE_CHECKING:
     from codenas.corpus import Corpus, CorpusManifest, Tally
 
 DEFAULT_OUTPUT = Path("corpora/environment")
+_OPTIONS = {"max_megabytes": "--max-mb", "max_repository_megabytes": "--max-repository-mb", "languages": "--language"}
 
 
 def prepare(
     source: Annotated[
-        str | None, typer.Option(help="'environment' (the Python source on this machine), or parquet in The Stack v1 schema.")
+        str | None,
+        typer.Option(
+            help="'environment' (the Python source on this machine), a folder of your own code, 'pypi:LIST' (pinned packages), or parquet "
+            "of The Stack's family: a file or folder, hf://datasets/..., s3://..."
+        ),
     ] = None,
+    job: Annotated[Path | None, typer.Option(help="A job file; its [prepare] table counts, and options overrule it.")] = None,
+    language: Annotated[str | None, typer.Option(help="Languages, such as python,go; or all. [default: python]")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the corpus.")] = DEFAULT_OUTPUT,
     vocab_size: Annotated[int | None, typer.Option(help="Ids of the byte-level BPE.")] = None,
     vocabulary: Annotated[
@@ -32,25 +39,29 @@ def prepare(
     decontaminate: Annotated[
         list[str] | None, typer.Option(help="A benchmark (HumanEval, MBPP) that must not be trained on. May stand several times.")
     ] = None,
+    any_licence: Annotated[bool, typer.Option("--any-licence", help="Take files of any licence, and of none: the code is yours.")] = False,
     opt_out: Annotated[str | None, typer.Option(help="File of owners and repositories to leave out, one a line.")] = None,
     workers: Annotated[int | None, typer.Option(help="Tasks at a time; all processors where absent.")] = None,
 ) -> None:
     """Prepare a corpus: filter, deduplicate, redact, split by repository, learn a vocabulary, write token shards."""
     from codenas.cli.cluster import local_ray
+    from codenas.cli.job import load_job
     from codenas.cli.options import settings_of
     from codenas.log import LOGGER
-    from data_prep.config import PrepareConfig
+    from data_prep.config import ANY_LICENCE, PrepareConfig
     from data_prep.stages import existing
+
+    told = load_job(job).prepare
 
     given = {
         "source": source, "vocab_size": vocab_size, "vocabularies": vocabulary or None, "max_megabytes": max_mb,
-        "max_repository_megabytes": max_repository_mb,
-        "valid_share": valid_share, "test_share": test_share, "seed": seed, "workers": workers,
-        "near_dedup": None if near_dedup is None else {"enabled": near_dedup}, "redact": redact, "decontaminate": decontaminate or None,
-        "opt_out": opt_out,
+        "max_repository_megabytes": max_repository_mb, "valid_share": valid_share, "test_share": test_share, "seed": seed,
+        "workers": workers, "redact": redact, "decontaminate": decontaminate or None, "opt_out": opt_out,
+        "near_dedup": None if near_dedup is None else told.near_dedup.model_dump() | {"enabled": near_dedup},
+        "languages": language and language.split(","), "licences": (ANY_LICENCE,) if any_licence else None,
     }  # fmt: skip
-    options = {"max_megabytes": "--max-mb", "max_repository_megabytes": "--max-repository-mb"}
-    config = settings_of(PrepareConfig, {name: value for name, value in given.items() if value is not None}, options)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    config = settings_of(PrepareConfig, told.model_dump(exclude_unset=True) | chosen, _OPTIONS)
     corpus = existing(config, output)
     if corpus is not None:
         LOGGER.info(f"corpus is ready: {output}")

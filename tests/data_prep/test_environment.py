@@ -7,6 +7,7 @@ import pytest
 
 from codenas.errors import CorpusError
 from data_prep.config import PERMISSIVE
+from data_prep.document import Document
 from data_prep.environment import Environment, foreign
 from data_prep.select import allowed_licence
 from tests.data_prep.sources import code, install, write_environment
@@ -50,8 +51,8 @@ def test_what_is_not_utf8_cannot_be_read(tmp_path: Path) -> None:
     environment = write_environment(tmp_path, packages=0)
     install(tmp_path / "lib/python3.11/site-packages", "old", {"latin.py": "# é\n".encode("latin-1"), "utf8.py": "# é\n".encode()})
     texts = {entry.path: environment.read(entry) for entry in environment.find() if entry.repository == "pypi/old"}
-    assert texts["latin.py"] is None
-    assert texts["utf8.py"] is not None and texts["utf8.py"].text == "# é\n"
+    assert texts["latin.py"] == "not UTF-8"
+    assert isinstance(texts["utf8.py"], Document) and texts["utf8.py"].text == "# é\n"
 
 
 @pytest.mark.parametrize(

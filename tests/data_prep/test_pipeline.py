@@ -229,7 +229,7 @@ def test_a_finished_corpus_gets_more_vocabularies_and_keeps_what_it_has(source: 
 def test_the_environment_of_a_finished_corpus_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is installed may have changed since: the source that was kept counts."""
     prepare(configure("environment"), tmp_path / "corpus", write_environment(tmp_path / "here"))
-    monkeypatch.delattr(stages, "_write_environment")
+    monkeypatch.delattr(stages, "gather")
     corpus = prepare(configure("environment", vocabularies=["char"]), tmp_path / "corpus")
     assert corpus.with_vocabulary("char").manifest.splits["train"].documents == corpus.manifest.splits["train"].documents
 

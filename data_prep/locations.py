@@ -1,0 +1,219 @@
+"""Where parquet lies: on this machine, on the Hugging Face hub (`hf://`), in S3 (`s3://`)."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from codenas.errors import ConfigError, CorpusError
+
+_KNOWN = "a folder or file on this machine, hf://datasets/ORGANISATION/NAME/FOLDER and s3://BUCKET/FOLDER"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A file or folder on another machine. It travels to workers as its URL; each opens connections of its own."""
+
+    url: str
+
+    def __truediv__(self, name: str) -> "Remote":
+        return Remote(f"{self.url}/{name}")
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def scheme(self) -> str:
+        """The name of the kind of place."""
+        return self.url.partition("://")[0]
+
+    @property
+    def path(self) -> str:
+        """The place within its kind."""
+        return self.url.partition("://")[2]
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def parent(self) -> "Remote":
+        """The folder that it is in."""
+        return Remote(self.url.rpartition("/")[0])
+
+    def absolute(self) -> "Remote":
+        """Itself: a URL depends on no current folder."""
+        return self
+
+    def relative_to(self, root: "Remote") -> PurePosixPath:
+        """The path below `root`."""
+        return PurePosixPath(self.path).relative_to(root.path)
+
+
+Location = Path | Remote
+
+
+class _Store(Protocol):
+    """One kind of other machine."""
+
+    def files(self, path: str) -> list[str]:
+        """The file at `path`, or all files below it. Raises FileNotFoundError."""
+
+    def open(self, path: str) -> IO[bytes]:
+        """A file to read from anywhere in it."""
+
+
+class _HuggingFace:
+    def __init__(self) -> None:
+        try:
+            from huggingface_hub import HfFileSystem
+        except ImportError:
+            raise ConfigError("hf:// needs the package huggingface_hub; install it: pip install huggingface_hub") from None
+        self._hub = HfFileSystem(endpoint=os.environ.get("HF_ENDPOINT"))
+
+    def files(self, path: str) -> list[str]:
+        found = self._hub.info(path)
+        return [path] if found["type"] == "file" else list(self._hub.find(path))
+
+    def open(self, path: str) -> IO[bytes]:
+        opened: IO[bytes] = self._hub.open(path, "rb", cache_type="none")  # whoever reads parquet asks for whole columns
+        return opened
+
+
+class _S3:
+    """Region, keys and endpoint are those of the AWS command line: AWS_DEFAULT_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, ..."""
+
+    def __init__(self) -> None:
+        self._buckets = fs.S3FileSystem()
+
+    def files(self, path: str) -> list[str]:
+        (found,) = self._buckets.get_file_info([path])
+        if found.type == fs.FileType.NotFound:
+            raise FileNotFoundError(path)
+        if found.is_file:
+            return [path]
+        return [one.path for one in self._buckets.get_file_info(fs.FileSelector(path, recursive=True)) if one.is_file]
+
+    def open(self, path: str) -> IO[bytes]:
+        opened: IO[bytes] = self._buckets.open_input_file(path)
+        return opened
+
+
+_STORES: dict[str, Callable[[], _Store]] = {"hf": _HuggingFace, "s3": _S3}
+
+
+def location_of(source: str) -> Location:
+    """The place that a user calls `source`.
+
+    Raises:
+        CorpusError: it is of an unknown kind.
+    """
+    scheme, separator, path = source.partition("://")
+    if not separator:
+        return Path(source)
+    if scheme == "file":
+        return Path(unquote(urlsplit(source).path))
+    if scheme not in _STORES or not path.strip("/"):
+        raise CorpusError(f"the source {source} is in no place that is known here; known are {_KNOWN}")
+    return Remote(f"{scheme}://{path.strip('/')}")
+
+
+def parquet_at(place: Location) -> list[Location]:
+    """The parquet files at a place, a file or a folder, sorted; links are passed over.
+
+    Raises:
+        CorpusError: there is no such place, or it cannot be reached.
+    """
+    if isinstance(place, Remote):
+        with reachable(place):
+            found = _store(place.scheme).files(place.path)
+        return [Remote(f"{place.scheme}://{path}") for path in sorted(found) if path.endswith(".parquet")]
+    if place.is_file():
+        return [place]
+    return [*sorted(path for path in place.rglob("*.parquet") if path.is_file() and not path.is_symlink())]
+
+
+def open_parquet(file: Location) -> pq.ParquetFile:
+    """A parquet file, of which columns and row groups can be read alone.
+
+    Raises:
+        pyarrow.ArrowException or OSError: it is broken.
+        CorpusError: it is on another machine that cannot be reached; any read of it may say so.
+    """
+    if isinstance(file, Path):
+        return pq.ParquetFile(file)
+    return pq.ParquetFile(_connected(file), metadata=_footer(file))
+
+
+def folder_of(file: Location) -> Location:
+    """The folder that paths in a source are told from: of a file its own, of a folder itself."""
+    if isinstance(file, Path):
+        return file.parent if file.is_file() else file
+    return file.parent if file.name.endswith(".parquet") else file
+
+
+@contextlib.contextmanager
+def reachable(place: Remote) -> Iterator[None]:
+    """Turn whatever libraries say of another machine into one line with a way out; a broken network must not look like bad data."""
+    try:
+        yield
+    except CorpusError:
+        raise
+    except Exception as error:  # each library has a tree of its own
+        raise _explained(place, error) from error
+
+
+class _Watched:
+    """A remote file whose faults are told in one line."""
+
+    closed = False
+
+    def __init__(self, place: Remote, file: IO[bytes]) -> None:
+        self._place, self._file = place, file
+
+    def read(self, size: int = -1) -> bytes:
+        with reachable(self._place):
+            return self._file.read(size) if size >= 0 else self._file.read()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self.closed = True
+        self._file.close()
+
+
+def _connected(file: Remote) -> pa.PythonFile:
+    with reachable(file):
+        return pa.PythonFile(_Watched(file, _store(file.scheme).open(file.path)), "r")
+
+
+@lru_cache(maxsize=1024)  # every unit of a file asks for it, and over a network that is a journey
+def _footer(file: Remote) -> pq.FileMetaData:
+    return pq.read_metadata(_connected(file))
+
+
+@lru_cache
+def _store(scheme: str) -> _Store:
+    return _STORES[scheme]()
+
+
+def _explained(place: Remote, error: Exception) -> CorpusError:
+    kind = type(error).__name__
+    if isinstance(error, FileNotFoundError) or "NotFound" in kind or "NO_SUCH" in str(error):
+        return CorpusError(f"there is no {place}, or it is not shown to you; check the name, and log in where it is private (README)")
+    if isinstance(error, PermissionError) or "Gated" in kind or "ACCESS_DENIED" in str(error):
+        return CorpusError(f"{place} is not open to you; accept its terms on the hub and log in (HF_TOKEN), or set the keys of S3")
+    return CorpusError(f"{place} cannot be reached ({kind}); check the network and run again, or fetch it and give its folder")

@@ -1,0 +1,219 @@
+"""Pinned packages from a package index (PEP 503, PEP 691): fetched, compared with their hashes, kept. Nothing of them is run."""
+
+import configparser
+import contextlib
+import hashlib
+import os
+import re
+import ssl
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import httpx
+from pydantic import BaseModel, ConfigDict
+
+from codenas.errors import ConfigError, ResourceError
+from codenas.files import sha256_file, write_atomic
+from codenas.log import LOGGER
+
+LARGEST = 500_000_000  # bytes of a package
+_DEFAULT_INDEX = "https://pypi.org/simple"
+_ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
+_ATTEMPTS = 3
+_AT_A_TIME = 4
+_SECONDS = 60.0
+_PIN = re.compile(r"(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)==(?P<version>[\w.!+-]+)\s+--hash=sha256:(?P<sha256>[0-9a-f]{64})")
+_FILE = re.compile(r"[\w.!+-]+\.(?:whl|zip|tar\.gz|tgz)")
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One file of one package."""
+
+    name: str
+    version: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def read_pins(path: Path) -> list[Pin]:
+    """The packages of a list, one a line as pip writes it: `name==version --hash=sha256:...`; comments begin with #.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line is something else (named with its number), or none is there.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"the list of packages {path} cannot be read: {reason}; name a file that exists") from None
+    pins: dict[str, Pin] = {}
+    for number, line in enumerate(lines, start=1):
+        if not (text := line.partition("#")[0].strip()):
+            continue
+        match = _PIN.fullmatch(text)
+        if match is None:
+            raise ConfigError(f"{path}, line {number}: {text!r} is no pinned package; each is name==version --hash=sha256:HEX")
+        name = normalised(match["name"])
+        if name in pins:
+            raise ConfigError(f"{path}, line {number}: {name} stands twice; keep one version of it")
+        pins[name] = Pin(name, match["version"], match["sha256"])
+    if not pins:
+        raise ConfigError(f"the list of packages {path} is empty; each line is name==version --hash=sha256:HEX")
+    return list(pins.values())
+
+
+def normalised(name: str) -> str:
+    """A package's name as an index spells it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def fetch(pins: Iterable[Pin], cache: Path) -> dict[Pin, Path]:
+    """The files of packages, from the folder `cache` or else from pip's index. A file there is whole or absent.
+
+    Raises:
+        ResourceError: a package cannot be fetched; the others were, and are kept.
+        ConfigError: pip's settings name an index that cannot be asked.
+    """
+    wanted = list(pins)
+    held = {pin: path for pin in wanted if (path := _cached(pin, cache))}
+    missing = [pin for pin in wanted if pin not in held]
+    if not missing:
+        return held
+    LOGGER.info(f"packages: {len(missing)} of {len(wanted)} to fetch")
+    with _client() as client, ThreadPoolExecutor(_AT_A_TIME) as pool:
+        tasks = {pin: pool.submit(_fetch, pin, cache, client) for pin in missing}
+    failed = [error for task in tasks.values() if (error := task.exception())]
+    if failed:
+        here = f"{len(wanted) - len(failed)} of {len(wanted)} packages are here and stay"
+        raise failed[0] if not isinstance(failed[0], ResourceError) else ResourceError(f"{failed[0]}; {here}")
+    return held | {pin: task.result() for pin, task in tasks.items()}
+
+
+def default_cache() -> Path:
+    """Where packages are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "codenas" / "packages"
+
+
+def pip_setting(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """What pip is told, by PIP_... or else by its files, of which a later one overrules: of the machine, the user, this Python."""
+    if told := environment.get(f"PIP_{name.upper().replace('-', '_')}"):
+        return told
+    home = Path(environment.get("HOME") or Path.home())
+    user = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+    files = [Path("/etc/pip.conf"), home / ".pip/pip.conf", user / "pip/pip.conf", Path(sys.prefix) / "pip.conf"]
+    if named := environment.get("PIP_CONFIG_FILE"):
+        files = [Path(named)]
+    settings = configparser.ConfigParser(interpolation=None)
+    with contextlib.suppress(configparser.Error, UnicodeDecodeError):  # pip itself says what is wrong with them
+        settings.read(files, encoding="utf-8")
+    return settings.get("global", name, fallback=None)
+
+
+def _client() -> httpx.Client:
+    certificate = pip_setting("cert")
+    verify = ssl.create_default_context(cafile=certificate) if certificate else True
+    return httpx.Client(verify=verify, follow_redirects=True, timeout=_SECONDS)
+
+
+def _cached(pin: Pin, cache: Path) -> Path | None:
+    for path in sorted(cache.glob(f"{pin.sha256}-*")):
+        if sha256_file(path) == pin.sha256:
+            return path
+        path.unlink()  # somebody changed it
+    return None
+
+
+def _fetch(pin: Pin, cache: Path, client: httpx.Client) -> Path:
+    url = _url_of(pin, client)
+    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    if not _FILE.fullmatch(name):
+        raise _not_fetched(pin, f"the index calls it {name!r}, which is no wheel or source distribution")
+    data = _get(pin, url, client)
+    if (found := hashlib.sha256(data).hexdigest()) != pin.sha256:
+        raise _not_fetched(pin, f"its SHA-256 is {found[:12]}... and the list has {pin.sha256[:12]}...")
+    path = cache / f"{pin.sha256}-{name}"
+    write_atomic(path, data)
+    LOGGER.info(f"packages: {pin}, {len(data) / 1e6:.1f} MB")
+    return path
+
+
+def _url_of(pin: Pin, client: httpx.Client) -> str:
+    index = pip_setting("index-url") or _DEFAULT_INDEX
+    if not index.startswith(("https://", "http://")):
+        raise ConfigError("pip's index-url is no http address, and no other can be asked; set PIP_INDEX_URL")
+    page = f"{index.rstrip('/')}/{pin.name}/"
+    content = _get(pin, page, client)
+    for address, sha256 in _listed(content):
+        if sha256 == pin.sha256:
+            return urljoin(page, address)
+    raise _not_fetched(pin, f"the index has no file with the SHA-256 {pin.sha256[:12]}... (withdrawn, or the list is wrong)")
+
+
+def _listed(page: bytes) -> Iterator[tuple[str, str]]:
+    """Addresses and hashes of the files on a page of an index, which is JSON where the index knows it, else HTML."""
+    if page.lstrip().startswith(b"{"):
+        try:
+            listed = _JsonPage.model_validate_json(page)
+        except ValueError:
+            return
+        yield from ((file.url, file.hashes.get("sha256", "")) for file in listed.files)
+        return
+    links = _Links()
+    links.feed(page.decode(errors="replace"))
+    for link in links.found:
+        address, _, fragment = link.partition("#")
+        yield address, fragment.removeprefix("sha256=")
+
+
+class _JsonFile(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    url: str
+    hashes: dict[str, str] = {}
+
+
+class _JsonPage(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    files: list[_JsonFile]
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if tag == "a" and name == "href" and value]
+
+
+def _get(pin: Pin, url: str, client: httpx.Client) -> bytes:
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            with client.stream("GET", url, headers={"Accept": _ACCEPT}) as answer:
+                answer.raise_for_status()
+                data = bytearray()
+                for piece in answer.iter_bytes():
+                    data += piece
+                    if len(data) > LARGEST:
+                        raise _not_fetched(pin, f"it is larger than {LARGEST / 1e6:,.0f} MB")
+                return bytes(data)
+        except httpx.HTTPStatusError as error:  # its message has the address, and an address may have a password
+            code = error.response.status_code
+            if code < 500 or not left:
+                raise _not_fetched(pin, f"the index answers {code}") from None
+        except httpx.HTTPError as error:
+            if not left:
+                raise _not_fetched(pin, f"no connection to the index ({type(error).__name__})") from None
+    raise AssertionError  # the last attempt returns or raises
+
+
+def _not_fetched(pin: Pin, reason: str) -> ResourceError:
+    way_out = "check the network and pip's index (PIP_INDEX_URL), and run the same command again"
+    return ResourceError(f"the package {pin} cannot be fetched: {reason}; {way_out}")
