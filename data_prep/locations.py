@@ -93,7 +93,8 @@ class _S3:
     """Region, keys and endpoint are those of the AWS command line: AWS_DEFAULT_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, ..."""
 
     def __init__(self) -> None:
-        self._buckets = fs.S3FileSystem()
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")  # Arrow itself looks for neither
+        self._buckets = fs.S3FileSystem(endpoint_override=endpoint)
 
     def files(self, path: str) -> list[str]:
         (found,) = self._buckets.get_file_info([path])
