@@ -81,7 +81,7 @@ def test_the_nearest_licence_counts(tmp_path: Path) -> None:
 
 
 def test_bad_files_have_reasons(tmp_path: Path) -> None:
-    files = {
+    files: dict[str, str | bytes] = {
         "good.py": "x = 1\n", "latin.py": "é".encode("latin-1"), "surrogate.py": b"'\xed\xa0\x80'", "nul.py": b"x = '\0'\n",
         "large.py": "#" * 101, "node_modules/a/b.js": "x", ".venv/lib/c.py": "x", "src/vendor/d.py": "x",
     }  # fmt: skip

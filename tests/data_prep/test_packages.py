@@ -27,7 +27,7 @@ METADATA = "Metadata-Version: 2.4\nName: x\nVersion: 1\nLicense-Expression: MIT\
 def wheel(name: str, files: Mapping[str, bytes], metadata: str = METADATA) -> bytes:
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, data in (files | {f"{name}-1.dist-info/METADATA": metadata.encode()}).items():
+        for path, data in {**files, f"{name}-1.dist-info/METADATA": metadata.encode()}.items():
             archive.writestr(zipfile.ZipInfo(path), data, zipfile.ZIP_DEFLATED)
     return sink.getvalue()
 
@@ -35,7 +35,7 @@ def wheel(name: str, files: Mapping[str, bytes], metadata: str = METADATA) -> by
 def sdist(name: str, files: Mapping[str, bytes], metadata: str = METADATA) -> bytes:
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w:gz") as archive:
-        for path, data in ({"PKG-INFO": metadata.encode()} | files).items():
+        for path, data in {"PKG-INFO": metadata.encode(), **files}.items():
             info = tarfile.TarInfo(f"{name}-1/{path}")
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))

@@ -69,3 +69,30 @@ def test_the_rules_of_the_corpus_are_options(tmp_path: Path) -> None:
     assert "near-unique" not in output and "replaced" not in output
     with pytest.raises(ConfigError, match=r"the benchmark .*list.txt cannot be read"):
         run(source, tmp_path / "other", "--decontaminate", str(tmp_path / "list.txt"))
+
+
+def test_the_table_of_a_job_counts_and_options_overrule_it(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source")
+    (tmp_path / "job.toml").write_text(
+        f"[prepare]\nsource = '{source}'\nvocab_size = 300\nvalid_share = 0.1\ntest_share = 0.1\n"
+        "near_dedup = { enabled = true, bands = 9 }\nmax_repository_megabytes = 0.002\n"
+    )
+    arguments = ["--job", str(tmp_path / "job.toml"), "--output", str(tmp_path / "corpus"), "--vocab-size", "320", "--no-near-dedup"]
+    output = CliRunner().invoke(APP, arguments, catch_exceptions=False, env={"COLUMNS": "120"}).output
+    assert "dropped: repository cap" in output and "vocabulary of 320" in output and "near-unique" not in output
+    (tmp_path / "job.toml").write_text("[prepare]\nsauce = 'x'\n")
+    with pytest.raises(ConfigError, match="unknown key prepare.sauce; did you mean 'source'"):
+        run(source, tmp_path / "other", "--job", str(tmp_path / "job.toml"))
+
+
+def test_languages_and_licences_are_options(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.go").write_text("package a\n")
+    with pytest.raises(CorpusError, match=r"left out \(language 1\); widen --language \(it is Python\)"):
+        run(tmp_path / "mine", tmp_path / "corpus")
+    with pytest.raises(CorpusError, match=r"left out \(licence 1\).*add --any-licence"):
+        run(tmp_path / "mine", tmp_path / "corpus", "--language", "python,go")
+    with pytest.raises(CorpusError, match="no repository fits into valid and test"):
+        run(tmp_path / "mine", tmp_path / "corpus", "--language", "all", "--any-licence")
+    with pytest.raises(ConfigError, match=r"--language .* is refused: 'pyton' is no language that is known here; did you mean 'Python'"):
+        run(tmp_path / "mine", tmp_path / "corpus", "--language", "pyton")
