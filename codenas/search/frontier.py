@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -48,25 +49,35 @@ class Frontier:
 def _candidates(problem: Problem[P], reported: Sequence[Seen[P]], tried: Collection[P], rng: random.Random) -> list[P]:
     """Points inside the limits that were not tried: the first layers of the training-free order, and children of the best."""
     known = set(tried)
-    drawn = [point for point in dict.fromkeys(problem.space.pool(_POOL, rng)) if point not in known]
-    inside = [point for point in drawn if problem.within_limits(point)] or drawn
+    pool = problem.space.pool(_POOL, rng)
+    layers = _listed_layers if isinstance(pool, range | tuple) else _first_layers
+    # As many more as were tried, rounded up: few different questions, so that the answer for a listed space is mostly known.
+    ahead = [point for point in layers(problem, pool, 2 ** math.ceil(math.log2(_NEAREST + len(known)))) if point not in known]
     parents = [seen.point for seen in best(reported, 5)]
     mutants = [problem.space.mutate(rng.choice(parents), rng) for _ in range(_MUTANTS)] if parents else []
     fresh = [point for point in dict.fromkeys(mutants) if point not in known and problem.within_limits(point)]
-    return list(dict.fromkeys([*_first_layers(problem, inside, _NEAREST), *fresh]))
+    return list(dict.fromkeys([*ahead[:_NEAREST], *fresh]))
 
 
-def _first_layers(problem: Problem[P], points: Sequence[P], least: int) -> list[P]:
-    """The layers of the training-free order, the front first, until there are `least` points."""
+def _first_layers(problem: Problem[P], pool: Sequence[P], least: int) -> list[P]:
+    """Different points of `pool` inside the limits, if any are, by the layers of the training-free order, the front first.
+
+    Ends with the layer that makes them `least` or more.
+    """
+    points = list(dict.fromkeys(pool))
+    points = [point for point in points if problem.within_limits(point)] or points
     promises = np.array([_promise(problem, point) for point in points])
     if not promises.size:  # nothing is known before training: all are equal
-        return list(points)
+        return points
     rest, found = np.arange(len(points)), list[P]()
     while len(rest) and len(found) < least:
         on_front = _front(promises[rest])
         found += [points[i] for i in rest[on_front].tolist()]
         rest = rest[~on_front]
     return found
+
+
+_listed_layers = lru_cache(maxsize=16)(_first_layers)  # of a space that lists its points: a table of thousands is sorted once
 
 
 def _promise(problem: Problem[P], point: P) -> tuple[float, ...]:

@@ -26,7 +26,7 @@ class Space(Protocol[P]):
         ...
 
     def pool(self, count: int, rng: random.Random) -> Sequence[P]:
-        """Points to choose among: all of a space that lists them, else `count` draws."""
+        """Points to choose among: all of a space that lists them, always the same range or tuple; else a list of `count` draws."""
         ...
 
     def mutate(self, point: P, rng: random.Random, fields: int = 1) -> P:

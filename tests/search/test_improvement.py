@@ -12,7 +12,7 @@ from codenas.search.pareto import Point
 DRAWS = 4_000
 
 
-@pytest.mark.parametrize("goals", [1, 2, 3])
+@pytest.mark.parametrize("goals", [1, 2, 3, 4])
 @pytest.mark.parametrize("trained", [0, 1, 6])
 def test_it_is_the_mean_gain_of_many_draws(goals: int, trained: int) -> None:
     rng, reference = random.Random(f"{goals} {trained}"), (1.0,) * goals
