@@ -59,7 +59,8 @@ def encode(units: pa.Table, root: Path, tokenizer: Path, redacted: bool = False)
     Runs in a worker; all of it on one thread, as there are as many workers as processors.
     """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    vocabulary = _load(tokenizer)
+    state = tokenizer.stat()  # a corpus that is made anew has another vocabulary at the same place
+    vocabulary = _load(tokenizer, state.st_ino, state.st_mtime_ns)
     rows = [row for unit in Unit.from_table(units) for row in _encode_unit(unit, _documents(unit, root, redacted), vocabulary)]
     return pa.Table.from_pylist(rows, TOKENS)
 
@@ -88,5 +89,5 @@ def _documents(unit: Unit, root: Path, redacted: bool) -> list[Document]:
 
 
 @lru_cache(maxsize=1)
-def _load(tokenizer: Path) -> Vocabulary:
+def _load(tokenizer: Path, _inode: int, _modified_ns: int) -> Vocabulary:
     return load_vocabulary(tokenizer)
