@@ -46,8 +46,8 @@ def measure(kills: int = KILLS, megabytes: float = MEGABYTES, seed: int = SEED) 
 
 def _run(source: Path, output: Path, kill_after: float | None) -> bool:
     """Whether the command came to its end before it was killed."""
-    command = [sys.executable, "-m", "codenas", "prepare", "--source", str(source), "--output", str(output), "--max-mb", "100000"]
-    options = ["--max-repository-mb", "100000", "--vocab-size", "1024"]
+    command = [sys.executable, "-m", "codenas", "prepare", "--source", str(source), "--output", str(output)]
+    options = ["--max-mb", "1000", "--max-repository-mb", "1000", "--vocab-size", "1024"]
     with subprocess.Popen([*command, *options], stdout=sys.stderr) as running:
         try:
             code = running.wait(kill_after)

@@ -16,6 +16,7 @@ import typer
 from codenas.cli.arch import show_arch
 from codenas.cli.compare import compare
 from codenas.cli.complete import complete
+from codenas.cli.corpus import report_corpus, show_corpus
 from codenas.cli.demo import demo
 from codenas.cli.device import calibrate, predict
 from codenas.cli.evaluate import evaluate
@@ -147,6 +148,7 @@ app.add_typer(searching, name="search")
 
 # Commands of two words: `codenas space show`.
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
+    "corpus": ("What a prepared corpus holds.", {"show": show_corpus, "report": report_corpus}),
     "space": ("What a search can find.", {"show": show_space}),
     "arch": ("What an architecture is made of.", {"show": show_arch}),
     "tokens": (

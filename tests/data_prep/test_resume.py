@@ -2,17 +2,21 @@
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from codenas.corpus import Corpus
 from codenas.errors import CorpusError
 from codenas.seeds import stream
 from data_prep import pipeline, stages, units
+from data_prep.document import Document
+from data_prep.filters import Filter, first_reason
 from data_prep.pipeline import prepare
 from data_prep.sources import stack_row
+from data_prep.unit_store import UnitStore
 from data_prep.units import Unit
 from tests.data_prep.sources import code, document, documents, write_environment, write_rows, write_source
 from tests.data_prep.test_pipeline import configure, content, plain, plain_stream, run_killed
@@ -59,7 +63,7 @@ def test_what_was_examined_before_an_interruption_is_not_examined_again(
     every = list(examined)
     examined.clear()
     with monkeypatch.context() as broken:
-        broken.setattr(stages.UnitStore, "keep", interrupted_after(3))
+        broken.setattr(UnitStore, "keep", interrupted_after(3))
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source), tmp_path / "corpus")
     assert len(examined) > 21 and len(set(examined)) == len(examined)
@@ -69,14 +73,14 @@ def test_what_was_examined_before_an_interruption_is_not_examined_again(
     assert content(corpus.path) == content(undisturbed.path)
 
 
-def interrupted_after(count: int) -> object:
-    keep = stages.UnitStore.keep
+def interrupted_after(count: int) -> Callable[[UnitStore, pa.Table], None]:
+    keep = UnitStore.keep
     calls = iter(range(count))
 
-    def kept(self: stages.UnitStore, verdicts: object) -> None:
+    def kept(self: UnitStore, verdicts: pa.Table) -> None:
         if next(calls, None) is None:
             raise KeyboardInterrupt
-        keep(self, verdicts)  # type: ignore[arg-type]
+        keep(self, verdicts)
 
     return kept
 
@@ -164,12 +168,12 @@ def test_bad_rows_are_listed_with_their_reason_and_without_their_content(source:
 
 
 def test_a_row_that_a_rule_stumbles_over_does_not_end_the_job(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad, real = code(3, 1), units.first_reason
+    bad = code(3, 1)
 
-    def stumbling(one: object, filters: object) -> str | None:
-        if getattr(one, "text", "") == bad:
+    def stumbling(one: Document, filters: Sequence[Filter]) -> str | None:
+        if one.text == bad:
             raise RecursionError(bad)
-        return real(one, filters)  # type: ignore[arg-type]
+        return first_reason(one, filters)
 
     monkeypatch.setattr(units, "first_reason", stumbling)
     corpus = prepare(configure(source), tmp_path / "corpus")
