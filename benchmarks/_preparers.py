@@ -1,6 +1,7 @@
 """`python -m benchmarks._preparers NAME SOURCE OUTPUT TOKENIZER`: one contender reads, filters, deduplicates and tokenises a source.
 
-A process of its own for each; it prints a line of JSON: the seconds of the work, and beside them those of starting what it runs on.
+A process of its own for each; it prints a line of JSON: the seconds of the work, on the clock and of processors, and those of
+starting what it runs on.
 All have two workers, the same filters (ours) and the same vocabulary.
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pyarrow.parquet as pq
 
 from data_prep.config import Thresholds
@@ -39,6 +41,7 @@ def ours(source: Path, output: Path, tokenizer: Path) -> dict[str, float]:
     with local_ray(cpus=WORKERS):
         from data_prep import pipeline, stages
         from data_prep.config import NearDedup, PrepareConfig
+        from data_prep.units import Unit
 
         def given(config: object, corpus: Path, root: object, entries: object) -> Bpe:
             vocabulary = Bpe.load(tokenizer.read_text(encoding="utf-8"))
@@ -46,15 +49,17 @@ def ours(source: Path, output: Path, tokenizer: Path) -> dict[str, float]:
             return vocabulary
 
         stages.vocabulary = given
+        list(pipeline._stream([Unit("", number, [0], [""]) for number in range(2 * WORKERS)], _nothing, WORKERS))  # both have started
+        size = max(20 * sum(file.stat().st_size for file in source.rglob("*.parquet")) / 1e6, 1)  # all of it
         config = PrepareConfig(
-            source=str(source), max_megabytes=1e5, max_repository_megabytes=1e5, redact=False, near_dedup=NearDedup(enabled=False),
+            source=str(source), max_megabytes=size, max_repository_megabytes=size, redact=False, near_dedup=NearDedup(enabled=False),
             valid_share=HELD_OUT, test_share=HELD_OUT, workers=WORKERS,
         )  # fmt: skip
-        ready = time.perf_counter()
+        ready, before = time.perf_counter(), _cpu_seconds()
         splits = pipeline.prepare(config, output).manifest.splits.values()
-        done = time.perf_counter()
+        done, cpu = time.perf_counter(), _cpu_seconds() - before
     tokens, kept = sum(split.tokens for split in splits), sum(split.documents for split in splits)
-    return {"seconds": done - ready, "start_seconds": ready - started, "tokens": tokens, "documents": kept}
+    return {"seconds": done - ready, "cpu_seconds": cpu, "start_seconds": ready - started, "tokens": tokens, "documents": kept}
 
 
 def plain(source: Path, output: Path, tokenizer: Path) -> dict[str, float]:
@@ -64,7 +69,7 @@ def plain(source: Path, output: Path, tokenizer: Path) -> dict[str, float]:
     started = time.perf_counter()
     with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:
         list(pool.map(_places, [source] * WORKERS))  # both have started and imported
-        ready = time.perf_counter()
+        ready, before = time.perf_counter(), _cpu_seconds()
         places, seen, kept = _places(source), set[bytes](), list[list[int]]()
         for hashes in pool.map(_passed, places):
             kept.append([row for row, found in hashes if not (found in seen or seen.add(found))])  # type: ignore[func-returns-value]
@@ -76,8 +81,9 @@ def plain(source: Path, output: Path, tokenizer: Path) -> dict[str, float]:
                 tokens += len(ids)
         for writer in writers.values():
             writer.finish()
-        done = time.perf_counter()
-    return {"seconds": done - ready, "start_seconds": ready - started, "tokens": tokens, "documents": sum(map(len, kept))}
+        done, cpu = time.perf_counter(), _cpu_seconds() - before
+    documents = sum(map(len, kept))
+    return {"seconds": done - ready, "cpu_seconds": cpu, "start_seconds": ready - started, "tokens": tokens, "documents": documents}
 
 
 def datatrove(source: Path, output: Path, tokenizer: Path) -> dict[str, float]:
@@ -109,13 +115,26 @@ def datatrove(source: Path, output: Path, tokenizer: Path) -> dict[str, float]:
         ParquetReader(place["kept"], read_metadata=False), exact_dedup.ExactDedupFilter(place["twice"], config),
         DocumentTokenizer(place["tokens"], str(tokenizer), eos_token="<|endoftext|>", shuffle_documents=False),
     ]  # fmt: skip
-    started = time.perf_counter()
+    started, before = time.perf_counter(), _cpu_seconds()
     for number, (steps, tasks) in enumerate(((first, WORKERS), (second, 1), (third, WORKERS))):
         LocalPipelineExecutor(steps, tasks=tasks, workers=tasks, logging_dir=f"{place['logs']}/{number}").run()
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, _cpu_seconds() - before
     tokens = sum(path.stat().st_size for path in Path(place["tokens"]).rglob("*.ds")) / 2
     documents = sum(path.stat().st_size for path in Path(place["tokens"]).rglob("*.ds.index")) / 8
-    return {"seconds": seconds, "start_seconds": 0.0, "tokens": tokens, "documents": documents}
+    return {"seconds": seconds, "cpu_seconds": cpu, "start_seconds": 0.0, "tokens": tokens, "documents": documents}
+
+
+def _nothing(units: Any) -> Any:
+    quality_filters(Thresholds())
+    return units
+
+
+def _cpu_seconds() -> float:
+    """Of this process, of all that live below it, and of those that ended."""
+    me = psutil.Process()
+    own = me.cpu_times()
+    below = [process.cpu_times() for process in me.children(recursive=True)]
+    return own.children_user + own.children_system + sum(one.user + one.system for one in (own, *below))
 
 
 def _places(source: Path) -> list[tuple[Path, int]]:

@@ -1,6 +1,6 @@
 """Reading, filtering, exact deduplication and tokenising with two workers: ours beside two plain processes, and beside datatrove.
 
-DATATROVE names the Python of an environment of its own with datatrove[processing] and pydantic; without it that one is left out.
+DATATROVE names the Python of an environment of its own with datatrove[processing], pydantic and psutil; without it that one is left out.
 """
 
 import json
@@ -40,6 +40,7 @@ def measure(megabytes: float = MEGABYTES, rounds: int = ROUNDS) -> dict[str, obj
         "megabytes": megabytes,
         "seconds": {name: [round(run["seconds"], 1) for run in held] for name, held in runs.items()},
         "start_seconds": {name: round(statistics.median(run["start_seconds"] for run in held), 1) for name, held in runs.items()},
+        "cpu_seconds": {name: round(statistics.median(run["cpu_seconds"] for run in held), 1) for name, held in runs.items()},
         "megabytes_per_second": {name: round(megabytes / found, 2) for name, found in seconds.items()},
         "tokens": {name: round(held[0]["tokens"]) for name, held in runs.items()},
         "documents": {name: round(held[0]["documents"]) for name, held in runs.items()},
