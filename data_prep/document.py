@@ -35,6 +35,7 @@ class Entry:
         sha256: of the text; empty until it was read.
         split: train, valid or test; empty until it was decided.
         stars: of the repository, 0 where nobody counted them.
+        language: of the text, as the source names it; empty until it was read.
     """
 
     repository: str
@@ -47,6 +48,7 @@ class Entry:
     sha256: str = ""
     split: str = ""
     stars: int = 0
+    language: str = ""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -1,7 +1,9 @@
 """The Stack v1 on disk: its schema, the one reader of it, and the writer that brings other sources into it."""
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,9 @@ def list_entries(files: Iterable[Path], root: Path) -> Iterator[Entry]:
                 columns = _listed_columns(parquet, group, file)
                 stars = columns.get(_STARS) or [None] * len(columns["size"])
                 for row, (repository, path, licences, size) in enumerate(zip(*(columns[key] for key in _LISTED), strict=True)):
-                    yield Entry(repository or "", path or "", _names(licences), size or 0, name, group, row, stars=_count(stars[row]))
+                    yield Entry(
+                        sys.intern(repository or ""), path or "", _names(licences), size or 0, name, group, row, stars=_count(stars[row])
+                    )
 
 
 def read_documents(file: Path, row_group: int, rows: Sequence[int]) -> Iterator[Document | str]:
@@ -167,7 +171,13 @@ def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def _names(licences: list[str | None] | None) -> tuple[str, ...]:
-    return tuple(sorted({name for name in licences or () if name}))
+    return _once(tuple(sorted({name for name in licences or () if name})))
+
+
+@lru_cache(maxsize=4096)
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """A few licences stand in millions of rows: each is in memory once."""
+    return names
 
 
 def _count(value: object) -> int:

@@ -34,8 +34,13 @@ def prepare(
     ] = None,
     opt_out: Annotated[str | None, typer.Option(help="File of owners and repositories to leave out, one a line.")] = None,
     workers: Annotated[int | None, typer.Option(help="Tasks at a time; all processors where absent.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Make a finished corpus anew where its source has changed.")] = False,
 ) -> None:
-    """Prepare a corpus: filter, deduplicate, redact, split by repository, learn a vocabulary, write token shards."""
+    """Prepare a corpus: filter, deduplicate, redact, split by repository, learn a vocabulary, write token shards.
+
+    Interrupted or killed, the same command goes on. --update examines only what the source has gained, and decides and tokenises
+    again over all: the corpus is then that of a fresh run.
+    """
     from codenas.cli.cluster import local_ray
     from codenas.cli.options import settings_of
     from codenas.log import LOGGER
@@ -51,7 +56,7 @@ def prepare(
     }  # fmt: skip
     options = {"max_megabytes": "--max-mb", "max_repository_megabytes": "--max-repository-mb"}
     config = settings_of(PrepareConfig, {name: value for name, value in given.items() if value is not None}, options)
-    corpus = existing(config, output)
+    corpus = existing(config, output, update)
     if corpus is not None:
         LOGGER.info(f"corpus is ready: {output}")
     else:
@@ -59,7 +64,7 @@ def prepare(
             # Not before: importing Ray fixes settings that local_ray makes.
             from data_prep.pipeline import prepare as prepare_corpus
 
-            corpus = prepare_corpus(config, output)
+            corpus = prepare_corpus(config, output, update=update)
     show(corpus)
 
 
