@@ -31,6 +31,7 @@ class TrialResources(BaseModel):
     )
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
     retries: int = Field(2, ge=0, description="times that a trial whose process died starts again from its checkpoint")
+    patience: float = Field(60, ge=0, description="seconds that a search waits for nodes when none is left that can hold a trial")
 
 
 class SearchJob(SearchConfig):

@@ -18,6 +18,7 @@ from codenas.search.history import History
 from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.config import SearchJob
+from tune_jobs.nodes import Room, live_nodes, trial_resources
 from tune_jobs.resumable import run_resumable, search_progress
 from tune_jobs.searcher import PlanSearcher
 from tune_jobs.trainable import JobTrainable
@@ -43,19 +44,26 @@ def search(job: SearchJob, corpus: Corpus, folder: Path, scratch: Path) -> tuple
 
 
 def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder, scratch: Path) -> Effort:
-    resources, workers = _resources(job)
-    _require_memory(workers)
+    nodes = live_nodes()
+    wanted = trial_resources(job.trial, nodes)
+    workers = sum(node.slots(wanted) for node in nodes)
+    here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    _require_memory(sum(node.slots(wanted) for node in nodes if node.address == here))
     require_free_space(home.path, DISK_MEGABYTES)
     started = time.monotonic()
     progress = search_progress(plan, history, workers)
-    searcher = PlanSearcher(plan, history, job.setup(corpus, home.checkpoints), progress, job.trial.retries)
-    _fit(searcher, resources, scratch)
+    searcher = PlanSearcher(plan, history, job.setup(corpus, home.checkpoints), progress, job.trial.retries, _live_ids)
+    _fit(searcher, wanted, Room(searcher, wanted, job.trial.patience), scratch)
     if searcher.error is not None:
         raise searcher.error
     return Effort(workers, time.monotonic() - started, searcher.steps, searcher.step_seconds)
 
 
-def _fit(searcher: PlanSearcher, resources: dict[str, float], scratch: Path) -> None:
+def _live_ids() -> frozenset[str]:
+    return frozenset(node.id for node in live_nodes())
+
+
+def _fit(searcher: PlanSearcher, resources: dict[str, float], room: Room, scratch: Path) -> None:
     """Let Tune work until the searcher says that it is finished. What Tune writes is thrown away."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints tables at any verbosity
@@ -69,6 +77,8 @@ def _fit(searcher: PlanSearcher, resources: dict[str, float], scratch: Path) -> 
             name="tune",
             storage_path=str(scratch.absolute()),
             verbose=0,
+            callbacks=[room],
+            stop=room,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
@@ -76,20 +86,6 @@ def _fit(searcher: PlanSearcher, resources: dict[str, float], scratch: Path) -> 
         tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _resources(job: SearchJob) -> tuple[dict[str, float], int]:
-    """What a trial asks of Ray, and how many run at a time."""
-    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus = job.trial.gpus if job.trial.gpus is not None else float(have.get("GPU", 0) > 0)
-    wanted = {"cpu": float(job.trial.cpus), **({"gpu": gpus} if gpus else {})}
-    workers = min(int(have.get(name.upper(), 0) // amount) for name, amount in wanted.items())
-    if workers < 1:
-        offered = f"{have.get('CPU', 0):.0f} CPUs and {have.get('GPU', 0):.0f} GPUs"
-        raise ResourceError(
-            f"a trial wants {job.trial.cpus} CPUs and {gpus:g} GPUs, the cluster has {offered}; lower trial.cpus or trial.gpus"
-        )
-    return wanted, workers
 
 
 def _require_memory(workers: int) -> None:

@@ -19,9 +19,9 @@ def told(job: Job, outcome: Outcome) -> str:
     )
 
 
-def told_again(job: Job) -> str:
-    """That `job` starts again, as a line."""
-    return f"  {job.candidate.id} on the way to {job.rung} steps: its process died; tried again from its last stored rung"
+def told_again(job: Job, dead: str) -> str:
+    """That `job` starts again because something of it is `dead`, as a line."""
+    return f"  {job.candidate.id} on the way to {job.rung} steps: its {dead} died; tried again from its last stored rung"
 
 
 def best(history: History) -> str:
