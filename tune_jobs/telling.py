@@ -26,11 +26,5 @@ def told_again(job: Job, dead: str) -> str:
 
 def best(history: History) -> str:
     """The best score so far; empty before the first."""
-    score = best_score(history)
+    score = history.best_bits_per_byte
     return f"best {score:.3f} bits per byte" if score is not None else ""
-
-
-def best_score(history: History) -> float | None:
-    """The lowest bits per byte of any candidate at any rung; None before the first report."""
-    scores = [report.metrics.bits_per_byte for trial in history.trials for report in trial.reports]
-    return min((score for score in scores if score is not None), default=None)
