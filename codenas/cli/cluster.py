@@ -125,8 +125,7 @@ def _require_token() -> None:
 @contextlib.contextmanager
 def _joined(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # of about two seconds; by default 20
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # each of them is a warning of Ray's
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # of about two seconds each, with a warning; by default 20
     try:
         _join(address)
         yield
