@@ -23,6 +23,7 @@ class TrialResources(BaseModel):
 
     cpus: int = Field(1, ge=1, description="CPUs and threads of one trial")
     gpus: float | None = Field(None, ge=0, description="GPUs of one trial; by default one if the cluster has any")
+    card: str | None = Field(None, description="the kind of GPU that trials run on, as Ray calls it (A100, H100): latencies compare on one")
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
     score_decay: Share | tuple[Share, ...] = Field(
         0.0,

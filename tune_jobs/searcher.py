@@ -1,6 +1,8 @@
 """Tune asks, the plan answers. Ray is the muscle: the schedule is that of `codenas.search.loop`, whoever finishes first."""
 
 import logging
+import math
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +20,10 @@ from codenas.search.history import History
 from codenas.search.plan import Job, Plan
 from tune_jobs.telemetry import SearchTelemetry
 from tune_jobs.telling import best, told, told_again
+from tune_jobs.worktime import WorkTime
 
 LOGGER = logging.getLogger("codenas")
+_TELL_EVERY_S = 1.0  # of telemetry, which walks through the whole history: ten times as often as Ray exports it
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
@@ -44,6 +48,7 @@ class PlanSearcher(Searcher):
     Attributes:
         steps: training steps seen in this session.
         step_seconds: worker seconds spent in them.
+        times: what else the workers' time went for.
         error: what ended the search early.
     """
 
@@ -63,8 +68,10 @@ class PlanSearcher(Searcher):
         self._again: list[Job] = []
         self._retries, self._deaths = retries, Counter[Job]()
         self._telemetry = SearchTelemetry(plan, setup.folder)
+        self._told, self._untold = -math.inf, 0
         self.steps = 0
         self.step_seconds = 0.0
+        self.times = WorkTime()
         self.error: CodeNASError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -132,8 +139,13 @@ class PlanSearcher(Searcher):
     def _count(self, result: dict[str, Any]) -> None:
         self.steps += result["steps"]
         self.step_seconds += result["step_seconds"]
+        self.times.note(result, time.monotonic())
         self._progress.update(self._progress.done + result["steps"], best(self.history))
         self._tell(result["steps"])
 
     def _tell(self, steps: int) -> None:
-        self._telemetry.update(self.history, steps, self._progress.done, self._progress.eta_seconds())
+        self._untold += steps
+        now = time.monotonic()
+        if now - self._told >= _TELL_EVERY_S:
+            self._telemetry.update(self.history, self._untold, self._progress.done, self._progress.eta_seconds())
+            self._told, self._untold = now, 0

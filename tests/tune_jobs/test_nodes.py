@@ -8,10 +8,11 @@ from codenas.corpus import Corpus
 from codenas.errors import ResourceError
 from codenas.log import Progress
 from codenas.search.candidate import Budget
+from codenas.search.fitness import Objective
 from codenas.search.history import History
 from tests.fakes import Clock, tiny_corpus
 from tune_jobs.config import SearchJob, TrialResources
-from tune_jobs.nodes import Node, Room, trial_resources
+from tune_jobs.nodes import Node, Room, require_one_card, trial_resources
 from tune_jobs.searcher import PlanSearcher
 
 JOB = SearchJob(budget=Budget(candidates=4, rungs=(4, 12), promote=(2,)))
@@ -22,8 +23,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return tiny_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-def node(name: str, cpus: float, gpus: float = 0) -> Node:
-    return Node(name, "127.0.0.1", {"CPU": cpus, "GPU": gpus})
+def node(name: str, cpus: float, gpus: float = 0, card: str | None = None) -> Node:
+    return Node(name, "127.0.0.1", {"CPU": cpus, "GPU": gpus, **({f"accelerator_type:{card}": 1.0} if card else {})})
 
 
 def searcher(corpus: Corpus, folder: Path, up: set[str], retries: int = 1) -> PlanSearcher:
@@ -34,10 +35,28 @@ def searcher(corpus: Corpus, folder: Path, up: set[str], retries: int = 1) -> Pl
 def test_a_trial_is_counted_on_the_nodes_that_hold_it_whole() -> None:
     nodes = [node("a", 3, 1), node("b", 1), node("c", 4, 2)]
     wanted = trial_resources(TrialResources(cpus=2), nodes)
-    assert wanted == {"cpu": 2, "gpu": 1}
+    assert wanted == {"CPU": 2, "GPU": 1}
     assert [each.slots(wanted) for each in nodes] == [1, 0, 2]
-    assert trial_resources(TrialResources(), nodes[1:2]) == {"cpu": 1}
-    assert trial_resources(TrialResources(gpus=0), nodes) == {"cpu": 1}
+    assert trial_resources(TrialResources(), nodes[1:2]) == {"CPU": 1}
+    assert trial_resources(TrialResources(gpus=0), nodes) == {"CPU": 1}
+
+
+def test_cards_of_two_kinds_hold_trials_only_where_no_latency_counts() -> None:
+    """A latency is a measurement, and one of another card is another measurement."""
+    nodes = [node("a", 8, 2, "A100"), node("b", 8, 4, "H100"), node("c", 8)]
+    everywhere = trial_resources(TrialResources(), nodes)
+    bits, latency = Objective(metric="bits_per_byte", weight=1), Objective(metric="latency_ms_p50", limit=10)
+    require_one_card([bits], everywhere, nodes)
+    with pytest.raises(
+        ResourceError, match=r"on A100 and H100, whose latencies do not compare, and latency_ms_p50 .* trial.card = \"A100\""
+    ):
+        require_one_card([bits, latency], everywhere, nodes)
+    chosen = trial_resources(TrialResources(card="H100"), nodes)
+    require_one_card([bits, latency], chosen, nodes)
+    assert [each.slots(chosen) for each in nodes] == [0, 4, 0]
+    require_one_card([bits, latency], trial_resources(TrialResources(gpus=0), nodes), nodes)
+    with pytest.raises(ResourceError, match="no node has a GPU called V100; there are: A100, H100; mend trial.card"):
+        trial_resources(TrialResources(card="V100"), nodes)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +95,7 @@ def test_the_death_of_a_node_is_no_mark_against_the_candidates_that_were_on_it(
 def test_a_search_that_fits_nowhere_any_more_ends_with_a_line(corpus: Corpus, tmp_path: Path) -> None:
     nodes, clock = [node("a", 2), node("b", 1)], Clock()
     asked = searcher(corpus, tmp_path, set())
-    room = Room(asked, {"cpu": 2.0}, patience=30, nodes=lambda: nodes, clock=clock)
+    room = Room(asked, {"CPU": 2.0}, patience=30, nodes=lambda: nodes, clock=clock)
 
     def look(after: float) -> bool:
         clock.advance(after)
