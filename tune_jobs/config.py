@@ -23,6 +23,7 @@ class TrialResources(BaseModel):
 
     cpus: int = Field(1, ge=1, description="CPUs and threads of one trial")
     gpus: float | None = Field(None, ge=0, description="GPUs of one trial; by default one if the cluster has any")
+    card: str | None = Field(None, description="the kind of GPU that trials run on, as Ray calls it (A100, H100): latencies compare on one")
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
     score_decay: Share | tuple[Share, ...] = Field(
         0.0,
@@ -31,6 +32,7 @@ class TrialResources(BaseModel):
     )
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
     retries: int = Field(2, ge=0, description="times that a trial whose process died starts again from its checkpoint")
+    patience: float = Field(60, ge=0, description="seconds that a search waits for nodes when none is left that can hold a trial")
 
 
 class SearchJob(SearchConfig):

@@ -1,11 +1,14 @@
 """What every way of running a search shares: the folder is claimed, finished work is found, the result is written once."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from codenas.corpus import Corpus
-from codenas.errors import BudgetError
+from codenas.errors import BudgetError, ConfigError, RunError, first_fault
 from codenas.experiment import forget_training_states, require_windows, verify_corpus
 from codenas.log import Progress
 from codenas.search.history import History
@@ -22,7 +25,7 @@ Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work) -> tuple[SearchResult, History]:
     """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
     plan = possible_plan(job, corpus, home)  # first: a search that cannot be must not claim the folder
-    home.claim(job.model_dump_json(), corpus.manifest.digest)
+    home.claim(_as_recorded(job, home), corpus.manifest.digest)
     finished = home.finished()
     if finished is not None:
         LOGGER.info(f"search: {home.path} is finished")
@@ -47,7 +50,7 @@ def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder) -> Plan:
         CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
         RunError: `home` holds another search.
     """
-    home.require_own(job.model_dump_json(), corpus.manifest.digest)
+    home.require_own(_as_recorded(job, home), corpus.manifest.digest)
     corpora = corpora_of(job, corpus)
     for each in corpora.values():
         require_windows(each, max(job.search_space().context_lens))
@@ -55,6 +58,29 @@ def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder) -> Plan:
     plan = job.plan(own.ids, own.stored_bytes, job.least_ms(), named)
     check_reachable(plan)
     return plan
+
+
+def recorded_job(home: SearchFolder) -> SearchJob:
+    """The job that the search in `home` was asked to do.
+
+    Raises:
+        RunError: there is none.
+        ConfigError: it is of another version.
+    """
+    asked = home.job()
+    try:
+        return SearchJob.model_validate_json(asked)
+    except (ValidationError, ConfigError) as error:
+        reason = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(f"the job in {home.path} cannot be read ({reason}); it is damaged, or of another version") from error
+
+
+def _as_recorded(job: SearchJob, home: SearchFolder) -> str:
+    """`job` as JSON, in the words of `home` where it is the same: this version may know keys that an older one did not write."""
+    with contextlib.suppress(RunError, ConfigError):
+        if recorded_job(home) == job:
+            return home.job()
+    return job.model_dump_json()
 
 
 def require_possible(job: SearchJob) -> None:

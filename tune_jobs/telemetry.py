@@ -16,7 +16,6 @@ from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.pareto import front
 from codenas.search.plan import Plan
-from tune_jobs.telling import best_score
 
 
 @dataclass(slots=True, frozen=True)
@@ -76,7 +75,7 @@ class SearchTelemetry:
         self._done.set(done, self._tags)
         self._planned.set(self._plan.budget.total_steps, self._tags)
         self._time_left.set(left_seconds, self._tags)
-        self._best.set(best_score(history), self._tags)
+        self._best.set(history.best_bits_per_byte, self._tags)
         self._front_size.set(front_size(history.trials, self._plan.objectives), self._tags)
         for (rung, state), count in trial_counts(history.trials, self._plan.budget.rungs[0]).items():
             self._trials.set(count, {**self._tags, "rung": str(rung), "state": state})

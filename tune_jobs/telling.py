@@ -19,18 +19,12 @@ def told(job: Job, outcome: Outcome) -> str:
     )
 
 
-def told_again(job: Job) -> str:
-    """That `job` starts again, as a line."""
-    return f"  {job.candidate.id} on the way to {job.rung} steps: its process died; tried again from its last stored rung"
+def told_again(job: Job, dead: str) -> str:
+    """That `job` starts again because something of it is `dead`, as a line."""
+    return f"  {job.candidate.id} on the way to {job.rung} steps: its {dead} died; tried again from its last stored rung"
 
 
 def best(history: History) -> str:
     """The best score so far; empty before the first."""
-    score = best_score(history)
+    score = history.best_bits_per_byte
     return f"best {score:.3f} bits per byte" if score is not None else ""
-
-
-def best_score(history: History) -> float | None:
-    """The lowest bits per byte of any candidate at any rung; None before the first report."""
-    scores = [report.metrics.bits_per_byte for trial in history.trials for report in trial.reports]
-    return min((score for score in scores if score is not None), default=None)

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from codenas.search.result import SearchResult
     from tune_jobs.config import SearchJob
 
+_OF_A_NEW_SEARCH = ("--run", "--corpus", "--job", "--max-mb", "--max-ms")
+
 
 def search(
     context: typer.Context,
     run: Annotated[Path, typer.Option(help="The run's folder; an interrupted search goes on in it.")] = DEFAULT_RUN,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with the search in this run's folder, on its own job and corpus.")
+    ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; its [search] table counts.")] = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
@@ -35,9 +40,13 @@ def search(
     from codenas.cli.job import load_job
     from codenas.corpus import Corpus
     from codenas.search.result import SearchFolder
-    from tune_jobs.resumable import possible_plan
+    from tune_jobs.resumable import possible_plan, recorded_job
 
-    wanted = with_limits(load_job(job).search, max_mb, max_ms)
+    if resume is not None:
+        _refuse_beside_resume(context)
+        run = resume
+    asked = load_job(job).search if resume is None else recorded_job(SearchFolder(Run(resume).search))
+    wanted = with_limits(asked, max_mb, max_ms)
     with open_run(run, new=corpus is not None) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
         home = SearchFolder(opened.search)
@@ -55,11 +64,23 @@ def _refuse_options(context: typer.Context) -> None:
     """Options of a search that stand before the name of another command would be lost."""
     from codenas.errors import ConfigError
 
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = [name for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
-    if given:
+    if given := _given(context):
         command = context.invoked_subcommand
-        raise ConfigError(f"--{given[0].replace('_', '-')} stands before `{command}`; write it behind: codenas search {command} ...")
+        raise ConfigError(f"{given[0]} stands before `{command}`; write it behind: codenas search {command} ...")
+
+
+def _refuse_beside_resume(context: typer.Context) -> None:
+    """What a search is about stands in its run: there is nothing to choose."""
+    from codenas.errors import ConfigError
+
+    if clash := [option for option in _given(context) if option in _OF_A_NEW_SEARCH]:
+        raise ConfigError(f"--resume goes on with what its run recorded: leave {', '.join(clash)} out, or search anew with another --run")
+
+
+def _given(context: typer.Context) -> list[str]:
+    """The options that the command line has."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [f"--{name.replace('_', '-')}" for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
 
 
 def with_limits(job: "SearchJob", max_mb: float | None, max_ms: float | None) -> "SearchJob":

@@ -104,7 +104,7 @@ class RunStatus:
         ]
         at_work = f"process {self.holder}" if self.holder is not None else "no process of this machine"
         unfinished = self.config is not None and self.result is None and self.holder is None
-        way_on = [("to go on", f"codenas search --run {self.run.folder}, with the job that it had")] if unfinished else []
+        way_on = [("to go on", f"codenas search --resume {self.run.folder}")] if unfinished else []
         return [*stages, ("at work", at_work), *way_on]
 
 

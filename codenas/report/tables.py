@@ -66,7 +66,10 @@ def training_share(result: SearchResult) -> str:
     if not result.session_steps:
         return "no training step in the session that finished it"
     workers = f"{result.workers} worker{'s' if result.workers > 1 else ''}"
-    return f"{100 * result.training_share:.0f} % of the time of {workers} in the session that finished it"
+    whole = result.workers * result.wall_seconds
+    rest = [f"{100 * seconds / whole:.0f} % {name}" for name, seconds in result.elsewhere_seconds.items() if seconds >= 0.005 * whole > 0]
+    told = f" (the rest: {', '.join(rest)})" if rest else ""
+    return f"{100 * result.training_share:.0f} % of the time of {workers} in the session that finished it{told}"
 
 
 def metric_figures(metrics: Metrics) -> list[tuple[str, str]]:

@@ -103,9 +103,9 @@ class Plan:
             BudgetError: candidate after candidate is outside the limits.
         """
         first = self.budget.rungs[0]
-        for trial in history.trials:
-            if not trial.settled(first) and trial.candidate.index not in running:
-                return Job(trial.candidate, first)
+        for index in history.open:
+            if index not in running:
+                return Job(history.trials[index].candidate, first)
         while self._room(history):
             if not self._can_see(history):
                 return None
@@ -134,9 +134,9 @@ class Plan:
             unsettled = sum(not trial.settled(below) for trial in trials)
             trials = self._sure(trials, number, unsettled)
             # The longest first: a long job that starts last would leave the other workers idle.
-            for trial in sorted(trials, key=lambda trial: -self._trained(trial.candidate.design)):
-                if not trial.settled(rung) and trial.candidate.index not in running:
-                    return Job(trial.candidate, rung)
+            waiting = [trial for trial in trials if not trial.settled(rung) and trial.candidate.index not in running]
+            if waiting:
+                return Job(max(waiting, key=lambda trial: self._trained(trial.candidate.design)).candidate, rung)
             if unsettled:
                 return None
         return None
@@ -155,10 +155,10 @@ class Plan:
     def _room(self, history: History) -> bool:
         """Whether another candidate may enter; refused ones take no place, until there are too many of them."""
         # Too many of those that a proposal looks at: how much is known of the latest depends on who finishes first.
-        if sum(trial.refusal is not None for trial in self._visible(history)) >= _REFUSALS:
+        if history.refused(before=self._seen(history)) >= _REFUSALS:
             self._require_accepted(history)
             return False
-        return sum(trial.refusal is None for trial in history.trials) < self.budget.candidates
+        return len(history) - history.refused() < self.budget.candidates
 
     def _require_accepted(self, history: History) -> None:
         """Nobody else can enter: raise `BudgetError` if everybody was refused."""
@@ -168,11 +168,15 @@ class Plan:
 
     def _can_see(self, history: History) -> bool:
         """Whether all that the next proposal looks at is known."""
-        return all(trial.settled(self.budget.rungs[0]) for trial in self._visible(history))
+        return all(index >= self._seen(history) for index in history.open)
+
+    def _seen(self, history: History) -> int:
+        """How many candidates a proposal looks at, the first ones."""
+        return max(0, len(history) - self.lookback)
 
     def _visible(self, history: History) -> tuple[Trial, ...]:
         """What a proposal looks at. Not what came of early promotions: how many there are depends on who finishes first."""
-        return tuple(trial.up_to(self.budget.rungs[0]) for trial in history.trials[: max(0, len(history) - self.lookback)])
+        return tuple(trial.up_to(self.budget.rungs[0]) for trial in history.trials[: self._seen(history)])
 
     def _propose(self, history: History) -> Candidate | None:
         """Enter the next candidate; None when the space holds no new one. One outside a limit is refused at once."""
@@ -180,10 +184,9 @@ class Plan:
         rng = stream(self.seed, "proposal", index)
         problem = self.problem()
         visible = seen(self._visible(history), self.budget.rungs[0], self.objectives)
-        known = {trial.candidate.design.digest for trial in history.trials}
         for _ in range(_REDRAWS):
             idea = self.strategy.ask(problem, visible, 1, rng)[0]
-            if idea.point.digest not in known:
+            if not history.holds(idea.point.digest):
                 return self._enter(history, idea, index)
         return None
 

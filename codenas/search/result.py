@@ -1,7 +1,8 @@
 """What a search found, and the folder that holds it."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ class SearchResult(BaseModel):
         steps: training steps in all sessions, exact; `scoring_steps` came on top, on branches that score a rung.
         wall_seconds: of the session that finished the search; `session_steps` were trained in it.
         training_share: of that session: worker time inside training steps / (workers x wall time).
+        elsewhere_seconds: worker time outside of them, by what it went for; empty where nobody took it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,17 +44,22 @@ class SearchResult(BaseModel):
     wall_seconds: float
     session_steps: int
     training_share: float
+    elsewhere_seconds: dict[str, float] = {}
     fidelity: tuple[Fidelity, ...]
 
 
 @dataclass(slots=True, frozen=True)
 class Effort:
-    """What one session of a search cost: `step_seconds` is the time that all workers spent inside training steps."""
+    """What one session of a search cost: `step_seconds` is the time that all workers spent inside training steps.
+
+    `elsewhere_seconds` is their other time, by what it went for.
+    """
 
     workers: int
     wall_seconds: float
     steps: int
     step_seconds: float
+    elsewhere_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
@@ -79,6 +86,7 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
         wall_seconds=effort.wall_seconds,
         session_steps=effort.steps,
         training_share=effort.step_seconds / max(effort.wall_seconds * effort.workers, 1e-9),
+        elsewhere_seconds={name: round(seconds, 3) for name, seconds in effort.elsewhere_seconds.items()},
         fidelity=tuple(fidelity(history.trials, low, rungs[-1]) for low in rungs[:-1]),
     )
 

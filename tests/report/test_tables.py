@@ -104,5 +104,9 @@ def test_a_search_says_what_failed_and_in_which_session_it_trained() -> None:
     )  # fmt: skip
     assert search_counts(result) == "10 candidates trained, 1 refused, 2 failed, 1,600 training steps"
     assert training_share(result) == "84 % of the time of 2 workers in the session that finished it"
+    elsewhere = {"starting": 1.8, "preparing": 0.08, "storing": 0.01, "at the end": 0.9}
+    assert training_share(result.model_copy(update={"elsewhere_seconds": elsewhere})) == (
+        "84 % of the time of 2 workers in the session that finished it (the rest: 10 % starting, 5 % at the end)"
+    )
     concluded = result.model_copy(update={"session_steps": 0, "training_share": 0.0})
     assert training_share(concluded) == "no training step in the session that finished it"

@@ -149,3 +149,18 @@ def test_a_file_whose_first_candidate_is_lost_is_refused(path: Path) -> None:
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
     with pytest.raises(RunError, match="the history has 0 candidates; number 1 cannot come next"):
         History(path)
+
+
+def test_what_is_kept_beside_the_trials_is_what_they_say(path: Path) -> None:
+    """The same after a restart, and whatever is told twice."""
+    history = History(path)
+    history.record(OUTCOMES[1])
+    for each in (history, History(path)):
+        assert each.open == ()
+        assert (each.refused(), each.refused(before=2), each.refused(before=1)) == (1, 1, 0)
+        assert each.holds(candidate(2).design.digest) and not each.holds(candidate(3).design.digest)
+        assert each.best_bits_per_byte == 2.0
+    history.propose(candidate(3))
+    history.propose(candidate(4))
+    history.record(report(4, bits=1.5))
+    assert history.open == (3,) and history.holds(candidate(3).design.digest) and history.best_bits_per_byte == 1.5
