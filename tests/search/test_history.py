@@ -54,6 +54,14 @@ def test_what_was_recorded_is_read_again(path: Path) -> None:
     assert third.failure == OUTCOMES[3] and third.settled(50) and third.settled(300)
 
 
+def test_an_outcome_of_an_earlier_version_has_no_course(path: Path) -> None:
+    before = History(path).trials
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert any("course" in line for line in lines)
+    path.write_text("".join(json.dumps({name: value for name, value in line.items() if name != "course"}) + "\n" for line in lines))
+    assert History(path).trials == before
+
+
 def test_a_candidate_of_an_earlier_version_is_its_architecture_as_it_stood(path: Path) -> None:
     """Written when a search chose nothing but architectures."""
     before = History(path).trials
