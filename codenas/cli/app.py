@@ -26,6 +26,7 @@ from codenas.cli.prepare import prepare
 from codenas.cli.record import record
 from codenas.cli.remote import jobs, logs, stop
 from codenas.cli.replay import replay
+from codenas.cli.report import report
 from codenas.cli.sample_stats import sample_stats
 from codenas.cli.search import search
 from codenas.cli.serve import serve
@@ -141,7 +142,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-for each in (demo, prepare, train, evaluate, serve, complete, status, compare, jobs, logs, stop, fetch):
+for each in (demo, prepare, train, evaluate, serve, complete, status, report, compare, jobs, logs, stop, fetch):
     app.command()(_in_one_line(each))
 
 # `codenas search` searches, and has commands of its own.

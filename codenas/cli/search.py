@@ -105,8 +105,9 @@ def search_stage(run: Run, job: "SearchJob", corpus: "Corpus", scratch: Path | N
 
 
 def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob") -> None:
-    """Print the front and draw its picture, where there is a place for it."""
+    """Print the front, draw its picture and write the page, where there is a place for them."""
     from codenas.cli.console import console
+    from codenas.cli.report import write_report
     from codenas.report.front import draw_front, front_rows
     from codenas.report.tables import front_table, search_counts, training_share
 
@@ -115,3 +116,5 @@ def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob")
     if run.writable:
         draw_front(history.trials, rows, job.objectives, run.picture)
     typer.echo(f"{search_counts(result)}; training: {training_share(result)}; picture: {run.picture}")
+    if run.writable:
+        typer.echo(f"report: {write_report(run)}")

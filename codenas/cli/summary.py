@@ -10,6 +10,7 @@ from codenas.arch import ArchSpec, Design
 from codenas.arch.storage import Storage
 from codenas.checkpoint import Checkpoint
 from codenas.cli.console import console
+from codenas.cli.report import write_report
 from codenas.cli.run import Run
 from codenas.corpus import Corpus
 from codenas.corpus.manifest import SplitInfo, Tally
@@ -128,6 +129,7 @@ def show_summary(run: Run, summary: Summary, found: Findings, rows: list[FrontRo
     """One table of the front, one of the model, the picture, and how to go on."""
     if run.writable:
         draw_front(found.history.trials, rows, objectives, run.picture)
+        write_report(run)
     screen = console()
     screen.print(front_table(rows, f"Front after {rows[0].rung} steps (the star trained on)"))
     screen.print(quality_table(summary.evaluation.metrics, summary.evaluation.compressors, summary.evaluation.completions))
@@ -135,7 +137,9 @@ def show_summary(run: Run, summary: Summary, found: Findings, rows: list[FrontRo
         screen.print(f"[bold red]{warning}")
     for line in summary_lines([*metric_figures(summary.model.metrics), *_search_figures(summary), *_cost_figures(summary)]):
         typer.echo(line)
-    typer.echo(f"\npicture   {run.picture}\nsummary   {run.summary}\nmodel     {run.model}\n\nServe it again:\n  {summary.serve_again}")
+    places = [("report", run.report), ("picture", run.picture), ("summary", run.summary), ("model", run.model)]
+    lines = "\n".join(f"{name:<8}  {path}" for name, path in places)
+    typer.echo(f"\n{lines}\n\nServe it again:\n  {summary.serve_again}")
 
 
 def _search_figures(summary: Summary) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
-from codenas.metrics import Metrics
+from codenas.metrics import Course, Metrics
 
 
 class Record(BaseModel):
@@ -48,6 +48,7 @@ class Report(Record):
     """What `candidate` was worth after `rung` steps.
 
     `steps` were trained for this report, earlier rungs not counted; `scoring_steps` only to score it, nobody resumes them.
+    `course` is None in histories of earlier versions.
     """
 
     event: Literal["report"] = "report"
@@ -58,6 +59,7 @@ class Report(Record):
     metrics: Metrics
     seconds: float
     checkpoint: str
+    course: Course | None = None
 
 
 class Proposal(Record):
@@ -83,6 +85,7 @@ class Failure(Record):
     index: int
     rung: int
     reason: str
+    course: Course | None = None
 
 
 Outcome = Report | Refusal | Failure

@@ -1,7 +1,7 @@
 """The history of a search: an append-only file of events is the truth, everything else is computed from it."""
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -22,7 +22,7 @@ class History:
         self._refused: list[int] = []
         self._best: float | None = None
         if path is not None and path.exists():
-            for event in _read(path):
+            for event in read_events(path):
                 self._check(event)
                 self._apply(event)
 
@@ -88,7 +88,23 @@ class History:
             self._trials[event.index] = self._trials[event.index].after(event)
 
 
-def _read(path: Path) -> Iterator[Proposal | Outcome]:
+def replayed(events: Iterable[Proposal | Outcome]) -> History:
+    """The history that `events` amount to, without a file."""
+    history = History()
+    for event in events:
+        if isinstance(event, Proposal):
+            history.propose(event.candidate)
+        else:
+            history.record(event)
+    return history
+
+
+def read_events(path: Path) -> Iterator[Proposal | Outcome]:
+    """The events in the file at `path`, in the order in which they happened; one that is being written is left out.
+
+    Raises:
+        RunError: a line is no event.
+    """
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not is_whole(line):
             continue
