@@ -34,6 +34,7 @@ from codenas.cli.space import show_space
 from codenas.cli.status import status
 from codenas.cli.study import study
 from codenas.cli.submit import submit_search
+from codenas.cli.tensorboard import tensorboard
 from codenas.cli.tokens import compare as compare_tokens
 from codenas.cli.tokens import frequencies
 from codenas.cli.train import train
@@ -151,6 +152,7 @@ searching.callback()(_of_group(search))
 searching.command("record")(_in_one_line(record))
 searching.command("replay")(_in_one_line(replay))
 searching.command("study")(_in_one_line(study))
+searching.command("tensorboard")(_in_one_line(tensorboard))
 app.add_typer(searching, name="search")
 
 # Commands of two words: `codenas space show`.
