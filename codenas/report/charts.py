@@ -139,7 +139,7 @@ def parallel(axes: Sequence[Coordinate], lines: Sequence[Line], height: int = 40
     """One upright axis for each coordinate; a line is (number of the axis, place on it from 0 to 1). Empty without a line."""
     if not axes or not lines:
         return ""
-    step = max(84.0, min(130.0, 1150 / len(axes)))
+    step = max(78.0, min(130.0, 1120 / len(axes)))
     width, bottom = step * len(axes), height - 30
     across, up = Scale(0.0, 1.0, step / 2, step * 1.5), Scale(0.0, 1.0, bottom, 46)
     parts = [_line(line, across, up) for line in lines]
@@ -262,6 +262,5 @@ def _who(who: str) -> str:
 
 
 def _two_rows(label: str) -> list[str]:
-    """A dotted path on two lines: its last name below."""
-    head, _, last = label.rpartition(".")
-    return [head[-18:], last] if head else ["", label]
+    """The last two names of a dotted path, one below the other."""
+    return ["", *label.split(".")][-2:]

@@ -1,6 +1,5 @@
 """Which choices the score follows: shares of its variance, field by field, beside what chance alone would show."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,5 +62,9 @@ def _shares(scores: Numbers, levels: Numbers) -> Numbers:
 
 def expected_best(scores: Sequence[float], draws: int) -> float:
     """The mean of the lowest of `draws` of `scores` over all ways to draw them without putting back: exact, nothing is drawn."""
-    ordered, ways = sorted(scores), math.comb(len(scores), draws)
-    return sum(score * math.comb(len(ordered) - 1 - i, draws - 1) / ways for i, score in enumerate(ordered))
+    left, chance, mean = len(scores), draws / len(scores), 0.0
+    for score in sorted(scores):  # `chance`: that this one is drawn, and none of those before it
+        mean += score * chance
+        left -= 1
+        chance *= (left + 1 - draws) / left if left else 0.0
+    return mean

@@ -91,11 +91,12 @@ def _head(figures: SearchFigures) -> str:
         if figures.finished
         else "This search has no result yet: the page shows what there is. Wall time and training share are known at its end."
     )
+    scoring = f"; {figures.effort.scoring_steps:,} more steps only to score rungs" if figures.effort.scoring_steps else ""
     tiles = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)} <small>{escape(unit)}</small></dd></div>" for name, value, unit in _tiles(figures)
     )
     return (
-        f'<h1>Search {escape(figures.run)} {state}</h1><p class="soft">{escape(figures.progress)}</p>'
+        f'<h1>Search {escape(figures.run)} {state}</h1><p class="soft">{escape(figures.progress)}{scoring}</p>'
         f'<dl class="tiles">{tiles}</dl><p class="soft">{note}</p>'
     )
 
@@ -112,13 +113,11 @@ def _tiles(figures: SearchFigures) -> list[tuple[str, str, str]]:
             ("latency, median", fixed(metrics.latency_ms_p50, 2), "ms per token"),
             ("parameters", fixed(metrics.params and metrics.params / 1e6, 2), "M"),
         ]
-    scoring = f"and {effort.scoring_steps:,} to score" if effort.scoring_steps else ""
-    tiles.append(("training steps", f"{effort.steps:,}", scoring))
+    tiles.append(("training steps", f"{effort.steps:,}", f"{duration(effort.worker_seconds)} in them"))
     if effort.wall_seconds is not None:
         tiles.append(("wall time*", duration(effort.wall_seconds), f"{effort.workers} worker{'s' if effort.workers != 1 else ''}"))
     if effort.training_share is not None:
         tiles.append(("training share*", f"{100 * effort.training_share:.0f} %", "of worker time"))
-    tiles.append(("in training steps", duration(effort.worker_seconds), "all workers"))
     return tiles
 
 
@@ -211,8 +210,8 @@ def _choices(figures: SearchFigures) -> str:
         f"<p>For each field: the share of the variance of bits per byte after {figures.asked.rungs[0]:,} steps that it explains by itself, "
         f"over {count} candidates (eta squared of a one-way analysis of variance, adjusted for the number of choices: epsilon squared). "
         f"The upright stroke is what 95 % of {SHUFFLES} random shuffles of the scores stay below: a bar that does not pass it (grey) "
-        "shows nothing but chance. From so few candidates such shares are wide of the mark: read them as an order, not as figures. "
-        "Candidates were chosen by the search, not drawn evenly, so fields that were changed together share the credit.</p>"
+        "may be chance alone, and one field in twenty passes by luck. Few candidates mean wide intervals: read the order rather than "
+        "the figures. Candidates were chosen by the search, not drawn evenly, so fields that were changed together share the credit.</p>"
         f"{_figure(chart)}"
     )
 
@@ -319,8 +318,7 @@ def _headline(leader: Leader) -> str:
 
 
 def _commands(figures: SearchFigures) -> str:
-    wanted = figures.commands if figures.leader is not None and figures.finished else figures.commands[:1]
-    shown = "".join(f"<h3>{escape(each.purpose)}</h3><pre>{escape(each.line)}</pre>" for each in wanted)
+    shown = "".join(f"<h3>{escape(each.purpose)}</h3><pre>{escape(each.line)}</pre>" for each in figures.commands)
     job = "This job cannot be written as TOML; its JSON is search/job.json." if figures.job_file is None else figures.job_file
     note = "<p>On the same corpus a CPU finds the same to the bit wherever no measured latency decides.</p>"
     return f"{note}<details><summary>job.toml</summary><pre>{escape(job)}</pre></details>{shown}"

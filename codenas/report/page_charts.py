@@ -193,7 +193,8 @@ def told(candidate: CandidateFigures, rung: Rung) -> str:
         "" if metrics.latency_ms_p50 is None else f"{metrics.latency_ms_p50:.3g} ms a token",
     ]
     choices = ", ".join(f"{field.rpartition('.')[2]} {choice}" for field, choice in candidate.choices.items())
-    return f"{candidate.id} ({candidate.origin}) after {rung.rung:,} steps\n{', '.join(filter(None, figures))}\n{choices}"
+    of = f" of {' and '.join(candidate.parents)}" if candidate.parents else ""
+    return f"{candidate.id} ({candidate.origin}{of}) after {rung.rung:,} steps\n{', '.join(filter(None, figures))}\n{choices}"
 
 
 def _profile(places: Sequence[ProfileBar], name: str, scale: float, unit: str, amount: Callable[[Segment], float]) -> str:

@@ -197,6 +197,7 @@ def search_figures(found: Found) -> SearchFigures:
     candidates = _candidates(found, {row.id for row in rows})
     first = [(each, each.rungs[0].metrics.bits_per_byte) for each in candidates if each.rungs and each.rungs[0].rung == rungs[0]]
     scored = [(each, bits) for each, bits in first if bits is not None]
+    told = commands(found.run, found.corpus, rungs[-1], found.result is not None)
     return SearchFigures(
         run=found.run,
         finished=found.result is not None,
@@ -210,7 +211,7 @@ def search_figures(found: Found) -> SearchFigures:
         baselines=_baselines(trials, candidates, config),
         reasons=reasons(trials),
         job_file=job_file(found.job),
-        commands=tuple(Command(purpose=purpose, line=line) for purpose, line in commands(found.run, found.corpus, rungs[-1])),
+        commands=tuple(Command(purpose=purpose, line=line) for purpose, line in told),
     )
 
 

@@ -16,12 +16,15 @@ def job_file(job: Mapping[str, Any]) -> str | None:
     return "\n".join(["[search]", *lines]) + "\n"
 
 
-def commands(run: str, corpus: str | None, steps: int) -> tuple[tuple[str, str], ...]:
+def commands(run: str, corpus: str | None, steps: int, finished: bool) -> tuple[tuple[str, str], ...]:
     """What they are for, and the commands; `steps` is the last rung, which a training has to exceed."""
     folder, source = shlex.quote(run), shlex.quote(corpus) if corpus else "CORPUS"
     again = shlex.quote(f"{run.rstrip('/')}-again")
+    repeat = ("search again, with the job above as job.toml", f"codenas search --corpus {source} --run {again} --job job.toml")
+    if not finished:
+        return ("go on where it stands, with the job above as job.toml", f"codenas search --run {folder} --job job.toml"), repeat
     return (
-        ("search again, with the job above as job.toml", f"codenas search --corpus {source} --run {again} --job job.toml"),
+        repeat,
         ("promote the winner: train it on", f"codenas train --run {folder} --steps {10 * steps}"),
         ("evaluate what came of it", f"codenas evaluate --run {folder}"),
         ("serve it", f"codenas serve --run {folder} --port 8000"),

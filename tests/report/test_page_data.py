@@ -110,6 +110,7 @@ def test_what_toml_has_no_word_for_is_not_written() -> None:
 
 
 def test_commands_are_safe_to_paste() -> None:
-    lines = [line for _, line in commands("my runs/$(x)", None, 300)]
+    lines = [line for _, line in commands("my runs/$(x)", None, 300, finished=True)]
     assert lines[0] == "codenas search --corpus CORPUS --run 'my runs/$(x)-again' --job job.toml"
     assert lines[1] == "codenas train --run 'my runs/$(x)' --steps 3000"
+    assert commands("r", "c", 300, finished=False)[0][1] == "codenas search --run r --job job.toml"
