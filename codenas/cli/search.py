@@ -1,7 +1,6 @@
 """`codenas search`: find the best architectures inside the limits."""
 
 import contextlib
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +22,13 @@ def search(
     job: Annotated[Path | None, typer.Option(help="A job file; its [search] table counts.")] = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="METRIC=WEIGHT,...", help="What decides: bits_per_byte=0.5,size_bytes=0.3,latency_ms_p50=0.2.")
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="METRIC=VALUE,...", help="Values that are good enough, no better one counts: latency_ms_p50=5."),
+    ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs that Ray may use here.")] = None,
     ray: Annotated[bool, typer.Option(help="Search on Ray, many candidates at a time; without it one after the other, here.")] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
@@ -33,11 +39,12 @@ def search(
         return
     from codenas.cli.cluster import local_ray
     from codenas.cli.job import load_job
+    from codenas.cli.objectives import with_objectives
     from codenas.corpus import Corpus
     from codenas.search.result import SearchFolder
     from tune_jobs.resumable import possible_plan
 
-    wanted = with_limits(load_job(job).search, max_mb, max_ms)
+    wanted = with_objectives(load_job(job).search, max_mb, max_ms, weights, targets)
     with open_run(run, new=corpus is not None) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
         home = SearchFolder(opened.search)
@@ -60,16 +67,6 @@ def _refuse_options(context: typer.Context) -> None:
     if given:
         command = context.invoked_subcommand
         raise ConfigError(f"--{given[0].replace('_', '-')} stands before `{command}`; write it behind: codenas search {command} ...")
-
-
-def with_limits(job: "SearchJob", max_mb: float | None, max_ms: float | None) -> "SearchJob":
-    """`job` with the limits of the command line on it."""
-    from codenas.errors import ConfigError
-
-    for name, value in (("--max-mb", max_mb), ("--max-ms", max_ms)):
-        if value is not None and not 0 < value < math.inf:
-            raise ConfigError(f"{name} {value:g} must be a number above 0")
-    return job.with_limits({"size_bytes": max_mb * 1e6 if max_mb else None, "latency_ms_p50": max_ms})
 
 
 def search_stage(run: Run, job: "SearchJob", corpus: "Corpus", scratch: Path | None) -> "tuple[SearchResult, History]":

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from codenas.arch.cost import parameters
 from codenas.search.candidate import Budget, Failure, Outcome, Trial
+from codenas.search.design_space import seen
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, weighted_fitness
 from codenas.search.history import History
 from codenas.search.loop import run_search
@@ -195,6 +196,16 @@ def test_promotion_depends_on_the_reports_of_its_rung_and_on_nothing_else(name: 
     assert all(trial.report(rung) for trial in chosen)
     below = [trial.model_copy(update={"reports": trial.reports[:1]}) for trial in history.trials]
     assert [trial.candidate for trial in promoted(below, rung, 6, plan.objectives)] == [trial.candidate for trial in chosen]
+
+
+def test_beyond_a_target_promotion_and_strategies_see_equals() -> None:
+    history = EXPECTED["two rungs"][0]
+    sizes = {each.candidate.index: report.metrics.size_bytes or 0 for each in history.trials if (report := each.report(50))}
+    largest = Objective(metric="size_bytes", weight=1.0, target=max(sizes.values()))
+    assert [trial.candidate.index for trial in promoted(history.trials, 50, 6, (largest,))] == sorted(sizes)[:6]
+    assert {each.costs for each in seen(history.trials, 50, (largest,))} == {(largest.target,)}
+    problem = make_plan(TWO_RUNGS, objectives=(largest,)).problem()
+    assert {problem.known_costs(trial.candidate.design) for trial in history.trials} == {(largest.target,)}
 
 
 def test_the_longest_of_the_promoted_starts_first() -> None:
