@@ -12,7 +12,7 @@ from codenas.search.history import History
 from codenas.search.plan import Plan, VocabularySize, check_reachable
 from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, trained_steps
 from codenas.vocab.bpe import SMALLEST_SIZE
-from tune_jobs.config import SearchJob
+from tune_jobs.config import SearchJob, present_job
 
 LOGGER = logging.getLogger("codenas")
 
@@ -22,7 +22,7 @@ Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work) -> tuple[SearchResult, History]:
     """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
     plan = possible_plan(job, corpus, home)  # first: a search that cannot be must not claim the folder
-    home.claim(job.model_dump_json(), corpus.manifest.digest)
+    home.claim(job.model_dump_json(), corpus.manifest.digest, present_job)
     finished = home.finished()
     if finished is not None:
         LOGGER.info(f"search: {home.path} is finished")
@@ -47,7 +47,7 @@ def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder) -> Plan:
         CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
         RunError: `home` holds another search.
     """
-    home.require_own(job.model_dump_json(), corpus.manifest.digest)
+    home.require_own(job.model_dump_json(), corpus.manifest.digest, present_job)
     corpora = corpora_of(job, corpus)
     for each in corpora.values():
         require_windows(each, max(job.search_space().context_lens))

@@ -1,6 +1,7 @@
 """What a search found, and the folder that holds it."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -125,26 +126,33 @@ class SearchFolder:
         """All that has happened."""
         return History(self.path / "trials.jsonl")
 
-    def require_own(self, job: str, corpus_digest: str) -> None:
+    def require_own(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> None:
         """See that the folder is nobody's yet, or that of `job` on a corpus: the trials of another search must not be mixed in.
 
+        Args:
+            present: the job that the folder was claimed for, perhaps by an earlier version, as this version writes it.
+
         Raises:
             RunError: it is another search's.
         """
-        path = self.path / "job.json"
-        if path.exists() and path.read_bytes() != _claim(job, corpus_digest).encode():
+        try:
+            claim = self.claimed()
+            own = claim is None or (present(claim.job), claim.corpus) == (job, corpus_digest)
+        except RunError:  # a claim that cannot be read is none of this search
+            own = False
+        if not own:
             raise RunError(f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}")
 
-    def claim(self, job: str, corpus_digest: str) -> None:
-        """Make the folder that of `job` on a corpus.
+    def claim(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> None:
+        """Make the folder that of `job` on a corpus; see `require_own`.
 
         Raises:
             RunError: it is another search's.
         """
-        self.require_own(job, corpus_digest)
+        self.require_own(job, corpus_digest, present)
         path = self.path / "job.json"
         if not path.exists():
-            write_atomic(path, _claim(job, corpus_digest))
+            write_atomic(path, Claim(job=job, corpus=corpus_digest).model_dump_json(indent=2))
 
     def claimed(self) -> Claim | None:
         """What the folder was claimed for; None before.
@@ -207,7 +215,3 @@ class SearchFolder:
     def finish(self, result: SearchResult) -> None:
         """Write what was found."""
         write_atomic(self.path / "result.json", result.model_dump_json(indent=2))
-
-
-def _claim(job: str, corpus_digest: str) -> str:
-    return Claim(job=job, corpus=corpus_digest).model_dump_json(indent=2)
