@@ -26,7 +26,7 @@ from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import decoding_latency
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel, build_model, count_parameters
-from codenas.search.candidate import Candidate, Failure, Outcome, Refusal, Report
+from codenas.search.candidate import Candidate, Outcome, Refusal, Report
 from codenas.search.fitness import Objective, broken_limit
 from codenas.search.plan import Job
 from codenas.seeds import derive
@@ -80,12 +80,13 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
         return _report(setup, corpus, job, start, reached)
     try:
         free = start.manifest.metrics if start is not None else measure_untrained(setup, corpus, job.candidate)
-        reason = broken_limit(free, setup.objectives) if start is None else None  # who has trained was inside the limits
+        new = start is None and not job.candidate.repeat  # who has trained was inside the limits
+        reason = broken_limit(free, setup.objectives) if new else None
         if reason is not None:
             return Refusal(index=job.candidate.index, reason=reason, metrics=free)
         finished = yield from _train_to_rung(setup, corpus, job, start, free)
     except TrialFailure as failure:
-        return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure))
+        return job.failed(str(failure))
     return _report(setup, corpus, job, start, finished)
 
 
@@ -196,7 +197,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         try:
             metrics = metrics.merged(Metrics(bits_per_byte=stored_bits(setup, corpus, finished)))
         except TrialFailure as failure:
-            return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure))
+            return job.failed(str(failure))
         update_metrics(finished, metrics)
     before = start.manifest.metrics.train_seconds or 0.0 if start is not None else 0.0
     return Report(
@@ -207,6 +208,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         metrics=metrics,
         seconds=(metrics.train_seconds or 0.0) - before,
         checkpoint=str(finished.path.relative_to(setup.folder)),
+        repeat=job.candidate.repeat,
     )
 
 

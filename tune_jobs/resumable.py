@@ -91,9 +91,10 @@ def _size(corpus: Corpus) -> VocabularySize:
 
 def search_progress(plan: Plan, history: History, workers: int) -> Progress:
     """Say what is ahead; counts training steps."""
-    done = trained_steps(history)
+    done, budget = trained_steps(history), plan.budget
+    again = f"the best {budget.repeated} again with {budget.repeats} other seeds, " if budget.repeats else ""
     LOGGER.info(
-        f"search: {plan.budget.candidates} candidates to {plan.budget.rungs[0]} steps, {list(plan.budget.promote)} promoted, "
+        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {list(budget.promote)} promoted, {again}"
         f"{plan.budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
     )
     return Progress("search", plan.budget.total_steps, already=done)

@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 from codenas.errors import CodeNASError, UserError
 from codenas.experiment import ExperimentSetup
 from codenas.log import Progress
-from codenas.search.candidate import Failure, Outcome
+from codenas.search.candidate import Outcome
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
 from tune_jobs.telemetry import SearchTelemetry
@@ -62,7 +62,9 @@ class PlanSearcher(Searcher):
         return {"candidate": job.candidate.model_dump_json(), "rung": job.rung, "setup": self._setup.model_dump_json()}
 
     def _next_job(self) -> Job | None:
-        return self.plan.next_job(self.history, {job.candidate.index for job in self._running.values()})
+        running = [job.candidate for job in self._running.values()]
+        first = {candidate.index for candidate in running if not candidate.repeat}
+        return self.plan.next_job(self.history, first, {(candidate.index, candidate.repeat) for candidate in running if candidate.repeat})
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._count(result)
@@ -79,7 +81,7 @@ class PlanSearcher(Searcher):
                 self._again.append(job)
                 LOGGER.warning(told_again(job))
                 return
-            outcome: Outcome = Failure(index=job.candidate.index, rung=job.rung, reason=f"its process died {self._deaths[job]} times")
+            outcome: Outcome = job.failed(f"its process died {self._deaths[job]} times")
         else:
             self._count(result)
             outcome = _OUTCOME.validate_json(result["outcome"])

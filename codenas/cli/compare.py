@@ -66,5 +66,5 @@ def finding_of(run: Run, name: str) -> "Finding":
         rows=tuple(front_rows(history.trials, result.winner, config.budget.rungs[-1], config.objectives)),
         steps=result.steps,
         scoring_steps=result.scoring_steps,
-        seconds=sum(report.seconds for trial in history.trials for report in trial.reports),
+        seconds=sum(report.seconds for trial in history.trials for report in trial.all_reports),
     )

@@ -84,10 +84,11 @@ def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob")
     """Print the front and draw its picture, where there is a place for it."""
     from codenas.cli.console import console
     from codenas.report.front import draw_front, front_rows
-    from codenas.report.tables import front_table, search_counts, training_share
+    from codenas.report.tables import front_table, search_counts, training_share, verdict
 
     rows = front_rows(history.trials, result.winner, job.budget.rungs[-1], job.objectives)
     console().print(front_table(rows))
     if run.writable:
         draw_front(history.trials, rows, job.objectives, run.picture)
+    typer.echo(verdict(result))
     typer.echo(f"{search_counts(result)}; training: {training_share(result)}; picture: {run.picture}")

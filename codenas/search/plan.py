@@ -19,10 +19,11 @@ from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import BITS
 from codenas.errors import BudgetError
 from codenas.metrics import Metrics
-from codenas.search.candidate import Budget, Candidate, Refusal, Trial
+from codenas.search.candidate import Budget, Candidate, Failure, Refusal, Trial
 from codenas.search.design_space import DesignSpace, goals, seen
 from codenas.search.fitness import Objective, broken_limit
 from codenas.search.history import History
+from codenas.search.repeats import to_repeat
 from codenas.search.rungs import promoted
 from codenas.search.strategy import Idea, Problem, Strategy
 from codenas.seeds import derive, stream
@@ -41,6 +42,10 @@ class Job:
 
     candidate: Candidate
     rung: int
+
+    def failed(self, reason: str) -> Failure:
+        """What becomes of the job where its candidate cannot be trained."""
+        return Failure(index=self.candidate.index, rung=self.rung, reason=reason, repeat=self.candidate.repeat)
 
 
 @dataclass(slots=True, frozen=True)
@@ -94,9 +99,10 @@ class Plan:
             figures[_LATENCY] = self.least_ms(arch, ids)
         return figures
 
-    def next_job(self, history: History, running: Collection[int]) -> Job | None:
+    def next_job(self, history: History, running: Collection[int], repeating: Collection[tuple[int, int]] = ()) -> Job | None:
         """The next job that nobody does yet; None when every open one waits for those that run.
 
+        `running` are the indices of candidates in training, `repeating` those of candidates and their repeats in training.
         Records proposals and closed-form refusals in `history`. No job while nothing runs means: the search is over.
 
         Raises:
@@ -115,7 +121,7 @@ class Plan:
                 break
             if not history.trials[candidate.index].stopped:
                 return Job(candidate, first)
-        return self._next_promotion(history, running)
+        return self._next_promotion(history, running) or (None if running else self._next_repeat(history, repeating))
 
     def finished(self, history: History) -> bool:
         """Whether nothing is left to do."""
@@ -139,6 +145,17 @@ class Plan:
                     return Job(trial.candidate, rung)
             if unsettled:
                 return None
+        return None
+
+    def _next_repeat(self, history: History, repeating: Collection[tuple[int, int]]) -> Job | None:
+        """The next training with another seed, once the finalists are known: nothing else is left to do."""
+        if not self.budget.repeats:
+            return None
+        chosen = to_repeat(self.finalists(history, len(self.budget.rungs) - 1), self.budget, self.objectives)
+        for trial in sorted(chosen, key=lambda trial: -self._trained(trial.candidate.design)):  # the longest first, as above
+            for repeat in range(1, self.budget.repeats + 1):
+                if not trial.repeated(repeat) and (trial.candidate.index, repeat) not in repeating:
+                    return Job(trial.candidate.again(repeat), self.budget.rungs[-1])
         return None
 
     def _sure(self, trials: list[Trial], number: int, unsettled: int) -> list[Trial]:

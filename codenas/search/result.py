@@ -8,13 +8,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codenas.errors import BudgetError, RunError, first_fault
+from codenas.errors import RunError, first_fault
 from codenas.files import write_atomic
-from codenas.search.candidate import Trial
 from codenas.search.fidelity import Fidelity, fidelity
-from codenas.search.fitness import broken_limit, weighted_fitness
 from codenas.search.history import History
 from codenas.search.plan import Plan
+from codenas.search.repeats import decide
 
 LOGGER = logging.getLogger("codenas")
 
@@ -27,6 +26,9 @@ class SearchResult(BaseModel):
         steps: training steps in all sessions, exact; `scoring_steps` came on top, on branches that score a rung.
         wall_seconds: of the session that finished the search; `session_steps` were trained in it.
         training_share: of that session: worker time inside training steps / (workers x wall time).
+        repeats: trainings of finalists with other seeds; `failed_repeats` more could not be trained.
+        repeated: the finalists among whom they decide, best first; with nobody here nothing can be said of ties.
+        ties: those of them that cannot be told apart from the winner.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +46,10 @@ class SearchResult(BaseModel):
     session_steps: int
     training_share: float
     fidelity: tuple[Fidelity, ...]
+    repeats: int = 0
+    failed_repeats: int = 0
+    repeated: tuple[int, ...] = ()
+    ties: tuple[int, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -68,11 +74,12 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
     if not finalists:
         failures = [trial.failure.reason for trial in history.trials if trial.failure]
         raise RunError(f"no candidate reached {rungs[-1]} steps; the last failure: {failures[-1] if failures else 'none'}")
+    verdict = decide(finalists, plan.budget, plan.objectives)
     return SearchResult(
-        winner=_winner(finalists, plan).candidate.index,
+        winner=verdict.winner.candidate.index,
         finalists=tuple(trial.candidate.index for trial in finalists),
         steps=trained_steps(history),
-        scoring_steps=sum(report.scoring_steps for trial in history.trials for report in trial.reports),
+        scoring_steps=sum(report.scoring_steps for trial in history.trials for report in trial.all_reports),
         trained=sum(trial.report(rungs[0]) is not None for trial in history.trials),
         refused=sum(trial.refusal is not None for trial in history.trials),
         failed=sum(trial.failure is not None for trial in history.trials),
@@ -81,25 +88,16 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
         session_steps=effort.steps,
         training_share=effort.step_seconds / max(effort.wall_seconds * effort.workers, 1e-9),
         fidelity=tuple(fidelity(history.trials, low, rungs[-1]) for low in rungs[:-1]),
+        repeats=sum(len(trial.repeats) for trial in history.trials),
+        failed_repeats=sum(len(trial.failed_repeats) for trial in history.trials),
+        repeated=tuple(trial.candidate.index for trial in verdict.repeated),
+        ties=tuple(trial.candidate.index for trial in verdict.ties),
     )
 
 
 def trained_steps(history: History) -> int:
     """Training steps behind all reports."""
-    return sum(report.steps for trial in history.trials for report in trial.reports)
-
-
-def _winner(finalists: list[Trial], plan: Plan) -> Trial:
-    """The fittest of the finalists that are inside every limit; ties go to the one that was promoted first."""
-    reports = [report for trial in finalists if (report := trial.last)]
-    fitness = weighted_fitness([report.metrics for report in reports], plan.objectives)
-    order = sorted(range(len(finalists)), key=lambda i: (fitness[i], i))
-    inside = [i for i in order if broken_limit(reports[i].metrics, plan.objectives) is None]
-    if not inside:
-        best = order[0]
-        reason = broken_limit(reports[best].metrics, plan.objectives)
-        raise BudgetError(f"no finalist is inside the limits: of the best, {finalists[best].candidate.id}, {reason}; relax the limit")
-    return finalists[inside[0]]
+    return sum(report.steps for trial in history.trials for report in trial.all_reports)
 
 
 class Claim(BaseModel):

@@ -17,6 +17,7 @@ from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, weighted_fitne
 from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.plan import Job, Plan
+from codenas.search.repeats import to_repeat
 from codenas.search.rungs import promoted
 from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, Pool, make_plan
 
@@ -25,6 +26,7 @@ DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=8)
 TWO_RUNGS = Budget(candidates=24, rungs=(50, 300), promote=(6,))
 DEMO = Budget(candidates=12, rungs=(50, 300), promote=(4,))
 THREE_RUNGS = Budget(candidates=16, rungs=(20, 60, 180), promote=(6, 3))
+REPEATED = Budget(candidates=12, rungs=(20, 60), promote=(4,), repeats=2)
 QUALITY = (Objective(metric="bits_per_byte", weight=1.0), Objective(metric="size_bytes"))
 LIMITED = (*DEFAULT_OBJECTIVES, Objective(metric="params", limit=1_000_000))
 
@@ -58,6 +60,11 @@ SCENARIOS: dict[str, Scenario] = {
     "one objective": Scenario(make_plan(DEMO, objectives=QUALITY), refused=0.2),
     "one objective, some fail": Scenario(make_plan(THREE_RUNGS, objectives=QUALITY, lookback=2), refused=0.2, failed=0.2),
     "a small space": Scenario(make_plan(TWO_RUNGS, space=SMALL_SPACE)),
+    "repeats": Scenario(make_plan(REPEATED), refused=0.1),
+    "repeats, some fail": Scenario(make_plan(REPEATED, "random"), failed=0.3),
+    "repeats of one rung": Scenario(
+        make_plan(Budget(candidates=9, rungs=(10,), promote=(), repeats=3, repeated=2), objectives=QUALITY), failed=0.1
+    ),
 }
 
 
@@ -76,7 +83,7 @@ EXPECTED: dict[str, tuple[History, list[Job]]] = {name: loop(scenario) for name,
 
 
 def steps(history: History) -> int:
-    return sum(report.steps for trial in history.trials for report in trial.reports)
+    return sum(report.steps for trial in history.trials for report in trial.all_reports)
 
 
 def winner(plan: Plan, history: History) -> Trial | None:
@@ -85,8 +92,8 @@ def winner(plan: Plan, history: History) -> Trial | None:
     return finalists[fitness.index(min(fitness))] if finalists else None
 
 
-def counted(jobs: list[Job]) -> Counter[tuple[int, int]]:
-    return Counter((job.candidate.index, job.rung) for job in jobs)
+def counted(jobs: list[Job]) -> Counter[tuple[str, int]]:
+    return Counter((job.candidate.id, job.rung) for job in jobs)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -216,3 +223,42 @@ def test_the_longest_of_the_promoted_starts_first() -> None:
 
 def test_every_candidate_trains_with_the_same_seed() -> None:
     assert len({trial.candidate.seed for trial in EXPECTED["two rungs"][0].trials}) == 1
+
+
+def test_the_best_are_repeated_from_the_first_step_with_seeds_that_they_share() -> None:
+    (history, jobs), plan = EXPECTED["repeats"], SCENARIOS["repeats"].plan
+    again = [job for job in jobs if job.candidate.repeat]
+    assert jobs[-len(again) :] == again, "repeats come last"
+    assert Counter(job.candidate.index for job in again) == {trial.candidate.index: 2 for trial in history.trials if trial.repeats}
+    assert len(again) == REPEATED.repeat_trainings(4) == 6 and {job.rung for job in again} == {60}
+    assert steps(history) == REPEATED.total_steps == 12 * 20 + 4 * 40 + 6 * 60
+    assert len({job.candidate.seed for job in again}) == 2 and not {job.candidate.seed for job in again} & {jobs[0].candidate.seed}
+    chosen = {trial.candidate.index for trial in to_repeat(plan.finalists(history, 1), REPEATED, plan.objectives)}
+    assert chosen == {job.candidate.index for job in again}
+
+
+def test_repeats_keep_all_workers_busy() -> None:
+    """Six trainings of three candidates: six workers begin them at once."""
+    plan, (history, _) = SCENARIOS["repeats"].plan, EXPECTED["repeats"]
+    begun = History()
+    for trial in history.trials:
+        begun.propose(trial.candidate)
+    for trial in history.trials:
+        for outcome in (*trial.reports, *((trial.refusal,) if trial.refusal else ())):
+            begun.record(outcome)
+    repeating = set[tuple[int, int]]()
+    while (job := plan.next_job(begun, (), repeating)) is not None:
+        repeating.add((job.candidate.index, job.candidate.repeat))
+    assert len(repeating) == 6
+
+
+def test_a_repeat_that_fails_leaves_its_candidate_in_the_search() -> None:
+    plan = SCENARIOS["repeats"].plan
+
+    def do(job: Job) -> Outcome:
+        return job.failed("diverged") if job.candidate.repeat == 2 else Curves(REPEATED)(job)
+
+    history = run_search(plan, History(), do)
+    again = [trial for trial in history.trials if trial.repeats]
+    assert len(again) == 3 and all(len(trial.failed_repeats) == 1 and not trial.stopped for trial in again)
+    assert steps(history) == REPEATED.total_steps - 3 * 60

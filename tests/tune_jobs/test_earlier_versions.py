@@ -13,7 +13,11 @@ from tests.fakes import tiny_corpus
 from tests.tune_jobs.test_resumable import JOB
 from tune_jobs.local import search_here
 
-NEW_SINCE: dict[str, frozenset[str]] = {"job.json": frozenset({"target"}), "trials.jsonl": frozenset(), "result.json": frozenset()}
+NEW_SINCE: dict[str, frozenset[str]] = {
+    "job.json": frozenset({"target", "repeats", "repeated"}),
+    "trials.jsonl": frozenset({"repeat"}),
+    "result.json": frozenset({"repeats", "failed_repeats", "repeated", "ties"}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def _without(value: Any, fields: frozenset[str]) -> Any:
 
 
 def test_a_finished_search_is_read(earlier: SearchFolder, corpus: Corpus) -> None:
-    assert not any(field in earlier.path.joinpath(name).read_text() for name, fields in NEW_SINCE.items() for field in fields)
+    assert not any(f'"{field}' in earlier.path.joinpath(name).read_text() for name, fields in NEW_SINCE.items() for field in fields)
     result, _ = search_here(JOB, corpus, earlier.path)
     assert result == earlier.result()
     assert (result.steps, result.trained) == (3, 2)
