@@ -39,6 +39,7 @@ class SearchJob(SearchConfig):
 
     train: TrainConfig = TrainConfig(batch_size=4)
     trial: TrialResources = TrialResources()
+    warm_start: tuple[Path, ...] = Field((), description="folders of earlier runs whose searches this one learns from")
     calibration: Path | None = Field(None, description="of the device that the latency limit is meant for: `codenas device calibrate`")
 
     @model_validator(mode="after")

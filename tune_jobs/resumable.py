@@ -11,8 +11,10 @@ from codenas.log import Progress
 from codenas.search.history import History
 from codenas.search.plan import Plan, VocabularySize, check_reachable
 from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, trained_steps
+from codenas.search.warm_start import WarmStart
 from codenas.vocab.bpe import SMALLEST_SIZE
 from tune_jobs.config import SearchJob, present_job
+from tune_jobs.warm_start import told, warm_start
 
 LOGGER = logging.getLogger("codenas")
 
@@ -22,13 +24,15 @@ Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work) -> tuple[SearchResult, History]:
     """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
     plan = possible_plan(job, corpus, home)  # first: a search that cannot be must not claim the folder
-    home.claim(job.model_dump_json(), corpus.manifest.digest, present_job)
+    home.claim(job.model_dump_json(), corpus.manifest.digest, present_job, plan.warm_start)
     finished = home.finished()
     if finished is not None:
         LOGGER.info(f"search: {home.path} is finished")
         return finished
     for each in corpora_of(job, corpus).values():
         verify_corpus(each)
+    if plan.warm_start != WarmStart():
+        LOGGER.info(told(plan.warm_start))
     history = home.history()
     result = conclude(plan, history, work(job, plan, history, corpus, home))
     home.finish(result)
@@ -43,9 +47,9 @@ def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder) -> Plan:
 
     Raises:
         BudgetError: no architecture can meet a limit.
-        ConfigError: the calibration cannot be read.
+        ConfigError: the calibration cannot be read, or a run to start from does not compare.
         CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
-        RunError: `home` holds another search.
+        RunError: `home` holds another search, or what is to be started from cannot be read.
     """
     home.require_own(job.model_dump_json(), corpus.manifest.digest, present_job)
     corpora = corpora_of(job, corpus)
@@ -54,7 +58,7 @@ def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder) -> Plan:
     own, named = _size(corpus), {name: _size(each) for name, each in corpora.items() if name is not None}
     plan = job.plan(own.ids, own.stored_bytes, job.least_ms(), named)
     check_reachable(plan)
-    return plan
+    return replace(plan, warm_start=warm_start(job, corpus.manifest.digest, home))
 
 
 def require_possible(job: SearchJob) -> None:

@@ -29,6 +29,9 @@ def search(
         str | None,
         typer.Option(metavar="METRIC=VALUE,...", help="Values that are good enough, no better one counts: latency_ms_p50=5."),
     ] = None,
+    warm_start: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="An earlier run on the same corpus to learn from; several times.")
+    ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs that Ray may use here.")] = None,
     ray: Annotated[bool, typer.Option(help="Search on Ray, many candidates at a time; without it one after the other, here.")] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
@@ -45,6 +48,7 @@ def search(
     from tune_jobs.resumable import possible_plan
 
     wanted = with_objectives(load_job(job).search, max_mb, max_ms, weights, targets)
+    wanted = wanted.model_copy(update={"warm_start": (*wanted.warm_start, *(warm_start or ()))})
     with open_run(run, new=corpus is not None) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
         home = SearchFolder(opened.search)

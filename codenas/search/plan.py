@@ -26,6 +26,7 @@ from codenas.search.history import History
 from codenas.search.repeats import to_repeat
 from codenas.search.rungs import promoted
 from codenas.search.strategy import Idea, Problem, Strategy
+from codenas.search.warm_start import WarmStart
 from codenas.seeds import derive, stream
 
 CAPACITY = "body_params"  # of the layers, embedding and head left out: what quality follows, before training
@@ -65,6 +66,7 @@ class Plan:
         vocabularies: the others that designs of the space may name.
         least_ms: what a token surely takes, of an architecture and a vocabulary size; None where no device is calibrated.
         lookback: the most recent candidates that a proposal does not look at.
+        warm_start: what earlier searches learned.
     """
 
     space: SearchSpace
@@ -77,6 +79,7 @@ class Plan:
     seed: int = 0
     lookback: int = 4
     vocabularies: Mapping[str, VocabularySize] = field(default_factory=dict)
+    warm_start: WarmStart = field(default_factory=WarmStart)
 
     def vocabulary(self, design: Design) -> VocabularySize:
         """What the vocabulary that `design` reads costs."""
@@ -194,9 +197,11 @@ class Plan:
     def _propose(self, history: History) -> Candidate | None:
         """Enter the next candidate; None when the space holds no new one. One outside a limit is refused at once."""
         index = len(history)
+        if index < len(self.warm_start.proposed):
+            return self._enter(history, Idea(self.warm_start.proposed[index], "warm start"), index)
         rng = stream(self.seed, "proposal", index)
         problem = self.problem()
-        visible = seen(self._visible(history), self.budget.rungs[0], self.objectives)
+        visible = [*self.warm_start.seen(self.objectives), *seen(self._visible(history), self.budget.rungs[0], self.objectives)]
         known = {trial.candidate.design.digest for trial in history.trials}
         for _ in range(_REDRAWS):
             idea = self.strategy.ask(problem, visible, 1, rng)[0]
@@ -207,7 +212,8 @@ class Plan:
     def _enter(self, history: History, idea: Idea[Design], index: int) -> Candidate:
         # Every candidate trains with the same seed: the same weights' stream, batches and order, so that they compare.
         seed = derive(self.seed, "training")
-        candidate = Candidate(index=index, design=idea.point, origin=idea.origin, parents=idea.parents, seed=seed)
+        parents = tuple(parent for parent in idea.parents if parent >= 0)  # others are of earlier searches
+        candidate = Candidate(index=index, design=idea.point, origin=idea.origin, parents=parents, seed=seed)
         history.propose(candidate)
         known = self.known(idea.point)
         reason = broken_limit(known, self.objectives) or self._surely_too_slow(idea.point)

@@ -9,11 +9,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from codenas.errors import RunError, first_fault
-from codenas.files import write_atomic
+from codenas.files import sha256_file, write_atomic
 from codenas.search.fidelity import Fidelity, fidelity
 from codenas.search.history import History
 from codenas.search.plan import Plan
 from codenas.search.repeats import decide
+from codenas.search.warm_start import WarmStart
 
 LOGGER = logging.getLogger("codenas")
 
@@ -101,17 +102,21 @@ def trained_steps(history: History) -> int:
 
 
 class Claim(BaseModel):
-    """What a folder was claimed for: a job as JSON, and the digest of the corpus that it works on."""
+    """What a folder was claimed for: a job as JSON, and the digest of the corpus that it works on.
+
+    `warm_start` is the digest of the file of what earlier searches learned; empty without one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     job: str
     corpus: str
+    warm_start: str = ""
 
 
 @dataclass(slots=True, frozen=True)
 class SearchFolder:
-    """Where a search lives: what it was asked (job.json), its history, its checkpoints, its result."""
+    """Where a search lives: what it was asked (job.json), what it knew (warm_start.json), its history, its checkpoints, its result."""
 
     path: Path
 
@@ -141,16 +146,38 @@ class SearchFolder:
         if not own:
             raise RunError(f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}")
 
-    def claim(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> None:
-        """Make the folder that of `job` on a corpus; see `require_own`.
+    def claim(self, job: str, corpus_digest: str, present: Callable[[str], str] = str, learned: WarmStart | None = None) -> None:
+        """Make the folder that of `job` on a corpus, which begins with what was `learned`; see `require_own`.
 
         Raises:
             RunError: it is another search's.
         """
         self.require_own(job, corpus_digest, present)
         path = self.path / "job.json"
-        if not path.exists():
-            write_atomic(path, Claim(job=job, corpus=corpus_digest).model_dump_json(indent=2))
+        if path.exists():
+            return
+        digest = ""
+        if learned is not None and learned != WarmStart():
+            write_atomic(self._learned, learned.model_dump_json(indent=1))  # before the claim that names it
+            digest = sha256_file(self._learned)
+        write_atomic(path, Claim(job=job, corpus=corpus_digest, warm_start=digest).model_dump_json(indent=2))
+
+    @property
+    def _learned(self) -> Path:
+        return self.path / "warm_start.json"
+
+    def warm_start(self) -> WarmStart:
+        """What was copied from earlier searches when the folder was claimed.
+
+        Raises:
+            RunError: the copy is not what it was.
+        """
+        claim = self.claimed()
+        if claim is None or not claim.warm_start:
+            return WarmStart()
+        if not self._learned.is_file() or sha256_file(self._learned) != claim.warm_start:
+            raise RunError(f"{self._learned} is not what this search began with; restore it, or remove {self.path} to search again")
+        return WarmStart.model_validate_json(self._learned.read_bytes())
 
     def claimed(self) -> Claim | None:
         """What the folder was claimed for; None before.

@@ -90,6 +90,7 @@ class Seen(Generic[P]):
     """A candidate as a strategy is shown it.
 
     Attributes:
+        index: negative of what an earlier search has trained, the last of them -1.
         costs: one for each goal that decides, less is better; None of what was refused, has failed or has not reported yet.
     """
 

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +19,7 @@ from codenas.search.loop import run_search
 from codenas.search.plan import Job, Plan
 from codenas.search.repeats import to_repeat
 from codenas.search.rungs import promoted
+from codenas.search.warm_start import learn
 from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, Pool, make_plan
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=8)
@@ -33,16 +34,24 @@ LIMITED = (*DEFAULT_OBJECTIVES, Objective(metric="params", limit=1_000_000))
 
 @dataclass(slots=True, frozen=True)
 class Scenario:
-    """A search, and how its jobs end."""
+    """A search, and how its jobs end; a `warm` one begins with what another one has learned."""
 
-    plan: Plan
+    cold: Plan
     refused: float = 0.0
     failed: float = 0.0
+    warm: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        return replace(self.cold, warm_start=LEARNED) if self.warm else self.cold
 
     @property
     def outcome(self) -> Curves:
         return Curves(self.plan.budget, self.refused, self.failed)
 
+
+EARLIER = make_plan(Budget(candidates=10, rungs=(20, 60), promote=(5,)), "random")
+LEARNED = learn({"earlier": run_search(EARLIER, History(), Curves(EARLIER.budget)).trials}, 20, EARLIER.space, EARLIER.objectives, 3)
 
 SCENARIOS: dict[str, Scenario] = {
     "two rungs": Scenario(make_plan(TWO_RUNGS)),
@@ -62,6 +71,8 @@ SCENARIOS: dict[str, Scenario] = {
     "a small space": Scenario(make_plan(TWO_RUNGS, space=SMALL_SPACE)),
     "repeats": Scenario(make_plan(REPEATED), refused=0.1),
     "repeats, some fail": Scenario(make_plan(REPEATED, "random"), failed=0.3),
+    "warm start": Scenario(make_plan(REPEATED), refused=0.2, warm=True),
+    "warm start, one objective": Scenario(make_plan(DEMO, "genetic", objectives=QUALITY, lookback=2), failed=0.2, warm=True),
     "repeats of one rung": Scenario(
         make_plan(Budget(candidates=9, rungs=(10,), promote=(), repeats=3, repeated=2), objectives=QUALITY), failed=0.1
     ),
@@ -262,3 +273,14 @@ def test_a_repeat_that_fails_leaves_its_candidate_in_the_search() -> None:
     again = [trial for trial in history.trials if trial.repeats]
     assert len(again) == 3 and all(len(trial.failed_repeats) == 1 and not trial.stopped for trial in again)
     assert steps(history) == REPEATED.total_steps - 3 * 60
+
+
+@pytest.mark.parametrize("name", ["warm start", "warm start, one objective"])
+def test_the_best_of_an_earlier_search_come_first_and_are_nobodys_children(name: str) -> None:
+    trials = EXPECTED[name][0].trials
+    first = [trial.candidate for trial in trials[: len(LEARNED.proposed)]]
+    assert [(each.design, each.origin, each.parents) for each in first] == [(design, "warm start", ()) for design in LEARNED.proposed]
+    assert all(0 <= parent < trial.candidate.index for trial in trials for parent in trial.candidate.parents)
+    assert not any(trial.candidate.origin in ("random", "warm start") for trial in trials[len(first) :]), (
+        "what was learned spares the warm-up"
+    )

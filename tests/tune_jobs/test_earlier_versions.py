@@ -14,7 +14,7 @@ from tests.tune_jobs.test_resumable import JOB
 from tune_jobs.local import search_here
 
 NEW_SINCE: dict[str, frozenset[str]] = {
-    "job.json": frozenset({"target", "repeats", "repeated"}),
+    "job.json": frozenset({"target", "repeats", "repeated", "warm_start"}),
     "trials.jsonl": frozenset({"repeat"}),
     "result.json": frozenset({"repeats", "failed_repeats", "repeated", "ties"}),
 }
