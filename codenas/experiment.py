@@ -26,7 +26,7 @@ from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import decoding_latency
 from codenas.metrics import Course, Metrics
 from codenas.model import LanguageModel, build_model, count_parameters
-from codenas.search.candidate import Candidate, Failure, Outcome, Refusal, Report
+from codenas.search.candidate import Candidate, Outcome, Refusal, Report
 from codenas.search.fitness import Objective, broken_limit
 from codenas.search.plan import Job
 from codenas.seeds import derive
@@ -81,12 +81,13 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
         return _report(setup, corpus, job, start, reached)
     try:
         free = start.manifest.metrics if start is not None else measure_untrained(setup, corpus, job.candidate)
-        reason = broken_limit(free, setup.objectives) if start is None else None  # who has trained was inside the limits
+        new = start is None and not job.candidate.repeat  # who has trained was inside the limits
+        reason = broken_limit(free, setup.objectives) if new else None
         if reason is not None:
             return Refusal(index=job.candidate.index, reason=reason, metrics=free)
         finished = yield from _train_to_rung(setup, corpus, job, start, free, recorder)
     except TrialFailure as failure:
-        return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure), course=recorder.course())
+        return job.failed(str(failure), recorder.course())
     return _report(setup, corpus, job, start, finished)
 
 
@@ -197,7 +198,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         try:
             metrics = metrics.merged(Metrics(bits_per_byte=stored_bits(setup, corpus, finished)))
         except TrialFailure as failure:
-            return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure), course=finished.manifest.course)
+            return job.failed(str(failure), finished.manifest.course)
         update_metrics(finished, metrics)
     before = start.manifest.metrics.train_seconds or 0.0 if start is not None else 0.0
     return Report(
@@ -209,6 +210,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         seconds=(metrics.train_seconds or 0.0) - before,
         checkpoint=str(finished.path.relative_to(setup.folder)),
         course=finished.manifest.course,
+        repeat=job.candidate.repeat,
     )
 
 

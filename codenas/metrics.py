@@ -1,7 +1,8 @@
 """What was measured of one model, and how its training went. A number is measured or absent (None), and its unit is in its name."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
@@ -34,6 +35,12 @@ class Metrics(BaseModel):
                     raise ValueError(f"{name} is {value}: a metric is a finite number or None (not measured)")
         return values
 
+    @classmethod
+    def mean(cls, everyone: Sequence[Self]) -> Self:
+        """The mean of each figure over `everyone`, at least one; None where somebody lacks it. Counts are rounded."""
+        columns = {name: [getattr(metrics, name) for metrics in everyone] for name in cls.model_fields}
+        return cls(**{name: _mean(values) for name, values in columns.items() if None not in values})
+
     def merged(self, other: "Metrics") -> Self:
         """These figures with every figure that `other` has measured put in their place."""
         return self.model_copy(update=other.model_dump(exclude_none=True))
@@ -55,3 +62,8 @@ class Course(BaseModel):
     started: float
     seconds: float = Field(ge=0)
     losses: tuple[tuple[int, float], ...] = ()
+
+
+def _mean(values: Sequence[float]) -> float:
+    mean = values[0] if len(set(values)) == 1 else fmean(values)
+    return round(mean) if isinstance(values[0], int) else mean

@@ -420,3 +420,20 @@ def test_the_winner_is_stored_as_its_design_says(setup: ExperimentSetup, corpus:
     fresh, alone = finish(corpus, tmp_path / "alone", design=PACKED)
     assert fresh == again and alone is not None and alone.manifest.weights_sha256 == result.manifest.weights_sha256
     assert alone.manifest.metrics.params == count_parameters(alone.load_model())
+
+
+def test_a_repeat_is_trained_anew_with_its_own_seed_beside_the_first(setup: ExperimentSetup) -> None:
+    own = reported(setup, job(HIGH))
+    again = job(HIGH).candidate.again(1)
+    repeat = reported(setup, Job(again, HIGH))
+    assert (repeat.index, repeat.repeat, repeat.steps, repeat.checkpoint) == (0, 1, HIGH, f"c000.1/{HIGH}")
+    other_seed = Candidate(index=5, design=WHOLE, origin="random", seed=again.seed)
+    assert repeat.metrics.bits_per_byte == reported(setup, Job(other_seed, HIGH)).metrics.bits_per_byte != own.metrics.bits_per_byte
+    assert repeat.metrics.size_bytes == own.metrics.size_bytes
+    assert stored(setup, own).load_training_state(), "the first seed can still be resumed"
+
+
+def test_who_is_repeated_was_inside_the_limits_and_is_not_refused(setup: ExperimentSetup) -> None:
+    strict = setup.model_copy(update={"objectives": (BITS, Objective(metric="latency_ms_p50", limit=1e-9))})
+    assert isinstance(run_job(strict, job(LOW)), Refusal)
+    assert reported(strict, Job(job(LOW).candidate.again(2), LOW)).repeat == 2

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from codenas.arch import ArchSpec
 from codenas.corpus import Corpus
+from codenas.errors import ConfigError
 from codenas.experiment import ExperimentSetup
 from codenas.measure.latency_model import Calibration
 from codenas.search.config import SearchConfig, SpaceChoice
@@ -40,6 +41,7 @@ class SearchJob(SearchConfig):
 
     train: TrainConfig = TrainConfig(batch_size=4)
     trial: TrialResources = TrialResources()
+    warm_start: tuple[Path, ...] = Field((), description="folders of earlier runs whose searches this one learns from")
     calibration: Path | None = Field(None, description="of the device that the latency limit is meant for: `codenas device calibrate`")
 
     @model_validator(mode="after")
@@ -79,6 +81,14 @@ class SearchJob(SearchConfig):
             threads=self.trial.cpus,
             device="auto",
         )
+
+
+def present_job(job: str) -> str:
+    """The JSON of a `SearchJob` that an earlier version may have written, as this version writes it; as it is where it cannot be read."""
+    try:
+        return SearchJob.model_validate_json(job).model_dump_json()
+    except (ValidationError, ConfigError):
+        return job
 
 
 class RecordJob(SpaceChoice):

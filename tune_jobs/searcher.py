@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 from codenas.errors import CodeNASError, UserError
 from codenas.experiment import ExperimentSetup
 from codenas.log import Progress
-from codenas.search.candidate import Failure, Outcome
+from codenas.search.candidate import Outcome
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
 from tune_jobs.telemetry import SearchTelemetry
@@ -89,7 +89,9 @@ class PlanSearcher(Searcher):
         return {"candidate": job.candidate.model_dump_json(), "rung": job.rung, "setup": self._setup.model_dump_json()}
 
     def _next_job(self) -> Job | None:
-        return self.plan.next_job(self.history, {started.job.candidate.index for started in self._running.values()})
+        running = [started.job.candidate for started in self._running.values()]
+        first = {candidate.index for candidate in running if not candidate.repeat}
+        return self.plan.next_job(self.history, first, {(candidate.index, candidate.repeat) for candidate in running if candidate.repeat})
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._count(result)
@@ -118,7 +120,7 @@ class PlanSearcher(Searcher):
         self._tell(0)
         LOGGER.info(told(job, outcome))
 
-    def _died(self, started: _Started) -> Failure | None:
+    def _died(self, started: _Started) -> Outcome | None:
         """The process of a job died: hand the job out again, unless its retries are used up."""
         job, gone = started.job, not started.nodes <= self._nodes()
         self._deaths[job] += not gone
@@ -127,7 +129,7 @@ class PlanSearcher(Searcher):
             self._again.append(job)
             LOGGER.warning(told_again(job, "node" if gone else "process"))
             return None
-        return Failure(index=job.candidate.index, rung=job.rung, reason=f"its process died {self._deaths[job]} times")
+        return job.failed(f"its process died {self._deaths[job]} times")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the history is on the disk."""

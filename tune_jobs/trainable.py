@@ -9,7 +9,7 @@ from ray import tune
 
 from codenas.errors import UserError
 from codenas.experiment import ExperimentSetup, execute
-from codenas.search.candidate import Candidate, Failure, Outcome
+from codenas.search.candidate import Candidate, Outcome
 from codenas.search.plan import Job
 from codenas.train import Step
 from tune_jobs.telemetry import GpuTelemetry
@@ -28,8 +28,7 @@ class JobTrainable(tune.Trainable):
         setup = ExperimentSetup.model_validate_json(config["setup"])
         self._steps = self.work(setup, job)
         self._telemetry = GpuTelemetry(setup.folder)
-        self._index, self._rung = job.candidate.index, job.rung
-        self._trained = False
+        self._job, self._trained = job, False
 
     def work(self, setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
         """What is done step by step; all around it is bookkeeping, which a benchmark measures alone."""
@@ -46,7 +45,8 @@ class JobTrainable(tune.Trainable):
         What the user must mend (a full disk, a broken file) is no failure of the candidate: it ends the search. Any other
         error would come again if the job were tried again: it is the candidate's failure.
         """
-        result: dict[str, Any] = {"index": self._index, "steps": 0, "step_seconds": 0.0, "done": False, PREPARING: 0.0, STORING: 0.0}
+        result: dict[str, Any] = {"index": self._job.candidate.index, "steps": 0, "step_seconds": 0.0, "done": False}
+        result |= {PREPARING: 0.0, STORING: 0.0}
         until = time.monotonic() + CHUNK_SECONDS
         while (before := time.monotonic()) < until:
             try:
@@ -59,8 +59,8 @@ class JobTrainable(tune.Trainable):
             except Exception as error:
                 LOGGER.debug("a fault of the program", exc_info=True)
                 reason = f"{type(error).__name__}: {error}"
-                return {**result, "done": True, "outcome": Failure(index=self._index, rung=self._rung, reason=reason).model_dump_json()}
-            result["steps"] += done.step <= self._rung  # what is beyond only scores the rung
+                return {**result, "done": True, "outcome": self._job.failed(reason).model_dump_json()}
+            result["steps"] += done.step <= self._job.rung  # what is beyond only scores the rung
             result["step_seconds"] += done.seconds
             if not self._trained:
                 result[PREPARING] += time.monotonic() - before - done.seconds

@@ -19,7 +19,7 @@ from codenas.log import duration
 from codenas.metrics import Metrics
 from codenas.report.front import draw_front, front_rows
 from codenas.report.quality import quality_table
-from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share
+from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share, verdict
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.result import SearchResult
@@ -39,13 +39,14 @@ class Answer(_Part):
 
 
 class FrontMember(_Part):
-    """One design of the front, after `rung` steps."""
+    """One design of the front, after `rung` steps: the mean of its seeds, and the bits per byte of each."""
 
     id: str
     design: Design
     metrics: Metrics
     rung: int
     winner: bool
+    scores: tuple[float, ...] = ()
 
 
 class CorpusFacts(_Part):
@@ -108,7 +109,10 @@ def summarise(run: Run, found: Findings, rows: list[FrontRow], seconds: dict[str
             digest=manifest.digest, source=manifest.source, vocab_size=manifest.vocab_size, splits=manifest.splits, drops=manifest.drops
         ),
         search=found.result,
-        front=tuple(FrontMember(id=row.id, design=row.design, metrics=row.metrics, rung=row.rung, winner=row.winner) for row in rows),
+        front=tuple(
+            FrontMember(id=row.id, design=row.design, metrics=row.metrics, rung=row.rung, winner=row.winner, scores=row.scores)
+            for row in rows
+        ),
         model=ModelFacts(
             path=str(found.checkpoint.path.relative_to(run.folder)),
             arch=trained.arch,
@@ -147,6 +151,7 @@ def _search_figures(summary: Summary) -> list[tuple[str, str]]:
     trusted = ", ".join(f"{one.low} to {one.high}: {_rho(one.spearman)} over {one.trials} trials" for one in search.fidelity)
     return [
         ("search", search_counts(search)),
+        ("winner", verdict(search)),
         ("training share", training_share(search)),
         ("rank correlation", f"rung {trusted}"),
     ]

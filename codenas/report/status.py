@@ -77,12 +77,12 @@ def steps_left(trials: Sequence[Trial], budget: Budget) -> int:
         reported = sum(trial.report(rung) is not None for trial in trials)
         left += max(0, wanted - reported - lost) * (rung - below)
         going, below = wanted - lost, rung
-    return left
+    return left + max(0, budget.repeat_trainings(going) - _repeats(trials)) * below
 
 
 def progress_line(trials: Sequence[Trial], config: SearchConfig, finished: bool, pace: Pace | None) -> str:
     """Steps done of all, the best score, what is left."""
-    done = sum(report.steps for trial in trials for report in trial.reports)
+    done = sum(report.steps for trial in trials for report in trial.all_reports)
     left = 0 if finished else steps_left(trials, config.budget)
     best = min((score for rung in config.budget.rungs for score in _scores(trials, rung)), default=None)
     refused = sum(trial.refusal is not None for trial in trials)
@@ -91,6 +91,7 @@ def progress_line(trials: Sequence[Trial], config: SearchConfig, finished: bool,
         f"{done:,}/{done + left:,} steps ({100 * done / max(1, done + left):.0f} %)",
         f"best {best[0]:.3f} bits per byte ({best[1]})" if best else "",
         f"{refused} refused" if refused else "",
+        f"{repeats} trained again with other seeds" if (repeats := _repeats(trials)) else "",
         f"about {duration(seconds)} left" if seconds is not None else "",
         "finished" if finished else "",
     ]
@@ -122,6 +123,11 @@ def _entered(trials: Sequence[Trial], config: SearchConfig) -> list[list[Trial]]
         going = promoted(going, below, keep, config.objectives) if decided else []
         entered.append(going)
     return entered
+
+
+def _repeats(trials: Sequence[Trial]) -> int:
+    """Trainings with other seeds that are over, failed ones included."""
+    return sum(len(trial.repeats) + len(trial.failed_repeats) for trial in trials)
 
 
 def _scores(trials: Sequence[Trial], rung: int) -> list[tuple[float, str]]:

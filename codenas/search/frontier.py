@@ -143,9 +143,11 @@ def _improving(problem: Problem[P], points: Sequence[P], reported: Sequence[Seen
     first = int(np.argmax(deviations.max(axis=0) > 0))  # of several that training decides the first is uncertain, the others are as guessed
     order = [first, *(goal for goal in range(costs.shape[1]) if goal != first)]
     turned = [tuple(point[goal] for goal in order) for point in trained]
-    reference = [max(values) + 1e-9 for values in zip(*turned, *costs[:, order].tolist(), strict=True)]
+    least = np.array([goal.least for goal in problem.deciding])
+    guessed = np.maximum(costs, least)[:, order]
+    reference = [max(values) + 1e-9 for values in zip(*turned, *guessed.tolist(), strict=True)]
     sd = np.maximum(deviations[:, first], 1e-9)
-    gains = expected_improvement(costs[:, first], sd, costs[:, order[1:]].tolist(), turned, reference)
+    gains = expected_improvement(costs[:, first], sd, guessed[:, 1:].tolist(), turned, reference, float(least[first]))
     return [points[max(_half(len(points), rng), key=lambda i: gains[i])] for _ in range(count)]
 
 

@@ -14,7 +14,9 @@ Numbers = npt.NDArray[np.floating[Any]]
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
-def expected_improvement(mean: Numbers, sd: Numbers, known: Sequence[Point], trained: Sequence[Point], reference: Point) -> Numbers:
+def expected_improvement(
+    mean: Numbers, sd: Numbers, known: Sequence[Point], trained: Sequence[Point], reference: Point, least: float = -math.inf
+) -> Numbers:
     """The expected hypervolume improvement of points of which all costs but the first are known.
 
     The first cost is normal. At a first cost of t a point adds the slice of the volume, over the other costs, that it dominates
@@ -26,12 +28,13 @@ def expected_improvement(mean: Numbers, sd: Numbers, known: Sequence[Point], tra
         known: the other costs of each point, [points][costs - 1].
         trained: all costs of what was trained.
         reference: the worst of each cost that counts.
+        least: of the first cost; what is below counts as that.
     """
     edge = sorted((tuple(trained[i]) for i in front(trained)), key=lambda point: point[0])
     edge = [point for point in edge if point[0] < reference[0]]
     points, others = np.array(known, dtype=np.float64).reshape(len(mean), -1), [point[1:] for point in edge]
     expected: Numbers = np.zeros(len(mean))
-    reached: Numbers = np.zeros(len(mean))
+    reached = _below(mean, sd, least)
     for passed, end in enumerate([*(point[0] for point in edge), reference[0]]):
         below = _below(mean, sd, end)
         expected += _slices(points, others[:passed], reference[1:]) * (below - reached)
@@ -41,6 +44,8 @@ def expected_improvement(mean: Numbers, sd: Numbers, known: Sequence[Point], tra
 
 def _below(mean: Numbers, sd: Numbers, end: float) -> Numbers:
     """The integral of the probability of less than t, over all t up to `end`."""
+    if end == -math.inf:
+        return np.zeros(len(mean))
     z = (end - mean) / sd
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     result: Numbers = sd * (z * (1 + _erf(z / math.sqrt(2))) / 2 + density)

@@ -18,13 +18,15 @@ from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import BITS
 from codenas.errors import BudgetError
-from codenas.metrics import Metrics
-from codenas.search.candidate import Budget, Candidate, Refusal, Trial
+from codenas.metrics import Course, Metrics
+from codenas.search.candidate import Budget, Candidate, Failure, Refusal, Trial
 from codenas.search.design_space import DesignSpace, goals, seen
 from codenas.search.fitness import Objective, broken_limit
 from codenas.search.history import History
+from codenas.search.repeats import to_repeat
 from codenas.search.rungs import promoted
 from codenas.search.strategy import Idea, Problem, Strategy
+from codenas.search.warm_start import WarmStart
 from codenas.seeds import derive, stream
 
 CAPACITY = "body_params"  # of the layers, embedding and head left out: what quality follows, before training
@@ -41,6 +43,10 @@ class Job:
 
     candidate: Candidate
     rung: int
+
+    def failed(self, reason: str, course: Course | None = None) -> Failure:
+        """What becomes of the job where its candidate cannot be trained; `course` is how far it came."""
+        return Failure(index=self.candidate.index, rung=self.rung, reason=reason, repeat=self.candidate.repeat, course=course)
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,6 +66,7 @@ class Plan:
         vocabularies: the others that designs of the space may name.
         least_ms: what a token surely takes, of an architecture and a vocabulary size; None where no device is calibrated.
         lookback: the most recent candidates that a proposal does not look at.
+        warm_start: what earlier searches learned.
     """
 
     space: SearchSpace
@@ -72,6 +79,7 @@ class Plan:
     seed: int = 0
     lookback: int = 4
     vocabularies: Mapping[str, VocabularySize] = field(default_factory=dict)
+    warm_start: WarmStart = field(default_factory=WarmStart)
 
     def vocabulary(self, design: Design) -> VocabularySize:
         """What the vocabulary that `design` reads costs."""
@@ -94,9 +102,10 @@ class Plan:
             figures[_LATENCY] = self.least_ms(arch, ids)
         return figures
 
-    def next_job(self, history: History, running: Collection[int]) -> Job | None:
+    def next_job(self, history: History, running: Collection[int], repeating: Collection[tuple[int, int]] = ()) -> Job | None:
         """The next job that nobody does yet; None when every open one waits for those that run.
 
+        `running` are the indices of candidates in training, `repeating` those of candidates and their repeats in training.
         Records proposals and closed-form refusals in `history`. No job while nothing runs means: the search is over.
 
         Raises:
@@ -115,7 +124,7 @@ class Plan:
                 break
             if not history.trials[candidate.index].stopped:
                 return Job(candidate, first)
-        return self._next_promotion(history, running)
+        return self._next_promotion(history, running) or (None if running else self._next_repeat(history, repeating))
 
     def finished(self, history: History) -> bool:
         """Whether nothing is left to do."""
@@ -139,6 +148,17 @@ class Plan:
                 return Job(max(waiting, key=lambda trial: self._trained(trial.candidate.design)).candidate, rung)
             if unsettled:
                 return None
+        return None
+
+    def _next_repeat(self, history: History, repeating: Collection[tuple[int, int]]) -> Job | None:
+        """The next training with another seed, once the finalists are known: nothing else is left to do."""
+        if not self.budget.repeats:
+            return None
+        chosen = to_repeat(self.finalists(history, len(self.budget.rungs) - 1), self.budget, self.objectives)
+        for trial in sorted(chosen, key=lambda trial: -self._trained(trial.candidate.design)):  # the longest first, as above
+            for repeat in range(1, self.budget.repeats + 1):
+                if not trial.repeated(repeat) and (trial.candidate.index, repeat) not in repeating:
+                    return Job(trial.candidate.again(repeat), self.budget.rungs[-1])
         return None
 
     def _sure(self, trials: list[Trial], number: int, unsettled: int) -> list[Trial]:
@@ -181,9 +201,11 @@ class Plan:
     def _propose(self, history: History) -> Candidate | None:
         """Enter the next candidate; None when the space holds no new one. One outside a limit is refused at once."""
         index = len(history)
+        if index < len(self.warm_start.proposed):
+            return self._enter(history, Idea(self.warm_start.proposed[index], "warm start"), index)
         rng = stream(self.seed, "proposal", index)
         problem = self.problem()
-        visible = seen(self._visible(history), self.budget.rungs[0], self.objectives)
+        visible = [*self.warm_start.seen(self.objectives), *seen(self._visible(history), self.budget.rungs[0], self.objectives)]
         for _ in range(_REDRAWS):
             idea = self.strategy.ask(problem, visible, 1, rng)[0]
             if not history.holds(idea.point.digest):
@@ -193,7 +215,8 @@ class Plan:
     def _enter(self, history: History, idea: Idea[Design], index: int) -> Candidate:
         # Every candidate trains with the same seed: the same weights' stream, batches and order, so that they compare.
         seed = derive(self.seed, "training")
-        candidate = Candidate(index=index, design=idea.point, origin=idea.origin, parents=idea.parents, seed=seed)
+        parents = tuple(parent for parent in idea.parents if parent >= 0)  # others are of earlier searches
+        candidate = Candidate(index=index, design=idea.point, origin=idea.origin, parents=parents, seed=seed)
         history.propose(candidate)
         known = self.known(idea.point)
         reason = broken_limit(known, self.objectives) or self._surely_too_slow(idea.point)

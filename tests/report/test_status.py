@@ -94,3 +94,14 @@ def _printed(table: Table) -> str:
     console = Console(file=io.StringIO(), width=120)
     console.print(table)
     return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_repeats_are_counted_and_still_to_do() -> None:
+    config = CONFIG.model_copy(update={"budget": CONFIG.budget.model_copy(update={"repeats": 2})})
+    made = history({0: 3.0, 1: 2.5, 2: 2.6, 3: 2.7}, {1: 2.0, 2: 2.1})
+    assert steps_left(made.trials, config.budget) == 4 * 20
+    made.record(Report(index=1, rung=20, steps=20, metrics=Metrics(bits_per_byte=2.2), seconds=1.0, checkpoint="x", repeat=1))
+    made.record(Failure(index=2, rung=20, reason="diverged", repeat=1))
+    assert steps_left(made.trials, config.budget) == 2 * 20
+    line = progress_line(made.trials, config, False, None)
+    assert line == "70/110 steps (64 %), best 2.000 bits per byte (c001), 2 trained again with other seeds"

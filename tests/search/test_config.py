@@ -74,3 +74,30 @@ def test_the_search_of_a_job_is_read_without_how_its_trials_run() -> None:
 def test_a_job_that_is_none_is_one_line(job: str) -> None:
     with pytest.raises(ConfigError, match="the job of a search cannot be read"):
         SearchConfig.of_job(job)
+
+
+def test_given_weights_alone_decide_and_keep_limits_and_targets() -> None:
+    config = SearchConfig().with_objectives(limits={"latency_ms_p50": 9.0}, targets={"latency_ms_p50": 5.0}, weights={"bits_per_byte": 1.0})
+    assert [(each.metric, each.weight, each.limit, each.target) for each in config.objectives] == [
+        ("bits_per_byte", 1.0, None, None),
+        ("size_bytes", 0.0, None, None),
+        ("latency_ms_p50", 0.0, 9.0, 5.0),
+    ]
+    assert SearchConfig().with_objectives() == SearchConfig()
+
+
+def test_who_joins_has_its_usual_direction() -> None:
+    joined = SearchConfig().with_objectives(weights={"tokens_per_second": 0.5, "params": 0.5}).objectives
+    assert [(each.metric, each.direction) for each in joined if each.weight] == [("tokens_per_second", "maximize"), ("params", "minimize")]
+
+
+def test_limit_and_target_change_together() -> None:
+    config = SearchConfig().with_objectives(limits={"params": 10.0}, targets={"params": 6.0})
+    assert config.with_objectives(limits={"params": 4.0}, targets={"params": 3.0}).objectives[-1].target == 3.0
+    with pytest.raises(ValidationError, match="the target of params, 6, is outside its limit, at most 4"):
+        config.with_limits({"params": 4.0})
+
+
+def test_weights_that_decide_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="the weights of bits_per_byte, size_bytes, latency_ms_p50 are all zero"):
+        SearchConfig().with_objectives(weights={"size_bytes": 0.0})
