@@ -13,6 +13,7 @@ from codenas.search.plan import Plan, VocabularySize, check_reachable
 from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, trained_steps
 from codenas.vocab.bpe import SMALLEST_SIZE
 from tune_jobs.config import SearchJob
+from tune_jobs.telling import bound, told_promotions
 
 LOGGER = logging.getLogger("codenas")
 
@@ -91,9 +92,11 @@ def _size(corpus: Corpus) -> VocabularySize:
 
 def search_progress(plan: Plan, history: History, workers: int) -> Progress:
     """Say what is ahead; counts training steps."""
-    done = trained_steps(history)
+    done, budget = trained_steps(history), plan.budget
     LOGGER.info(
-        f"search: {plan.budget.candidates} candidates to {plan.budget.rungs[0]} steps, {list(plan.budget.promote)} promoted, "
-        f"{plan.budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
+        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {told_promotions(budget)} promoted, "
+        f"{'at most ' if budget.adaptive else ''}{budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
     )
-    return Progress("search", plan.budget.total_steps, already=done)
+    progress = Progress("search", budget.total_steps, already=done)
+    bound(progress, plan, history)
+    return progress

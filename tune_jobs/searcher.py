@@ -15,7 +15,7 @@ from codenas.search.candidate import Failure, Outcome
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
 from tune_jobs.telemetry import SearchTelemetry
-from tune_jobs.telling import best, told, told_again
+from tune_jobs.telling import best, bound, told, told_again
 
 LOGGER = logging.getLogger("codenas")
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
@@ -88,6 +88,7 @@ class PlanSearcher(Searcher):
         except CodeNASError as error:  # as above: a full disk must end the search, not Tune
             self.error = error
             return
+        bound(self._progress, self.plan, self.history)
         self._tell(0)
         LOGGER.info(told(job, outcome))
 
