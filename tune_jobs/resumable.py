@@ -16,6 +16,7 @@ from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, 
 from codenas.search.warm_start import WarmStart
 from codenas.vocab.bpe import SMALLEST_SIZE
 from tune_jobs.config import SearchJob, present_job
+from tune_jobs.telling import bound, told_promotions
 from tune_jobs.warm_start import told, warm_start
 
 LOGGER = logging.getLogger("codenas")
@@ -115,7 +116,9 @@ def search_progress(plan: Plan, history: History, workers: int) -> Progress:
     done, budget = trained_steps(history), plan.budget
     again = f"the best {budget.repeated} again with {budget.repeats} other seeds, " if budget.repeats else ""
     LOGGER.info(
-        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {list(budget.promote)} promoted, {again}"
-        f"{plan.budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
+        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {told_promotions(budget)} promoted, {again}"
+        f"{'at most ' if budget.adaptive else ''}{budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
     )
-    return Progress("search", plan.budget.total_steps, already=done)
+    progress = Progress("search", budget.total_steps, already=done)
+    bound(progress, plan, history)
+    return progress

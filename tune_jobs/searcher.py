@@ -19,7 +19,7 @@ from codenas.search.candidate import Outcome
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
 from tune_jobs.telemetry import SearchTelemetry
-from tune_jobs.telling import best, told, told_again
+from tune_jobs.telling import best, bound, told, told_again
 from tune_jobs.worktime import WorkTime
 
 LOGGER = logging.getLogger("codenas")
@@ -117,6 +117,7 @@ class PlanSearcher(Searcher):
         except CodeNASError as error:  # as above: a full disk must end the search, not Tune
             self.error = error
             return
+        bound(self._progress, self.plan, self.history)
         self._tell(0)
         LOGGER.info(told(job, outcome))
 

@@ -182,12 +182,14 @@ class Trial(Record):
 class Budget(Record):
     """The rungs of a search in training steps, and how many candidates go on from each but the last.
 
-    At the end the `repeated` fittest are trained anew to the last rung, `repeats` times with other seeds.
+    With `least` promotion is adaptive: at least so many go on and at most `promote`, see `codenas.search.adaptive`. At the end the
+    `repeated` fittest are trained anew to the last rung, `repeats` times with other seeds.
     """
 
     candidates: int = Field(24, ge=1)
     rungs: tuple[int, ...] = Field((50, 300), min_length=1)
     promote: tuple[int, ...] = (6,)
+    least: tuple[int, ...] = ()
     repeats: int = Field(0, ge=0, description="other seeds that the best finalists are trained with; 0: nothing is said of ties")
     repeated: int = Field(3, ge=2, description="finalists that are repeated; a tie takes two")
 
@@ -202,9 +204,29 @@ class Budget(Record):
             raise ValueError(f"candidates and promotions {list(widths)} must be positive and not grow")
         return self
 
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        if self.least and len(self.least) != len(self.promote):
+            raise ValueError(f"least {list(self.least)} must bound each of the promotions {list(self.promote)} from below, or none")
+        if any(width < 1 for width in self.least) or any(a < b for a, b in itertools.pairwise(self.least)):
+            raise ValueError(f"least {list(self.least)} must be positive and not grow")
+        if any(least > most for least, most in zip(self.least, self.promote, strict=False)):
+            raise ValueError(f"least {list(self.least)} is above the promotions {list(self.promote)}, which bound it; lower it")
+        return self
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the scores decide how many go on."""
+        return self.at_least != self.promote
+
+    @property
+    def at_least(self) -> tuple[int, ...]:
+        """How many surely go on from each rung but the last."""
+        return self.least or self.promote
+
     @property
     def total_steps(self) -> int:
-        """Training steps of a whole search in which nobody is refused or fails."""
+        """Training steps of a whole search in which nobody is refused or fails; at most, if promotion is adaptive."""
         widths = (self.candidates, *self.promote)
         starts = (0, *self.rungs)
         climbed = sum(width * (stop - start) for width, start, stop in zip(widths, starts, self.rungs, strict=False))

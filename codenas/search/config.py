@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from codenas.arch import ArchSpec, SearchSpace, preset
 from codenas.arch.presets import PRESETS
 from codenas.errors import ConfigError, first_fault
+from codenas.search.adaptive import LEARNED
 from codenas.search.candidate import Budget
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives, usual_direction
 from codenas.search.plan import Plan, VocabularySize
@@ -67,6 +68,8 @@ class SearchConfig(SpaceChoice):
     def _names_exist(self) -> Self:
         strategy(self.strategy)
         check_objectives(self.objectives)
+        if self.budget.adaptive and not any(each.metric == LEARNED and each.weight > 0 for each in self.objectives):
+            raise ValueError(f"adaptive promotion forecasts {LEARNED}, which decides nothing here; give it a weight, or leave `least` out")
         return self
 
     def plan(

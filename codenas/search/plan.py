@@ -1,9 +1,9 @@
 """What to do next in a search: a pure function of its history, so that it can be interrupted and resumed anywhere.
 
 The outcome does not depend on who finishes first. Candidate k is proposed from the candidates before k - `lookback` only,
-once they are all settled; promotion waits for the whole rung, but for those whom nobody can push out any more. With `lookback`
-at least twice the number of workers nobody waits in practice, and any number of workers, in any order, with any interruptions,
-walks through the same search.
+once they are all settled; promotion waits for the whole rung, but for those whom nobody can push out any more, and adaptive
+promotion for the reports that it looks at. With `lookback` at least twice the number of workers nobody waits in practice, and any
+number of workers, in any order, with any interruptions, walks through the same search.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -24,7 +24,7 @@ from codenas.search.design_space import DesignSpace, goals, seen
 from codenas.search.fitness import Objective, broken_limit
 from codenas.search.history import History
 from codenas.search.repeats import to_repeat
-from codenas.search.rungs import promoted
+from codenas.search.rungs import going_on, promoted
 from codenas.search.strategy import Idea, Problem, Strategy
 from codenas.search.warm_start import WarmStart
 from codenas.seeds import derive, stream
@@ -133,20 +133,20 @@ class Plan:
     def finalists(self, history: History, rung_number: int) -> list[Trial]:
         """Those who go on to rung `rung_number` (1 is the second rung), best first."""
         trials = list(history.trials)
-        for rung, keep in list(zip(self.budget.rungs, self.budget.promote, strict=False))[:rung_number]:
-            trials = promoted(trials, rung, keep, self.objectives)
+        for number in range(1, rung_number + 1):
+            trials, _ = going_on(trials, self.budget, number, self.objectives)
         return trials
 
     def _next_promotion(self, history: History, running: Collection[int]) -> Job | None:
         trials = list(history.trials)
         for number, (below, rung) in enumerate(pairwise(self.budget.rungs), 1):
             unsettled = sum(not trial.settled(below) for trial in trials)
-            trials = self._sure(trials, number, unsettled)
+            trials, closed = self._sure(trials, number, unsettled)
             # The longest first: a long job that starts last would leave the other workers idle.
             waiting = [trial for trial in trials if not trial.settled(rung) and trial.candidate.index not in running]
             if waiting:
                 return Job(max(waiting, key=lambda trial: self._trained(trial.candidate.design)).candidate, rung)
-            if unsettled:
+            if not closed:
                 return None
         return None
 
@@ -161,16 +161,16 @@ class Plan:
                     return Job(trial.candidate.again(repeat), self.budget.rungs[-1])
         return None
 
-    def _sure(self, trials: list[Trial], number: int, unsettled: int) -> list[Trial]:
-        """Those of `trials` who go on to rung `number` whatever the `unsettled` ones will report, best first.
+    def _sure(self, trials: list[Trial], number: int, unsettled: int) -> tuple[list[Trial], bool]:
+        """Those of `trials` who go on to rung `number` whatever the `unsettled` ones will report, and whether nobody will follow.
 
         Under one objective each of them can push out one at most; among several a newcomer may change the whole order.
         """
-        below, keep = self.budget.rungs[number - 1], self.budget.promote[number - 1]
+        if not unsettled:
+            return going_on(trials, self.budget, number, self.objectives)
         deciding = sum(objective.weight > 0 for objective in self.objectives)
-        if unsettled and deciding > 1:
-            return []
-        return promoted(trials, below, max(0, keep - unsettled), self.objectives)
+        keep = max(0, self.budget.at_least[number - 1] - unsettled) if deciding == 1 else 0
+        return promoted(trials, self.budget.rungs[number - 1], keep, self.objectives), False
 
     def _room(self, history: History) -> bool:
         """Whether another candidate may enter; refused ones take no place, until there are too many of them."""

@@ -28,6 +28,8 @@ TWO_RUNGS = Budget(candidates=24, rungs=(50, 300), promote=(6,))
 DEMO = Budget(candidates=12, rungs=(50, 300), promote=(4,))
 THREE_RUNGS = Budget(candidates=16, rungs=(20, 60, 180), promote=(6, 3))
 REPEATED = Budget(candidates=12, rungs=(20, 60), promote=(4,), repeats=2)
+ADAPTIVE = Budget(candidates=24, rungs=(50, 300), promote=(10,), least=(2,))
+ADAPTIVE_LADDER = Budget(candidates=16, rungs=(20, 60, 180), promote=(8, 5), least=(3, 1))
 QUALITY = (Objective(metric="bits_per_byte", weight=1.0), Objective(metric="size_bytes"))
 LIMITED = (*DEFAULT_OBJECTIVES, Objective(metric="params", limit=1_000_000))
 
@@ -76,6 +78,12 @@ SCENARIOS: dict[str, Scenario] = {
     "repeats of one rung": Scenario(
         make_plan(Budget(candidates=9, rungs=(10,), promote=(), repeats=3, repeated=2), objectives=QUALITY), failed=0.1
     ),
+    "adaptive": Scenario(make_plan(ADAPTIVE, objectives=QUALITY)),
+    "adaptive, over three objectives": Scenario(make_plan(ADAPTIVE, "random")),
+    "adaptive, three rungs": Scenario(make_plan(ADAPTIVE_LADDER, objectives=QUALITY)),
+    "adaptive, some fail": Scenario(make_plan(ADAPTIVE_LADDER), refused=0.2, failed=0.3),
+    "adaptive, all fail": Scenario(make_plan(ADAPTIVE), failed=1.0),
+    "adaptive, a small space": Scenario(make_plan(ADAPTIVE, space=SMALL_SPACE)),
 }
 
 
@@ -230,6 +238,28 @@ def test_the_longest_of_the_promoted_starts_first() -> None:
     _, jobs = EXPECTED["two rungs"]
     sizes = [parameters(job.candidate.arch, VOCAB_SIZE) for job in jobs if job.rung == 300]
     assert len(sizes) == 6 and sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name.startswith("adaptive")])
+def test_adaptive_promotion_stays_within_its_bounds(name: str) -> None:
+    plan, (history, jobs) = SCENARIOS[name].plan, EXPECTED[name]
+    budget, below = plan.budget, {trial.candidate.index for trial in history.trials}
+    for number, (least, most) in enumerate(zip(budget.at_least, budget.promote, strict=True), 1):
+        reported = {trial.candidate.index for trial in history.trials if trial.report(budget.rungs[number - 1])} & below
+        going = [trial.candidate.index for trial in plan.finalists(history, number)]
+        assert min(least, len(reported)) <= len(going) <= most
+        assert set(going) == {job.candidate.index for job in jobs if job.rung == budget.rungs[number]}
+        assert set(going) <= reported, "who failed below does not go on"
+        below = set(going)
+    assert steps(history) <= budget.total_steps
+
+
+def test_promotion_between_equal_bounds_is_the_fixed_one() -> None:
+    fixed, (history, jobs) = SCENARIOS["two rungs"].plan, EXPECTED["two rungs"]
+    bounded = replace(fixed, budget=TWO_RUNGS.model_copy(update={"least": (6,)}))
+    assert not bounded.budget.adaptive
+    found, done = loop(Scenario(bounded))
+    assert (found.trials, done) == (history.trials, jobs)
 
 
 def test_every_candidate_trains_with_the_same_seed() -> None:

@@ -216,6 +216,7 @@ def test_a_budget_without_sense_is_refused(values: dict[str, object], message: s
 def test_the_total_of_a_budget() -> None:
     assert Budget().total_steps == 2_700
     assert Budget(candidates=12, promote=(4,)).total_steps == 1_600
+    assert Budget(promote=(10,), least=(2,)).total_steps == 24 * 50 + 10 * 250  # at most
     assert Budget(candidates=3, rungs=(10,), promote=()).total_steps == 30
     assert Budget(candidates=8, rungs=(10, 20, 40), promote=(4, 1)).total_steps == 80 + 40 + 20
     assert Budget(repeats=2).total_steps == 2_700 + 2 * 3 * 300
