@@ -11,6 +11,7 @@ from codenas.errors import RunError
 from codenas.search.result import SearchFolder
 from tests.fakes import tiny_corpus
 from tests.tune_jobs.test_resumable import JOB
+from tune_jobs.config import present_job
 from tune_jobs.local import search_here
 
 NEW_SINCE: dict[str, frozenset[str]] = {
@@ -67,3 +68,11 @@ def test_an_unfinished_search_goes_on(earlier: SearchFolder, corpus: Corpus) -> 
 def test_what_the_earlier_version_was_asked_otherwise_is_another_search(earlier: SearchFolder, corpus: Corpus) -> None:
     with pytest.raises(RunError, match="holds a search with another job"):
         search_here(JOB.model_copy(update={"seed": 1}), corpus, earlier.path)
+
+
+def test_a_job_is_brought_up_to_this_version_unless_it_cannot_be_read(earlier: SearchFolder) -> None:
+    """So `codenas compare` takes searches of two versions that were asked the same as repetitions."""
+    claim = earlier.claimed()
+    assert claim is not None and claim.job != JOB.model_dump_json() == present_job(claim.job)
+    for unknown in ('{"strategy": "of tomorrow"}', '{"no such key": 1}', "nothing"):
+        assert present_job(unknown) == unknown
