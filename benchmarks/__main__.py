@@ -6,7 +6,7 @@ import pkgutil
 import sys
 from pathlib import Path
 
-LONG = {"causality", "fairness", "fidelity"}  # ten minutes to hours: only by name
+LONG = {"causality", "fairness", "fidelity", "faults", "memory", "search_share", "two_gpus"}  # ten minutes to hours: only by name
 
 
 def main() -> None:
