@@ -6,6 +6,7 @@ winner are those of the undisturbed search with the same seed, and no finished r
 weights: another training of a rung would put another file in the place of the first.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -26,7 +27,7 @@ SEED = 0
 JOB = """
 [search]
 seed = 3
-budget = { candidates = 16, rungs = [200, 800], promote = [4] }
+budget = { candidates = 16, rungs = [1000, 4000], promote = [4] }
 objectives = [{ metric = "bits_per_byte", weight = 1.0 }]
 train = { batch_size = 4, precision = "float32" }
 trial = { score_tokens = 256, latency_tokens = 4, retries = 1 }
@@ -66,8 +67,9 @@ class Drill:
         head = self._cluster.head
         assert head is not None
         for process in head.process.children(recursive=True):
-            if "codenas search" in " ".join(process.cmdline()):
-                process.kill()
+            with contextlib.suppress(psutil.Error):  # others come and go
+                if "codenas search" in " ".join(process.cmdline()):
+                    process.kill()
 
     def restart_the_head(self) -> None:
         """SIGKILL to all nodes, the head first; a new cluster at the same address."""
