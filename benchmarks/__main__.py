@@ -6,7 +6,9 @@ import pkgutil
 import sys
 from pathlib import Path
 
-LONG = {"causality", "fairness", "fidelity", "prepare_kills", "prepare_memory", "prepare_throughput"}  # ten minutes to hours: only by name
+LONG = {  # ten minutes to hours: only by name
+    "causality", "fairness", "fidelity", "faults", "memory", "prepare_kills", "prepare_memory", "prepare_throughput", "search_share", "two_gpus",
+}  # fmt: skip
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
 
 import logging
 import math
+import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from tune_jobs.worktime import WorkTime
 
 LOGGER = logging.getLogger("codenas")
 _TELL_EVERY_S = 1.0  # of telemetry, which walks through the whole history: ten times as often as Ray exports it
+_LOOK_EVERY_S = 0.2
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
@@ -60,13 +62,15 @@ class PlanSearcher(Searcher):
         progress: Progress,
         retries: int,
         nodes: Callable[[], frozenset[str]] = frozenset,
+        notice_s: float = 30.0,  # five checks of Ray's, three seconds apart, and some patience
     ) -> None:
         super().__init__(metric="step_seconds", mode="min")
         self.plan, self.history, self._setup, self._progress = plan, history, setup, progress
         self._nodes = nodes
         self._running: dict[str, _Started] = {}
         self._again: list[Job] = []
-        self._retries, self._deaths = retries, Counter[Job]()
+        self._retries, self._notice_s = retries, notice_s
+        self._deaths = defaultdict[Job, list[frozenset[str]]](list)  # the nodes that were up when each attempt began
         self._telemetry = SearchTelemetry(plan, setup.folder)
         self._told, self._untold = -math.inf, 0
         self.steps = 0
@@ -123,14 +127,27 @@ class PlanSearcher(Searcher):
 
     def _died(self, started: _Started) -> Outcome | None:
         """The process of a job died: hand the job out again, unless its retries are used up."""
-        job, gone = started.job, not started.nodes <= self._nodes()
-        self._deaths[job] += not gone
+        job = started.job
+        self._deaths[job].append(started.nodes)
         self._telemetry.lost()
-        if self._deaths[job] <= self._retries:
-            self._again.append(job)
-            LOGGER.warning(told_again(job, "node" if gone else "process"))
-            return None
-        return job.failed(f"its process died {self._deaths[job]} times")
+        if self._own_deaths(job) > self._retries and len(started.nodes) > 1:
+            self._await_notice(job)
+        if (deaths := self._own_deaths(job)) > self._retries:
+            return job.failed(f"its process died {deaths} times")
+        self._again.append(job)
+        LOGGER.warning(told_again(job, "process" if started.nodes <= self._nodes() else "node"))
+        return None
+
+    def _own_deaths(self, job: Job) -> int:
+        """How often the process of a job died on nodes that are all still up."""
+        up = self._nodes()
+        return sum(nodes <= up for nodes in self._deaths[job])
+
+    def _await_notice(self, job: Job) -> None:
+        """Give the cluster the time that it takes to see that a node has gone: the end of the processes there is known before."""
+        until, pause = time.monotonic() + self._notice_s, threading.Event()
+        while self._own_deaths(job) > self._retries and time.monotonic() < until:
+            pause.wait(_LOOK_EVERY_S)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the history is on the disk."""

@@ -29,7 +29,7 @@ def node(name: str, cpus: float, gpus: float = 0, card: str | None = None) -> No
 
 def searcher(corpus: Corpus, folder: Path, up: set[str], retries: int = 1) -> PlanSearcher:
     plan = JOB.plan(corpus.manifest.vocab_size)
-    return PlanSearcher(plan, History(), JOB.setup(corpus, folder), Progress("search", 40), retries, lambda: frozenset(up))
+    return PlanSearcher(plan, History(), JOB.setup(corpus, folder), Progress("search", 40), retries, lambda: frozenset(up), 5.0)
 
 
 def test_a_trial_is_counted_on_the_nodes_that_hold_it_whole() -> None:
@@ -90,6 +90,17 @@ def test_the_death_of_a_node_is_no_mark_against_the_candidates_that_were_on_it(
     )
     asked.on_trial_complete("0", error=True)
     assert [trial.failure.reason for trial in asked.history.trials if trial.failure] == ["its process died 2 times"]
+
+
+def test_a_node_whose_death_the_cluster_notices_late_is_no_mark_either(corpus: Corpus, tmp_path: Path) -> None:
+    """The connection to a process breaks at once, its node is given up some checks later."""
+    looks = iter([frozenset("ab")] * 4)
+    asked = searcher(corpus, tmp_path, set(), retries=0)
+    asked._nodes = lambda: next(looks, frozenset("a"))
+    first = asked.suggest("0")
+    asked.on_trial_complete("0", error=True)
+    assert next(looks, None) is None
+    assert asked.suggest("0") == first
 
 
 def test_a_search_that_fits_nowhere_any_more_ends_with_a_line(corpus: Corpus, tmp_path: Path) -> None:
