@@ -1,4 +1,8 @@
-"""What is decided over all documents at once, from the verdicts that are stored: duplicates, the split, and the books of it."""
+"""What is decided over all documents at once, from the verdicts that are stored: duplicates, the split, and the books of it.
+
+No text is in memory here: 250 bytes for each document that the source lists, and 1.2 kB at the highest, while near-duplicates
+are looked for.
+"""
 
 import sys
 from array import array

@@ -28,6 +28,8 @@ from data_prep.split import SPLITS
 from data_prep.unit_store import take_over
 from data_prep.units import Unit
 
+_OLD = "old"  # a corpus that is just being replaced
+
 
 def prepare(config: PrepareConfig, output: Path, environment: Environment | None = None, update: bool = False) -> Corpus:
     """Make the corpus of `config` in the folder `output`, or return it at once where it is finished.
@@ -53,6 +55,7 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     require_free_space(output.parent, round(2 * (1 + len(config.vocabularies)) * config.max_megabytes) + 50)
     working = output.parent / f".{output.name}.part"
     with folder_lock(working):
+        _put_back(working, output)
         held = stages.finished(config, output)  # another process may have had the lock until now
         if held is None or stages.outdated(config, held, update):
             _build(config, _resume(config, working, held), environment or Environment())
@@ -75,9 +78,15 @@ def _publish(config: PrepareConfig, working: Path, output: Path) -> None:
         _add_vocabularies(config, Corpus.open(output))
         return
     _add_vocabularies(config, Corpus.open(working / "corpus"))
-    shutil.rmtree(working / "old", ignore_errors=True)
-    os.replace(output, working / "old")
+    os.replace(output, working / _OLD)
     os.replace(working / "corpus", output)
+
+
+def _put_back(working: Path, output: Path) -> None:
+    """The corpus that a killed update had taken out of the way, and had not yet replaced."""
+    if (working / _OLD).exists() and not output.exists():
+        os.replace(working / _OLD, output)
+    shutil.rmtree(working / _OLD, ignore_errors=True)
 
 
 def _resume(config: PrepareConfig, working: Path, held: Corpus | None) -> Path:

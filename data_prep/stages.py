@@ -32,7 +32,7 @@ from data_prep.select import select
 from data_prep.sources import list_entries, parquet_files, write_stack
 from data_prep.split import SPLITS
 from data_prep.tokenise import TOKENS, encode, sample, texts_of
-from data_prep.unit_store import SourceList, UnitStore, list_row_groups
+from data_prep.unit_store import SourceList, UnitStore, list_row_groups, same_row_groups
 from data_prep.units import Examiner, Unit, judge, units_of
 
 Work = Callable[[pa.Table], pa.Table]
@@ -73,7 +73,7 @@ def outdated(config: PrepareConfig, corpus: Corpus, update: bool) -> bool:
     root = Path(config.source)
     if update:
         files = parquet_files(root)
-        return not (corpus.path / SOURCE_LIST).exists() or list_row_groups(files, _root(root)) != read_source_list(corpus.path)
+        return not (corpus.path / SOURCE_LIST).exists() or not same_row_groups(read_source_list(corpus.path), files, _root(root))
     if root.exists() and (corpus.path / SOURCE_LIST).exists():
         before, now = read_source_list(corpus.path).sizes, list_row_groups(parquet_files(root), _root(root), hashed=False).sizes
         if before != now:

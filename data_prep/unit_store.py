@@ -69,6 +69,11 @@ def list_row_groups(files: Iterable[Path], root: Path, hashed: bool = True) -> S
     return SourceList(row_groups=tuple(groups))
 
 
+def same_row_groups(before: SourceList, files: Sequence[Path], root: Path) -> bool:
+    """Whether the files hold the row groups that are listed; they are read only where all sizes are the same."""
+    return list_row_groups(files, root, hashed=False).sizes == before.sizes and list_row_groups(files, root) == before
+
+
 class UnitStore:
     """Verdicts on disk, one file for each row group, whole or absent. What is of another row group than the source has counts as absent.
 

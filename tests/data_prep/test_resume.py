@@ -1,6 +1,7 @@
 """Only what is missing is done: after an interruption, and where the source has grown. Bad rows are put aside."""
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -144,6 +145,30 @@ def test_an_update_that_is_killed_leaves_the_corpus_and_goes_on(source: Path, tm
     assert content(tmp_path / "corpus") == before
     after = prepare(configure(source), tmp_path / "corpus", update=True)
     assert after.manifest == prepare(configure(source), tmp_path / "fresh").manifest
+
+
+def test_an_update_that_is_killed_between_its_renames_loses_nothing(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(configure(source, vocabularies=["char"]), tmp_path / "corpus")
+    before = content(tmp_path / "corpus")
+    grow(source)
+    moved = os.replace
+
+    def killed(of: Path, to: Path) -> None:
+        if Path(of) == tmp_path / ".corpus.part/corpus":
+            raise KeyboardInterrupt
+        moved(of, to)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(configure(source), tmp_path / "corpus", update=True)
+    assert not (tmp_path / "corpus").exists()
+    prepare(configure(source), tmp_path / "corpus")
+    assert content(tmp_path / "corpus") == before
+    after = prepare(configure(source), tmp_path / "corpus", update=True)
+    assert after.vocabularies == ("char",)
+    assert after.manifest == prepare(configure(source), tmp_path / "fresh").manifest
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_packages_that_were_installed_since_come_in_with_an_update(tmp_path: Path) -> None:
