@@ -1,5 +1,6 @@
 """Finalists that are trained again, for real: the same on Ray and without, after any interruption."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -11,15 +12,19 @@ from codenas.cli.job import TrainJob
 from codenas.cli.run import Run
 from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
-from codenas.search.candidate import Budget
+from codenas.experiment import run_job
+from codenas.log import Progress
+from codenas.search.candidate import Budget, Candidate
 from codenas.search.fitness import Objective
 from codenas.search.history import History
+from codenas.search.plan import Job
 from codenas.search.result import SearchFolder, SearchResult
 from codenas.train import TrainConfig
 from tests.cli.commands import shown
 from tests.fakes import SMALL_SEARCH, tiny_arch, tiny_corpus
 from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.local import search_here
+from tune_jobs.searcher import PlanSearcher
 
 JOB = SearchJob(
     space=SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16, 24), "norm": ("rmsnorm", "layernorm")}),
@@ -79,6 +84,31 @@ def test_an_interrupted_search_ends_the_same(kept: int, folder: Path, corpus: Co
     events = [json.loads(line) for line in trials.read_text().splitlines() if line.endswith("}")]
     told = [(event["index"], event["rung"], event["repeat"]) for event in events if event["event"] == "report"]
     assert len(told) == len(set(told)), "nothing is reported twice"
+
+
+def test_what_tune_asks_for_is_the_same_and_repeats_of_one_candidate_run_beside_each_other(
+    folder: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    """Two workers and no Ray: whoever began first is always the last to finish."""
+    plan, history, setup = JOB.plan(corpus.manifest.vocab_size), History(), JOB.setup(corpus, tmp_path)
+    searcher = PlanSearcher(plan, history, setup, Progress("search", STEPS), retries=0)
+    at_work: list[tuple[str, Job]] = []
+    beside = set[str]()
+    for number in itertools.count():
+        asked = searcher.suggest(str(number)) if len(at_work) < 2 else None
+        if isinstance(asked, dict):
+            at_work.append((str(number), Job(Candidate.model_validate_json(asked["candidate"]), asked["rung"])))
+            beside |= {"+".join(sorted(job.candidate.id for _, job in at_work))}
+        elif at_work:
+            trial, job = at_work.pop()
+            outcome = run_job(setup, job).model_dump_json()
+            searcher.on_trial_complete(trial, {"steps": 0, "step_seconds": 0.0, "outcome": outcome})
+        else:
+            break
+    assert asked == PlanSearcher.FINISHED and searcher.error is None
+    assert any(".1+" in pair and pair.endswith(".2") for pair in beside)
+    scores = [[(each.rung, each.repeat, each.steps, each.metrics.bits_per_byte) for each in trial.all_reports] for trial in history.trials]
+    assert scores == found(folder)[-1]
 
 
 @pytest.mark.cluster
