@@ -59,7 +59,7 @@ class Node:
 
     def kill(self) -> None:
         """SIGKILL to the raylet and all its processes at once, as when the power goes."""
-        tree = [self.process, *self.process.children(recursive=True)]
+        tree = _tree(self.process)
         for process in tree:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -67,7 +67,7 @@ class Node:
 
     def trials(self) -> list[psutil.Process]:
         """Its processes that train candidates now."""
-        return [process for process in self.process.children(recursive=True) if "Trainable.train" in _title(process)]
+        return [process for process in _tree(self.process) if "Trainable.train" in _title(process)]
 
 
 @dataclass(slots=True)
@@ -193,6 +193,13 @@ def stored_weights(run: Path) -> dict[str, int]:
     """The file of every stored rung: another training of it would put another file in its place."""
     checkpoints = SearchFolder(Run(run).search).checkpoints
     return {str(path.relative_to(checkpoints)): path.stat().st_ino for path in checkpoints.glob("c*/[1-9]*/model.safetensors")}
+
+
+def _tree(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _title(process: psutil.Process) -> str:
