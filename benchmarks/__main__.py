@@ -6,7 +6,11 @@ import pkgutil
 import sys
 from pathlib import Path
 
-LONG = {"causality", "fairness", "fidelity"}  # ten minutes to hours: only by name
+# Ten minutes to hours: only by name.
+_LONG_MODELS = {"causality", "fairness", "fidelity"}
+_LONG_SEARCHES = {"faults", "memory", "search_share", "two_gpus"}
+_LONG_CORPORA = {"prepare_kills", "prepare_memory", "prepare_throughput"}
+LONG = _LONG_MODELS | _LONG_SEARCHES | _LONG_CORPORA
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from codenas.arch.storage import SCALE, Storage, StoredTensor, layout
 from codenas.compress.quantise import pack, unpack
 from codenas.errors import CheckpointError, ResourceError, first_fault, is_out_of_memory
 from codenas.files import atomic_folder, readable_disk_errors, settle_folder, sha256_file, write_atomic
-from codenas.metrics import Metrics
+from codenas.metrics import Course, Metrics
 from codenas.model import LanguageModel, build_model
 from codenas.vocab import Vocabulary, load_vocabulary
 
@@ -37,6 +37,7 @@ class Manifest(BaseModel):
         arch: of the stored weights.
         trained_arch: of the training state, where the stored weights are pruned; None where both are the same.
         vocabulary: which of its corpus's; None is the corpus's own.
+        course: of the training since the checkpoint that it went on from, where a search trained it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +54,7 @@ class Manifest(BaseModel):
     train_tokens: int
     training: dict[str, Any] = {}
     metrics: Metrics = Metrics()
+    course: Course | None = None
     weights_sha256: str = ""
     training_sha256: str | None = None
     compression: str | None = None

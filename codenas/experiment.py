@@ -24,13 +24,13 @@ from codenas.corpus import Batches, Corpus, count_windows
 from codenas.errors import CheckpointError, CorpusError, RunError, TrialFailure, is_out_of_memory
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import decoding_latency
-from codenas.metrics import Metrics
+from codenas.metrics import Course, Metrics
 from codenas.model import LanguageModel, build_model, count_parameters
-from codenas.search.candidate import Candidate, Failure, Outcome, Refusal, Report
+from codenas.search.candidate import Candidate, Outcome, Refusal, Report
 from codenas.search.fitness import Objective, broken_limit
 from codenas.search.plan import Job
 from codenas.seeds import derive
-from codenas.train import Step, TrainConfig, Trainer
+from codenas.train import Recorder, Step, TrainConfig, Trainer
 from codenas.vocab import Vocabulary, load_vocabulary
 
 TRAIN, VALID, TEST = "train", "valid", "test"
@@ -74,18 +74,20 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
 
     A rung that is already stored is not trained again; a later one goes on from the highest stored one below it.
     """
+    recorder = Recorder()
     setup, corpus = ready(setup, job.candidate.design)
     start, path = _checkpoint_below(setup, job), setup.checkpoint(job.candidate, job.rung)
     if (reached := stored_at(path)) is not None:
         return _report(setup, corpus, job, start, reached)
     try:
         free = start.manifest.metrics if start is not None else measure_untrained(setup, corpus, job.candidate)
-        reason = broken_limit(free, setup.objectives) if start is None else None  # who has trained was inside the limits
+        new = start is None and not job.candidate.repeat  # who has trained was inside the limits
+        reason = broken_limit(free, setup.objectives) if new else None
         if reason is not None:
             return Refusal(index=job.candidate.index, reason=reason, metrics=free)
-        finished = yield from _train_to_rung(setup, corpus, job, start, free)
+        finished = yield from _train_to_rung(setup, corpus, job, start, free, recorder)
     except TrialFailure as failure:
-        return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure))
+        return job.failed(str(failure), recorder.course())
     return _report(setup, corpus, job, start, finished)
 
 
@@ -151,15 +153,15 @@ def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candida
 
 
 def _train_to_rung(
-    setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, free: Metrics
+    setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, free: Metrics, recorder: Recorder
 ) -> Generator[Step, None, Checkpoint]:
     config = setup.train.model_copy(update={"seed": job.candidate.seed})
     trainer = load_trainer(corpus, job.candidate.arch, config, setup.device, start)
-    yield from trainer.run_to(job.rung)
+    yield from recorder.watch(trainer.run_to(job.rung))
     branch_steps = scoring_steps(setup, job)
     scored = (yield from scoring_branch(trainer, branch_steps)) if branch_steps else None
     subject = Subject(corpus, job.candidate.design, free)
-    return store(trainer, setup.checkpoint(job.candidate, job.rung), subject, scored=scored)
+    return store(trainer, setup.checkpoint(job.candidate, job.rung), subject, scored=scored, course=recorder.course())
 
 
 def scoring_steps(setup: ExperimentSetup, job: Job) -> int:
@@ -196,7 +198,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         try:
             metrics = metrics.merged(Metrics(bits_per_byte=stored_bits(setup, corpus, finished)))
         except TrialFailure as failure:
-            return Failure(index=job.candidate.index, rung=job.rung, reason=str(failure))
+            return job.failed(str(failure), finished.manifest.course)
         update_metrics(finished, metrics)
     before = start.manifest.metrics.train_seconds or 0.0 if start is not None else 0.0
     return Report(
@@ -207,6 +209,8 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         metrics=metrics,
         seconds=(metrics.train_seconds or 0.0) - before,
         checkpoint=str(finished.path.relative_to(setup.folder)),
+        course=finished.manifest.course,
+        repeat=job.candidate.repeat,
     )
 
 
@@ -331,6 +335,7 @@ def store(
     recipe: dict[str, Any] | None = None,
     parent: str | None = None,
     scored: Scored | None = None,
+    course: Course | None = None,
 ) -> Checkpoint:
     """Write what `trainer` has reached, as the design of `subject` stores it, and the state to go on from, whole.
 
@@ -342,7 +347,7 @@ def store(
     )
     metrics = subject.free.model_copy(update={"bits_per_byte": None}).merged(trained)
     manifest = _manifest(subject.corpus, subject.design, trainer.step, trainer.tokens).model_copy(
-        update={"metrics": metrics, "training": recipe or trainer.config.model_dump(mode="json"), "parent": parent}
+        update={"metrics": metrics, "training": recipe or trainer.config.model_dump(mode="json"), "parent": parent, "course": course}
     )
     try:
         return write_checkpoint(path, pruned(scored.weights, subject.design), manifest, subject.corpus.tokenizer_path, scored.state)

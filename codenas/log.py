@@ -41,6 +41,7 @@ class Progress:
 
     Args:
         total: units of work in all; 0 where nobody knows (then no ETA is shown).
+        at_most: whether there may turn out to be less to do than `total`: shown as a bound, and so is the ETA.
         already: units that an earlier, interrupted call had finished: shown as done, left out of the rate.
 
     The rate is that since the first `update`: what comes before it (workers that start) would make the first ETAs absurd.
@@ -53,9 +54,10 @@ class Progress:
         unit: str = "steps",
         every: float = 5.0,
         already: int = 0,
+        at_most: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.label, self.total, self.unit, self.every = label, total, unit, every
+        self.label, self.total, self.unit, self.every, self.at_most = label, total, unit, every, at_most
         self._clock = clock
         self._start = clock()
         self._last = self._start
@@ -88,8 +90,11 @@ class Progress:
     def line(self, detail: str = "") -> str:
         """The progress line that `update` prints."""
         share = f"/{self.total:,} {self.unit} ({100 * self.done / self.total:.0f} %)" if self.total else f" {self.unit}"
+        bound = "at most " if self.at_most and self.total else ""
+        if bound:
+            share = f" of {bound}{self.total:,} {self.unit}"
         eta = self.eta_seconds()
         parts = [f"{self.label}: {self.done:,}{share}", detail, f"{duration(self._clock() - self._start)} gone"]
         if eta is not None:
-            parts.append(f"{duration(eta)} left")
+            parts.append(f"{bound}{duration(eta)} left")
         return ", ".join(part for part in parts if part)

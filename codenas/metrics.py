@@ -1,10 +1,11 @@
-"""What was measured of one model. A number is measured or absent (None), and its unit is in its name."""
+"""What was measured of one model, and how its training went. A number is measured or absent (None), and its unit is in its name."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 
 class Metrics(BaseModel):
@@ -34,6 +35,35 @@ class Metrics(BaseModel):
                     raise ValueError(f"{name} is {value}: a metric is a finite number or None (not measured)")
         return values
 
+    @classmethod
+    def mean(cls, everyone: Sequence[Self]) -> Self:
+        """The mean of each figure over `everyone`, at least one; None where somebody lacks it. Counts are rounded."""
+        columns = {name: [getattr(metrics, name) for metrics in everyone] for name in cls.model_fields}
+        return cls(**{name: _mean(values) for name, values in columns.items() if None not in values})
+
     def merged(self, other: "Metrics") -> Self:
         """These figures with every figure that `other` has measured put in their place."""
         return self.model_copy(update=other.model_dump(exclude_none=True))
+
+
+class Course(BaseModel):
+    """How a training went, from one rung to the next.
+
+    Attributes:
+        worker: the host and the process that trained.
+        started: seconds of Unix time; `seconds` later it was stored (or had failed). Scoring comes after that.
+        losses: a thinned curve, (step, mean nats per token over the steps since the point before). Of the training batches,
+            so it compares only between models of one vocabulary.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    worker: str
+    started: float
+    seconds: float = Field(ge=0)
+    losses: tuple[tuple[int, float], ...] = ()
+
+
+def _mean(values: Sequence[float]) -> float:
+    mean = values[0] if len(set(values)) == 1 else fmean(values)
+    return round(mean) if isinstance(values[0], int) else mean

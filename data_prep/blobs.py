@@ -28,6 +28,11 @@ def blobs(table: pa.Table, dialect: Dialect, folder: Path) -> Iterator[bytes | s
         yield _blob(folder, blob or "", encoding or "UTF-8", size or 0)
 
 
+def blob_sizes(table: pa.Table, dialect: Dialect, folder: Path) -> list[int | None]:
+    """Bytes of the file of each row's text, None where there is no such file. Its name is a hash: little else can change of it."""
+    return [_size(folder / blob) if blob and blob.isalnum() else None for blob in table[dialect.blob].to_pylist()]
+
+
 @lru_cache
 def folder_of_blobs(file: Location) -> Path:
     """The folder `content` beside a file of metadata, or in one of the folders above.
@@ -40,6 +45,13 @@ def folder_of_blobs(file: Location) -> Path:
             if (folder / FOLDER).is_dir():
                 return folder / FOLDER
     raise CorpusError(f"{file} is of The Stack v2, which names texts and has none; put each as {FOLDER}/BLOB_ID beside it, on this machine")
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
 
 
 def _blob(folder: Path, blob: str, encoding: str, size: int) -> bytes | str:

@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -113,7 +114,7 @@ class CodeFolder:
         file = place.relative_to(self._folder).as_posix()
         repository = "/".join(filter(None, (self._folder.name, root if whole else str(PurePosixPath(file).parent)))).removesuffix("/.")
         local = path if whole else PurePosixPath(path).name
-        return Entry(repository, local, self._licences(place.parent), status.st_size, file, language=language)
+        return Entry(sys.intern(repository), local, self._licences(place.parent), status.st_size, file, language=language)
 
     def _licences_at(self, folder: Path) -> tuple[str, ...]:
         """What the licence files of the nearest folder that has some say; files of a folder without any are under those above."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 
@@ -65,7 +66,7 @@ class Dialect:
         """The licences of a row, sorted."""
         if self.licences is None:
             return (PERMISSIVE_UNNAMED,)
-        return tuple(sorted({name for name in names or () if name}))
+        return _once(tuple(sorted({name for name in names or () if name})))
 
     def language_of(self, language: str | None, path: str) -> str:
         """What the row says, or else the name of its file."""
@@ -156,6 +157,12 @@ def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_string(wanted):
         return pa.types.is_string(found) or pa.types.is_large_string(found)
     return pa.types.is_integer(found)
+
+
+@lru_cache(maxsize=4096)
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """A few licences stand in millions of rows: each is in memory once."""
+    return names
 
 
 def _named(*columns: str | None) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Forks and vendored code: repositories that hold the lines of another. Held out, they would test memory, not skill."""
 
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 _SHORTEST = 40  # characters; shorter lines are everybody's
 _ONE_IN = 16
@@ -15,12 +16,14 @@ def sketch(text: str) -> list[int]:
     return [number for number in hashes if number % _ONE_IN == 0]
 
 
-def kin(sketches: Mapping[str, Iterable[int]]) -> set[str]:
+def kin(sketches: Mapping[str, Sequence[int]]) -> set[str]:
     """The repositories of which more than a tenth of the sketched lines stand in another repository too.
 
     Exact and cheap at the size of packages; two projects under one licence header may look like kin, which only keeps them in train.
     """
-    lines = {repository: set(numbers) for repository, numbers in sketches.items()}
-    holders = Counter(number for numbers in lines.values() for number in numbers)
-    shared = {repository: sum(holders[number] > 1 for number in numbers) for repository, numbers in lines.items()}
-    return {repository for repository, count in shared.items() if count > KIN_SHARE * len(lines[repository])}
+    lines = [np.unique(np.array(numbers, np.uint32)) for numbers in sketches.values()]
+    if not lines:
+        return set()
+    _, which, holders = np.unique(np.concatenate(lines), return_inverse=True, return_counts=True)
+    shared = np.split(holders[which] > 1, np.cumsum([len(held) for held in lines])[:-1])
+    return {name for name, held in zip(sketches, shared, strict=True) if held.sum() > KIN_SHARE * len(held)}

@@ -1,7 +1,7 @@
 """The books of the stage: what each step left, and what was dropped under which reason. Rules decide, the ledger counts."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -26,9 +26,11 @@ _ENTRIES = pa.schema(
         ("row", pa.int64()),
         ("sha256", pa.string()),
         ("split", pa.string()),
+        ("language", pa.string()),
     ]
 )
 _PAGE = b"ledger"
+_BATCH = 1 << 12
 
 Rule = Callable[[Entry], str | None]  # the reason to drop an entry, None to keep it
 
@@ -41,6 +43,16 @@ class Match(BaseModel):
     path: str
     found: str
     matched: str
+
+
+class BadRow(BaseModel):
+    """A row of the source that could not be read or examined, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    file: str
+    row_group: int
+    row: int
+    reason: str
 
 
 class LedgerPage(BaseModel):
@@ -61,6 +73,7 @@ class Ledger:
     Attributes:
         benchmarks: the documents that were dropped for the benchmark text in them.
         redacted: values replaced in the documents kept, by kind, and under "all" together.
+        quarantine: rows that could not be read or examined; not on the page but in a file of their own.
     """
 
     def __init__(self, source: str) -> None:
@@ -69,6 +82,7 @@ class Ledger:
         self.drops: dict[str, Tally] = {}
         self.benchmarks: list[Match] = []
         self.redacted: dict[str, Redacted] = {}
+        self.quarantine: list[BadRow] = []
 
     def enter(self, stage: str, entries: Iterable[Entry]) -> list[Entry]:
         """Count `entries` as what is left after `stage`."""
@@ -107,7 +121,8 @@ class Ledger:
 
 def save_entries(path: Path, entries: Iterable[Entry], ledger: Ledger) -> None:
     """Write the kept documents as a table, one row each, and the ledger with them: both or neither are on disk."""
-    table = pa.Table.from_pylist([asdict(entry) for entry in entries], _ENTRIES)
+    held = list(entries)
+    table = pa.table({name: [getattr(entry, name) for entry in held] for name in _ENTRIES.names}, _ENTRIES)
     table = table.replace_schema_metadata({_PAGE: ledger.page().model_dump_json()})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
@@ -117,5 +132,20 @@ def save_entries(path: Path, entries: Iterable[Entry], ledger: Ledger) -> None:
 def load_entries(path: Path) -> tuple[list[Entry], Ledger]:
     """Read what `save_entries` wrote."""
     table = pq.read_table(path)
-    entries = [Entry(**row | {"licences": tuple(row["licences"])}) for row in table.to_pylist()]
+    kept = set(_ENTRIES.names) & set(table.column_names)  # earlier versions did not store every column
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # a few licences stand in many rows
+    entries = [entry for batch in table.select(sorted(kept)).to_batches(_BATCH) for entry in _entries_of(batch, shared)]
     return entries, Ledger.reopen(LedgerPage.model_validate_json(table.schema.metadata[_PAGE]))
+
+
+def save_quarantine(path: Path, rows: Iterable[BadRow]) -> None:
+    """Write the bad rows as lines of JSON, in the order of the source: their places and reasons, never their content."""
+    ordered = sorted(rows, key=lambda row: (row.file, row.row_group, row.row))
+    write_atomic(path, "".join(f"{row.model_dump_json()}\n" for row in ordered))
+
+
+def _entries_of(batch: pa.RecordBatch, shared: dict[tuple[str, ...], tuple[str, ...]]) -> Iterator[Entry]:
+    for row in batch.to_pylist():
+        licences = tuple(row["licences"])
+        names = {name: sys.intern(row[name]) for name in ("repository", "file", "split", "language") if name in row}
+        yield Entry(**row | names | {"licences": shared.setdefault(licences, licences)})

@@ -15,6 +15,7 @@ from pyarrow import fs
 
 from codenas.errors import ConfigError, CorpusError
 
+_BLOCK = 1 << 20
 _KNOWN = "a folder or file on this machine, hf://datasets/ORGANISATION/NAME/FOLDER and s3://BUCKET/FOLDER"
 
 
@@ -71,6 +72,9 @@ class _Store(Protocol):
     def open(self, path: str) -> IO[bytes]:
         """A file to read from anywhere in it."""
 
+    def version(self, path: str) -> str:
+        """What tells the content of a file from any other; empty where the machine does not tell."""
+
 
 class _HuggingFace:
     def __init__(self) -> None:
@@ -87,6 +91,9 @@ class _HuggingFace:
     def open(self, path: str) -> IO[bytes]:
         opened: IO[bytes] = self._hub.open(path, "rb", cache_type="none")  # whoever reads parquet asks for whole columns
         return opened
+
+    def version(self, path: str) -> str:
+        return self._hub.info(path).get("blob_id") or ""
 
 
 class _S3:
@@ -107,6 +114,10 @@ class _S3:
     def open(self, path: str) -> IO[bytes]:
         opened: IO[bytes] = self._buckets.open_input_file(path)
         return opened
+
+    def version(self, path: str) -> str:
+        tags = self._buckets.open_input_file(path).metadata()
+        return bytes(tags.get("ETag", b"")).decode()
 
 
 _STORES: dict[str, Callable[[], _Store]] = {"hf": _HuggingFace, "s3": _S3}
@@ -155,6 +166,30 @@ def open_parquet(file: Location) -> pq.ParquetFile:
     return pq.ParquetFile(_connected(file), metadata=_footer(file))
 
 
+def version_of(file: Remote) -> str:
+    """What tells the content of a file from any other, without reading it; empty where the other machine does not tell.
+
+    Raises:
+        CorpusError: it cannot be reached.
+    """
+    with reachable(file):
+        return _store(file.scheme).version(file.path)
+
+
+def read_bytes(file: Location, start: int, stop: int) -> Iterator[bytes]:
+    """Some bytes of a file, in blocks.
+
+    Raises:
+        CorpusError: it is on another machine that cannot be reached.
+    """
+    opened = file.open("rb") if isinstance(file, Path) else _watched(file)
+    with contextlib.closing(opened):
+        opened.seek(start)
+        while start < stop and (block := opened.read(min(_BLOCK, stop - start))):
+            yield block
+            start += len(block)
+
+
 def folder_of(file: Location) -> Location:
     """The folder that paths in a source are told from: of a file its own, of a folder itself."""
     if isinstance(file, Path):
@@ -197,8 +232,12 @@ class _Watched:
 
 
 def _connected(file: Remote) -> pa.PythonFile:
+    return pa.PythonFile(_watched(file), "r")
+
+
+def _watched(file: Remote) -> _Watched:
     with reachable(file):
-        return pa.PythonFile(_Watched(file, _store(file.scheme).open(file.path)), "r")
+        return _Watched(file, _store(file.scheme).open(file.path))
 
 
 @lru_cache(maxsize=1024)  # every unit of a file asks for it, and over a network that is a journey

@@ -6,17 +6,18 @@ from codenas.log import Progress
 
 
 class Meter:
-    """Counts documents and bytes and logs them with an ETA."""
+    """Counts documents and bytes and logs them with an ETA; what was done `already`, by an earlier call, is in no rate."""
 
-    def __init__(self, label: str, documents: int) -> None:
-        self._progress, self._start = Progress(label, documents, "documents"), time.monotonic()
+    def __init__(self, label: str, documents: int, already: int = 0) -> None:
+        self._progress, self._start = Progress(label, documents, "documents", already=already), time.monotonic()
         self._documents = self._bytes = 0
+        self._already = already
 
     def add(self, documents: int, size: int) -> None:
         """Count finished work."""
         self._documents += documents
         self._bytes += size
-        self._progress.update(self._documents, self._rates())
+        self._progress.update(self._already + self._documents, self._rates())
 
     def finish(self) -> None:
         """Log the closing line."""

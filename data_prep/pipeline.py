@@ -23,12 +23,16 @@ from data_prep import stages
 from data_prep.config import PrepareConfig
 from data_prep.document import Entry
 from data_prep.environment import Environment
+from data_prep.gather import SOURCE
 from data_prep.ledger import NOTHING, Ledger
 from data_prep.split import SPLITS
+from data_prep.unit_store import take_over
 from data_prep.units import Unit
 
+_OLD = "old"  # a corpus that is just being replaced
 
-def prepare(config: PrepareConfig, output: Path, environment: Environment | None = None) -> Corpus:
+
+def prepare(config: PrepareConfig, output: Path, environment: Environment | None = None, update: bool = False) -> Corpus:
     """Make the corpus of `config` in the folder `output`, or return it at once where it is finished.
 
     Killed at any moment and called again it goes on, and ends with the same bytes. Ray must be running. Vocabularies that a
@@ -36,6 +40,8 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
 
     Args:
         environment: the Python whose source is read where the source is "environment"; this one by default.
+        update: where the source has changed since, make the finished corpus anew, with the vocabularies that it has. What was
+            found out about row groups that are still there is not found out again. The result is that of a fresh corpus.
 
     Raises:
         CorpusError: the source is missing, empty, broken or too small, or `output` holds something else.
@@ -44,22 +50,51 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     """
     if not ray.is_initialized():
         raise ResourceError("preparing a corpus needs a running Ray, and none is connected; call ray.init(), or use: codenas prepare")
-    if finished := stages.existing(config, output):
+    if finished := stages.existing(config, output, update):
         LOGGER.info(f"corpus is ready: {output}")
         return finished
     require_free_space(output.parent, round(2 * (1 + len(config.vocabularies)) * config.max_megabytes) + 50)
     working = output.parent / f".{output.name}.part"
     with folder_lock(working):
-        if not stages.finished(config, output):  # another process may have had the lock until now
-            _build(config, _resume(config, working), environment)
-            os.replace(working / "corpus", output)
-        _add_vocabularies(config, Corpus.open(output))
+        _put_back(working, output)
+        held = stages.finished(config, output)  # another process may have had the lock until now
+        if held is None or stages.outdated(config, held, update):
+            _build(config, _resume(config, working, held), environment)
+            _publish(config if held is None else _with_vocabularies(config, held), working, output)
+        else:
+            _add_vocabularies(config, held)
         shutil.rmtree(working)
     return Corpus.open(output)
 
 
-def _resume(config: PrepareConfig, working: Path) -> Path:
-    """The folder to build in, with the finished pieces of an interrupted call with the same settings, and nothing else."""
+def _with_vocabularies(config: PrepareConfig, held: Corpus) -> PrepareConfig:
+    """The settings with the vocabularies that `held` has beside those that are asked for."""
+    return config.model_copy(update={"vocabularies": tuple(dict.fromkeys((*held.vocabularies, *config.vocabularies)))})
+
+
+def _publish(config: PrepareConfig, working: Path, output: Path) -> None:
+    """Complete what was built, and put it in the place of what is at `output`."""
+    if not output.exists() or not any(output.iterdir()):
+        os.replace(working / "corpus", output)
+        _add_vocabularies(config, Corpus.open(output))
+        return
+    _add_vocabularies(config, Corpus.open(working / "corpus"))
+    os.replace(output, working / _OLD)
+    os.replace(working / "corpus", output)
+
+
+def _put_back(working: Path, output: Path) -> None:
+    """The corpus that a killed update had taken out of the way, and had not yet replaced."""
+    if (working / _OLD).exists() and not output.exists():
+        os.replace(working / _OLD, output)
+    shutil.rmtree(working / _OLD, ignore_errors=True)
+
+
+def _resume(config: PrepareConfig, working: Path, held: Corpus | None) -> Path:
+    """The folder to build in, with the finished pieces of an interrupted call with the same settings, and nothing else.
+
+    What the finished corpus that is to be updated knows of the source is there, too.
+    """
     corpus, stamp = working / "corpus", working / "config"
     if not stamp.exists() or stamp.read_text() != config.digest:
         shutil.rmtree(corpus, ignore_errors=True)
@@ -68,16 +103,22 @@ def _resume(config: PrepareConfig, working: Path) -> Path:
     for rest in corpus.glob(".*"):  # temporary names of a call that was killed
         shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
     shutil.rmtree(corpus / "tokens", ignore_errors=True)
+    shutil.rmtree(corpus / VOCABULARIES, ignore_errors=True)
+    if held is not None:  # an interrupted update may have gathered the source of another day
+        shutil.rmtree(corpus / SOURCE, ignore_errors=True)
+    if held is not None and not (corpus / stages.UNITS).exists() and (held.path / stages.UNITS).exists():
+        take_over(held.path / stages.UNITS, corpus / stages.UNITS)
     return corpus
 
 
 def _build(config: PrepareConfig, corpus: Path, environment: Environment | None) -> None:
     stream = partial(_stream, workers=config.workers)
     root = stages.source_root(config, corpus, environment)
+    stages.settle_source(corpus, root, stages.source_files(config, corpus, root))
     entries, ledger = stages.documents(config, corpus, root, stream)
     vocabulary = stages.vocabulary(config, corpus, root, entries)
-    shards = stages.tokens(corpus, root, entries, vocabulary.size, stream, config.redact)
-    manifest = _manifest(config, entries, ledger, vocabulary, shards)
+    tokens = stages.tokens(corpus, root, entries, vocabulary.size, stream, config.redact)
+    manifest = _manifest(config, entries, ledger, vocabulary, tokens, corpus)
     write_atomic(corpus / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
 
 
@@ -89,8 +130,8 @@ def _add_vocabularies(config: PrepareConfig, corpus: Corpus) -> None:
         with atomic_folder(corpus.path / VOCABULARIES / name) as folder:
             vocabulary = stages.named_vocabulary(name, config, corpus.path, root, entries)
             vocabulary.save(folder / "tokenizer.json")
-            shards = stages.tokens(folder, root, entries, vocabulary.size, stream, config.redact, f"tokenise {name}")
-            manifest = _manifest(config, entries, ledger, vocabulary, shards)
+            tokens = stages.tokens(folder, root, entries, vocabulary.size, stream, config.redact, f"tokenise {name}")
+            manifest = _manifest(config, entries, ledger, vocabulary, tokens, corpus.path)
             write_atomic(folder / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
 
 
@@ -117,10 +158,10 @@ def _quiet_and_ordered() -> ray.data.DataContext:
 
 
 def _manifest(
-    config: PrepareConfig, entries: list[Entry], ledger: Ledger, vocabulary: Vocabulary, shards: dict[str, tuple[ShardInfo, ...]]
+    config: PrepareConfig, entries: list[Entry], ledger: Ledger, vocabulary: Vocabulary, tokens: stages.Tokenised, corpus: Path
 ) -> CorpusManifest:
     dtype, page = dtype_for(vocabulary.size), ledger.page()
-    splits = {split: _split_info([entry for entry in entries if entry.split == split], shards[split]) for split in SPLITS}
+    splits = {split: _split_info([entry for entry in entries if entry.split == split], tokens.shards[split]) for split in SPLITS}
     return CorpusManifest(
         digest=content_digest(vocabulary.digest, dtype, splits),
         config_digest=config.digest,
@@ -134,6 +175,9 @@ def _manifest(
         drops=page.drops,
         licences=_by_licence(entries),
         redacted=page.redacted,
+        bad_rows=stages.bad_rows(corpus),
+        held=stages.source_size(corpus),
+        figures=tokens.figures,
     )
 
 

@@ -1,6 +1,7 @@
 """Parquet of The Stack's family: the one reader of it, the schema v1, and the writer that brings other sources into that."""
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,13 +144,13 @@ def _document(content: bytes, cells: Mapping[str, Any], dialect: Dialect) -> Doc
 def _entry(cells: Mapping[str, Any], dialect: Dialect, mean: int, place: tuple[str, int, int]) -> Entry:
     path = cells[dialect.path] or ""
     return Entry(
-        cells[dialect.repository] or "",
+        sys.intern(cells[dialect.repository] or ""),
         path,
         dialect.licences_of(cells.get(dialect.licences or "")),
         (cells[dialect.size] or 0) if dialect.size else mean,
         *place,
         stars=_count(cells.get(dialect.stars or "")),
-        language=dialect.language_of(cells.get(dialect.language or ""), path),
+        language=sys.intern(dialect.language_of(cells.get(dialect.language or ""), path)),
         flag=next((reason for name, reason in dialect.flags if cells.get(name)), ""),
     )
 
@@ -165,7 +166,7 @@ def _listed_columns(parquet: pq.ParquetFile, group: int, dialect: Dialect, file:
     try:
         return _rows(parquet.read_row_group(group, columns=list(dialect.listed)))
     except (pa.ArrowException, OSError) as error:
-        raise _broken(file, error) from None
+        raise broken(file, error) from None
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -191,7 +192,8 @@ def _mean_size(parquet: pq.ParquetFile, group: int, dialect: Dialect) -> int:
     return round(size / max(held.num_rows, 1))
 
 
-def _broken(file: Location, error: Exception) -> CorpusError:
+def broken(file: Location, error: Exception) -> CorpusError:
+    """A file that cannot be read, in one line."""
     reason = str(error).partition("\n")[0]
     return CorpusError(f"{file} is not a whole parquet file ({reason}); fetch it again or take it out of the source")
 
@@ -201,7 +203,7 @@ def _check_columns(file: Location) -> None:
         with open_parquet(file) as parquet:
             found = parquet.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise _broken(file, error) from None
+        raise broken(file, error) from None
     if dialect_of(found, str(file)).content is None:
         folder_of_blobs(file)
 

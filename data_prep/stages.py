@@ -1,60 +1,94 @@
 """What the prepare stage does, step by step, on files. How work gets to many processors is the caller's: a `Stream`."""
 
+import hashlib
+import shutil
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from codenas.corpus import Corpus, Redacted, ShardInfo, ShardWriter
+from codenas.corpus import Corpus, Figures, ShardInfo, ShardWriter, SourceSize
 from codenas.corpus.manifest import dtype_for
 from codenas.errors import CorpusError
 from codenas.files import write_atomic
 from codenas.log import LOGGER
 from codenas.vocab import Bpe, Char, Vocabulary, load_vocabulary
+from data_prep.census import Census
 from data_prep.config import CHAR, PrepareConfig, bpe_size
+from data_prep.decide import decide
 from data_prep.decontaminate import load_benchmarks
-from data_prep.dedup import first_copy
 from data_prep.document import Entry
 from data_prep.environment import Environment
 from data_prep.gather import SOURCE, agreed, gather, gathered, gatherer_of, is_gathered
-from data_prep.kinship import KIN_SHARE, kin
-from data_prep.ledger import Ledger, Match, load_entries, save_entries
+from data_prep.ledger import BadRow, Ledger, load_entries, save_entries, save_quarantine
 from data_prep.locations import Location, folder_of, location_of
 from data_prep.meter import Meter
-from data_prep.near_dedup import best_copy
 from data_prep.opt_out import load_opt_out
-from data_prep.redact import KINDS
 from data_prep.select import select
 from data_prep.sources import list_entries, parquet_files
-from data_prep.split import SPLITS, split_by_repository
+from data_prep.split import SPLITS
 from data_prep.tokenise import TOKENS, encode, sample, texts_of
-from data_prep.units import CONTAMINATED, Examiner, Unit, judge, units_of
+from data_prep.unit_store import SourceList, UnitStore, list_row_groups, same_row_groups
+from data_prep.units import Examiner, Unit, judge, units_of
 
 Work = Callable[[pa.Table], pa.Table]
 # Does some work on each unit and yields the results in the order of the units.
 Stream = Callable[[list[Unit], Work], Iterator[pa.Table]]
-Verdicts = dict[tuple[str, int, int], dict[str, Any]]  # what `judge` said, by the place of the document
 
+SOURCE_LIST, UNITS, QUARANTINE = "source.json", "units", "quarantine.jsonl"
 _LEDGER, _DOCUMENTS = "ledger.json", "documents.parquet"
+_NO_NAME = "no name"
 _OWN, _CHARACTERS = "tokenizer.json", "vocab-char.json"
 
 
-def existing(config: PrepareConfig, output: Path) -> Corpus | None:
+def existing(config: PrepareConfig, output: Path, update: bool = False) -> Corpus | None:
     """The corpus of `config` with all its vocabularies, if it is finished in `output`; None if some of it is to be made.
+
+    With `update` it is to be made anew where its source has changed.
 
     Raises:
         CorpusError: `output` holds something else, or the source is missing, empty or broken.
     """
     corpus = finished(config, output)
+    if corpus is not None and outdated(config, corpus, update):
+        return None
     if corpus is not None and lacking(config, corpus):
         kept_source(config, corpus.path)
         return None
     return corpus
+
+
+def outdated(config: PrepareConfig, corpus: Corpus, update: bool) -> bool:
+    """Whether `corpus` is to be made anew, its source having changed; without `update` it stays, and the log says so.
+
+    Raises:
+        CorpusError: it is to be updated, and its source is gone.
+    """
+    if not update:
+        _tell_of_changes(config, corpus.path)
+        return False
+    if gatherer_of(config):
+        return True  # whether anything has changed shows when it is gathered anew
+    place = location_of(config.source)
+    files = parquet_files(place)
+    return not (corpus.path / SOURCE_LIST).exists() or not same_row_groups(read_source_list(corpus.path), files, folder_of(place))
+
+
+def _tell_of_changes(config: PrepareConfig, corpus: Path) -> None:
+    """Warn where parquet on this machine is other than it was; nobody waits for a network, or for a folder to be searched, to be told."""
+    if is_gathered(config.source) or (corpus / SOURCE).exists() or not (corpus / SOURCE_LIST).exists():
+        return
+    place = location_of(config.source)
+    if isinstance(place, Path) and place.exists():
+        before, now = read_source_list(corpus).sizes, list_row_groups(parquet_files(place), folder_of(place), hashed=False).sizes
+        if before != now:
+            LOGGER.warning(f"the source {place} has changed since (files: {len(before)} before, {len(now)} now); --update takes that in")
 
 
 def lacking(config: PrepareConfig, corpus: Corpus) -> list[str]:
@@ -90,13 +124,19 @@ def finished(config: PrepareConfig, output: Path) -> Corpus | None:
 
 def source_root(config: PrepareConfig, corpus: Path, environment: Environment | None) -> Location:
     """The folder of the parquet to read; what is no parquet is first brought into The Stack v1 there."""
-    gatherer = gatherer_of(config, environment)
+    gatherer, root = gatherer_of(config, environment), corpus / SOURCE
     if gatherer is None:
+        shutil.rmtree(root, ignore_errors=True)  # an interrupted call found code where parquet is now
         return folder_of(location_of(config.source))
-    root = corpus / SOURCE
     if not root.exists():
+        _forget(corpus)  # its books are in the decisions
         gather(config, gatherer, root)
     return root
+
+
+def source_files(config: PrepareConfig, corpus: Path, root: Location) -> list[Location]:
+    """The parquet files of the source whose folder is `root`."""
+    return parquet_files(root if root == corpus / SOURCE else location_of(config.source))
 
 
 def kept_source(config: PrepareConfig, corpus: Path) -> Location:
@@ -114,27 +154,49 @@ def kept_source(config: PrepareConfig, corpus: Path) -> Location:
     return folder_of(place)
 
 
+def settle_source(corpus: Path, root: Location, files: Iterable[Location]) -> SourceList:
+    """Write down what the source holds. What an interrupted call made of another state of it is removed, but for the verdicts.
+
+    Returns:
+        The row groups of the source, as they are now.
+    """
+    now, path = list_row_groups(files, root), corpus / SOURCE_LIST
+    content = now.model_dump_json(indent=1) + "\n"
+    if not path.exists() or path.read_text() != content:
+        _forget(corpus)
+        write_atomic(path, content)
+    UnitStore(corpus / UNITS, now.digests).prune()
+    return now
+
+
+def _forget(corpus: Path) -> None:
+    """Remove what was decided, learned and tokenised."""
+    for name in (_DOCUMENTS, _LEDGER, QUARANTINE, _OWN, _CHARACTERS):
+        (corpus / name).unlink(missing_ok=True)
+    shutil.rmtree(corpus / "tokens", ignore_errors=True)
+
+
 def documents(config: PrepareConfig, corpus: Path, root: Location, stream: Stream) -> tuple[list[Entry], Ledger]:
     """The documents kept, each with its split, sorted by repository and path; and the books."""
-    path = corpus / _DOCUMENTS
-    if not path.exists():
-        listed, ledger = gathered(root) if root == corpus / SOURCE else _listed_stack(config, root)
-        filtered, verdicts = _filter(config, root, listed, ledger, stream)
-        sketches = _sketches(filtered, verdicts)
-        unique = ledger.enter("unique", ledger.sift(filtered, first_copy()))
-        if config.near_dedup.enabled:
-            bands = {entry.place: verdicts[entry.place]["bands"] for entry in unique}
-            unique = ledger.enter("near-unique", ledger.sift(unique, best_copy(unique, bands)))
-        if config.redact:
-            ledger.redacted = _redacted(verdicts[entry.place]["redacted"] for entry in unique)
-        copies = kin(sketches)
-        LOGGER.info(f"split: {len(copies)} of {len(sketches)} repositories share over {KIN_SHARE:.0%} of their lines, and are not held out")
-        splits = split_by_repository(unique, {"valid": config.valid_share, "test": config.test_share}, config.seed, copies)
-        for entry in unique:
-            entry.split = splits[entry.repository]
-        write_atomic(corpus / _LEDGER, ledger.page().model_dump_json(indent=1) + "\n")
-        save_entries(path, unique, ledger)
-    return load_entries(path)
+    if not (corpus / _DOCUMENTS).exists():
+        _decide(config, corpus, root, stream)
+    return load_entries(corpus / _DOCUMENTS)
+
+
+def _decide(config: PrepareConfig, corpus: Path, root: Location, stream: Stream) -> None:
+    """Examine what has no verdict yet; then decide over all, from the verdicts that are stored."""
+    entries, ledger = gathered(root) if isinstance(root, Path) and root == corpus / SOURCE else _listed_stack(config, root)
+    store = UnitStore(corpus / UNITS, read_source_list(corpus).digests)
+    _examine(config, root, entries, store, stream)
+    kept = decide(config, entries, store, ledger)
+    save_quarantine(corpus / QUARANTINE, ledger.quarantine)
+    write_atomic(corpus / _LEDGER, ledger.page().model_dump_json(indent=1) + "\n")
+    save_entries(corpus / _DOCUMENTS, kept, ledger)
+
+
+def read_source_list(corpus: Path) -> SourceList:
+    """What `settle_source` wrote."""
+    return SourceList.model_validate_json((corpus / SOURCE_LIST).read_bytes())
 
 
 def vocabulary(config: PrepareConfig, corpus: Path, root: Location, entries: list[Entry]) -> Bpe:
@@ -154,32 +216,66 @@ def named_vocabulary(name: str, config: PrepareConfig, corpus: Path, root: Locat
     return _train_bpe(_sample(config, root, entries), bpe_size(name))
 
 
+@dataclass(frozen=True, slots=True)
+class Tokenised:
+    """The shards of each split, and what its documents are like."""
+
+    shards: dict[str, tuple[ShardInfo, ...]]
+    figures: dict[str, Figures]
+
+
 def tokens(
     corpus: Path, root: Location, entries: list[Entry], vocab_size: int, stream: Stream, redacted: bool, label: str = "tokenise"
-) -> dict[str, tuple[ShardInfo, ...]]:
+) -> Tokenised:
     """Write the shards of every split, in the order of the source, in the vocabulary that lies in the folder `corpus`.
 
     Raises:
         CorpusError: the source holds other documents than it did.
     """
-    meter, sizes = Meter(label, len(entries)), Counter[str]()
+    meter, sizes, census = Meter(label, len(entries)), Counter[str](), Census()
     work = partial(encode, root=root.absolute(), tokenizer=(corpus / _OWN).absolute(), redacted=redacted)
     with ExitStack() as stack:
         writers = {split: stack.enter_context(ShardWriter(corpus, split, dtype_for(vocab_size))) for split in SPLITS}
         for table in stream(units_of(entries), work):
-            for split, count, size, ids in zip(*(table[name] for name in TOKENS.names), strict=True):
+            for split, count, size, ids, *columns in zip(*(table[name] for name in TOKENS.names), strict=True):
                 writers[split.as_py()].append(ids.values.to_numpy())
                 meter.add(count.as_py(), size.as_py())
                 sizes[split.as_py()] += size.as_py()
+                of_each = {name: column.as_py() for name, column in zip(("sizes", "lengths", "languages"), columns, strict=True)}
+                census.add(split.as_py(), **of_each)
         shards = {split: writer.finish() for split, writer in writers.items()}
     meter.finish()
+    _require_same(root, entries, sizes)
+    return Tokenised(shards, census.figures())
+
+
+def _require_same(root: Location, entries: list[Entry], sizes: Mapping[str, int]) -> None:
     for split in SPLITS:
         if sizes[split] != (listed := sum(entry.size for entry in entries if entry.split == split)):
             raise CorpusError(
                 f"the source {root} has changed: split {split!r} had {listed:,} bytes and has {sizes[split]:,}; restore it, "
                 "or prepare into another --output"
             )
-    return shards
+
+
+def bad_rows(corpus: Path) -> int | None:
+    """Rows in quarantine; None where an earlier version prepared the corpus."""
+    path = corpus / QUARANTINE
+    return path.read_bytes().count(b"\n") if path.is_file() else None
+
+
+def source_size(corpus: Path) -> SourceSize | None:
+    """How much the source held; None where an earlier version prepared the corpus."""
+    if not (corpus / SOURCE_LIST).is_file():
+        return None
+    groups = read_source_list(corpus).row_groups
+    return SourceSize(
+        files=len({group.file for group in groups}),
+        row_groups=len(groups),
+        rows=sum(group.rows for group in groups),
+        bytes=sum(group.bytes for group in groups),
+        digest=hashlib.sha256("\n".join(f"{one.file} {one.row_group} {one.sha256}" for one in groups).encode()).hexdigest(),
+    )
 
 
 def _sample(config: PrepareConfig, root: Location, entries: list[Entry]) -> list[str]:
@@ -202,40 +298,20 @@ def _listed_stack(config: PrepareConfig, root: Location) -> tuple[list[Entry], L
     source = location_of(config.source)
     ledger = Ledger(f"parquet of The Stack's family: {source.name}")
     found = ledger.enter("found", list_entries(parquet_files(source), root))
-    named = ledger.sift(found, lambda entry: None if entry.repository and entry.path else "no name")
+    nameless = [entry for entry in found if not (entry.repository and entry.path)]
+    ledger.quarantine += [BadRow(file=one.file, row_group=one.row_group, row=one.row, reason=_NO_NAME) for one in nameless]
+    named = ledger.sift(found, lambda entry: None if entry.repository and entry.path else _NO_NAME)
     return select(agreed(named, config, ledger), config, ledger), ledger
 
 
-def _filter(config: PrepareConfig, root: Location, entries: list[Entry], ledger: Ledger, stream: Stream) -> tuple[list[Entry], Verdicts]:
-    """The entries that pass the filters and hold no benchmark, with their hash and true size; and what is known of each."""
-    meter, verdicts = Meter("filter", len(entries)), Verdicts()
-    for table in stream(units_of(entries), partial(judge, root=root.absolute(), examiner=Examiner.of(config))):
-        for verdict in table.to_pylist():
-            verdicts[verdict["file"], verdict["row_group"], verdict["row"]] = verdict
-            meter.add(1, verdict["size"] or 0)
+def _examine(config: PrepareConfig, root: Location, entries: list[Entry], store: UnitStore, stream: Stream) -> None:
+    """Store a verdict on every entry that has none."""
+    missing = store.missing(units_of(entries))
+    rows = sum(len(unit.rows) for unit in missing)
+    if known := len(entries) - rows:
+        LOGGER.info(f"filter: {known:,} of {len(entries):,} documents were examined before")
+    meter = Meter("filter", len(entries), known)
+    for verdicts in stream(missing, partial(judge, root=root.absolute(), examiner=Examiner.of(config))):
+        store.keep(verdicts)
+        meter.add(verdicts.num_rows, pc.sum(verdicts["size"]).as_py() or 0)
     meter.finish()
-    for entry in entries:
-        verdict = verdicts[entry.place]
-        entry.sha256 = verdict["sha256"]
-        entry.size = entry.size if verdict["size"] is None else verdict["size"]
-        if verdict["reason"] == CONTAMINATED:
-            match = Match(repository=entry.repository, path=entry.path, found=verdict["found"], matched=verdict["matched"])
-            ledger.benchmarks.append(match)
-            LOGGER.info(f"benchmark text in {match.repository}/{match.path}: {match.found}, {match.matched!r}")
-    kept = ledger.sift(entries, lambda entry: verdicts[entry.place]["reason"])
-    return ledger.enter("filtered", kept), verdicts
-
-
-def _sketches(entries: Iterable[Entry], verdicts: Verdicts) -> dict[str, list[int]]:
-    """The sketch of each repository."""
-    sketches: dict[str, list[int]] = defaultdict(list)
-    for entry in entries:
-        sketches[entry.repository].extend(verdicts[entry.place]["lines"])
-    return sketches
-
-
-def _redacted(counts: Iterable[list[int]]) -> dict[str, Redacted]:
-    """Of the numbers that were replaced in each document: how many of each kind, and in how many documents."""
-    rows = [(*row, sum(row)) for row in counts]
-    columns = zip((*KINDS, "all"), zip(*rows, strict=True), strict=True) if rows else ()
-    return {kind: Redacted(values=sum(column), documents=sum(map(bool, column))) for kind, column in columns}

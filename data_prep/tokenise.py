@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from codenas.seeds import derive
@@ -17,7 +18,17 @@ from data_prep.redact import redact
 from data_prep.sources import read_documents
 from data_prep.units import Unit, units_of
 
-TOKENS = pa.schema([("split", pa.string()), ("documents", pa.int64()), ("bytes", pa.int64()), ("tokens", pa.list_(pa.uint32()))])
+TOKENS = pa.schema(
+    [
+        ("split", pa.string()),
+        ("documents", pa.int64()),
+        ("bytes", pa.int64()),
+        ("tokens", pa.list_(pa.uint32())),
+        ("sizes", pa.list_(pa.int64())),  # bytes of each document
+        ("lengths", pa.list_(pa.int64())),  # tokens of each document, the end-of-text id included
+        ("languages", pa.list_(pa.string())),  # of each document
+    ]
+)
 _SAMPLED_UNITS = 256  # a sample spread over every row group of a large source would read all of it
 
 
@@ -49,18 +60,27 @@ def encode(units: pa.Table, root: Location, tokenizer: Path, redacted: bool = Fa
     Runs in a worker; all of it on one thread, as there are as many workers as processors.
     """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    vocabulary = _load(tokenizer)
+    state = tokenizer.stat()  # a corpus that is made anew has another vocabulary at the same place
+    vocabulary = _load(tokenizer, state.st_ino, state.st_mtime_ns)
     rows = [row for unit in Unit.from_table(units) for row in _encode_unit(unit, _documents(unit, root, redacted), vocabulary)]
     return pa.Table.from_pylist(rows, TOKENS)
 
 
 def _encode_unit(unit: Unit, documents: list[Document], vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
     end = vocabulary.specials[END_OF_TEXT]
-    encoded = vocabulary.encode_batch([document.text for document in documents])
+    encoded = [np.array([*ids, end], np.uint32) for ids in vocabulary.encode_batch([document.text for document in documents])]
     for split in sorted(set(unit.splits)):
         members = [index for index, of in enumerate(unit.splits) if of == split]
-        tokens = [token for index in members for token in (*encoded[index], end)]
-        yield {"split": split, "documents": len(members), "bytes": sum(len(documents[index].data) for index in members), "tokens": tokens}
+        sizes = [len(documents[index].data) for index in members]
+        yield {
+            "split": split,
+            "documents": len(members),
+            "bytes": sum(sizes),
+            "tokens": np.concatenate([encoded[index] for index in members]),
+            "sizes": sizes,
+            "lengths": [len(encoded[index]) for index in members],
+            "languages": [documents[index].language for index in members],
+        }
 
 
 def _documents(unit: Unit, root: Location, redacted: bool) -> list[Document]:
@@ -70,5 +90,5 @@ def _documents(unit: Unit, root: Location, redacted: bool) -> list[Document]:
 
 
 @lru_cache(maxsize=1)
-def _load(tokenizer: Path) -> Vocabulary:
+def _load(tokenizer: Path, _inode: int, _modified_ns: int) -> Vocabulary:
     return load_vocabulary(tokenizer)

@@ -1,5 +1,6 @@
 """The unit of work, some rows of one row group, and what a worker finds out about it. Pure functions: no Ray here."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -17,7 +18,7 @@ from data_prep.near_dedup import MinHash
 from data_prep.redact import KINDS, redact
 from data_prep.sources import read_documents
 
-UNREADABLE, CONTAMINATED = "unreadable", "benchmark text"
+UNREADABLE, CONTAMINATED, FAILED = "unreadable", "benchmark text", "failed"
 VERDICTS = pa.schema(
     [
         ("file", pa.string()),
@@ -25,7 +26,8 @@ VERDICTS = pa.schema(
         ("row", pa.int64()),
         ("reason", pa.string()),  # null: kept
         ("sha256", pa.string()),
-        ("size", pa.int64()),  # null: could not be read
+        ("size", pa.int64()),  # null: could not be read or examined
+        ("language", pa.string()),
         ("lines", pa.list_(pa.uint32())),
         ("bands", pa.binary()),  # null: too short for a near-duplicate, or nobody asked
         ("redacted", pa.list_(pa.int64())),  # values, in the order of KINDS
@@ -104,9 +106,17 @@ def _judge_unit(unit: Unit, root: Location, examiner: Examiner) -> Iterator[dict
         documents = [UNREADABLE] * len(unit.rows)  # one broken row group does not end the job
     for row, document in zip(unit.rows, documents, strict=True):
         if isinstance(document, str):
-            yield {**place, "row": row, "reason": document, "sha256": "", "size": None, "lines": []}
+            yield {**place, "row": row, "reason": document, "sha256": "", "size": None, "language": "", "lines": []}
         else:
-            yield {**place, "row": row, **_examine(document, examiner)}
+            yield {**place, "row": row, **_examine_safely(document, examiner)}
+
+
+def _examine_safely(document: Document, examiner: Examiner) -> dict[str, Any]:
+    """Whatever a rule stumbles over in somebody's file costs that one row, not the job."""
+    try:
+        return _examine(document, examiner)
+    except Exception as error:
+        return {"reason": f"{FAILED}: {type(error).__name__}", "sha256": "", "size": None, "language": document.language, "lines": []}
 
 
 def _examine(document: Document, examiner: Examiner) -> dict[str, Any]:
@@ -126,4 +136,5 @@ def _examine(document: Document, examiner: Examiner) -> dict[str, Any]:
 
 
 def _facts(document: Document) -> dict[str, Any]:
-    return {"sha256": document.sha256, "size": len(document.data), "lines": []}
+    data = document.data
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "language": document.language, "lines": []}

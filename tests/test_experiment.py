@@ -113,6 +113,15 @@ def test_a_report_says_everything_that_was_measured(setup: ExperimentSetup, corp
     assert TrainConfig.model_validate(checkpoint.manifest.training) == setup.train.model_copy(update={"seed": 11})
 
 
+def test_a_report_tells_the_course_of_its_own_rung(setup: ExperimentSetup) -> None:
+    branched = setup.model_copy(update={"scoring_steps": {LOW: 2}})
+    low, high = (reported(branched, job(rung)).course for rung in (LOW, HIGH))
+    assert low is not None and high is not None
+    assert [step for step, _ in low.losses] == list(range(1, LOW + 1))  # the scoring branch is no part of it
+    assert [step for step, _ in high.losses] == list(range(LOW + 1, HIGH + 1))
+    assert low.worker == high.worker and low.started + low.seconds <= high.started
+
+
 def test_the_score_is_that_of_the_stored_model(setup: ExperimentSetup, corpus: Corpus) -> None:
     report = reported(setup, job(LOW))
     sizes = load_vocabulary(corpus.tokenizer_path).bytes_per_token
@@ -201,6 +210,7 @@ def test_a_failure_has_its_reason(rung: int, reason: str, setup: ExperimentSetup
     wild = setup.train.model_copy(update={"matrix_rate": 1e30, "embedding_rate": 1e38, "warmup_steps": 0})
     outcome = run_job(setup.model_copy(update={"train": wild}), job(rung))
     assert isinstance(outcome, Failure) and (outcome.index, outcome.rung) == (0, rung)
+    assert outcome.course is not None and [step for step, _ in outcome.course.losses] == [1]
     assert re.search(reason, outcome.reason)
     assert not (setup.folder / "c000" / str(rung)).exists()
 
@@ -410,3 +420,20 @@ def test_the_winner_is_stored_as_its_design_says(setup: ExperimentSetup, corpus:
     fresh, alone = finish(corpus, tmp_path / "alone", design=PACKED)
     assert fresh == again and alone is not None and alone.manifest.weights_sha256 == result.manifest.weights_sha256
     assert alone.manifest.metrics.params == count_parameters(alone.load_model())
+
+
+def test_a_repeat_is_trained_anew_with_its_own_seed_beside_the_first(setup: ExperimentSetup) -> None:
+    own = reported(setup, job(HIGH))
+    again = job(HIGH).candidate.again(1)
+    repeat = reported(setup, Job(again, HIGH))
+    assert (repeat.index, repeat.repeat, repeat.steps, repeat.checkpoint) == (0, 1, HIGH, f"c000.1/{HIGH}")
+    other_seed = Candidate(index=5, design=WHOLE, origin="random", seed=again.seed)
+    assert repeat.metrics.bits_per_byte == reported(setup, Job(other_seed, HIGH)).metrics.bits_per_byte != own.metrics.bits_per_byte
+    assert repeat.metrics.size_bytes == own.metrics.size_bytes
+    assert stored(setup, own).load_training_state(), "the first seed can still be resumed"
+
+
+def test_who_is_repeated_was_inside_the_limits_and_is_not_refused(setup: ExperimentSetup) -> None:
+    strict = setup.model_copy(update={"objectives": (BITS, Objective(metric="latency_ms_p50", limit=1e-9))})
+    assert isinstance(run_job(strict, job(LOW)), Refusal)
+    assert reported(strict, Job(job(LOW).candidate.again(2), LOW)).repeat == 2

@@ -64,6 +64,15 @@ def test_the_speed_is_that_since_the_first_update() -> None:
     assert progress.line() == "train: 92/100 steps (92 %), 1m10s gone, 8s left"
 
 
+def test_a_total_that_may_turn_out_smaller_is_told_as_a_bound() -> None:
+    clock = Clock()
+    progress = Progress("search", 3_700, at_most=True, clock=clock)
+    progress.update(0)
+    clock.advance(10)
+    progress.update(370)
+    assert progress.line() == "search: 370 of at most 3,700 steps, 10s gone, at most 1m30s left"
+
+
 def test_without_a_total_nothing_is_promised() -> None:
     clock = Clock()
     progress = Progress("read", 0, unit="files", clock=clock)

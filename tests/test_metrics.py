@@ -60,3 +60,12 @@ def test_merged_keeps_or_replaces_and_round_trips(first: Metrics, second: Metric
     merged = first.merged(second)
     assert Metrics.model_validate_json(merged.model_dump_json()) == merged
     assert first.merged(Metrics()) == first and Metrics().merged(second) == second
+
+
+def test_the_mean_is_of_what_all_have_measured_and_counts_stay_counts() -> None:
+    everyone = [
+        Metrics(bits_per_byte=2.0, params=10, size_bytes=5),
+        Metrics(bits_per_byte=3.0, params=10, size_bytes=8, latency_ms_p50=1.0),
+    ]
+    assert Metrics.mean(everyone) == Metrics(bits_per_byte=2.5, params=10, size_bytes=6)
+    assert Metrics.mean(everyone[1:]) == everyone[1]

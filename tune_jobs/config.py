@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from codenas.arch import ArchSpec
 from codenas.corpus import Corpus
+from codenas.errors import ConfigError
 from codenas.experiment import ExperimentSetup
 from codenas.measure.latency_model import Calibration
 from codenas.search.config import SearchConfig, SpaceChoice
@@ -23,6 +24,7 @@ class TrialResources(BaseModel):
 
     cpus: int = Field(1, ge=1, description="CPUs and threads of one trial")
     gpus: float | None = Field(None, ge=0, description="GPUs of one trial; by default one if the cluster has any")
+    card: str | None = Field(None, description="the kind of GPU that trials run on, as Ray calls it (A100, H100): latencies compare on one")
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
     score_decay: Share | tuple[Share, ...] = Field(
         0.0,
@@ -31,6 +33,7 @@ class TrialResources(BaseModel):
     )
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
     retries: int = Field(2, ge=0, description="times that a trial whose process died starts again from its checkpoint")
+    patience: float = Field(60, ge=0, description="seconds that a search waits for nodes when none is left that can hold a trial")
 
 
 class SearchJob(SearchConfig):
@@ -38,6 +41,7 @@ class SearchJob(SearchConfig):
 
     train: TrainConfig = TrainConfig(batch_size=4)
     trial: TrialResources = TrialResources()
+    warm_start: tuple[Path, ...] = Field((), description="folders of earlier runs whose searches this one learns from")
     calibration: Path | None = Field(None, description="of the device that the latency limit is meant for: `codenas device calibrate`")
 
     @model_validator(mode="after")
@@ -77,6 +81,14 @@ class SearchJob(SearchConfig):
             threads=self.trial.cpus,
             device="auto",
         )
+
+
+def present_job(job: str) -> str:
+    """The JSON of a `SearchJob` that an earlier version may have written, as this version writes it; as it is where it cannot be read."""
+    try:
+        return SearchJob.model_validate_json(job).model_dump_json()
+    except (ValidationError, ConfigError):
+        return job
 
 
 class RecordJob(SpaceChoice):

@@ -18,6 +18,7 @@ from codenas.search.history import History
 from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.config import SearchJob
+from tune_jobs.nodes import Room, live_nodes, require_one_card, trial_resources
 from tune_jobs.resumable import run_resumable, search_progress
 from tune_jobs.searcher import PlanSearcher
 from tune_jobs.trainable import JobTrainable
@@ -26,7 +27,9 @@ MEGABYTES_PER_TRIAL = 600  # a worker with torch, a model of some million parame
 DISK_MEGABYTES = 1_000
 
 
-def search(job: SearchJob, corpus: Corpus, folder: Path, scratch: Path) -> tuple[SearchResult, History]:
+def search(
+    job: SearchJob, corpus: Corpus, folder: Path, scratch: Path, trainable: type[JobTrainable] = JobTrainable
+) -> tuple[SearchResult, History]:
     """Walk through the plan of `job`; goes on where `folder` stands. The folder must be one that every node can reach.
 
     Args:
@@ -39,23 +42,37 @@ def search(job: SearchJob, corpus: Corpus, folder: Path, scratch: Path) -> tuple
     """
     if not ray.is_initialized():
         raise ResourceError("no Ray is up in this process; start one with codenas.cli.cluster.local_ray or ray.init(address=...)")
-    return run_resumable(job, corpus, SearchFolder(folder), partial(_run, scratch=scratch / "tune"))
+    return run_resumable(job, corpus, SearchFolder(folder), partial(_run, scratch=scratch / "tune", trainable=trainable))
 
 
-def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder, scratch: Path) -> Effort:
-    resources, workers = _resources(job)
-    _require_memory(workers)
+def _run(
+    job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder, scratch: Path, trainable: type[JobTrainable]
+) -> Effort:
+    nodes = live_nodes()
+    wanted = trial_resources(job.trial, nodes)
+    require_one_card(job.objectives, wanted, nodes)
+    workers = sum(node.slots(wanted) for node in nodes)
+    here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    _require_memory(sum(node.slots(wanted) for node in nodes if node.address == here))
     require_free_space(home.path, DISK_MEGABYTES)
     started = time.monotonic()
     progress = search_progress(plan, history, workers)
-    searcher = PlanSearcher(plan, history, job.setup(corpus, home.checkpoints), progress, job.trial.retries)
-    _fit(searcher, resources, scratch)
+    searcher = PlanSearcher(plan, history, job.setup(corpus, home.checkpoints), progress, job.trial.retries, _live_ids)
+    _fit(
+        searcher, tune.with_resources(trainable, tune.PlacementGroupFactory([wanted])), Room(searcher, wanted, job.trial.patience), scratch
+    )
     if searcher.error is not None:
         raise searcher.error
-    return Effort(workers, time.monotonic() - started, searcher.steps, searcher.step_seconds)
+    ended = time.monotonic()
+    elsewhere = searcher.times.elsewhere(workers, started, ended, searcher.step_seconds)
+    return Effort(workers, ended - started, searcher.steps, searcher.step_seconds, elsewhere)
 
 
-def _fit(searcher: PlanSearcher, resources: dict[str, float], scratch: Path) -> None:
+def _live_ids() -> frozenset[str]:
+    return frozenset(node.id for node in live_nodes())
+
+
+def _fit(searcher: PlanSearcher, trainable: type[tune.Trainable], room: Room, scratch: Path) -> None:
     """Let Tune work until the searcher says that it is finished. What Tune writes is thrown away."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints tables at any verbosity
@@ -63,12 +80,14 @@ def _fit(searcher: PlanSearcher, resources: dict[str, float], scratch: Path) -> 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost process is told in our words, not as a traceback
     shutil.rmtree(scratch, ignore_errors=True)
     tuner = tune.Tuner(
-        tune.with_resources(JobTrainable, resources),
+        trainable,
         tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(scratch.absolute()),
             verbose=0,
+            callbacks=[room],
+            stop=room,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
@@ -76,20 +95,6 @@ def _fit(searcher: PlanSearcher, resources: dict[str, float], scratch: Path) -> 
         tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _resources(job: SearchJob) -> tuple[dict[str, float], int]:
-    """What a trial asks of Ray, and how many run at a time."""
-    have = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus = job.trial.gpus if job.trial.gpus is not None else float(have.get("GPU", 0) > 0)
-    wanted = {"cpu": float(job.trial.cpus), **({"gpu": gpus} if gpus else {})}
-    workers = min(int(have.get(name.upper(), 0) // amount) for name, amount in wanted.items())
-    if workers < 1:
-        offered = f"{have.get('CPU', 0):.0f} CPUs and {have.get('GPU', 0):.0f} GPUs"
-        raise ResourceError(
-            f"a trial wants {job.trial.cpus} CPUs and {gpus:g} GPUs, the cluster has {offered}; lower trial.cpus or trial.gpus"
-        )
-    return wanted, workers
 
 
 def _require_memory(workers: int) -> None:

@@ -13,7 +13,7 @@ from codenas.search.plan import Job, Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.config import SearchJob
 from tune_jobs.resumable import run_resumable, search_progress
-from tune_jobs.telling import best, told
+from tune_jobs.telling import best, bound, told
 
 LOGGER = logging.getLogger("codenas")
 
@@ -29,6 +29,7 @@ def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: Sea
 
     def run_job(next_job: Job) -> Outcome:
         nonlocal step_seconds
+        bound(progress, plan, history)
         steps = execute(setup, next_job)
         while True:
             try:

@@ -4,15 +4,20 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from codenas.corpus import Corpus
-from codenas.errors import BudgetError
+from codenas.errors import BudgetError, ConfigError, first_fault
 from codenas.experiment import forget_training_states, require_windows, verify_corpus
 from codenas.log import Progress
 from codenas.search.history import History
 from codenas.search.plan import Plan, VocabularySize, check_reachable
 from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, trained_steps
+from codenas.search.warm_start import WarmStart
 from codenas.vocab.bpe import SMALLEST_SIZE
-from tune_jobs.config import SearchJob
+from tune_jobs.config import SearchJob, present_job
+from tune_jobs.telling import bound, told_promotions
+from tune_jobs.warm_start import told, warm_start
 
 LOGGER = logging.getLogger("codenas")
 
@@ -22,13 +27,15 @@ Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work) -> tuple[SearchResult, History]:
     """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
     plan = possible_plan(job, corpus, home)  # first: a search that cannot be must not claim the folder
-    home.claim(job.model_dump_json(), corpus.manifest.digest)
+    home.claim(job.model_dump_json(), corpus.manifest.digest, present_job, plan.warm_start)
     finished = home.finished()
     if finished is not None:
         LOGGER.info(f"search: {home.path} is finished")
         return finished
     for each in corpora_of(job, corpus).values():
         verify_corpus(each)
+    if plan.warm_start != WarmStart():
+        LOGGER.info(told(plan.warm_start))
     history = home.history()
     result = conclude(plan, history, work(job, plan, history, corpus, home))
     home.finish(result)
@@ -43,18 +50,33 @@ def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder) -> Plan:
 
     Raises:
         BudgetError: no architecture can meet a limit.
-        ConfigError: the calibration cannot be read.
+        ConfigError: the calibration cannot be read, or a run to start from does not compare.
         CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
-        RunError: `home` holds another search.
+        RunError: `home` holds another search, or what is to be started from cannot be read.
     """
-    home.require_own(job.model_dump_json(), corpus.manifest.digest)
+    home.require_own(job.model_dump_json(), corpus.manifest.digest, present_job)
     corpora = corpora_of(job, corpus)
     for each in corpora.values():
         require_windows(each, max(job.search_space().context_lens))
     own, named = _size(corpus), {name: _size(each) for name, each in corpora.items() if name is not None}
     plan = job.plan(own.ids, own.stored_bytes, job.least_ms(), named)
     check_reachable(plan)
-    return plan
+    return replace(plan, warm_start=warm_start(job, corpus.manifest.digest, home))
+
+
+def recorded_job(home: SearchFolder) -> SearchJob:
+    """The job that the search in `home` was asked to do.
+
+    Raises:
+        RunError: there is none.
+        ConfigError: it is of another version.
+    """
+    asked = home.job()
+    try:
+        return SearchJob.model_validate_json(asked)
+    except (ValidationError, ConfigError) as error:
+        reason = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(f"the job in {home.path} cannot be read ({reason}); it is damaged, or of another version") from error
 
 
 def require_possible(job: SearchJob) -> None:
@@ -91,9 +113,12 @@ def _size(corpus: Corpus) -> VocabularySize:
 
 def search_progress(plan: Plan, history: History, workers: int) -> Progress:
     """Say what is ahead; counts training steps."""
-    done = trained_steps(history)
+    done, budget = trained_steps(history), plan.budget
+    again = f"the best {budget.repeated} again with {budget.repeats} other seeds, " if budget.repeats else ""
     LOGGER.info(
-        f"search: {plan.budget.candidates} candidates to {plan.budget.rungs[0]} steps, {list(plan.budget.promote)} promoted, "
-        f"{plan.budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
+        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {told_promotions(budget)} promoted, {again}"
+        f"{'at most ' if budget.adaptive else ''}{budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
     )
-    return Progress("search", plan.budget.total_steps, already=done)
+    progress = Progress("search", budget.total_steps, already=done)
+    bound(progress, plan, history)
+    return progress

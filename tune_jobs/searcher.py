@@ -1,7 +1,12 @@
 """Tune asks, the plan answers. Ray is the muscle: the schedule is that of `codenas.search.loop`, whoever finishes first."""
 
 import logging
-from collections import Counter
+import math
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +16,25 @@ from ray.tune.search import Searcher
 from codenas.errors import CodeNASError, UserError
 from codenas.experiment import ExperimentSetup
 from codenas.log import Progress
-from codenas.search.candidate import Failure, Outcome
+from codenas.search.candidate import Outcome
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
 from tune_jobs.telemetry import SearchTelemetry
-from tune_jobs.telling import best, told, told_again
+from tune_jobs.telling import best, bound, told, told_again
+from tune_jobs.worktime import WorkTime
 
 LOGGER = logging.getLogger("codenas")
+_TELL_EVERY_S = 1.0  # of telemetry, which walks through the whole history: ten times as often as Ray exports it
+_LOOK_EVERY_S = 0.2
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+
+
+@dataclass(slots=True, frozen=True)
+class _Started:
+    """A job that was handed out, and the nodes that were up then."""
+
+    job: Job
+    nodes: frozenset[str]
 
 
 class PlanSearcher(Searcher):
@@ -28,23 +44,38 @@ class PlanSearcher(Searcher):
     losers and lose their own state with the driver (see docs of `ray.tune.schedulers`). Here the history is all the state.
 
     A job whose process died is handed out again, `retries` times: Tune's own retry gives a trial up at once when the process
-    dies while it is being reused.
+    dies while it is being reused. When a node has gone since the job was handed out (`nodes` says who is up), it is the node's
+    doing, and no mark against the candidate.
 
     Attributes:
         steps: training steps seen in this session.
         step_seconds: worker seconds spent in them.
+        times: what else the workers' time went for.
         error: what ended the search early.
     """
 
-    def __init__(self, plan: Plan, history: History, setup: ExperimentSetup, progress: Progress, retries: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        history: History,
+        setup: ExperimentSetup,
+        progress: Progress,
+        retries: int,
+        nodes: Callable[[], frozenset[str]] = frozenset,
+        notice_s: float = 30.0,  # five checks of Ray's, three seconds apart, and some patience
+    ) -> None:
         super().__init__(metric="step_seconds", mode="min")
         self.plan, self.history, self._setup, self._progress = plan, history, setup, progress
-        self._running: dict[str, Job] = {}
+        self._nodes = nodes
+        self._running: dict[str, _Started] = {}
         self._again: list[Job] = []
-        self._retries, self._deaths = retries, Counter[Job]()
+        self._retries, self._notice_s = retries, notice_s
+        self._deaths = defaultdict[Job, list[frozenset[str]]](list)  # the nodes that were up when each attempt began
         self._telemetry = SearchTelemetry(plan, setup.folder)
+        self._told, self._untold = -math.inf, 0
         self.steps = 0
         self.step_seconds = 0.0
+        self.times = WorkTime()
         self.error: CodeNASError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
@@ -58,28 +89,30 @@ class PlanSearcher(Searcher):
             return Searcher.FINISHED
         if job is None:
             return None if self._running else Searcher.FINISHED
-        self._running[trial_id] = job
+        self._running[trial_id] = _Started(job, self._nodes())
         return {"candidate": job.candidate.model_dump_json(), "rung": job.rung, "setup": self._setup.model_dump_json()}
 
     def _next_job(self) -> Job | None:
-        return self.plan.next_job(self.history, {job.candidate.index for job in self._running.values()})
+        running = [started.job.candidate for started in self._running.values()]
+        first = {candidate.index for candidate in running if not candidate.repeat}
+        return self.plan.next_job(self.history, first, {(candidate.index, candidate.repeat) for candidate in running if candidate.repeat})
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._count(result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        job = self._running.pop(trial_id)
+        started = self._running.pop(trial_id)
+        if self.error is not None:  # Tune ends what still runs
+            return
+        job = started.job
         if result is not None and "user_error" in result:
             self.error = UserError(result["user_error"])
             return
         if error or result is None or "outcome" not in result:
-            self._deaths[job] += 1
-            self._telemetry.lost()
-            if self._deaths[job] <= self._retries:
-                self._again.append(job)
-                LOGGER.warning(told_again(job))
+            died = self._died(started)
+            if died is None:
                 return
-            outcome: Outcome = Failure(index=job.candidate.index, rung=job.rung, reason=f"its process died {self._deaths[job]} times")
+            outcome: Outcome = died
         else:
             self._count(result)
             outcome = _OUTCOME.validate_json(result["outcome"])
@@ -88,8 +121,33 @@ class PlanSearcher(Searcher):
         except CodeNASError as error:  # as above: a full disk must end the search, not Tune
             self.error = error
             return
+        bound(self._progress, self.plan, self.history)
         self._tell(0)
         LOGGER.info(told(job, outcome))
+
+    def _died(self, started: _Started) -> Outcome | None:
+        """The process of a job died: hand the job out again, unless its retries are used up."""
+        job = started.job
+        self._deaths[job].append(started.nodes)
+        self._telemetry.lost()
+        if self._own_deaths(job) > self._retries and len(started.nodes) > 1:
+            self._await_notice(job)
+        if (deaths := self._own_deaths(job)) > self._retries:
+            return job.failed(f"its process died {deaths} times")
+        self._again.append(job)
+        LOGGER.warning(told_again(job, "process" if started.nodes <= self._nodes() else "node"))
+        return None
+
+    def _own_deaths(self, job: Job) -> int:
+        """How often the process of a job died on nodes that are all still up."""
+        up = self._nodes()
+        return sum(nodes <= up for nodes in self._deaths[job])
+
+    def _await_notice(self, job: Job) -> None:
+        """Give the cluster the time that it takes to see that a node has gone: the end of the processes there is known before."""
+        until, pause = time.monotonic() + self._notice_s, threading.Event()
+        while self._own_deaths(job) > self._retries and time.monotonic() < until:
+            pause.wait(_LOOK_EVERY_S)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the history is on the disk."""
@@ -101,8 +159,13 @@ class PlanSearcher(Searcher):
     def _count(self, result: dict[str, Any]) -> None:
         self.steps += result["steps"]
         self.step_seconds += result["step_seconds"]
+        self.times.note(result, time.monotonic())
         self._progress.update(self._progress.done + result["steps"], best(self.history))
         self._tell(result["steps"])
 
     def _tell(self, steps: int) -> None:
-        self._telemetry.update(self.history, steps, self._progress.done, self._progress.eta_seconds())
+        self._untold += steps
+        now = time.monotonic()
+        if now - self._told >= _TELL_EVERY_S:
+            self._telemetry.update(self.history, self._untold, self._progress.done, self._progress.eta_seconds())
+            self._told, self._untold = now, 0

@@ -16,7 +16,7 @@ from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.pareto import front
 from codenas.search.plan import Plan
-from tune_jobs.telling import best_score
+from codenas.search.rungs import narrowed
 
 
 @dataclass(slots=True, frozen=True)
@@ -48,10 +48,10 @@ TRIALS = Instrument(
 )
 FRONT_SIZE = Instrument("codenas_front_size", "Candidates at the highest rung that no other beats in all objectives")
 STEPS = Instrument("codenas_training_steps", "Training steps of all trials; its rate is the speed of the search", counts=True)
-STEPS_PLANNED = Instrument("codenas_planned_steps", "Training steps of the whole search, as its budget has them")
+STEPS_PLANNED = Instrument("codenas_planned_steps", "Training steps of the whole search; at most, as long as adaptive promotion goes on")
 STEPS_DONE = Instrument("codenas_done_steps", "Training steps that are done, those of earlier sessions included")
 LOST = Instrument("codenas_lost_processes", "Processes of trials that died", counts=True)
-TIME_LEFT = Instrument("codenas_left_seconds", "Seconds until the search ends, at its rate so far")
+TIME_LEFT = Instrument("codenas_left_seconds", "Seconds until the search ends, at its rate so far; at most, as the planned steps")
 GPU_MEMORY = Instrument("codenas_gpu_peak_memory_bytes", "Most memory that the tensors of the present trial had on the GPU of its process")
 
 INSTRUMENTS = (BEST, TRIALS, FRONT_SIZE, STEPS, STEPS_PLANNED, STEPS_DONE, LOST, TIME_LEFT, GPU_MEMORY)
@@ -74,9 +74,9 @@ class SearchTelemetry:
         if steps:
             self._steps.inc(steps, self._tags)
         self._done.set(done, self._tags)
-        self._planned.set(self._plan.budget.total_steps, self._tags)
+        self._planned.set(narrowed(self._plan.budget, history.trials, self._plan.objectives).total_steps, self._tags)
         self._time_left.set(left_seconds, self._tags)
-        self._best.set(best_score(history), self._tags)
+        self._best.set(history.best_bits_per_byte, self._tags)
         self._front_size.set(front_size(history.trials, self._plan.objectives), self._tags)
         for (rung, state), count in trial_counts(history.trials, self._plan.budget.rungs[0]).items():
             self._trials.set(count, {**self._tags, "rung": str(rung), "state": state})

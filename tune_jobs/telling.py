@@ -1,8 +1,10 @@
 """What a search tells while it works, the same words with and without Ray."""
 
-from codenas.search.candidate import Failure, Outcome, Refusal
+from codenas.log import Progress
+from codenas.search.candidate import Budget, Failure, Outcome, Refusal
 from codenas.search.history import History
-from codenas.search.plan import Job
+from codenas.search.plan import Job, Plan
+from codenas.search.rungs import narrowed
 
 
 def told(job: Job, outcome: Outcome) -> str:
@@ -19,18 +21,24 @@ def told(job: Job, outcome: Outcome) -> str:
     )
 
 
-def told_again(job: Job) -> str:
-    """That `job` starts again, as a line."""
-    return f"  {job.candidate.id} on the way to {job.rung} steps: its process died; tried again from its last stored rung"
+def told_again(job: Job, dead: str) -> str:
+    """That `job` starts again because something of it is `dead`, as a line."""
+    return f"  {job.candidate.id} on the way to {job.rung} steps: its {dead} died; tried again from its last stored rung"
+
+
+def told_promotions(budget: Budget) -> str:
+    """How many go on from each rung but the last: `[4]`, or `[2 to 10]` where the scores decide."""
+    bounds = zip(budget.at_least, budget.promote, strict=True)
+    return f"[{', '.join(f'{most}' if least == most else f'{least} to {most}' for least, most in bounds)}]"
+
+
+def bound(progress: Progress, plan: Plan, history: History) -> None:
+    """Say how many steps there are in all: a bound, as long as adaptive promotion goes on."""
+    budget = narrowed(plan.budget, history.trials, plan.objectives)
+    progress.total, progress.at_most = budget.total_steps, budget.adaptive
 
 
 def best(history: History) -> str:
     """The best score so far; empty before the first."""
-    score = best_score(history)
+    score = history.best_bits_per_byte
     return f"best {score:.3f} bits per byte" if score is not None else ""
-
-
-def best_score(history: History) -> float | None:
-    """The lowest bits per byte of any candidate at any rung; None before the first report."""
-    scores = [report.metrics.bits_per_byte for trial in history.trials for report in trial.reports]
-    return min((score for score in scores if score is not None), default=None)

@@ -9,10 +9,11 @@ from ray import tune
 
 from codenas.errors import UserError
 from codenas.experiment import ExperimentSetup, execute
-from codenas.search.candidate import Candidate, Failure, Outcome
+from codenas.search.candidate import Candidate, Outcome
 from codenas.search.plan import Job
 from codenas.train import Step
 from tune_jobs.telemetry import GpuTelemetry
+from tune_jobs.worktime import PREPARING, STORING
 
 LOGGER = logging.getLogger("codenas")
 
@@ -25,9 +26,13 @@ class JobTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         job = Job(Candidate.model_validate_json(config["candidate"]), config["rung"])
         setup = ExperimentSetup.model_validate_json(config["setup"])
-        self._steps: Generator[Step, None, Outcome] = execute(setup, job)
+        self._steps = self.work(setup, job)
         self._telemetry = GpuTelemetry(setup.folder)
-        self._index, self._rung = job.candidate.index, job.rung
+        self._job, self._trained = job, False
+
+    def work(self, setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
+        """What is done step by step; all around it is bookkeeping, which a benchmark measures alone."""
+        return execute(setup, job)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in the same process: a fresh one costs two to three seconds."""
@@ -40,20 +45,25 @@ class JobTrainable(tune.Trainable):
         What the user must mend (a full disk, a broken file) is no failure of the candidate: it ends the search. Any other
         error would come again if the job were tried again: it is the candidate's failure.
         """
-        result: dict[str, Any] = {"index": self._index, "steps": 0, "step_seconds": 0.0, "done": False}
+        result: dict[str, Any] = {"index": self._job.candidate.index, "steps": 0, "step_seconds": 0.0, "done": False}
+        result |= {PREPARING: 0.0, STORING: 0.0}
         until = time.monotonic() + CHUNK_SECONDS
-        while time.monotonic() < until:
+        while (before := time.monotonic()) < until:
             try:
                 done = next(self._steps)
             except StopIteration as end:
+                result[STORING if self._trained else PREPARING] += time.monotonic() - before
                 return {**result, "done": True, "outcome": end.value.model_dump_json()}
             except UserError as error:
                 return {**result, "done": True, "user_error": str(error)}
             except Exception as error:
                 LOGGER.debug("a fault of the program", exc_info=True)
                 reason = f"{type(error).__name__}: {error}"
-                return {**result, "done": True, "outcome": Failure(index=self._index, rung=self._rung, reason=reason).model_dump_json()}
-            result["steps"] += done.step <= self._rung  # what is beyond only scores the rung
+                return {**result, "done": True, "outcome": self._job.failed(reason).model_dump_json()}
+            result["steps"] += done.step <= self._job.rung  # what is beyond only scores the rung
             result["step_seconds"] += done.seconds
+            if not self._trained:
+                result[PREPARING] += time.monotonic() - before - done.seconds
+                self._trained = True
         self._telemetry.trained()
         return result

@@ -16,6 +16,7 @@ import typer
 from codenas.cli.arch import show_arch
 from codenas.cli.compare import compare
 from codenas.cli.complete import complete
+from codenas.cli.corpus import report_corpus, show_corpus
 from codenas.cli.demo import demo
 from codenas.cli.device import calibrate, predict
 from codenas.cli.evaluate import evaluate
@@ -25,6 +26,7 @@ from codenas.cli.prepare import prepare
 from codenas.cli.record import record
 from codenas.cli.remote import jobs, logs, stop
 from codenas.cli.replay import replay
+from codenas.cli.report import report
 from codenas.cli.sample_stats import sample_stats
 from codenas.cli.search import search
 from codenas.cli.serve import serve
@@ -32,6 +34,7 @@ from codenas.cli.space import show_space
 from codenas.cli.status import status
 from codenas.cli.study import study
 from codenas.cli.submit import submit_search
+from codenas.cli.tensorboard import tensorboard
 from codenas.cli.tokens import compare as compare_tokens
 from codenas.cli.tokens import frequencies
 from codenas.cli.train import train
@@ -39,6 +42,10 @@ from codenas.errors import CodeNASError, is_out_of_memory
 from codenas.log import LOGGER, configure
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+
+FINISHED_KEPT = "finished work is kept, run the same command again to go on"
+NOTHING_KEPT = "this command writes at its end: nothing is kept, run it again to begin anew"
+WRITE_AT_THE_END: frozenset[Callable[..., None]] = frozenset((sample_stats, frequencies, compare_tokens))
 
 _FREE_SPACE = "free some space and run the same command again, finished work is kept"
 _WAYS_OUT = {
@@ -74,9 +81,11 @@ def _options(
 def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with its errors as one line and an exit code; `--debug` lets them through."""
 
+    kept = NOTHING_KEPT if command in WRITE_AT_THE_END else FINISHED_KEPT
+
     @functools.wraps(command)
     def run(*args: object, **options: object) -> None:
-        with _errors_in_one_line(), listening():
+        with _errors_in_one_line(kept), listening():
             command(*args, **options)
 
     return run
@@ -95,14 +104,14 @@ def _of_group(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextlib.contextmanager
-def _errors_in_one_line() -> Iterator[None]:
+def _errors_in_one_line(kept: str = FINISHED_KEPT) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:  # who reads has seen enough, as `head` does: click ends quietly
         raise
     except KeyboardInterrupt as interrupt:
         place = f" {interrupt}" if str(interrupt) else ""
-        _say(f"interrupted{place}; finished work is kept, run the same command again to go on")
+        _say(f"interrupted{place}; {kept}")
         raise SystemExit(EXIT_INTERRUPTED) from None
     except Exception as error:
         sentence = _sentence(error)
@@ -134,7 +143,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-for each in (demo, prepare, train, evaluate, serve, complete, status, compare, jobs, logs, stop, fetch):
+for each in (demo, prepare, train, evaluate, serve, complete, status, report, compare, jobs, logs, stop, fetch):
     app.command()(_in_one_line(each))
 
 # `codenas search` searches, and has commands of its own.
@@ -143,10 +152,12 @@ searching.callback()(_of_group(search))
 searching.command("record")(_in_one_line(record))
 searching.command("replay")(_in_one_line(replay))
 searching.command("study")(_in_one_line(study))
+searching.command("tensorboard")(_in_one_line(tensorboard))
 app.add_typer(searching, name="search")
 
 # Commands of two words: `codenas space show`.
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
+    "corpus": ("What a prepared corpus holds.", {"show": show_corpus, "report": report_corpus}),
     "space": ("What a search can find.", {"show": show_space}),
     "arch": ("What an architecture is made of.", {"show": show_arch}),
     "tokens": (

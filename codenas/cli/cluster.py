@@ -5,15 +5,17 @@ import logging
 import os
 import resource
 import secrets
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from codenas.cli.interrupts import held
 from codenas.cli.reaper import reaped_folder
-from codenas.errors import ResourceError
+from codenas.errors import ConfigError, ResourceError
 from codenas.log import LOGGER
 
 _ROOT = Path(__file__).parents[2]
@@ -21,6 +23,7 @@ OBJECT_STORE_BYTES = 300_000_000  # Ray would take a third of the memory; blocks
 # Each process reserves addresses, most of them never used: a worker with torch 2.3 GB, and a trial of the demo's size 0.6 more.
 # Below that Ray hangs in its start, or its workers die one after the other.
 LEAST_ADDRESS_BYTES = 3_000_000_000
+_TIMEOUT_S = 10
 
 
 @contextlib.contextmanager
@@ -30,6 +33,7 @@ def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[P
     Yields a folder for what is thrown away: it goes with this process, also when that is killed.
 
     Raises:
+        ConfigError: `address` is none.
         ResourceError: no cluster answers at `address`, or none can be started here.
     """
     if address is None:
@@ -121,6 +125,7 @@ def _require_token() -> None:
 @contextlib.contextmanager
 def _joined(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # of about two seconds each, with a warning; by default 20
     try:
         _join(address)
         yield
@@ -129,10 +134,43 @@ def _joined(address: str) -> Iterator[None]:
 
 
 def _join(address: str) -> None:
+    if address != "auto":
+        require_listener(address)
+    from ray._private import services
+    from ray.exceptions import AuthenticationError
+
     try:
+        if address == "auto":
+            address = services.canonicalize_bootstrap_address_or_die(address)
+            require_listener(address)  # the last one that Ray remembers may be long gone
         with held(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Ray's client warns of is in the error, too
             _init(address=address)
+    except AuthenticationError as error:
+        raise ConfigError(f"no token for the cluster at {address}; set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file of it") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ResourceError(f"no Ray cluster answers at {address} ({reason}); check the address and RAY_AUTH_TOKEN") from error
+        raise ResourceError(
+            f"no Ray cluster answers at {address} ({reason}), or it does not know this RAY_AUTH_TOKEN; check both"
+        ) from error
+
+
+def require_listener(address: str) -> None:
+    """See that somebody listens at `address`, HOST:PORT or a URL: Ray tries for minutes, and cannot be interrupted meanwhile.
+
+    Raises:
+        ConfigError: it is no address.
+        ResourceError: nobody listens.
+    """
+    host = port = None
+    with contextlib.suppress(ValueError):  # a port that is no number
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    if host is None or port is None:
+        raise ConfigError(f"{address!r} is no address of a Ray cluster; 127.0.0.1:6379 is one, auto is the cluster of this machine")
+    try:
+        socket.create_connection((host, port), _TIMEOUT_S).close()
+    except OSError as error:
+        raise ResourceError(
+            f"nobody listens at {address} ({error.strerror or error}); check --address, and that the port is open"
+        ) from error

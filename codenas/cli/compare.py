@@ -49,6 +49,7 @@ def finding_of(run: Run, name: str) -> "Finding":
     from codenas.report.front import front_rows
     from codenas.search.config import SearchConfig
     from codenas.search.result import SearchFolder
+    from tune_jobs.config import present_job
 
     run.require_begun()
     home = SearchFolder(run.search)
@@ -56,7 +57,7 @@ def finding_of(run: Run, name: str) -> "Finding":
     if claim is None or finished is None:
         raise RunError(f"the search of {run.folder} is not finished; see `codenas status {run.folder}`, and compare it afterwards")
     (result, history), config = finished, SearchConfig.of_job(claim.job)
-    job = json.loads(claim.job)
+    job = json.loads(present_job(claim.job))
     return Finding(
         name=name,
         question=json.dumps([{**job, "seed": None}, claim.corpus], sort_keys=True),
@@ -65,5 +66,5 @@ def finding_of(run: Run, name: str) -> "Finding":
         rows=tuple(front_rows(history.trials, result.winner, config.budget.rungs[-1], config.objectives)),
         steps=result.steps,
         scoring_steps=result.scoring_steps,
-        seconds=sum(report.seconds for trial in history.trials for report in trial.reports),
+        seconds=sum(report.seconds for trial in history.trials for report in trial.all_reports),
     )

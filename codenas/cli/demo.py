@@ -34,8 +34,8 @@ def demo(
     from codenas.cli.cluster import local_ray
     from codenas.cli.job import DEMO_JOB, ServeJob, load_job
     from codenas.cli.memory import PeakMemory
+    from codenas.cli.objectives import with_objectives
     from codenas.cli.options import settings_of
-    from codenas.cli.search import with_limits
     from codenas.cli.serve import check_port
     from codenas.cli.train import require_more_steps
     from codenas.search.result import SearchFolder
@@ -43,7 +43,7 @@ def demo(
     from tune_jobs.resumable import possible_plan, require_possible
 
     wanted = load_job(job or DEMO_JOB)
-    wanted = wanted.model_copy(update={"search": with_limits(wanted.search, max_mb, max_ms)})
+    wanted = wanted.model_copy(update={"search": with_objectives(wanted.search, max_mb, max_ms)})
     if wanted.train.compute is None:  # else it depends on who wins
         require_more_steps(wanted.train, wanted.train.steps, wanted.search.budget.rungs[-1])
     port = wanted.serve.port if port is None else settings_of(ServeJob, {"port": port}).port

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -12,7 +11,6 @@ import typer
 from codenas.cli.remote import TokenFile, cluster_token
 
 DEFAULT_CLIENT_ADDRESS = "ray://127.0.0.1:10001"
-_TIMEOUT_S = 10
 
 
 def fetch(
@@ -28,13 +26,14 @@ def fetch(
     machine and the cluster must have the same Ray and Python. Each file is compared with its digest there, and the folder
     appears when it is whole.
     """
-    from codenas.cli.cluster import local_ray
+    from codenas.cli.cluster import local_ray, require_listener
     from codenas.errors import ConfigError
 
     if not run.is_absolute():
         raise ConfigError(f"{run} is relative, and nobody knows to what on the cluster; give the whole path that --run had")
     place = output or Path("runs") / run.name
-    _require_listener(address)
+    _require_client_address(address)
+    require_listener(address)  # before Ray is imported
     if token := cluster_token(token_file):
         os.environ["RAY_AUTH_TOKEN"] = token  # before Ray is imported: then it is read
     with local_ray(address=address):
@@ -44,18 +43,11 @@ def fetch(
     typer.echo(f"{place}: {fetched.files} files, {fetched.size_bytes / 1e6:.2f} MB")
 
 
-def _require_listener(address: str) -> None:
-    """See that somebody listens: Ray's client tries for half a minute, and tells it in a page."""
-    from codenas.errors import ConfigError, ResourceError
+def _require_client_address(address: str) -> None:
+    from codenas.errors import ConfigError
 
-    host = port = None
+    port = None
     with contextlib.suppress(ValueError):  # a port that is no number
-        host, port = urlsplit(address).hostname, urlsplit(address).port
-    if not address.startswith("ray://") or host is None or port is None:
+        port = urlsplit(address).port
+    if not address.startswith("ray://") or port is None:
         raise ConfigError(f"{address!r} is no address for clients of Ray; {DEFAULT_CLIENT_ADDRESS} is one (not that of the dashboard)")
-    try:
-        socket.create_connection((host, port), _TIMEOUT_S).close()
-    except OSError as error:
-        raise ResourceError(
-            f"nobody listens at {address} ({error.strerror or error}); check --address, and that the port is open"
-        ) from error

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from codenas.corpus import Corpus, CorpusManifest, Tally
+    from data_prep.config import PrepareConfig
 
 DEFAULT_OUTPUT = Path("corpora/environment")
 _OPTIONS = {"max_megabytes": "--max-mb", "max_repository_megabytes": "--max-repository-mb", "languages": "--language"}
@@ -42,17 +43,18 @@ def prepare(
     any_licence: Annotated[bool, typer.Option("--any-licence", help="Take files of any licence, and of none: the code is yours.")] = False,
     opt_out: Annotated[str | None, typer.Option(help="File of owners and repositories to leave out, one a line.")] = None,
     workers: Annotated[int | None, typer.Option(help="Tasks at a time; all processors where absent.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Make a finished corpus anew where its source has changed.")] = False,
 ) -> None:
-    """Prepare a corpus: filter, deduplicate, redact, split by repository, learn a vocabulary, write token shards."""
-    from codenas.cli.cluster import local_ray
+    """Prepare a corpus: filter, deduplicate, redact, split by repository, learn a vocabulary, write token shards.
+
+    Interrupted or killed, the same command goes on. --update examines only what the source has gained, and decides and tokenises
+    again over all: the corpus is then that of a fresh run.
+    """
     from codenas.cli.job import load_job
     from codenas.cli.options import settings_of
-    from codenas.log import LOGGER
     from data_prep.config import ANY_LICENCE, PrepareConfig
-    from data_prep.stages import existing
 
     told = load_job(job).prepare
-
     given = {
         "source": source, "vocab_size": vocab_size, "vocabularies": vocabulary or None, "max_megabytes": max_mb,
         "max_repository_megabytes": max_repository_mb, "valid_share": valid_share, "test_share": test_share, "seed": seed,
@@ -62,16 +64,23 @@ def prepare(
     }  # fmt: skip
     chosen = {name: value for name, value in given.items() if value is not None}
     config = settings_of(PrepareConfig, told.model_dump(exclude_unset=True) | chosen, _OPTIONS)
-    corpus = existing(config, output)
+    show(_prepared(config, output, update))
+
+
+def _prepared(config: "PrepareConfig", output: Path, update: bool) -> "Corpus":
+    from codenas.cli.cluster import local_ray
+    from codenas.log import LOGGER
+    from data_prep.stages import existing
+
+    corpus = existing(config, output, update)
     if corpus is not None:
         LOGGER.info(f"corpus is ready: {output}")
-    else:
-        with local_ray():
-            # Not before: importing Ray fixes settings that local_ray makes.
-            from data_prep.pipeline import prepare as prepare_corpus
+        return corpus
+    with local_ray():
+        # Not before: importing Ray fixes settings that local_ray makes.
+        from data_prep.pipeline import prepare as prepare_corpus
 
-            corpus = prepare_corpus(config, output)
-    show(corpus)
+        return prepare_corpus(config, output, update=update)
 
 
 def show(corpus: "Corpus") -> None:

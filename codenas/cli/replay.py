@@ -32,6 +32,7 @@ def replay(
     rungs: Annotated[str, typer.Option(help="Steps of the rungs, such as 50,300: candidates are promoted as in a search.")] = "",
     candidates: Annotated[int, typer.Option(min=1, help="With rungs: candidates of a round.")] = 12,
     promote: Annotated[str, typer.Option(help="With rungs: how many of a round go on from each but the last.")] = "3",
+    least: Annotated[str, typer.Option(help="With rungs: at least so many; the scores decide how many more, up to --promote.")] = "",
     screen: Annotated[str | None, typer.Option(help="With rungs: what the lower ones are judged by. [default: the first costly]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Store all that was found, as JSON.")] = None,
@@ -60,7 +61,7 @@ def replay(
         require_place(path)
     roles = _roles(_names(free), _names(costly), _names(maximize), capacity, screen, _names(choices))
     found = Table.read(table)
-    recorded = Recorded.of(found, roles, _budget(rungs, candidates, promote))
+    recorded = Recorded.of(found, roles, _budget(rungs, candidates, promote, least))
     recorded.require_rows(trainings)
     started = time.monotonic()
     shares, seconds = _replays(recorded, names, trainings, seeds, workers)
@@ -123,7 +124,7 @@ def _roles(
     return Roles(tuple(free), tuple(costly), frozenset(maximize), chosen, screen, tuple(choices))
 
 
-def _budget(rungs: str, candidates: int, promote: str) -> "Budget | None":
+def _budget(rungs: str, candidates: int, promote: str, least: str) -> "Budget | None":
     """A round of a search; None without rungs."""
     from pydantic import ValidationError
 
@@ -133,9 +134,11 @@ def _budget(rungs: str, candidates: int, promote: str) -> "Budget | None":
     if not rungs:
         return None
     try:
-        return Budget.model_validate({"candidates": candidates, "rungs": _names(rungs), "promote": _names(promote)})
+        return Budget.model_validate({"candidates": candidates, "rungs": _names(rungs), "promote": _names(promote), "least": _names(least)})
     except ValidationError as error:
-        raise ConfigError(f"--rungs {rungs} --candidates {candidates} --promote {promote}: {first_fault(error)}") from None
+        raise ConfigError(
+            f"--rungs {rungs} --candidates {candidates} --promote {promote}{f' --least {least}' if least else ''}: {first_fault(error)}"
+        ) from None
 
 
 def _names(given: str) -> list[str]:

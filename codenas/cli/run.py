@@ -70,6 +70,11 @@ class Run:
         return self.folder / "front.png"
 
     @property
+    def report(self) -> Path:
+        """What the search found, as a page."""
+        return self.folder / "report.html"
+
+    @property
     def summary(self) -> Path:
         """Everything the run found, for machines."""
         return self.folder / "summary.json"

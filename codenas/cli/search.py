@@ -1,7 +1,6 @@
 """`codenas search`: find the best architectures inside the limits."""
 
 import contextlib
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,14 +14,29 @@ if TYPE_CHECKING:
     from codenas.search.result import SearchResult
     from tune_jobs.config import SearchJob
 
+_OF_A_NEW_SEARCH = ("--run", "--corpus", "--job", "--max-mb", "--max-ms", "--weights", "--targets", "--warm-start")
+
 
 def search(
     context: typer.Context,
     run: Annotated[Path, typer.Option(help="The run's folder; an interrupted search goes on in it.")] = DEFAULT_RUN,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with the search in this run's folder, on its own job and corpus.")
+    ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; its [search] table counts.")] = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="METRIC=WEIGHT,...", help="What decides: bits_per_byte=0.5,size_bytes=0.3,latency_ms_p50=0.2.")
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="METRIC=VALUE,...", help="Values that are good enough, no better one counts: latency_ms_p50=5."),
+    ] = None,
+    warm_start: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="An earlier run on the same corpus to learn from; several times.")
+    ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs that Ray may use here.")] = None,
     ray: Annotated[bool, typer.Option(help="Search on Ray, many candidates at a time; without it one after the other, here.")] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
@@ -33,11 +47,17 @@ def search(
         return
     from codenas.cli.cluster import local_ray
     from codenas.cli.job import load_job
+    from codenas.cli.objectives import with_objectives
     from codenas.corpus import Corpus
     from codenas.search.result import SearchFolder
-    from tune_jobs.resumable import possible_plan
+    from tune_jobs.resumable import possible_plan, recorded_job
 
-    wanted = with_limits(load_job(job).search, max_mb, max_ms)
+    if resume is not None:
+        _refuse_beside_resume(context)
+        run = resume
+    asked = load_job(job).search if resume is None else recorded_job(SearchFolder(Run(resume).search))
+    wanted = with_objectives(asked, max_mb, max_ms, weights, targets)
+    wanted = wanted.model_copy(update={"warm_start": (*wanted.warm_start, *(warm_start or ()))})
     with open_run(run, new=corpus is not None) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
         home = SearchFolder(opened.search)
@@ -55,21 +75,23 @@ def _refuse_options(context: typer.Context) -> None:
     """Options of a search that stand before the name of another command would be lost."""
     from codenas.errors import ConfigError
 
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = [name for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
-    if given:
+    if given := _given(context):
         command = context.invoked_subcommand
-        raise ConfigError(f"--{given[0].replace('_', '-')} stands before `{command}`; write it behind: codenas search {command} ...")
+        raise ConfigError(f"{given[0]} stands before `{command}`; write it behind: codenas search {command} ...")
 
 
-def with_limits(job: "SearchJob", max_mb: float | None, max_ms: float | None) -> "SearchJob":
-    """`job` with the limits of the command line on it."""
+def _refuse_beside_resume(context: typer.Context) -> None:
+    """What a search is about stands in its run: there is nothing to choose."""
     from codenas.errors import ConfigError
 
-    for name, value in (("--max-mb", max_mb), ("--max-ms", max_ms)):
-        if value is not None and not 0 < value < math.inf:
-            raise ConfigError(f"{name} {value:g} must be a number above 0")
-    return job.with_limits({"size_bytes": max_mb * 1e6 if max_mb else None, "latency_ms_p50": max_ms})
+    if clash := [option for option in _given(context) if option in _OF_A_NEW_SEARCH]:
+        raise ConfigError(f"--resume goes on with what its run recorded: leave {', '.join(clash)} out, or search anew with another --run")
+
+
+def _given(context: typer.Context) -> list[str]:
+    """The options that the command line has."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [f"--{name.replace('_', '-')}" for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
 
 
 def search_stage(run: Run, job: "SearchJob", corpus: "Corpus", scratch: Path | None) -> "tuple[SearchResult, History]":
@@ -84,13 +106,17 @@ def search_stage(run: Run, job: "SearchJob", corpus: "Corpus", scratch: Path | N
 
 
 def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob") -> None:
-    """Print the front and draw its picture, where there is a place for it."""
+    """Print the front, draw its picture and write the page, where there is a place for them."""
     from codenas.cli.console import console
+    from codenas.cli.report import write_report
     from codenas.report.front import draw_front, front_rows
-    from codenas.report.tables import front_table, search_counts, training_share
+    from codenas.report.tables import front_table, search_counts, training_share, verdict
 
     rows = front_rows(history.trials, result.winner, job.budget.rungs[-1], job.objectives)
     console().print(front_table(rows))
     if run.writable:
         draw_front(history.trials, rows, job.objectives, run.picture)
+    typer.echo(verdict(result))
     typer.echo(f"{search_counts(result)}; training: {training_share(result)}; picture: {run.picture}")
+    if run.writable:
+        typer.echo(f"report: {write_report(run)}")

@@ -96,6 +96,8 @@ class RunStatus:
         return Group(*parts)  # type: ignore[arg-type]
 
     def _stages(self) -> list[tuple[str, str]]:
+        from codenas.report.tables import verdict
+
         model, interrupted = self.run.model.exists(), (self.run.folder / "last").exists()
         stages = [
             ("corpus", str(self.run.corpus) if self.run.corpus.exists() else "not prepared"),
@@ -104,8 +106,9 @@ class RunStatus:
         ]
         at_work = f"process {self.holder}" if self.holder is not None else "no process of this machine"
         unfinished = self.config is not None and self.result is None and self.holder is None
-        way_on = [("to go on", f"codenas search --run {self.run.folder}, with the job that it had")] if unfinished else []
-        return [*stages, ("at work", at_work), *way_on]
+        way_on = [("to go on", f"codenas search --resume {self.run.folder}")] if unfinished else []
+        won = [("winner", verdict(self.result))] if self.result is not None else []
+        return [*won, *stages, ("at work", at_work), *way_on]
 
 
 def read_status(run: Run) -> RunStatus:
@@ -146,7 +149,7 @@ def _pace(run: Run, home: "SearchFolder", trials: "tuple[Trial, ...]") -> "Pace 
 
     began = max(run.lock.stat().st_mtime, (home.path / "job.json").stat().st_mtime)
     told: list[tuple[float, int]] = []
-    for report in (report for trial in trials for report in trial.reports):
+    for report in (report for trial in trials for report in trial.all_reports):
         with contextlib.suppress(FileNotFoundError):
             told.append(((home.checkpoints / report.checkpoint / "manifest.json").stat().st_mtime, report.steps))
     session = [(at, steps) for at, steps in told if at > began]

@@ -39,10 +39,10 @@ def submit_search(
     token is read from the environment or a file, never from the command line, which every user of a machine can read.
     """
     from codenas.cli.job import load_job
-    from codenas.cli.search import with_limits
+    from codenas.cli.objectives import with_objectives
     from tune_jobs.submit import Submission
 
-    wanted = with_limits(load_job(job).search, max_mb, max_ms)  # better here than on the cluster
+    wanted = with_objectives(load_job(job).search, max_mb, max_ms)  # better here than on the cluster
     files = {job.name: job, **_shipped(job, ship or [])}
     _require_cluster_paths({"--run": run, "--corpus": corpus})
     _require_calibration(wanted, files)

@@ -10,6 +10,7 @@ from codenas.arch import ArchSpec, Design
 from codenas.arch.storage import Storage
 from codenas.checkpoint import Checkpoint
 from codenas.cli.console import console
+from codenas.cli.report import write_report
 from codenas.cli.run import Run
 from codenas.corpus import Corpus
 from codenas.corpus.manifest import SplitInfo, Tally
@@ -18,7 +19,7 @@ from codenas.log import duration
 from codenas.metrics import Metrics
 from codenas.report.front import draw_front, front_rows
 from codenas.report.quality import quality_table
-from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share
+from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share, verdict
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.result import SearchResult
@@ -38,13 +39,14 @@ class Answer(_Part):
 
 
 class FrontMember(_Part):
-    """One design of the front, after `rung` steps."""
+    """One design of the front, after `rung` steps: the mean of its seeds, and the bits per byte of each."""
 
     id: str
     design: Design
     metrics: Metrics
     rung: int
     winner: bool
+    scores: tuple[float, ...] = ()
 
 
 class CorpusFacts(_Part):
@@ -107,7 +109,10 @@ def summarise(run: Run, found: Findings, rows: list[FrontRow], seconds: dict[str
             digest=manifest.digest, source=manifest.source, vocab_size=manifest.vocab_size, splits=manifest.splits, drops=manifest.drops
         ),
         search=found.result,
-        front=tuple(FrontMember(id=row.id, design=row.design, metrics=row.metrics, rung=row.rung, winner=row.winner) for row in rows),
+        front=tuple(
+            FrontMember(id=row.id, design=row.design, metrics=row.metrics, rung=row.rung, winner=row.winner, scores=row.scores)
+            for row in rows
+        ),
         model=ModelFacts(
             path=str(found.checkpoint.path.relative_to(run.folder)),
             arch=trained.arch,
@@ -128,6 +133,7 @@ def show_summary(run: Run, summary: Summary, found: Findings, rows: list[FrontRo
     """One table of the front, one of the model, the picture, and how to go on."""
     if run.writable:
         draw_front(found.history.trials, rows, objectives, run.picture)
+        write_report(run)
     screen = console()
     screen.print(front_table(rows, f"Front after {rows[0].rung} steps (the star trained on)"))
     screen.print(quality_table(summary.evaluation.metrics, summary.evaluation.compressors, summary.evaluation.completions))
@@ -135,7 +141,9 @@ def show_summary(run: Run, summary: Summary, found: Findings, rows: list[FrontRo
         screen.print(f"[bold red]{warning}")
     for line in summary_lines([*metric_figures(summary.model.metrics), *_search_figures(summary), *_cost_figures(summary)]):
         typer.echo(line)
-    typer.echo(f"\npicture   {run.picture}\nsummary   {run.summary}\nmodel     {run.model}\n\nServe it again:\n  {summary.serve_again}")
+    places = [("report", run.report), ("picture", run.picture), ("summary", run.summary), ("model", run.model)]
+    lines = "\n".join(f"{name:<8}  {path}" for name, path in places)
+    typer.echo(f"\n{lines}\n\nServe it again:\n  {summary.serve_again}")
 
 
 def _search_figures(summary: Summary) -> list[tuple[str, str]]:
@@ -143,6 +151,7 @@ def _search_figures(summary: Summary) -> list[tuple[str, str]]:
     trusted = ", ".join(f"{one.low} to {one.high}: {_rho(one.spearman)} over {one.trials} trials" for one in search.fidelity)
     return [
         ("search", search_counts(search)),
+        ("winner", verdict(search)),
         ("training share", training_share(search)),
         ("rank correlation", f"rung {trusted}"),
     ]

@@ -56,6 +56,38 @@ class SplitInfo(_Card):
         return self
 
 
+class Portion(_Card):
+    """Some documents of a split."""
+
+    documents: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+
+
+class Figures(_Card):
+    """What the documents of a split are like.
+
+    Attributes:
+        languages: by language, as the source names them; the largest first.
+        sizes: at n the documents of 2^(n-1) to 2^n - 1 bytes, at 0 the empty ones.
+        lengths: the same of tokens, the end-of-text id included.
+    """
+
+    languages: dict[str, Portion]
+    sizes: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+
+class SourceSize(_Card):
+    """How much the source held; `digest` is the SHA-256 over its row groups."""
+
+    files: int = Field(ge=0)
+    row_groups: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    bytes: int = Field(ge=0, description="compressed, as it is stored")
+    digest: str
+
+
 class CorpusManifest(_Card):
     """`manifest.json`. It holds no times and no absolute paths: the same input gives the same bytes.
 
@@ -67,6 +99,9 @@ class CorpusManifest(_Card):
         drops: documents left out, by reason.
         licences: documents kept, by licence.
         redacted: values replaced in the documents kept (addresses, keys), by kind, and under "all" together.
+        bad_rows: rows that could not be read or examined; `quarantine.jsonl` has their places and reasons.
+        held: how much the source held.
+        figures: of each split. Empty, as the two before it, where an earlier version prepared the corpus.
     """
 
     schema_version: Literal[1] = 1
@@ -82,6 +117,9 @@ class CorpusManifest(_Card):
     drops: dict[str, Tally]
     licences: dict[str, Tally]
     redacted: dict[str, Redacted] = {}
+    bad_rows: int | None = Field(None, ge=0)
+    held: SourceSize | None = None
+    figures: dict[str, Figures] = {}
 
     @model_validator(mode="after")
     def _digest_is_of_this_content(self) -> Self:

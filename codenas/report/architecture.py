@@ -17,7 +17,7 @@ from codenas.report.scale import scaled
 
 _NAME_WIDTH, _FIGURE_WIDTH, _INDENT = 72, 11, 4
 _ENDS, _FEEDFORWARD = "embedding and head", "feed-forward"
-_KINDS = tuple(spec.model_fields["kind"].default for spec in MIXER_SPECS)
+KINDS = (_ENDS, _FEEDFORWARD, *(spec.model_fields["kind"].default for spec in MIXER_SPECS))  # of a bar's segments
 HEADINGS = ("parameters", "float16", "training", "decoding", "state")
 
 
@@ -85,6 +85,12 @@ def cost_lines(arch: ArchSpec, vocab_size: int) -> list[tuple[str, str]]:
 
 def draw_architecture(arch: ArchSpec, vocab_size: int, path: Path) -> None:
     """Where the parameters, the work of a decoded token and the state lie, from the tokens up, as a picture at `path`."""
+    size = f"{scaled(cost.parameters(arch, vocab_size))} parameters"
+    profile(profile_bars(arch, vocab_size), KINDS, f"{headline(arch, vocab_size)}: {size}", path)
+
+
+def profile_bars(arch: ArchSpec, vocab_size: int) -> list[ProfileBar]:
+    """What the picture shows: a bar for both ends and for every layer, from the tokens up."""
     parts = list(cost.parts(arch, vocab_size))
     bars: list[ProfileBar] = []
     for part in parts:
@@ -92,8 +98,7 @@ def draw_architecture(arch: ArchSpec, vocab_size: int, path: Path) -> None:
             bars += [_layer_bar(parts, number, arch) for number in range(arch.n_layers)]
         if not part.name.startswith("blocks.") and part.name != "norm":
             bars.append(ProfileBar(_end(part), (_segment(part, arch),)))
-    size = f"{scaled(cost.parameters(arch, vocab_size))} parameters"
-    profile(bars, (_ENDS, _FEEDFORWARD, *_KINDS), f"{headline(arch, vocab_size)}: {size}", path)
+    return bars
 
 
 def headline(arch: ArchSpec, vocab_size: int) -> str:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev, variance
+from statistics import fmean, stdev
 from typing import Literal
 
 from rich.table import Table
@@ -19,9 +19,7 @@ from codenas.log import duration
 from codenas.report.plots import FrontPoint, overlaid_fronts
 from codenas.report.scale import ABSENT
 from codenas.report.tables import FrontRow
-
-# The 97.5th percentile of Student's t with 1, 2, ... degrees of freedom; with more than the last, the last is on the safe side.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+from codenas.search.student import Pooled
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {
     "run": "left", "seed": "right", "winner": "left", "layers x width": "left", "bits per\nbyte": "right", "size\n(MB)": "right",
@@ -93,14 +91,10 @@ def repetitions(findings: Sequence[Finding]) -> list[list[Finding]]:
 
 def differences(groups: Sequence[Sequence[Finding]]) -> list[Difference]:
     """Each group against the one after it; groups are ordered as `repetitions` does, and scored on the same text."""
-    freedom = sum(len(group) - 1 for group in groups)
-    squares = sum((len(group) - 1) * variance([each.bits_per_byte for each in group]) for group in groups if len(group) > 1)
+    pooled = Pooled.of([[each.bits_per_byte for each in group] for group in groups])
     found = []
     for better, worse in itertools.pairwise(groups):
-        bound = None
-        if freedom:
-            error = math.sqrt(squares / freedom * (1 / len(better) + 1 / len(worse)))
-            bound = _STUDENT[min(freedom, len(_STUDENT)) - 1] * error
+        bound = pooled.bound(len(better), len(worse)) if pooled is not None else None
         found.append(Difference(_names(better), _names(worse), _mean(worse) - _mean(better), bound))
     return found
 

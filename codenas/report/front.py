@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from codenas.metrics import Metrics
 from codenas.report.plots import FrontPoint, front
 from codenas.report.tables import FrontRow
 from codenas.search.candidate import Trial
@@ -13,16 +14,16 @@ from codenas.search.pareto import front as front_indices
 def front_rows(trials: Sequence[Trial], winner: int, rung: int, objectives: Sequence[Objective]) -> list[FrontRow]:
     """The trials at the last `rung` that no other dominates, over all objectives, those without a weight included.
 
+    Of those that were trained with several seeds the mean counts.
     The winner is always among the rows: by weight it may beat a trial that is ahead in an objective that decides nothing.
     """
-    reports = [(trial.candidate, report) for trial in trials if (report := trial.report(rung))]
-    costs = [[objective.cost(report.metrics) for objective in objectives] for _, report in reports]
-    chosen = set(front_indices(costs)) | {i for i, (candidate, _) in enumerate(reports) if candidate.index == winner}
-    return [
-        FrontRow(candidate.id, candidate.design, report.metrics, report.rung, candidate.index == winner)
-        for i, (candidate, report) in enumerate(reports)
-        if i in chosen
+    reached = [(trial.candidate, [report.metrics for report in trial.trainings(rung)]) for trial in trials if trial.report(rung)]
+    rows = [
+        FrontRow(candidate.id, candidate.design, Metrics.mean(seeds), rung, candidate.index == winner, _scores(seeds))
+        for candidate, seeds in reached
     ]
+    chosen = front_indices([[objective.cost(row.metrics) for objective in objectives] for row in rows])
+    return [row for i, row in enumerate(rows) if i in chosen or row.winner]
 
 
 def draw_front(trials: Sequence[Trial], rows: Sequence[FrontRow], objectives: Sequence[Objective], path: Path) -> None:
@@ -45,3 +46,7 @@ def draw_front(trials: Sequence[Trial], rows: Sequence[FrontRow], objectives: Se
     limits = {objective.metric: objective.limit for objective in objectives}
     size = limits.get("size_bytes")
     front(points, path, size / 1e6 if size else None, limits.get("latency_ms_p50"))
+
+
+def _scores(seeds: Sequence[Metrics]) -> tuple[float, ...]:
+    return tuple(metrics.bits_per_byte for metrics in seeds if metrics.bits_per_byte is not None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rich.table import Table
 
@@ -9,7 +10,7 @@ from codenas.log import duration
 from codenas.report.scale import ABSENT
 from codenas.search.candidate import Budget, Trial
 from codenas.search.config import SearchConfig
-from codenas.search.rungs import promoted
+from codenas.search.rungs import going_on, narrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +18,14 @@ class RungStatus:
     """One rung. Candidates are named by their ids.
 
     Attributes:
-        wanted: candidates that the budget sends to the rung.
+        wanted: candidates that the budget sends to the rung; at most, as long as adaptive promotion goes on.
         best: bits per byte, and whose; None before the first report.
         unsettled: those that are trained now or next; who of them is, only the process that trains them knows.
     """
 
     steps: int
     wanted: int
+    open: bool
     reported: int
     failed: int
     best: tuple[float, str] | None
@@ -32,18 +34,21 @@ class RungStatus:
 
 def rung_statuses(trials: Sequence[Trial], config: SearchConfig) -> list[RungStatus]:
     """How far each rung is."""
-    budget = config.budget
+    budget = narrowed(config.budget, trials, config.objectives)
     entered = _entered(trials, config)
     return [
         RungStatus(
             steps=rung,
             wanted=wanted,
+            open=least < wanted,
             reported=sum(trial.report(rung) is not None for trial in trials),
             failed=sum(trial.failure is not None and trial.failure.rung == rung for trial in trials),
             best=min(_scores(trials, rung), default=None),
             unsettled=tuple(trial.candidate.id for trial in going if not trial.settled(rung)),
         )
-        for rung, wanted, going in zip(budget.rungs, (budget.candidates, *budget.promote), entered, strict=True)
+        for rung, wanted, least, going in zip(
+            budget.rungs, (budget.candidates, *budget.promote), (budget.candidates, *budget.at_least), entered, strict=True
+        )
     ]
 
 
@@ -68,7 +73,7 @@ class Pace:
 
 
 def steps_left(trials: Sequence[Trial], budget: Budget) -> int:
-    """Training steps to go when nobody else is refused or fails."""
+    """Training steps to go when nobody else is refused or fails; at most, if promotion is adaptive."""
     left, below = 0, 0
     going = budget.candidates
     for rung, wanted in zip(budget.rungs, (budget.candidates, *budget.promote), strict=True):
@@ -77,21 +82,26 @@ def steps_left(trials: Sequence[Trial], budget: Budget) -> int:
         reported = sum(trial.report(rung) is not None for trial in trials)
         left += max(0, wanted - reported - lost) * (rung - below)
         going, below = wanted - lost, rung
-    return left
+    return left + max(0, budget.repeat_trainings(going) - _repeats(trials)) * below
 
 
 def progress_line(trials: Sequence[Trial], config: SearchConfig, finished: bool, pace: Pace | None) -> str:
     """Steps done of all, the best score, what is left."""
-    done = sum(report.steps for trial in trials for report in trial.reports)
-    left = 0 if finished else steps_left(trials, config.budget)
+    done = sum(report.steps for trial in trials for report in trial.all_reports)
+    budget = narrowed(config.budget, trials, config.objectives)
+    left = 0 if finished else steps_left(trials, budget)
+    at_most = "at most " if budget.adaptive and not finished else ""
     best = min((score for rung in config.budget.rungs for score in _scores(trials, rung)), default=None)
     refused = sum(trial.refusal is not None for trial in trials)
     seconds = pace.left_seconds(left) if pace is not None else None
     parts = [
-        f"{done:,}/{done + left:,} steps ({100 * done / max(1, done + left):.0f} %)",
+        f"{done:,} of at most {done + left:,} steps"
+        if at_most
+        else f"{done:,}/{done + left:,} steps ({100 * done / max(1, done + left):.0f} %)",
         f"best {best[0]:.3f} bits per byte ({best[1]})" if best else "",
         f"{refused} refused" if refused else "",
-        f"about {duration(seconds)} left" if seconds is not None else "",
+        f"{repeats} trained again with other seeds" if (repeats := _repeats(trials)) else "",
+        f"{at_most}about {duration(seconds)} left" if seconds is not None else "",
         "finished" if finished else "",
     ]
     return ", ".join(part for part in parts if part)
@@ -106,7 +116,8 @@ def rungs_table(rungs: Sequence[RungStatus], at_work: bool) -> Table:
         table.add_column(heading)
     for rung in rungs:
         score, name = (f"{rung.best[0]:.3f}", rung.best[1]) if rung.best else (ABSENT, ABSENT)
-        counts = (f"{count:,}" for count in (rung.steps, rung.wanted, rung.reported, rung.failed))
+        wanted = f"{'≤ ' if rung.open else ''}{rung.wanted:,}"
+        counts = (f"{rung.steps:,}", wanted, f"{rung.reported:,}", f"{rung.failed:,}")
         table.add_row(*counts, score, name, _listed(rung.unsettled))
     return table
 
@@ -116,12 +127,18 @@ def _entered(trials: Sequence[Trial], config: SearchConfig) -> list[list[Trial]]
     budget = config.budget
     going = [trial for trial in trials if trial.refusal is None]
     entered, decided = [going], len(going) >= budget.candidates
-    for below, rung, keep in zip(budget.rungs, budget.rungs[1:], budget.promote, strict=False):
+    for number, (below, rung) in enumerate(pairwise(budget.rungs), 1):
         reached = any(trial.report(rung) for trial in trials)  # a space may hold fewer candidates than the budget has
         decided = (decided or reached) and all(trial.settled(below) for trial in going)
-        going = promoted(going, below, keep, config.objectives) if decided else []
+        going, closed = going_on(going, budget, number, config.objectives) if decided else ([], False)
         entered.append(going)
+        decided = decided and closed
     return entered
+
+
+def _repeats(trials: Sequence[Trial]) -> int:
+    """Trainings with other seeds that are over, failed ones included."""
+    return sum(len(trial.repeats) + len(trial.failed_repeats) for trial in trials)
 
 
 def _scores(trials: Sequence[Trial], rung: int) -> list[tuple[float, str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import stdev
 
 from rich.table import Table
 
@@ -10,6 +11,7 @@ from codenas.arch.spec import ArchSpec, MixerSpec
 from codenas.log import duration
 from codenas.metrics import Metrics
 from codenas.report.scale import ABSENT
+from codenas.search.candidate import candidate_id
 from codenas.search.result import SearchResult
 
 _BESIDE: dict[str, Callable[[Design], str]] = {
@@ -22,28 +24,41 @@ _DEFAULT = Design(arch=ArchSpec())
 
 @dataclass(frozen=True, slots=True)
 class FrontRow:
-    """One candidate of the front. `rung` is its number of training steps."""
+    """One candidate of the front. `rung` is its number of training steps.
+
+    `metrics` are the mean over its seeds, `scores` the bits per byte of each.
+    """
 
     id: str
     design: Design
     metrics: Metrics
     rung: int
     winner: bool = False
+    scores: tuple[float, ...] = ()
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation of its bits per byte over its seeds; None of one."""
+        return stdev(self.scores) if len(self.scores) > 1 else None
 
 
 def front_table(rows: Sequence[FrontRow], title: str = "Front") -> Table:
     """One line per candidate, best bits per byte first; the winner is marked and bold.
 
-    Vocabulary, storage and pruning have a column each where they are another than the default in some row.
+    Vocabulary, storage and pruning have a column each where they are another than the default in some row, and so have seeds. The
+    bits per byte of several seeds are their mean and standard deviation.
     """
     table = Table(title=title, title_justify="left", caption_justify="left")
     beside = [name for name, told in _BESIDE.items() if any(told(row.design) != told(_DEFAULT) for row in rows)]
     for heading in ("", "id", "layers x width", "heads/kv", "norm", "feed-forward", "position", *beside):
         table.add_column(heading)
-    for heading in ("params\n(M)", "bits per\nbyte", "size\n(MB)", "latency p50/p95\n(ms per token)", "steps"):
+    repeated = any(row.deviation is not None for row in rows)
+    figures = ["params\n(M)", "bits per\nbyte", "size\n(MB)", "latency p50/p95\n(ms per token)", "steps"]
+    for heading in [*figures, "seeds"] if repeated else figures:
         table.add_column(heading, justify="right")
     for row in sorted(rows, key=_by_bits):
-        table.add_row(*_cells(row, beside), style="bold" if row.winner else None)
+        seeds = [f"{max(1, len(row.scores))}"] if repeated else []
+        table.add_row(*_cells(row, beside), *seeds, style="bold" if row.winner else None)
     return table
 
 
@@ -56,9 +71,32 @@ def summary_lines(figures: Sequence[tuple[str, str]]) -> list[str]:
 def search_counts(result: SearchResult) -> str:
     """What became of the candidates of a search."""
     scoring = f" and {result.scoring_steps:,} to score them" if result.scoring_steps else ""
+    failed = f" ({result.failed_repeats} more failed)" if result.failed_repeats else ""
+    repeats = f"{result.repeats} trained again with other seeds{failed}, " if result.repeats or failed else ""
     return (
-        f"{result.trained} candidates trained, {result.refused} refused, {result.failed} failed, {result.steps:,} training steps{scoring}"
+        f"{result.trained} candidates trained, {result.refused} refused, {result.failed} failed, {repeats}"
+        f"{result.steps:,} training steps{scoring}"
     )
+
+
+def verdict(result: SearchResult) -> str:
+    """Who won, and who cannot be told apart from the winner."""
+    won = f"{candidate_id(result.winner)} won"
+    others = [index for index in result.repeated if index != result.winner]
+    if not result.repeated:
+        return f"{won}; one seed each, so that nothing can be said of ties; repeat the best: [search.budget] repeats = 2"
+    if not others:
+        return f"{won}; no other finalist was trained with other seeds, so that nothing can be said of ties"
+    worse = [index for index in others if index not in result.ties]
+    test = "Student's t over the seeds, 95 %"
+    if not result.ties:
+        return f"{won}, told apart from {_ids(worse)} ({test})"
+    rest = f", {_ids(worse)} can" if worse else ""
+    return f"{won}; {_ids(result.ties)} cannot be told apart from it{rest} ({test}): of ties the best mean wins"
+
+
+def _ids(indices: Sequence[int]) -> str:
+    return ", ".join(map(candidate_id, indices))
 
 
 def training_share(result: SearchResult) -> str:
@@ -66,7 +104,10 @@ def training_share(result: SearchResult) -> str:
     if not result.session_steps:
         return "no training step in the session that finished it"
     workers = f"{result.workers} worker{'s' if result.workers > 1 else ''}"
-    return f"{100 * result.training_share:.0f} % of the time of {workers} in the session that finished it"
+    whole = result.workers * result.wall_seconds
+    rest = [f"{100 * seconds / whole:.0f} % {name}" for name, seconds in result.elsewhere_seconds.items() if seconds >= 0.005 * whole > 0]
+    told = f" (the rest: {', '.join(rest)})" if rest else ""
+    return f"{100 * result.training_share:.0f} % of the time of {workers} in the session that finished it{told}"
 
 
 def metric_figures(metrics: Metrics) -> list[tuple[str, str]]:
@@ -102,7 +143,7 @@ def _cells(row: FrontRow, beside: Sequence[str]) -> list[str]:
         arch.position,
         *(_BESIDE[name](row.design) for name in beside),
         _number(metrics.params, 2, 1e6),
-        _number(metrics.bits_per_byte, 3),
+        _number(metrics.bits_per_byte, 3) + (f" ± {row.deviation:.3f}" if row.deviation is not None else ""),
         _number(metrics.size_bytes, 2, 1e6),
         _pair(metrics.latency_ms_p50, metrics.latency_ms_p95),
         f"{row.rung:,}",

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
-from codenas.metrics import Metrics
+from codenas.metrics import Course, Metrics
+from codenas.seeds import derive
 
 
 class Record(BaseModel):
@@ -17,13 +18,17 @@ class Record(BaseModel):
 
 
 class Candidate(Record):
-    """A design in a search. `index` counts proposals from 0; `seed` is that of its weights and batches."""
+    """A design in a search. `index` counts proposals from 0; `seed` is that of its weights and batches.
+
+    `repeat` is 0 of what was proposed; the same candidate is trained `again` as its repeats 1, 2, ..., with other seeds.
+    """
 
     index: int
     design: Design
     origin: str
     parents: tuple[int, ...] = ()
     seed: int
+    repeat: int = Field(0, ge=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -36,18 +41,28 @@ class Candidate(Record):
     @property
     def id(self) -> str:
         """The candidate's name in tables and folders."""
-        return f"c{self.index:03d}"
+        return candidate_id(self.index) + (f".{self.repeat}" if self.repeat else "")
 
     @property
     def arch(self) -> ArchSpec:
         """The architecture that is trained."""
         return self.design.arch
 
+    def again(self, repeat: int) -> Self:
+        """The candidate as its repeat number `repeat` is trained, from 1."""
+        return self.model_copy(update={"repeat": repeat, "seed": derive(self.seed, "repeat", repeat)})
+
+
+def candidate_id(index: int) -> str:
+    """The name of the candidate `index`."""
+    return f"c{index:03d}"
+
 
 class Report(Record):
     """What `candidate` was worth after `rung` steps.
 
     `steps` were trained for this report, earlier rungs not counted; `scoring_steps` only to score it, nobody resumes them.
+    `course` is None in histories of earlier versions; `repeat` is that of the candidate that was trained.
     """
 
     event: Literal["report"] = "report"
@@ -58,6 +73,8 @@ class Report(Record):
     metrics: Metrics
     seconds: float
     checkpoint: str
+    course: Course | None = None
+    repeat: int = 0
 
 
 class Proposal(Record):
@@ -77,12 +94,14 @@ class Refusal(Record):
 
 
 class Failure(Record):
-    """A candidate could not be trained to `rung` and leaves the search."""
+    """A candidate could not be trained to `rung` and leaves the search; a `repeat` leaves it alone."""
 
     event: Literal["failure"] = "failure"
     index: int
     rung: int
     reason: str
+    course: Course | None = None
+    repeat: int = 0
 
 
 Outcome = Report | Refusal | Failure
@@ -91,12 +110,30 @@ EVENT: TypeAdapter[Proposal | Report | Refusal | Failure] = TypeAdapter(Event)
 
 
 class Trial(Record):
-    """A candidate and everything that became of it. Replaced, never edited."""
+    """A candidate and everything that became of it. Replaced, never edited.
+
+    `repeats` and `failed_repeats` are of its trainings with other seeds, in the order of their numbers.
+    """
 
     candidate: Candidate
     reports: tuple[Report, ...] = ()
     refusal: Refusal | None = None
     failure: Failure | None = None
+    repeats: tuple[Report, ...] = ()
+    failed_repeats: tuple[Failure, ...] = ()
+
+    @property
+    def all_reports(self) -> tuple[Report, ...]:
+        """What was trained, repeats included."""
+        return (*self.reports, *self.repeats)
+
+    def trainings(self, rung: int) -> tuple[Report, ...]:
+        """What it was worth after `rung` steps with each of its seeds, its own first."""
+        return tuple(report for report in self.all_reports if report.rung == rung)
+
+    def repeated(self, repeat: int) -> bool:
+        """Whether nothing more is to be known of its repeat number `repeat`."""
+        return repeat in {*(report.repeat for report in self.repeats), *(failure.repeat for failure in self.failed_repeats)}
 
     @property
     def stopped(self) -> bool:
@@ -125,19 +162,36 @@ class Trial(Record):
 
     def after(self, outcome: Outcome) -> Self:
         """The trial once `outcome` is known. A rung reported twice (a retry after a kill) counts once, as first said."""
+        if not isinstance(outcome, Refusal) and outcome.repeat:
+            return self._after_repeat(outcome)
         if isinstance(outcome, Report):
             known = self.report(outcome.rung) is not None
             return self if known else self.model_copy(update={"reports": (*self.reports, outcome)})
         field = "refusal" if isinstance(outcome, Refusal) else "failure"
         return self.model_copy(update={field: outcome})
 
+    def _after_repeat(self, outcome: Report | Failure) -> Self:
+        if self.repeated(outcome.repeat):
+            return self
+        if isinstance(outcome, Report):
+            return self.model_copy(update={"repeats": tuple(sorted((*self.repeats, outcome), key=lambda report: report.repeat))})
+        failed = sorted((*self.failed_repeats, outcome), key=lambda failure: failure.repeat)
+        return self.model_copy(update={"failed_repeats": tuple(failed)})
+
 
 class Budget(Record):
-    """The rungs of a search in training steps, and how many candidates go on from each but the last."""
+    """The rungs of a search in training steps, and how many candidates go on from each but the last.
+
+    With `least` promotion is adaptive: at least so many go on and at most `promote`, see `codenas.search.adaptive`. At the end the
+    `repeated` fittest are trained anew to the last rung, `repeats` times with other seeds.
+    """
 
     candidates: int = Field(24, ge=1)
     rungs: tuple[int, ...] = Field((50, 300), min_length=1)
     promote: tuple[int, ...] = (6,)
+    least: tuple[int, ...] = ()
+    repeats: int = Field(0, ge=0, description="other seeds that the best finalists are trained with; 0: nothing is said of ties")
+    repeated: int = Field(3, ge=2, description="finalists that are repeated; a tie takes two")
 
     @model_validator(mode="after")
     def _ladder_rises(self) -> Self:
@@ -150,9 +204,34 @@ class Budget(Record):
             raise ValueError(f"candidates and promotions {list(widths)} must be positive and not grow")
         return self
 
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        if self.least and len(self.least) != len(self.promote):
+            raise ValueError(f"least {list(self.least)} must bound each of the promotions {list(self.promote)} from below, or none")
+        if any(width < 1 for width in self.least) or any(a < b for a, b in itertools.pairwise(self.least)):
+            raise ValueError(f"least {list(self.least)} must be positive and not grow")
+        if any(least > most for least, most in zip(self.least, self.promote, strict=False)):
+            raise ValueError(f"least {list(self.least)} is above the promotions {list(self.promote)}, which bound it; lower it")
+        return self
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the scores decide how many go on."""
+        return self.at_least != self.promote
+
+    @property
+    def at_least(self) -> tuple[int, ...]:
+        """How many surely go on from each rung but the last."""
+        return self.least or self.promote
+
     @property
     def total_steps(self) -> int:
-        """Training steps of a whole search in which nobody is refused or fails."""
+        """Training steps of a whole search in which nobody is refused or fails; at most, if promotion is adaptive."""
         widths = (self.candidates, *self.promote)
         starts = (0, *self.rungs)
-        return sum(width * (stop - start) for width, start, stop in zip(widths, starts, self.rungs, strict=False))
+        climbed = sum(width * (stop - start) for width, start, stop in zip(widths, starts, self.rungs, strict=False))
+        return climbed + self.repeat_trainings(widths[-1]) * self.rungs[-1]
+
+    def repeat_trainings(self, finalists: int) -> int:
+        """Trainings of repeats where there are so many finalists."""
+        return self.repeats * min(self.repeated, finalists)

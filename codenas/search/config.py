@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from codenas.arch import ArchSpec, SearchSpace, preset
 from codenas.arch.presets import PRESETS
 from codenas.errors import ConfigError, first_fault
+from codenas.search.adaptive import LEARNED
 from codenas.search.candidate import Budget
-from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives
+from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives, usual_direction
 from codenas.search.plan import Plan, VocabularySize
 from codenas.search.strategies import strategy
 
@@ -67,6 +68,8 @@ class SearchConfig(SpaceChoice):
     def _names_exist(self) -> Self:
         strategy(self.strategy)
         check_objectives(self.objectives)
+        if self.budget.adaptive and not any(each.metric == LEARNED and each.weight > 0 for each in self.objectives):
+            raise ValueError(f"adaptive promotion forecasts {LEARNED}, which decides nothing here; give it a weight, or leave `least` out")
         return self
 
     def plan(
@@ -90,12 +93,29 @@ class SearchConfig(SpaceChoice):
             vocabularies=vocabularies or {},
         )
 
-    def with_limits(self, limits: dict[str, float | None]) -> Self:
+    def with_limits(self, limits: Mapping[str, float | None]) -> Self:
         """The same search with limits on some metrics (None leaves one as it is); an unlisted metric joins with weight 0."""
-        given = {metric: limit for metric, limit in limits.items() if limit is not None}
-        kept = [
-            objective.model_copy(update={"limit": given.pop(objective.metric)}) if objective.metric in given else objective
-            for objective in self.objectives
-        ]
-        added = [Objective(metric=metric, limit=limit) for metric, limit in given.items()]
-        return type(self).model_validate({**self.model_dump(), "objectives": (*kept, *added)})
+        return self.with_objectives(limits={metric: limit for metric, limit in limits.items() if limit is not None})
+
+    def with_objectives(
+        self,
+        limits: Mapping[str, float] | None = None,
+        targets: Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> Self:
+        """The same search with other limits, targets and weights of some metrics; an unlisted metric joins with weight 0.
+
+        Where `weights` are given they alone decide: any other metric is shown and limited as before, with weight 0.
+
+        Raises:
+            ValidationError: there is no such metric, or a value is illegal.
+            ConfigError: nothing is left to decide.
+        """
+        changed = {objective.metric: objective.model_dump() for objective in self.objectives}
+        if weights is not None:
+            weights = {**dict.fromkeys(changed, 0.0), **weights}
+        for field, values in (("limit", limits), ("target", targets), ("weight", weights)):
+            for metric, value in (values or {}).items():
+                changed.setdefault(metric, {"metric": metric, "direction": usual_direction(metric)})[field] = value
+        objectives = tuple(Objective.model_validate(fields) for fields in changed.values())
+        return type(self).model_validate({**self.model_dump(), "objectives": objectives})

@@ -68,9 +68,7 @@ class DesignSpace:
 
 def goals(objectives: Sequence[Objective]) -> tuple[Goal, ...]:
     """`objectives` as strategies see them."""
-    return tuple(
-        Goal(objective.metric, objective.direction == "maximize", objective.limit, objective.weight > 0) for objective in objectives
-    )
+    return tuple(objective.goal for objective in objectives)
 
 
 def seen(trials: Sequence[Trial], rung: int, objectives: Sequence[Objective]) -> list[Seen[Design]]:

@@ -40,6 +40,17 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
     return covariance / spread if spread else None
 
 
+def interval(rho: float | None, trials: int) -> tuple[float, float] | None:
+    """Where the correlation lies in 95 of 100 cases, by Fisher's transformation with the error of Fieller et al. (1957).
+
+    None below four trials, and where all of them agree: of that the transformation knows no error.
+    """
+    if rho is None or trials < 4 or abs(rho) >= 1:
+        return None
+    middle, error = math.atanh(rho), 1.96 * math.sqrt(1.06 / (trials - 3))
+    return math.tanh(middle - error), math.tanh(middle + error)
+
+
 def _ranks(values: Sequence[float]) -> list[float]:
     ordered = sorted(values)
     return [(ordered.index(value) + 1 + len(ordered) - ordered[::-1].index(value)) / 2 for value in values]

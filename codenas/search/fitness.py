@@ -2,26 +2,36 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from codenas.errors import ConfigError
 from codenas.metrics import Metrics
 from codenas.search.pareto import scaled
+from codenas.search.strategy import Goal
+
+Direction = Literal["minimize", "maximize"]
 
 _BYTES = ("size_bytes", "peak_memory_bytes")
+_MORE_IS_BETTER = ("tokens_per_second", "train_tokens")
 
 
 class Objective(BaseModel):
-    """One metric. With weight 0 it is shown and limited, but decides nothing."""
+    """One metric. With weight 0 it is shown and limited, but decides nothing.
+
+    Attributes:
+        limit: a value that nothing may break.
+        target: a value that is good enough: what is better costs as much, wherever candidates are compared. Inside the limit.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     metric: str
-    direction: Literal["minimize", "maximize"] = "minimize"
+    direction: Direction = "minimize"
     weight: float = Field(0.0, ge=0)
     limit: float | None = None
+    target: float | None = None
 
     @field_validator("metric")
     @classmethod
@@ -30,30 +40,44 @@ class Objective(BaseModel):
             raise ValueError(f"there is no metric {metric!r}; choose among {', '.join(Metrics.model_fields)}")
         return metric
 
+    @model_validator(mode="after")
+    def _target_is_inside_the_limit(self) -> Self:
+        if self.target is not None and self._outside(self.target):
+            target = f"the target of {self.metric}, {self.told(self.target)}"
+            raise ValueError(f"{target}, is outside its limit, {self._bound()}; change one of them")
+        return self
+
+    @property
+    def goal(self) -> Goal:
+        """The objective as strategies see it."""
+        return Goal(self.metric, self.direction == "maximize", self.limit, self.weight > 0, self.target)
+
     def value(self, metrics: Metrics) -> float | None:
         """The measured value; None where it was not measured."""
         measured: float | None = getattr(metrics, self.metric)
         return measured
 
     def cost(self, metrics: Metrics) -> float:
-        """The value turned so that less is better; infinite where it was not measured."""
+        """The value turned so that less is better, as far as the target; infinite where it was not measured."""
         value = self.value(metrics)
-        if value is None:
-            return math.inf
-        return value if self.direction == "minimize" else -value
+        return math.inf if value is None else self.goal.cost(value)
 
     def broken_by(self, metrics: Metrics) -> str | None:
         """Why `metrics` is outside the limit; None inside it, or where it was not measured yet."""
         value = self.value(metrics)
-        if value is None or self.limit is None:
+        if value is None or not self._outside(value):
             return None
-        outside = value > self.limit if self.direction == "minimize" else value < self.limit
-        bound = "at most" if self.direction == "minimize" else "at least"
-        return f"{self.metric} {self.told(value)} is outside its limit, {bound} {self.told(self.limit)}" if outside else None
+        return f"{self.metric} {self.told(value)} is outside its limit, {self._bound()}"
 
     def told(self, value: float) -> str:
         """`value` as people read it and as the command line takes it: bytes in MB."""
         return f"{_number(value / 1e6)} MB" if self.metric in _BYTES else _number(value)
+
+    def _outside(self, value: float) -> bool:
+        return self.limit is not None and (value > self.limit if self.direction == "minimize" else value < self.limit)
+
+    def _bound(self) -> str:
+        return f"{'at most' if self.direction == 'minimize' else 'at least'} {self.told(self.limit or 0)}"
 
 
 DEFAULT_OBJECTIVES = (
@@ -61,6 +85,11 @@ DEFAULT_OBJECTIVES = (
     Objective(metric="size_bytes", weight=0.3),
     Objective(metric="latency_ms_p50", weight=0.2),
 )
+
+
+def usual_direction(metric: str) -> Direction:
+    """The direction of `metric` for whoever names none."""
+    return "maximize" if metric in _MORE_IS_BETTER else "minimize"
 
 
 def check_objectives(objectives: Sequence[Objective]) -> None:
@@ -83,7 +112,11 @@ def costs(metrics: Metrics, objectives: Sequence[Objective]) -> tuple[float, ...
 
 
 def weighted_fitness(everyone: Sequence[Metrics], objectives: Sequence[Objective]) -> list[float]:
-    """Weighted mean of the costs, each scaled to [0, 1] over `everyone`; less is better."""
+    """Weighted mean of the costs, each scaled to [0, 1] over `everyone`; less is better.
+
+    The best of `everyone` costs 0 and the worst 1, whatever the unit: a weight says what the way between those two is worth. So
+    fitness compares `everyone` with each other, and with nobody else. Where all cost the same, the objective decides nothing.
+    """
     weights = [objective.weight for objective in objectives if objective.weight > 0]
     points = scaled([costs(metrics, objectives) for metrics in everyone])
     return [sum(weight * place for weight, place in zip(weights, point, strict=True)) / sum(weights) for point in points]

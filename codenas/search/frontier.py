@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from codenas.search.surrogate import Surrogate, features
 
 _POOL = 300  # draws from a space that does not list its points
 _NEAREST = 200  # points of the first training-free layers that are looked at
+_OTHERS = 100  # of all the others
 _MUTANTS = 40  # and children of the best
 _DRAWS = 6  # of which the farthest from all before is next (Mitchell 1991)
 
@@ -29,51 +31,76 @@ _DRAWS = 6  # of which the farthest from all before is next (Mitchell 1991)
 class Frontier:
     """`spread` trainings along the front, then what is expected to improve on them; with `correct=False` along the front for ever."""
 
-    spread: int = 8
+    spread: int = 6
     correct: bool = True
 
     def ask(self, problem: Problem[P], history: Sequence[Seen[P]], count: int, rng: random.Random) -> list[Idea[P]]:
         """See `Strategy.ask`."""
         tried = list(dict.fromkeys(seen.point for seen in history))
         reported = [seen for seen in history if seen.costs is not None]
-        points = _candidates(problem, reported, tried, rng)
-        if not points:
+        ahead, others = _untried(problem, tried, rng)
+        if not ahead:
             return [Idea(problem.space.sample(rng), "random") for _ in range(count)]
         if not self.correct or len(tried) < self.spread or len({seen.point for seen in reported}) < 2:
-            chosen = _spread(problem, points, tried, count, rng)
+            chosen = _spread(problem, ahead, tried, count, rng)
             return [Idea(point, "frontier") for point in chosen]
+        points = list(dict.fromkeys([*ahead, *others, *_children(problem, reported, tried, rng)]))
         return [Idea(point, "improvement") for point in _improving(problem, points, reported, count, rng)]
 
 
-def _candidates(problem: Problem[P], reported: Sequence[Seen[P]], tried: Collection[P], rng: random.Random) -> list[P]:
-    """Points inside the limits that were not tried: the first layers of the training-free order, and children of the best."""
+def _untried(problem: Problem[P], tried: Collection[P], rng: random.Random) -> tuple[list[P], list[P]]:
+    """Points that were not tried: the first layers of the training-free order; and some of the others, for it may be wrong."""
     known = set(tried)
-    drawn = [point for point in dict.fromkeys(problem.space.pool(_POOL, rng)) if point not in known]
-    inside = [point for point in drawn if problem.within_limits(point)] or drawn
-    parents = [seen.point for seen in best(reported, 5)]
-    mutants = [problem.space.mutate(rng.choice(parents), rng) for _ in range(_MUTANTS)] if parents else []
-    fresh = [point for point in dict.fromkeys(mutants) if point not in known and problem.within_limits(point)]
-    return list(dict.fromkeys([*_first_layers(problem, inside, _NEAREST), *fresh]))
+    pool = problem.space.pool(_POOL, rng)
+    layers = _listed_layers if isinstance(pool, range | tuple) else _first_layers
+    # As many more as were tried, rounded up: few different questions, so that the answer for a listed space is mostly known.
+    first, rest = layers(problem, pool, 2 ** math.ceil(math.log2(_NEAREST + len(known))))
+    ahead, others = ([point for point in points if point not in known] for points in (first, rest))
+    return _some(ahead, 2 * _NEAREST, rng), _some(others, _OTHERS, rng)
 
 
-def _first_layers(problem: Problem[P], points: Sequence[P], least: int) -> list[P]:
-    """The layers of the training-free order, the front first, until there are `least` points."""
+def _some(points: Sequence[P], most: int, rng: random.Random) -> list[P]:
+    """All of `points`, or `most` of them at random; in their order."""
+    return [points[i] for i in sorted(rng.sample(range(len(points)), min(most, len(points))))]
+
+
+def _children(problem: Problem[P], reported: Sequence[Seen[P]], tried: Collection[P], rng: random.Random) -> list[P]:
+    """Children of the best, untried and inside the limits."""
+    known, parents = set(tried), [seen.point for seen in best(reported, 5)]
+    mutants = [problem.space.mutate(rng.choice(parents), rng) for _ in range(_MUTANTS)]
+    return [point for point in mutants if point not in known and problem.within_limits(point)]
+
+
+def _first_layers(problem: Problem[P], pool: Sequence[P], least: int) -> tuple[list[P], list[P]]:
+    """Different points of `pool` inside the limits, if any are: the first layers of the training-free order, the front first; the rest.
+
+    Those are all layers until they make `least` points or more.
+    """
+    points = list(dict.fromkeys(pool))
+    points = [point for point in points if problem.within_limits(point)] or points
     promises = np.array([_promise(problem, point) for point in points])
     if not promises.size:  # nothing is known before training: all are equal
-        return list(points)
+        return points, []
     rest, found = np.arange(len(points)), list[P]()
     while len(rest) and len(found) < least:
         on_front = _front(promises[rest])
         found += [points[i] for i in rest[on_front].tolist()]
         rest = rest[~on_front]
-    return found
+    return found, [points[i] for i in rest.tolist()]
+
+
+_listed_layers = lru_cache(maxsize=16)(_first_layers)  # of a space that lists its points: a table of thousands is sorted once
 
 
 def _promise(problem: Problem[P], point: P) -> tuple[float, ...]:
-    """What is known before training, less is better: the logarithm of the capacity, and the known costs."""
-    figures = problem.space.free(point)
-    capacity = () if problem.capacity is None else (-math.log(max(figures[problem.capacity], 1e-9)),)
-    return (*capacity, *(cost for cost in problem.known_costs(point) if cost is not None))
+    """What is known before training, less is better: the logarithm of the capacity, and the known costs.
+
+    Without a capacity it is what costs more that promises more.
+    """
+    costs = [cost for cost in problem.known_costs(point) if cost is not None]
+    if problem.capacity is None:
+        return (*costs, *(-cost for cost in costs))
+    return (-math.log(max(problem.space.free(point)[problem.capacity], 1e-9)), *costs)
 
 
 def _front(points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -116,9 +143,11 @@ def _improving(problem: Problem[P], points: Sequence[P], reported: Sequence[Seen
     first = int(np.argmax(deviations.max(axis=0) > 0))  # of several that training decides the first is uncertain, the others are as guessed
     order = [first, *(goal for goal in range(costs.shape[1]) if goal != first)]
     turned = [tuple(point[goal] for goal in order) for point in trained]
-    reference = [max(values) + 1e-9 for values in zip(*turned, *costs[:, order].tolist(), strict=True)]
+    least = np.array([goal.least for goal in problem.deciding])
+    guessed = np.maximum(costs, least)[:, order]
+    reference = [max(values) + 1e-9 for values in zip(*turned, *guessed.tolist(), strict=True)]
     sd = np.maximum(deviations[:, first], 1e-9)
-    gains = expected_improvement(costs[:, first], sd, costs[:, order[1:]].tolist(), turned, reference)
+    gains = expected_improvement(costs[:, first], sd, guessed[:, 1:].tolist(), turned, reference, float(least[first]))
     return [points[max(_half(len(points), rng), key=lambda i: gains[i])] for _ in range(count)]
 
 

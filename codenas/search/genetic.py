@@ -13,7 +13,7 @@ _BREEDING = Breeding(tournament=2, crossover=0.7)
 
 @dataclass(slots=True, frozen=True)
 class Genetic:
-    """The first generation is random; the parents of each later one are the survivors of those before it.
+    """The first generation is random, or of what earlier searches left; the parents of each later one are the survivors before it.
 
     Attributes:
         population: candidates of a generation, and survivors at most.

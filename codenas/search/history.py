@@ -1,13 +1,14 @@
 """The history of a search: an append-only file of events is the truth, everything else is computed from it."""
 
-from collections.abc import Iterator
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from codenas.errors import RunError, first_fault
 from codenas.files import append_line, is_whole
-from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Trial
+from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Refusal, Report, Trial
 
 
 class History:
@@ -16,8 +17,12 @@ class History:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._trials: list[Trial] = []
+        self._digests: set[str] = set()
+        self._open: dict[int, None] = {}
+        self._refused: list[int] = []
+        self._best: float | None = None
         if path is not None and path.exists():
-            for event in _read(path):
+            for event in read_events(path):
                 self._check(event)
                 self._apply(event)
 
@@ -25,6 +30,24 @@ class History:
     def trials(self) -> tuple[Trial, ...]:
         """All trials; the one at position i has index i."""
         return tuple(self._trials)
+
+    @property
+    def open(self) -> tuple[int, ...]:
+        """The candidates of whom nothing is known yet, in the order of their proposal: not one report, and not stopped."""
+        return tuple(self._open)
+
+    def refused(self, before: int | None = None) -> int:
+        """How many were refused, of those with an index below `before` or of all."""
+        return len(self._refused) if before is None else bisect_left(self._refused, before)
+
+    @property
+    def best_bits_per_byte(self) -> float | None:
+        """The lowest of any candidate at any rung; None before the first."""
+        return self._best
+
+    def holds(self, digest: str) -> bool:
+        """Whether the design of some candidate has this digest."""
+        return digest in self._digests
 
     def __len__(self) -> int:
         return len(self._trials)
@@ -54,11 +77,34 @@ class History:
     def _apply(self, event: Proposal | Outcome) -> None:
         if isinstance(event, Proposal):
             self._trials.append(Trial(candidate=event.candidate))
+            self._digests.add(event.candidate.design.digest)
+            self._open[event.candidate.index] = None
         else:
+            self._open.pop(event.index, None)
+            if isinstance(event, Refusal) and self._trials[event.index].refusal is None:
+                insort(self._refused, event.index)
+            if isinstance(event, Report) and (bits := event.metrics.bits_per_byte) is not None:
+                self._best = bits if self._best is None else min(self._best, bits)
             self._trials[event.index] = self._trials[event.index].after(event)
 
 
-def _read(path: Path) -> Iterator[Proposal | Outcome]:
+def replayed(events: Iterable[Proposal | Outcome]) -> History:
+    """The history that `events` amount to, without a file."""
+    history = History()
+    for event in events:
+        if isinstance(event, Proposal):
+            history.propose(event.candidate)
+        else:
+            history.record(event)
+    return history
+
+
+def read_events(path: Path) -> Iterator[Proposal | Outcome]:
+    """The events in the file at `path`, in the order in which they happened; one that is being written is left out.
+
+    Raises:
+        RunError: a line is no event.
+    """
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not is_whole(line):
             continue

@@ -80,11 +80,13 @@ def _study(
     directions = [StudyDirection.MAXIMIZE if goal.maximized else StudyDirection.MINIMIZE for goal in problem.deciding]
     study = optuna.create_study(directions=directions, sampler=sampler, storage=storage, study_name=name)
     study.set_user_attr("objectives", [goal.metric for goal in problem.deciding])
-    study.add_trials([_trial(problem, seen) for seen in sorted(history, key=lambda seen: seen.index)])
+    oldest = min((seen.index for seen in history), default=0)
+    before = max(0, -(oldest // _POPULATION))  # generations of earlier searches: Optuna's are counted from 0
+    study.add_trials([_trial(problem, seen, before) for seen in sorted(history, key=lambda seen: seen.index)])
     return study
 
 
-def _trial(problem: Problem[P], seen: Seen[P]) -> "FrozenTrial":
+def _trial(problem: Problem[P], seen: Seen[P], before: int) -> "FrozenTrial":
     """A candidate as Optuna knows it: choices by their places, a limit as a constraint that is 0 or less where it is met."""
     from optuna.trial import TrialState, create_trial
 
@@ -100,7 +102,7 @@ def _trial(problem: Problem[P], seen: Seen[P]) -> "FrozenTrial":
         params={name: values.index(taken[name]) for name, values in inside.items()},
         distributions=_distributions(inside),
         user_attrs={"candidate": seen.index, **{name: taken[name] for name in taken}},
-        system_attrs={_GENERATION: seen.index // _POPULATION},
+        system_attrs={_GENERATION: before + seen.index // _POPULATION},
         constraints={
             goal.metric: goal.cost(figures[goal.metric]) - goal.cost(goal.limit)
             for goal in problem.goals

@@ -1,9 +1,9 @@
 """What to do next in a search: a pure function of its history, so that it can be interrupted and resumed anywhere.
 
 The outcome does not depend on who finishes first. Candidate k is proposed from the candidates before k - `lookback` only,
-once they are all settled; promotion waits for the whole rung, but for those whom nobody can push out any more. With `lookback`
-at least twice the number of workers nobody waits in practice, and any number of workers, in any order, with any interruptions,
-walks through the same search.
+once they are all settled; promotion waits for the whole rung, but for those whom nobody can push out any more, and adaptive
+promotion for the reports that it looks at. With `lookback` at least twice the number of workers nobody waits in practice, and any
+number of workers, in any order, with any interruptions, walks through the same search.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -18,13 +18,15 @@ from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import BITS
 from codenas.errors import BudgetError
-from codenas.metrics import Metrics
-from codenas.search.candidate import Budget, Candidate, Refusal, Trial
+from codenas.metrics import Course, Metrics
+from codenas.search.candidate import Budget, Candidate, Failure, Refusal, Trial
 from codenas.search.design_space import DesignSpace, goals, seen
 from codenas.search.fitness import Objective, broken_limit
 from codenas.search.history import History
-from codenas.search.rungs import promoted
+from codenas.search.repeats import to_repeat
+from codenas.search.rungs import going_on, promoted
 from codenas.search.strategy import Idea, Problem, Strategy
+from codenas.search.warm_start import WarmStart
 from codenas.seeds import derive, stream
 
 CAPACITY = "body_params"  # of the layers, embedding and head left out: what quality follows, before training
@@ -41,6 +43,10 @@ class Job:
 
     candidate: Candidate
     rung: int
+
+    def failed(self, reason: str, course: Course | None = None) -> Failure:
+        """What becomes of the job where its candidate cannot be trained; `course` is how far it came."""
+        return Failure(index=self.candidate.index, rung=self.rung, reason=reason, repeat=self.candidate.repeat, course=course)
 
 
 @dataclass(slots=True, frozen=True)
@@ -60,6 +66,7 @@ class Plan:
         vocabularies: the others that designs of the space may name.
         least_ms: what a token surely takes, of an architecture and a vocabulary size; None where no device is calibrated.
         lookback: the most recent candidates that a proposal does not look at.
+        warm_start: what earlier searches learned.
     """
 
     space: SearchSpace
@@ -72,6 +79,7 @@ class Plan:
     seed: int = 0
     lookback: int = 4
     vocabularies: Mapping[str, VocabularySize] = field(default_factory=dict)
+    warm_start: WarmStart = field(default_factory=WarmStart)
 
     def vocabulary(self, design: Design) -> VocabularySize:
         """What the vocabulary that `design` reads costs."""
@@ -94,18 +102,19 @@ class Plan:
             figures[_LATENCY] = self.least_ms(arch, ids)
         return figures
 
-    def next_job(self, history: History, running: Collection[int]) -> Job | None:
+    def next_job(self, history: History, running: Collection[int], repeating: Collection[tuple[int, int]] = ()) -> Job | None:
         """The next job that nobody does yet; None when every open one waits for those that run.
 
+        `running` are the indices of candidates in training, `repeating` those of candidates and their repeats in training.
         Records proposals and closed-form refusals in `history`. No job while nothing runs means: the search is over.
 
         Raises:
             BudgetError: candidate after candidate is outside the limits.
         """
         first = self.budget.rungs[0]
-        for trial in history.trials:
-            if not trial.settled(first) and trial.candidate.index not in running:
-                return Job(trial.candidate, first)
+        for index in history.open:
+            if index not in running:
+                return Job(history.trials[index].candidate, first)
         while self._room(history):
             if not self._can_see(history):
                 return None
@@ -115,7 +124,7 @@ class Plan:
                 break
             if not history.trials[candidate.index].stopped:
                 return Job(candidate, first)
-        return self._next_promotion(history, running)
+        return self._next_promotion(history, running) or (None if running else self._next_repeat(history, repeating))
 
     def finished(self, history: History) -> bool:
         """Whether nothing is left to do."""
@@ -124,41 +133,52 @@ class Plan:
     def finalists(self, history: History, rung_number: int) -> list[Trial]:
         """Those who go on to rung `rung_number` (1 is the second rung), best first."""
         trials = list(history.trials)
-        for rung, keep in list(zip(self.budget.rungs, self.budget.promote, strict=False))[:rung_number]:
-            trials = promoted(trials, rung, keep, self.objectives)
+        for number in range(1, rung_number + 1):
+            trials, _ = going_on(trials, self.budget, number, self.objectives)
         return trials
 
     def _next_promotion(self, history: History, running: Collection[int]) -> Job | None:
         trials = list(history.trials)
         for number, (below, rung) in enumerate(pairwise(self.budget.rungs), 1):
             unsettled = sum(not trial.settled(below) for trial in trials)
-            trials = self._sure(trials, number, unsettled)
+            trials, closed = self._sure(trials, number, unsettled)
             # The longest first: a long job that starts last would leave the other workers idle.
-            for trial in sorted(trials, key=lambda trial: -self._trained(trial.candidate.design)):
-                if not trial.settled(rung) and trial.candidate.index not in running:
-                    return Job(trial.candidate, rung)
-            if unsettled:
+            waiting = [trial for trial in trials if not trial.settled(rung) and trial.candidate.index not in running]
+            if waiting:
+                return Job(max(waiting, key=lambda trial: self._trained(trial.candidate.design)).candidate, rung)
+            if not closed:
                 return None
         return None
 
-    def _sure(self, trials: list[Trial], number: int, unsettled: int) -> list[Trial]:
-        """Those of `trials` who go on to rung `number` whatever the `unsettled` ones will report, best first.
+    def _next_repeat(self, history: History, repeating: Collection[tuple[int, int]]) -> Job | None:
+        """The next training with another seed, once the finalists are known: nothing else is left to do."""
+        if not self.budget.repeats:
+            return None
+        chosen = to_repeat(self.finalists(history, len(self.budget.rungs) - 1), self.budget, self.objectives)
+        for trial in sorted(chosen, key=lambda trial: -self._trained(trial.candidate.design)):  # the longest first, as above
+            for repeat in range(1, self.budget.repeats + 1):
+                if not trial.repeated(repeat) and (trial.candidate.index, repeat) not in repeating:
+                    return Job(trial.candidate.again(repeat), self.budget.rungs[-1])
+        return None
+
+    def _sure(self, trials: list[Trial], number: int, unsettled: int) -> tuple[list[Trial], bool]:
+        """Those of `trials` who go on to rung `number` whatever the `unsettled` ones will report, and whether nobody will follow.
 
         Under one objective each of them can push out one at most; among several a newcomer may change the whole order.
         """
-        below, keep = self.budget.rungs[number - 1], self.budget.promote[number - 1]
+        if not unsettled:
+            return going_on(trials, self.budget, number, self.objectives)
         deciding = sum(objective.weight > 0 for objective in self.objectives)
-        if unsettled and deciding > 1:
-            return []
-        return promoted(trials, below, max(0, keep - unsettled), self.objectives)
+        keep = max(0, self.budget.at_least[number - 1] - unsettled) if deciding == 1 else 0
+        return promoted(trials, self.budget.rungs[number - 1], keep, self.objectives), False
 
     def _room(self, history: History) -> bool:
         """Whether another candidate may enter; refused ones take no place, until there are too many of them."""
         # Too many of those that a proposal looks at: how much is known of the latest depends on who finishes first.
-        if sum(trial.refusal is not None for trial in self._visible(history)) >= _REFUSALS:
+        if history.refused(before=self._seen(history)) >= _REFUSALS:
             self._require_accepted(history)
             return False
-        return sum(trial.refusal is None for trial in history.trials) < self.budget.candidates
+        return len(history) - history.refused() < self.budget.candidates
 
     def _require_accepted(self, history: History) -> None:
         """Nobody else can enter: raise `BudgetError` if everybody was refused."""
@@ -168,29 +188,35 @@ class Plan:
 
     def _can_see(self, history: History) -> bool:
         """Whether all that the next proposal looks at is known."""
-        return all(trial.settled(self.budget.rungs[0]) for trial in self._visible(history))
+        return all(index >= self._seen(history) for index in history.open)
+
+    def _seen(self, history: History) -> int:
+        """How many candidates a proposal looks at, the first ones."""
+        return max(0, len(history) - self.lookback)
 
     def _visible(self, history: History) -> tuple[Trial, ...]:
         """What a proposal looks at. Not what came of early promotions: how many there are depends on who finishes first."""
-        return tuple(trial.up_to(self.budget.rungs[0]) for trial in history.trials[: max(0, len(history) - self.lookback)])
+        return tuple(trial.up_to(self.budget.rungs[0]) for trial in history.trials[: self._seen(history)])
 
     def _propose(self, history: History) -> Candidate | None:
         """Enter the next candidate; None when the space holds no new one. One outside a limit is refused at once."""
         index = len(history)
+        if index < len(self.warm_start.proposed):
+            return self._enter(history, Idea(self.warm_start.proposed[index], "warm start"), index)
         rng = stream(self.seed, "proposal", index)
         problem = self.problem()
-        visible = seen(self._visible(history), self.budget.rungs[0], self.objectives)
-        known = {trial.candidate.design.digest for trial in history.trials}
+        visible = [*self.warm_start.seen(self.objectives), *seen(self._visible(history), self.budget.rungs[0], self.objectives)]
         for _ in range(_REDRAWS):
             idea = self.strategy.ask(problem, visible, 1, rng)[0]
-            if idea.point.digest not in known:
+            if not history.holds(idea.point.digest):
                 return self._enter(history, idea, index)
         return None
 
     def _enter(self, history: History, idea: Idea[Design], index: int) -> Candidate:
         # Every candidate trains with the same seed: the same weights' stream, batches and order, so that they compare.
         seed = derive(self.seed, "training")
-        candidate = Candidate(index=index, design=idea.point, origin=idea.origin, parents=idea.parents, seed=seed)
+        parents = tuple(parent for parent in idea.parents if parent >= 0)  # others are of earlier searches
+        candidate = Candidate(index=index, design=idea.point, origin=idea.origin, parents=parents, seed=seed)
         history.propose(candidate)
         known = self.known(idea.point)
         reason = broken_limit(known, self.objectives) or self._surely_too_slow(idea.point)

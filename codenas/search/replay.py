@@ -10,10 +10,12 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from codenas.errors import ConfigError
+from codenas.search.adaptive import Screened, known_part, promotion
 from codenas.search.candidate import Budget
 from codenas.search.hypervolume import hypervolume
 from codenas.search.pareto import Point, front, ranking
@@ -119,6 +121,27 @@ class Recorded:
         costs = tuple(self.costs[rung][row].tolist())
         return None if any(map(math.isnan, costs)) else costs
 
+    def going_on(self, rows: Sequence[int], number: int) -> list[int]:
+        """Those of `rows` who go on to rung `number` (1 is the second rung), best first; adaptively if the budget says so.
+
+        Adaptive promotion takes the first costly metric for the one that is learned, and all objectives for equally important.
+        """
+        below, rung = self.budget.rungs[number - 1 : number + 1]
+        least, most = self.budget.at_least[number - 1], self.budget.promote[number - 1]
+        reached = [(row, costs) for row in rows if (costs := self.cost(below, row)) is not None]
+        rows, points = [row for row, _ in reached], [costs for _, costs in reached]
+        if least == most:
+            return [rows[i] for i in ranking(points, most)]
+
+        def high(position: int) -> float:
+            costs = self.cost(rung, rows[position])
+            return math.inf if costs is None else costs[0]
+
+        capacity = [self.problem.space.free(row)[self.problem.capacity] if self.problem.capacity else 0.0 for row in rows]
+        known = known_part(points, [1.0] * len(self.problem.goals), 0)
+        screened = Screened([point[0] for point in points], capacity, known)
+        return [rows[i] for i in promotion(screened, ranking(points), least, most, high).chosen]
+
     def require_rows(self, trainings: int) -> None:
         """See that there are as many rows as `trainings`.
 
@@ -153,9 +176,8 @@ def replay(recorded: Recorded, strategy: Strategy, trainings: int, seed: int) ->
 def _promote(recorded: Recorded, rows: Sequence[int], clock: "_Clock", trained: "_Front") -> bool:
     """Take the best of `rows` from rung to rung; False when the steps are spent."""
     budget = recorded.budget
-    for keep, low, high in zip(budget.promote, budget.rungs, budget.rungs[1:], strict=False):
-        reached = [(row, costs) for row in rows if (costs := recorded.cost(low, row)) is not None]
-        rows = [reached[i][0] for i in ranking([costs for _, costs in reached], keep)]
+    for number, (low, high) in enumerate(pairwise(budget.rungs), 1):
+        rows = recorded.going_on(rows, number)
         for row in rows:
             if not clock.take(high - low):
                 return False

@@ -1,19 +1,20 @@
 """What a search found, and the folder that holds it."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codenas.errors import BudgetError, RunError, first_fault
-from codenas.files import write_atomic
-from codenas.search.candidate import Trial
+from codenas.errors import RunError, first_fault
+from codenas.files import sha256_file, write_atomic
 from codenas.search.fidelity import Fidelity, fidelity
-from codenas.search.fitness import broken_limit, weighted_fitness
 from codenas.search.history import History
 from codenas.search.plan import Plan
+from codenas.search.repeats import decide
+from codenas.search.warm_start import WarmStart
 
 LOGGER = logging.getLogger("codenas")
 
@@ -26,6 +27,10 @@ class SearchResult(BaseModel):
         steps: training steps in all sessions, exact; `scoring_steps` came on top, on branches that score a rung.
         wall_seconds: of the session that finished the search; `session_steps` were trained in it.
         training_share: of that session: worker time inside training steps / (workers x wall time).
+        elsewhere_seconds: worker time outside of them, by what it went for; empty where nobody took it.
+        repeats: trainings of finalists with other seeds; `failed_repeats` more could not be trained.
+        repeated: the finalists among whom they decide, best first; with nobody here nothing can be said of ties.
+        ties: those of them that cannot be told apart from the winner.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,17 +47,26 @@ class SearchResult(BaseModel):
     wall_seconds: float
     session_steps: int
     training_share: float
+    elsewhere_seconds: dict[str, float] = {}
     fidelity: tuple[Fidelity, ...]
+    repeats: int = 0
+    failed_repeats: int = 0
+    repeated: tuple[int, ...] = ()
+    ties: tuple[int, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
 class Effort:
-    """What one session of a search cost: `step_seconds` is the time that all workers spent inside training steps."""
+    """What one session of a search cost: `step_seconds` is the time that all workers spent inside training steps.
+
+    `elsewhere_seconds` is their other time, by what it went for.
+    """
 
     workers: int
     wall_seconds: float
     steps: int
     step_seconds: float
+    elsewhere_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
@@ -67,11 +81,12 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
     if not finalists:
         failures = [trial.failure.reason for trial in history.trials if trial.failure]
         raise RunError(f"no candidate reached {rungs[-1]} steps; the last failure: {failures[-1] if failures else 'none'}")
+    verdict = decide(finalists, plan.budget, plan.objectives)
     return SearchResult(
-        winner=_winner(finalists, plan).candidate.index,
+        winner=verdict.winner.candidate.index,
         finalists=tuple(trial.candidate.index for trial in finalists),
         steps=trained_steps(history),
-        scoring_steps=sum(report.scoring_steps for trial in history.trials for report in trial.reports),
+        scoring_steps=sum(report.scoring_steps for trial in history.trials for report in trial.all_reports),
         trained=sum(trial.report(rungs[0]) is not None for trial in history.trials),
         refused=sum(trial.refusal is not None for trial in history.trials),
         failed=sum(trial.failure is not None for trial in history.trials),
@@ -79,40 +94,36 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
         wall_seconds=effort.wall_seconds,
         session_steps=effort.steps,
         training_share=effort.step_seconds / max(effort.wall_seconds * effort.workers, 1e-9),
+        elsewhere_seconds={name: round(seconds, 3) for name, seconds in effort.elsewhere_seconds.items()},
         fidelity=tuple(fidelity(history.trials, low, rungs[-1]) for low in rungs[:-1]),
+        repeats=sum(len(trial.repeats) for trial in history.trials),
+        failed_repeats=sum(len(trial.failed_repeats) for trial in history.trials),
+        repeated=tuple(trial.candidate.index for trial in verdict.repeated),
+        ties=tuple(trial.candidate.index for trial in verdict.ties),
     )
 
 
 def trained_steps(history: History) -> int:
     """Training steps behind all reports."""
-    return sum(report.steps for trial in history.trials for report in trial.reports)
-
-
-def _winner(finalists: list[Trial], plan: Plan) -> Trial:
-    """The fittest of the finalists that are inside every limit; ties go to the one that was promoted first."""
-    reports = [report for trial in finalists if (report := trial.last)]
-    fitness = weighted_fitness([report.metrics for report in reports], plan.objectives)
-    order = sorted(range(len(finalists)), key=lambda i: (fitness[i], i))
-    inside = [i for i in order if broken_limit(reports[i].metrics, plan.objectives) is None]
-    if not inside:
-        best = order[0]
-        reason = broken_limit(reports[best].metrics, plan.objectives)
-        raise BudgetError(f"no finalist is inside the limits: of the best, {finalists[best].candidate.id}, {reason}; relax the limit")
-    return finalists[inside[0]]
+    return sum(report.steps for trial in history.trials for report in trial.all_reports)
 
 
 class Claim(BaseModel):
-    """What a folder was claimed for: a job as JSON, and the digest of the corpus that it works on."""
+    """What a folder was claimed for: a job as JSON, and the digest of the corpus that it works on.
+
+    `warm_start` is the digest of the file of what earlier searches learned; empty without one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     job: str
     corpus: str
+    warm_start: str = ""
 
 
 @dataclass(slots=True, frozen=True)
 class SearchFolder:
-    """Where a search lives: what it was asked (job.json), its history, its checkpoints, its result."""
+    """Where a search lives: what it was asked (job.json), what it knew (warm_start.json), its history, its checkpoints, its result."""
 
     path: Path
 
@@ -125,26 +136,55 @@ class SearchFolder:
         """All that has happened."""
         return History(self.path / "trials.jsonl")
 
-    def require_own(self, job: str, corpus_digest: str) -> None:
+    def require_own(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> None:
         """See that the folder is nobody's yet, or that of `job` on a corpus: the trials of another search must not be mixed in.
 
+        Args:
+            present: the job that the folder was claimed for, perhaps by an earlier version, as this version writes it.
+
         Raises:
             RunError: it is another search's.
         """
-        path = self.path / "job.json"
-        if path.exists() and path.read_bytes() != _claim(job, corpus_digest).encode():
+        try:
+            claim = self.claimed()
+            own = claim is None or (present(claim.job), claim.corpus) == (job, corpus_digest)
+        except RunError:  # a claim that cannot be read is none of this search
+            own = False
+        if not own:
             raise RunError(f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}")
 
-    def claim(self, job: str, corpus_digest: str) -> None:
-        """Make the folder that of `job` on a corpus.
+    def claim(self, job: str, corpus_digest: str, present: Callable[[str], str] = str, learned: WarmStart | None = None) -> None:
+        """Make the folder that of `job` on a corpus, which begins with what was `learned`; see `require_own`.
 
         Raises:
             RunError: it is another search's.
         """
-        self.require_own(job, corpus_digest)
+        self.require_own(job, corpus_digest, present)
         path = self.path / "job.json"
-        if not path.exists():
-            write_atomic(path, _claim(job, corpus_digest))
+        if path.exists():
+            return
+        digest = ""
+        if learned is not None and learned != WarmStart():
+            write_atomic(self._learned, learned.model_dump_json(indent=1))  # before the claim that names it
+            digest = sha256_file(self._learned)
+        write_atomic(path, Claim(job=job, corpus=corpus_digest, warm_start=digest).model_dump_json(indent=2))
+
+    @property
+    def _learned(self) -> Path:
+        return self.path / "warm_start.json"
+
+    def warm_start(self) -> WarmStart:
+        """What was copied from earlier searches when the folder was claimed.
+
+        Raises:
+            RunError: the copy is not what it was.
+        """
+        claim = self.claimed()
+        if claim is None or not claim.warm_start:
+            return WarmStart()
+        if not self._learned.is_file() or sha256_file(self._learned) != claim.warm_start:
+            raise RunError(f"{self._learned} is not what this search began with; restore it, or remove {self.path} to search again")
+        return WarmStart.model_validate_json(self._learned.read_bytes())
 
     def claimed(self) -> Claim | None:
         """What the folder was claimed for; None before.
@@ -207,7 +247,3 @@ class SearchFolder:
     def finish(self, result: SearchResult) -> None:
         """Write what was found."""
         write_atomic(self.path / "result.json", result.model_dump_json(indent=2))
-
-
-def _claim(job: str, corpus_digest: str) -> str:
-    return Claim(job=job, corpus=corpus_digest).model_dump_json(indent=2)

@@ -3,6 +3,7 @@
 It works on any discrete space: on designs (`codenas.search.design_space`), or on the rows of a table (`codenas.search.table_space`).
 """
 
+import math
 import random
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class Space(Protocol[P]):
         ...
 
     def pool(self, count: int, rng: random.Random) -> Sequence[P]:
-        """Points to choose among: all of a space that lists them, else `count` draws."""
+        """Points to choose among: all of a space that lists them, always the same range or tuple; else a list of `count` draws."""
         ...
 
     def mutate(self, point: P, rng: random.Random, fields: int = 1) -> P:
@@ -56,16 +57,28 @@ class Space(Protocol[P]):
 
 @dataclass(slots=True, frozen=True)
 class Goal:
-    """A metric that is to be low, or `maximized`; with a limit that nothing may break. Some goals only limit."""
+    """A metric that is to be low, or `maximized`; with a limit that nothing may break. Some goals only limit.
+
+    Attributes:
+        target: a value that is good enough: what is better costs as much.
+    """
 
     metric: str
     maximized: bool = False
     limit: float | None = None
     decides: bool = True
+    target: float | None = None
+
+    @property
+    def least(self) -> float:
+        """The cost that nothing is below."""
+        if self.target is None:
+            return -math.inf
+        return -self.target if self.maximized else self.target
 
     def cost(self, value: float) -> float:
-        """`value` turned so that less is better."""
-        return -value if self.maximized else value
+        """`value` turned so that less is better, as far as `target`."""
+        return max(-value if self.maximized else value, self.least)
 
     def broken_by(self, value: float) -> bool:
         """Whether `value` is outside the limit."""
@@ -77,6 +90,7 @@ class Seen(Generic[P]):
     """A candidate as a strategy is shown it.
 
     Attributes:
+        index: negative of what an earlier search has trained, the last of them -1.
         costs: one for each goal that decides, less is better; None of what was refused, has failed or has not reported yet.
     """
 

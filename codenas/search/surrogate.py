@@ -40,20 +40,23 @@ def features(space: Space[P], points: Sequence[P]) -> Features:
     figures = np.where(positive, np.log(np.where(positive, figures, 1.0)), figures)
     deviation = figures.std(axis=0)
     figures = (figures - figures.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-    coded = np.array([_coded(space.choices, space.flatten(point)) for point in points]).reshape(len(points), -1)
+    codes = {name: {value: _code(values, value) for value in values} for name, values in space.choices.items() if len(values) > 1}
+    coded = np.array([_coded(codes, space.choices, space.flatten(point)) for point in points]).reshape(len(points), -1)
     return Features(figures, coded / math.sqrt(max(1, len(space.choices))))
 
 
-def _coded(choices: Mapping[str, tuple[Any, ...]], point: Mapping[str, Any]) -> list[float]:
+def _coded(codes: Mapping[str, Mapping[Any, list[float]]], choices: Mapping[str, tuple[Any, ...]], point: Mapping[str, Any]) -> list[float]:
+    """All choices of `point`; a field that is asleep may have a value that is none of them."""
     code: list[float] = []
-    for name, values in choices.items():
-        if len(values) < 2:
-            continue
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            code.append(2 * sum(value < point[name] for value in values) / (len(values) - 1))
-        else:
-            code += [float(value == point[name]) for value in values]
+    for name, known in codes.items():
+        code += known[point[name]] if point[name] in known else _code(choices[name], point[name])
     return code
+
+
+def _code(values: tuple[Any, ...], chosen: Any) -> list[float]:
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return [2 * sum(value < chosen for value in values) / (len(values) - 1)]
+    return [float(value == chosen) for value in values]
 
 
 @dataclass(slots=True, frozen=True)

@@ -22,13 +22,14 @@ class TableSpace:
         self._values = {name: _distinct(column) for name, column in columns.items()}
         places = [{value: place for place, value in enumerate(values)} for values in self._values.values()]
         coded = [[place[value] for value in column] for place, column in zip(places, columns.values(), strict=True)]
-        self._codes = np.array(coded, dtype=np.int32).T.copy()
+        self._codes = np.array(coded, dtype=np.int32)  # [fields, rows]: a field of all rows lies together
+        self._rows = self._codes.shape[1]
         self._open = [field for field, values in enumerate(self._values.values()) if len(values) > 1]
-        self._free = [dict(zip(free, map(float, row), strict=True)) for row in zip(*free.values(), strict=True)] or [{}] * len(self._codes)
-        self._everyone = range(len(self._codes))
+        self._free = [dict(zip(free, map(float, row), strict=True)) for row in zip(*free.values(), strict=True)] or [{}] * self._rows
+        self._everyone = range(self._rows)
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return self._rows
 
     @property
     def choices(self) -> Mapping[str, tuple[Cell, ...]]:
@@ -45,7 +46,7 @@ class TableSpace:
 
     def mutate(self, point: int, rng: random.Random, fields: int = 1) -> int:
         """The row nearest to `point` with `fields` other choices, `point` itself excepted."""
-        wanted = self._codes[point].copy()
+        wanted = self._codes[:, point].copy()
         for field in rng.sample(self._open, min(fields, len(self._open))):
             others = len(list(self._values.values())[field]) - 1
             wanted[field] = (wanted[field] + 1 + rng.randrange(others)) % (others + 1)
@@ -53,8 +54,8 @@ class TableSpace:
 
     def cross(self, mother: int, father: int, rng: random.Random) -> int:
         """The row nearest to a child that takes each choice from one of the two."""
-        sides = np.array([rng.random() < 0.5 for _ in range(self._codes.shape[1])])
-        return self._nearest(np.where(sides, self._codes[mother], self._codes[father]), rng)
+        sides = np.array([rng.random() < 0.5 for _ in self._codes])
+        return self._nearest(np.where(sides, self._codes[:, mother], self._codes[:, father]), rng)
 
     def near(self, choices: Mapping[str, Any], rng: random.Random) -> int:
         """The row with most of `choices`."""
@@ -67,7 +68,7 @@ class TableSpace:
 
     def flatten(self, point: int) -> Mapping[str, Cell]:
         """The choices of a row."""
-        return {name: values[code] for (name, values), code in zip(self._values.items(), self._codes[point], strict=True)}
+        return {name: values[code] for (name, values), code in zip(self._values.items(), self._codes[:, point], strict=True)}
 
     def free(self, point: int) -> Mapping[str, float]:
         """What is known of a row before training."""
@@ -75,7 +76,7 @@ class TableSpace:
 
     def _nearest(self, wanted: npt.NDArray[np.int32], rng: random.Random, but: int | None = None) -> int:
         """The row that has most choices of `wanted`, of equals any."""
-        distances = (self._codes != wanted).sum(axis=1)
+        distances = (self._codes != wanted[:, None]).sum(axis=0, dtype=np.int16)
         if but is not None and len(self) > 1:
             distances[but] = len(wanted) + 1
         nearest = np.flatnonzero(distances == distances.min())

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from codenas.cli import cluster
-from codenas.errors import ResourceError
+from codenas.errors import ResourceError, UserError
+from tests.serve.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,3 +55,19 @@ def test_an_address_space_of_enough_is_not_refused(limit: int, starts: list[int 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, resource.RLIM_INFINITY))
     with cluster.local_ray(cpus=1):
         assert starts == [1]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:PORT", r"^nobody listens at 127\.0\.0\.1:PORT \(Connection refused\); check --address"),
+        ("ray://127.0.0.1:PORT", r"^nobody listens at ray://127\.0\.0\.1:PORT \(Connection refused\)"),
+        ("head", "^'head' is no address of a Ray cluster; 127.0.0.1:6379 is one, auto is the cluster of this machine"),
+        ("head:port", "^'head:port' is no address"),
+        ("local", "^'local' is no address"),
+    ],
+)
+def test_an_address_where_nobody_listens_is_told_before_ray_tries_for_minutes(address: str, message: str) -> None:
+    port = str(free_port())
+    with pytest.raises(UserError, match=message.replace("PORT", port)), cluster.local_ray(address=address.replace("PORT", port)):
+        pytest.fail("joined")

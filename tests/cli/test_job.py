@@ -56,6 +56,11 @@ def test_the_demo_decides_by_what_repeats_to_the_bit() -> None:
         ("[prepare.filters]\nmegabytes = 1e999\n", "prepare.filters.megabytes = inf is refused: Input should be a finite number"),
         ("[search]\nobjectives = [{ metric = 'params', weight = inf }]\n", "search.objectives.0.weight = inf is refused"),
         ("[search]\nobjectives = [{ metric = 'params', limit = nan }]\n", "search.objectives.0.limit = nan is refused"),
+        ("[search]\nobjectives = [{ metric = 'params', target = inf }]\n", "search.objectives.0.target = inf is refused"),
+        (
+            "[search]\nobjectives = [{ metric = 'params', limit = 2, target = 3 }]\n",
+            "search.objectives.0: the target of params, 3, is outside its limit, at most 2",
+        ),
         (
             "[search.space]\nchoices = { vocabulary = ['char', 'bpe'] }\n",
             "job.toml: search.space: vocabulary: 'bpe' is no choice: 'bpe' names no vocabulary; write char, or bpe-N",

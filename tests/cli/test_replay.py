@@ -42,7 +42,7 @@ def test_strategies_are_compared_in_lines_in_json_and_as_a_picture(table: Path, 
 def test_workers_find_what_one_process_finds(table: Path, tmp_path: Path) -> None:
     stored = [tmp_path / f"{workers}.json" for workers in (1, 2)]
     for workers, path in enumerate(stored, 1):
-        ladder = ["--rungs", "50,300", "--candidates", "6", "--promote", "2"]
+        ladder = ["--rungs", "50,300", "--candidates", "6", "--promote", "3", "--least", "1"]
         done = replayed(table, "--strategy", "random", *ROLES, *ladder, "--seeds", 7, "--workers", workers, "--json", path)
         assert done.exit_code == 0, done.output
     one, two = ([{**row, "seconds_per_trial": 0} for row in json.loads(path.read_text())["rows"]] for path in stored)
@@ -57,6 +57,10 @@ def test_workers_find_what_one_process_finds(table: Path, tmp_path: Path) -> Non
         (["--strategy", "random", "--costly", "loss"], "has no column 'loss'; its columns are choice.width"),
         (["--strategy", "random", *ROLES, "--rungs", "300,50"], "--rungs 300,50 --candidates 12 --promote 3: rungs [300, 50] must be"),
         (["--strategy", "random", *ROLES, "--rungs", "50,all"], "--rungs 50,all --candidates 12 --promote 3: rungs.1: "),
+        (
+            ["--strategy", "random", *ROLES, "--rungs", "50,300", "--least", "4"],
+            "--promote 3 --least 4: least [4] is above the promotions [3]",
+        ),
         (["--strategy", "", *ROLES], "--strategy names none; choose among random, "),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from codenas.cli.app import app
+from codenas.cli.app import NOTHING_KEPT, app
 from codenas.vocab.pieces import FORCED
 from codenas.vocab.sample_details import SampleDetails
 from codenas.vocab.sample_stats import Part, Run, sample
@@ -128,3 +128,13 @@ def test_what_the_user_can_mend_is_one_line(source: Path, tmp_path: Path, option
 def test_an_output_that_cannot_be_written_is_refused_before_the_source_is_read(tmp_path: Path) -> None:
     done = sampled(tmp_path / "nowhere", "--output-file", tmp_path)
     assert (done.exit_code, done.stderr.split(":")[1]) == (2, " Is a directory")
+
+
+def test_an_interrupt_says_that_nothing_is_kept(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> Iterator[Part]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("data_prep.token_stats.sample_on_ray", interrupted)
+    done = sampled(source, *SMALL, "--output-file", tmp_path / "stats.json")
+    assert done.exit_code == 130 and done.stderr.endswith("codenas: interrupted; " + NOTHING_KEPT + "\n")
+    assert not (tmp_path / "stats.json").exists()

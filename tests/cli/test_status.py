@@ -54,7 +54,7 @@ def test_an_interrupted_run_says_how_to_go_on(begun: Path) -> None:
     told = shown("status", begun)
     assert "search 4/8 steps (50 %)" in told and "Front after 2 steps" in told and "left" not in told
     assert "at work     no process of this machine\n" in told
-    assert f"to go on    codenas search --run {begun}" in told
+    assert f"to go on    codenas search --resume {begun}" in told
 
 
 def test_beside_a_process_that_works_it_tells_who_and_how_long(begun: Path) -> None:

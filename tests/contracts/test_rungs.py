@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from codenas.arch.cost import parameters
 from codenas.search.candidate import Budget, Failure, Outcome, Trial
+from codenas.search.design_space import seen
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, weighted_fitness
 from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.plan import Job, Plan
+from codenas.search.repeats import to_repeat
 from codenas.search.rungs import promoted
+from codenas.search.warm_start import learn
 from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, Pool, make_plan
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=8)
@@ -24,22 +27,33 @@ DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=8)
 TWO_RUNGS = Budget(candidates=24, rungs=(50, 300), promote=(6,))
 DEMO = Budget(candidates=12, rungs=(50, 300), promote=(4,))
 THREE_RUNGS = Budget(candidates=16, rungs=(20, 60, 180), promote=(6, 3))
+REPEATED = Budget(candidates=12, rungs=(20, 60), promote=(4,), repeats=2)
+ADAPTIVE = Budget(candidates=24, rungs=(50, 300), promote=(10,), least=(2,))
+ADAPTIVE_LADDER = Budget(candidates=16, rungs=(20, 60, 180), promote=(8, 5), least=(3, 1))
 QUALITY = (Objective(metric="bits_per_byte", weight=1.0), Objective(metric="size_bytes"))
 LIMITED = (*DEFAULT_OBJECTIVES, Objective(metric="params", limit=1_000_000))
 
 
 @dataclass(slots=True, frozen=True)
 class Scenario:
-    """A search, and how its jobs end."""
+    """A search, and how its jobs end; a `warm` one begins with what another one has learned."""
 
-    plan: Plan
+    cold: Plan
     refused: float = 0.0
     failed: float = 0.0
+    warm: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        return replace(self.cold, warm_start=LEARNED) if self.warm else self.cold
 
     @property
     def outcome(self) -> Curves:
         return Curves(self.plan.budget, self.refused, self.failed)
 
+
+EARLIER = make_plan(Budget(candidates=10, rungs=(20, 60), promote=(5,)), "random")
+LEARNED = learn({"earlier": run_search(EARLIER, History(), Curves(EARLIER.budget)).trials}, 20, EARLIER.space, EARLIER.objectives, 3)
 
 SCENARIOS: dict[str, Scenario] = {
     "two rungs": Scenario(make_plan(TWO_RUNGS)),
@@ -57,6 +71,19 @@ SCENARIOS: dict[str, Scenario] = {
     "one objective": Scenario(make_plan(DEMO, objectives=QUALITY), refused=0.2),
     "one objective, some fail": Scenario(make_plan(THREE_RUNGS, objectives=QUALITY, lookback=2), refused=0.2, failed=0.2),
     "a small space": Scenario(make_plan(TWO_RUNGS, space=SMALL_SPACE)),
+    "repeats": Scenario(make_plan(REPEATED), refused=0.1),
+    "repeats, some fail": Scenario(make_plan(REPEATED, "random"), failed=0.3),
+    "warm start": Scenario(make_plan(REPEATED), refused=0.2, warm=True),
+    "warm start, one objective": Scenario(make_plan(DEMO, "genetic", objectives=QUALITY, lookback=2), failed=0.2, warm=True),
+    "repeats of one rung": Scenario(
+        make_plan(Budget(candidates=9, rungs=(10,), promote=(), repeats=3, repeated=2), objectives=QUALITY), failed=0.1
+    ),
+    "adaptive": Scenario(make_plan(ADAPTIVE, objectives=QUALITY)),
+    "adaptive, over three objectives": Scenario(make_plan(ADAPTIVE, "random")),
+    "adaptive, three rungs": Scenario(make_plan(ADAPTIVE_LADDER, objectives=QUALITY)),
+    "adaptive, some fail": Scenario(make_plan(ADAPTIVE_LADDER), refused=0.2, failed=0.3),
+    "adaptive, all fail": Scenario(make_plan(ADAPTIVE), failed=1.0),
+    "adaptive, a small space": Scenario(make_plan(ADAPTIVE, space=SMALL_SPACE)),
 }
 
 
@@ -75,7 +102,7 @@ EXPECTED: dict[str, tuple[History, list[Job]]] = {name: loop(scenario) for name,
 
 
 def steps(history: History) -> int:
-    return sum(report.steps for trial in history.trials for report in trial.reports)
+    return sum(report.steps for trial in history.trials for report in trial.all_reports)
 
 
 def winner(plan: Plan, history: History) -> Trial | None:
@@ -84,8 +111,8 @@ def winner(plan: Plan, history: History) -> Trial | None:
     return finalists[fitness.index(min(fitness))] if finalists else None
 
 
-def counted(jobs: list[Job]) -> Counter[tuple[int, int]]:
-    return Counter((job.candidate.index, job.rung) for job in jobs)
+def counted(jobs: list[Job]) -> Counter[tuple[str, int]]:
+    return Counter((job.candidate.id, job.rung) for job in jobs)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -197,11 +224,93 @@ def test_promotion_depends_on_the_reports_of_its_rung_and_on_nothing_else(name: 
     assert [trial.candidate for trial in promoted(below, rung, 6, plan.objectives)] == [trial.candidate for trial in chosen]
 
 
+def test_beyond_a_target_promotion_and_strategies_see_equals() -> None:
+    history = EXPECTED["two rungs"][0]
+    sizes = {each.candidate.index: report.metrics.size_bytes or 0 for each in history.trials if (report := each.report(50))}
+    largest = Objective(metric="size_bytes", weight=1.0, target=max(sizes.values()))
+    assert [trial.candidate.index for trial in promoted(history.trials, 50, 6, (largest,))] == sorted(sizes)[:6]
+    assert {each.costs for each in seen(history.trials, 50, (largest,))} == {(largest.target,)}
+    problem = make_plan(TWO_RUNGS, objectives=(largest,)).problem()
+    assert {problem.known_costs(trial.candidate.design) for trial in history.trials} == {(largest.target,)}
+
+
 def test_the_longest_of_the_promoted_starts_first() -> None:
     _, jobs = EXPECTED["two rungs"]
     sizes = [parameters(job.candidate.arch, VOCAB_SIZE) for job in jobs if job.rung == 300]
     assert len(sizes) == 6 and sizes == sorted(sizes, reverse=True)
 
 
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name.startswith("adaptive")])
+def test_adaptive_promotion_stays_within_its_bounds(name: str) -> None:
+    plan, (history, jobs) = SCENARIOS[name].plan, EXPECTED[name]
+    budget, below = plan.budget, {trial.candidate.index for trial in history.trials}
+    for number, (least, most) in enumerate(zip(budget.at_least, budget.promote, strict=True), 1):
+        reported = {trial.candidate.index for trial in history.trials if trial.report(budget.rungs[number - 1])} & below
+        going = [trial.candidate.index for trial in plan.finalists(history, number)]
+        assert min(least, len(reported)) <= len(going) <= most
+        assert set(going) == {job.candidate.index for job in jobs if job.rung == budget.rungs[number]}
+        assert set(going) <= reported, "who failed below does not go on"
+        below = set(going)
+    assert steps(history) <= budget.total_steps
+
+
+def test_promotion_between_equal_bounds_is_the_fixed_one() -> None:
+    fixed, (history, jobs) = SCENARIOS["two rungs"].plan, EXPECTED["two rungs"]
+    bounded = replace(fixed, budget=TWO_RUNGS.model_copy(update={"least": (6,)}))
+    assert not bounded.budget.adaptive
+    found, done = loop(Scenario(bounded))
+    assert (found.trials, done) == (history.trials, jobs)
+
+
 def test_every_candidate_trains_with_the_same_seed() -> None:
     assert len({trial.candidate.seed for trial in EXPECTED["two rungs"][0].trials}) == 1
+
+
+def test_the_best_are_repeated_from_the_first_step_with_seeds_that_they_share() -> None:
+    (history, jobs), plan = EXPECTED["repeats"], SCENARIOS["repeats"].plan
+    again = [job for job in jobs if job.candidate.repeat]
+    assert jobs[-len(again) :] == again, "repeats come last"
+    assert Counter(job.candidate.index for job in again) == {trial.candidate.index: 2 for trial in history.trials if trial.repeats}
+    assert len(again) == REPEATED.repeat_trainings(4) == 6 and {job.rung for job in again} == {60}
+    assert steps(history) == REPEATED.total_steps == 12 * 20 + 4 * 40 + 6 * 60
+    assert len({job.candidate.seed for job in again}) == 2 and not {job.candidate.seed for job in again} & {jobs[0].candidate.seed}
+    chosen = {trial.candidate.index for trial in to_repeat(plan.finalists(history, 1), REPEATED, plan.objectives)}
+    assert chosen == {job.candidate.index for job in again}
+
+
+def test_repeats_keep_all_workers_busy() -> None:
+    """Six trainings of three candidates: six workers begin them at once."""
+    plan, (history, _) = SCENARIOS["repeats"].plan, EXPECTED["repeats"]
+    begun = History()
+    for trial in history.trials:
+        begun.propose(trial.candidate)
+    for trial in history.trials:
+        for outcome in (*trial.reports, *((trial.refusal,) if trial.refusal else ())):
+            begun.record(outcome)
+    repeating = set[tuple[int, int]]()
+    while (job := plan.next_job(begun, (), repeating)) is not None:
+        repeating.add((job.candidate.index, job.candidate.repeat))
+    assert len(repeating) == 6
+
+
+def test_a_repeat_that_fails_leaves_its_candidate_in_the_search() -> None:
+    plan = SCENARIOS["repeats"].plan
+
+    def do(job: Job) -> Outcome:
+        return job.failed("diverged") if job.candidate.repeat == 2 else Curves(REPEATED)(job)
+
+    history = run_search(plan, History(), do)
+    again = [trial for trial in history.trials if trial.repeats]
+    assert len(again) == 3 and all(len(trial.failed_repeats) == 1 and not trial.stopped for trial in again)
+    assert steps(history) == REPEATED.total_steps - 3 * 60
+
+
+@pytest.mark.parametrize("name", ["warm start", "warm start, one objective"])
+def test_the_best_of_an_earlier_search_come_first_and_are_nobodys_children(name: str) -> None:
+    trials = EXPECTED[name][0].trials
+    first = [trial.candidate for trial in trials[: len(LEARNED.proposed)]]
+    assert [(each.design, each.origin, each.parents) for each in first] == [(design, "warm start", ()) for design in LEARNED.proposed]
+    assert all(0 <= parent < trial.candidate.index for trial in trials for parent in trial.candidate.parents)
+    assert not any(trial.candidate.origin in ("random", "warm start") for trial in trials[len(first) :]), (
+        "what was learned spares the warm-up"
+    )

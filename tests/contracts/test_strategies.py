@@ -74,6 +74,8 @@ def drawn(count: int, outcomes: Sequence[str] = ("report",)) -> list[Trial]:
     return [trial(index, PROBLEM.space.sample(rng), outcomes[index % len(outcomes)]) for index in range(count)]
 
 
+OUTCOMES = ("report", "failed", "report", "refused", "report")
+
 HISTORIES: dict[str, list[Trial]] = {
     "empty": [],
     "one": drawn(1),
@@ -84,6 +86,10 @@ HISTORIES: dict[str, list[Trial]] = {
     "all open": drawn(5, ["open"]),
     "of all kinds": drawn(40, ["report", "failed", "report", "refused", "open"]),
     "the same again and again": [trial(index, PROBLEM.space.sample(random.Random(1))) for index in range(12)],
+    "of an earlier search": [trial(index - 20, each.candidate.design) for index, each in enumerate(drawn(20))],
+    "of an earlier search and this one": [
+        trial(index - 14, each.candidate.design, outcome) for index, (each, outcome) in enumerate(zip(drawn(20), 4 * OUTCOMES, strict=True))
+    ],
     "all but one failed": [*drawn(20, ["failed"]), trial(20, PROBLEM.space.sample(random.Random(2)))],
 }
 

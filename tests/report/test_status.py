@@ -78,6 +78,24 @@ def test_a_finished_search_has_nothing_left_whoever_was_missing() -> None:
     assert progress_line(made.trials, CONFIG, True, None) == "25/25 steps (100 %), best 2.000 bits per byte (c001), finished"
 
 
+def test_adaptive_promotion_is_told_as_a_bound_until_it_is_decided() -> None:
+    config = CONFIG.model_copy(update={"budget": Budget(candidates=4, rungs=(5, 20), promote=(4,), least=(1,))})
+    begun = history({0: 3.0, 1: 2.5, 2: 2.6})
+    assert progress_line(begun.trials, config, False, Pace(15, 20.0, 0.0)).startswith("15 of at most 80 steps, best 2.500")
+    assert "at most about " in progress_line(begun.trials, config, False, Pace(15, 20.0, 0.0))
+    assert [(rung.wanted, rung.open) for rung in rung_statuses(begun.trials, config)] == [(4, False), (4, True)]
+    low = {0: 3.0, 1: 2.5, 2: 2.6, 3: 2.7}
+    decided = next(made.trials for many in range(1, 5) if not rung_statuses((made := history(low, _best(many))).trials, config)[1].open)
+    wanted = rung_statuses(decided, config)[1].wanted
+    done = 4 * 5 + 15 * sum(len(trial.reports) > 1 for trial in decided)
+    assert progress_line(decided, config, False, None).startswith(f"{done}/{4 * 5 + 15 * wanted} steps (")
+
+
+def _best(many: int) -> dict[int, float]:
+    """What the first `many` of 1, 2, 3, 0 (best first at the low rung) report at the high one."""
+    return dict(list({1: 2.0, 2: 2.1, 3: 2.2, 0: 2.5}.items())[:many])
+
+
 def test_the_highest_rung() -> None:
     assert highest_rung(()) is None
     assert highest_rung(history({0: 3.0}).trials) == 5
@@ -94,3 +112,14 @@ def _printed(table: Table) -> str:
     console = Console(file=io.StringIO(), width=120)
     console.print(table)
     return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_repeats_are_counted_and_still_to_do() -> None:
+    config = CONFIG.model_copy(update={"budget": CONFIG.budget.model_copy(update={"repeats": 2})})
+    made = history({0: 3.0, 1: 2.5, 2: 2.6, 3: 2.7}, {1: 2.0, 2: 2.1})
+    assert steps_left(made.trials, config.budget) == 4 * 20
+    made.record(Report(index=1, rung=20, steps=20, metrics=Metrics(bits_per_byte=2.2), seconds=1.0, checkpoint="x", repeat=1))
+    made.record(Failure(index=2, rung=20, reason="diverged", repeat=1))
+    assert steps_left(made.trials, config.budget) == 2 * 20
+    line = progress_line(made.trials, config, False, None)
+    assert line == "70/110 steps (64 %), best 2.000 bits per byte (c001), 2 trained again with other seeds"

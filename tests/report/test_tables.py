@@ -1,11 +1,12 @@
 """Tables and lines say the figures, their units, and which were not measured."""
 
+import pytest
 from rich.console import Console
 
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec, AttentionSpec, FeedForwardSpec
 from codenas.metrics import Metrics
-from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share
+from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share, verdict
 from codenas.search.result import SearchResult
 
 SMALL = Design(
@@ -20,6 +21,11 @@ MIXED = Design(
     )
 )
 MEASURED = Metrics(bits_per_byte=1.7043, params=4_512_000, size_bytes=9_024_000, latency_ms_p50=2.684, latency_ms_p95=3.1)
+
+FOUND = SearchResult(
+    winner=0, finalists=(0,), steps=1_600, trained=10, refused=1, failed=2, workers=2, wall_seconds=9.0, session_steps=50,
+    training_share=0.84, fidelity=(),
+)  # fmt: skip
 
 
 def rendered(*rows: FrontRow) -> str:
@@ -98,11 +104,42 @@ def test_half_a_latency_is_shown_as_half() -> None:
 
 
 def test_a_search_says_what_failed_and_in_which_session_it_trained() -> None:
-    result = SearchResult(
-        winner=0, finalists=(0,), steps=1_600, trained=10, refused=1, failed=2, workers=2, wall_seconds=9.0, session_steps=50,
-        training_share=0.84, fidelity=(),
-    )  # fmt: skip
-    assert search_counts(result) == "10 candidates trained, 1 refused, 2 failed, 1,600 training steps"
-    assert training_share(result) == "84 % of the time of 2 workers in the session that finished it"
-    concluded = result.model_copy(update={"session_steps": 0, "training_share": 0.0})
+    assert search_counts(FOUND) == "10 candidates trained, 1 refused, 2 failed, 1,600 training steps"
+    assert training_share(FOUND) == "84 % of the time of 2 workers in the session that finished it"
+    elsewhere = {"starting": 1.8, "preparing": 0.08, "storing": 0.01, "at the end": 0.9}
+    assert training_share(FOUND.model_copy(update={"elsewhere_seconds": elsewhere})) == (
+        "84 % of the time of 2 workers in the session that finished it (the rest: 10 % starting, 5 % at the end)"
+    )
+    concluded = FOUND.model_copy(update={"session_steps": 0, "training_share": 0.0})
     assert training_share(concluded) == "no training step in the session that finished it"
+
+
+def test_several_seeds_have_a_mean_a_deviation_and_a_column_of_their_number() -> None:
+    once, thrice = FrontRow("t07", MIXED, MEASURED, 300, scores=(1.7,)), FrontRow("t08", MIXED, MEASURED, 300, scores=(1.6, 1.7, 1.8))
+    text = rendered(once, thrice)
+    assert "1.704 ± 0.100" in lines_with(text, "t08")[0] and lines_with(text, "t08")[0].split()[-2] == "3"
+    assert "±" not in lines_with(text, "t07")[0] and lines_with(text, "t07")[0].split()[-2] == "1"
+    assert "seeds" not in rendered(once)
+
+
+@pytest.mark.parametrize(
+    ("repeated", "ties", "told"),
+    [
+        ((), (), "c001 won; one seed each, so that nothing can be said of ties; repeat the best: [search.budget] repeats = 2"),
+        ((1,), (), "c001 won; no other finalist was trained with other seeds, so that nothing can be said of ties"),
+        ((1, 0), (), "c001 won, told apart from c000 (Student's t over the seeds, 95 %)"),
+        (
+            (1, 0, 2),
+            (0,),
+            "c001 won; c000 cannot be told apart from it, c002 can (Student's t over the seeds, 95 %): of ties the best mean wins",
+        ),
+    ],
+)
+def test_the_verdict_names_the_ties_or_says_that_nobody_can_tell(repeated: tuple[int, ...], ties: tuple[int, ...], told: str) -> None:
+    assert verdict(FOUND.model_copy(update={"winner": 1, "repeated": repeated, "ties": ties})) == told
+
+
+def test_repeats_are_among_the_counts() -> None:
+    counted = search_counts(FOUND.model_copy(update={"repeats": 5, "failed_repeats": 1}))
+    assert "5 trained again with other seeds (1 more failed), " in counted
+    assert "again" not in search_counts(FOUND)

@@ -8,7 +8,7 @@ from pathlib import Path
 from codenas.arch import SearchSpace, preset
 from codenas.arch.cost import parameters, stored_bytes
 from codenas.metrics import Metrics
-from codenas.search.candidate import Budget, Failure, Outcome, Refusal, Report
+from codenas.search.candidate import Budget, Outcome, Refusal, Report
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
@@ -39,22 +39,26 @@ class Curves:
 
     def __call__(self, job: Job) -> Outcome:
         """Learning curves that cross: what is ahead at a low rung is not always ahead at a high one."""
-        index, arch = job.candidate.index, job.candidate.arch
-        luck = random.Random(f"{arch.digest} {job.rung}")
-        if job.rung == self.budget.rungs[0] and luck.random() < self.refused:
+        index, arch, repeat = job.candidate.index, job.candidate.arch, job.candidate.repeat
+        luck = random.Random(f"{arch.digest} {job.rung}" + (f" {job.candidate.seed}" if repeat else ""))
+        if not repeat and job.rung == self.budget.rungs[0] and luck.random() < self.refused:
             return Refusal(index=index, reason="latency_ms_p50 9 is outside its limit", metrics=Metrics(latency_ms_p50=9.0))
         if luck.random() < self.failed:
-            return Failure(index=index, rung=job.rung, reason="diverged")
+            return job.failed("diverged")
         shape = random.Random(arch.digest)
         bits = shape.uniform(1.0, 2.0) + shape.uniform(2.0, 6.0) * job.rung ** -shape.uniform(0.2, 0.6)
+        bits += luck.uniform(0.0, 0.1) if repeat else 0.0
         metrics = Metrics(
             bits_per_byte=bits,
             params=parameters(arch, VOCAB_SIZE),
             size_bytes=stored_bytes(arch, VOCAB_SIZE),
             latency_ms_p50=shape.uniform(0.5, 3.0),
         )
-        steps = job.rung - max((rung for rung in self.budget.rungs if rung < job.rung), default=0)
-        return Report(index=index, rung=job.rung, steps=steps, metrics=metrics, seconds=1.0, checkpoint=f"{job.candidate.id}/{job.rung}")
+        below = 0 if repeat else max((rung for rung in self.budget.rungs if rung < job.rung), default=0)
+        place = f"{job.candidate.id}/{job.rung}"
+        return Report(
+            index=index, rung=job.rung, steps=job.rung - below, metrics=metrics, seconds=1.0, checkpoint=place, repeat=job.candidate.repeat
+        )
 
 
 @dataclass(slots=True)
@@ -89,11 +93,18 @@ class Pool:
                 history.record(self.outcome(running.pop(self.rng.randrange(len(running)))))
 
     def _ask(self, history: History, running: list[Job]) -> Job | None:
-        busy = {job.candidate.index for job in running}
-        job = self.plan.next_job(history, busy)
+        busy = {job.candidate.index for job in running if not job.candidate.repeat}
+        repeating = {(job.candidate.index, job.candidate.repeat) for job in running if job.candidate.repeat}
+        job = self.plan.next_job(history, busy, repeating)
         proposed = len(history)
-        assert self.plan.next_job(history, busy) == job and len(history) == proposed, "asking twice gives the same answer"
-        if job is not None:
+        assert self.plan.next_job(history, busy, repeating) == job and len(history) == proposed, "asking twice gives the same answer"
+        if job is not None and job.candidate.repeat:
+            again = history.trials[job.candidate.index]
+            assert job.candidate == again.candidate.again(job.candidate.repeat)
+            assert (job.candidate.index, job.candidate.repeat) not in repeating, "nobody does a job that somebody is doing"
+            assert not again.repeated(job.candidate.repeat), "nothing is trained twice"
+            assert job.rung == self.plan.budget.rungs[-1] and again.report(job.rung), "only finalists are repeated"
+        elif job is not None:
             trial = history.trials[job.candidate.index]
             assert trial.candidate == job.candidate
             assert job.candidate.index not in busy, "nobody does a job that somebody is doing"

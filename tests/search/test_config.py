@@ -29,6 +29,12 @@ def test_the_defaults_are_a_search() -> None:
         ({"objectives": ()}, "the weights of no objective are all zero"),
         ({"objectives": ({"metric": "params"},)}, "the weights of params are all zero"),
         ({"objectives": ({"metric": "loss", "weight": 1},)}, "no metric 'loss'"),
+        ({"budget": {"rungs": (300, 50)}}, r"rungs \[300, 50\] must be positive and rise"),
+        ({"budget": {"least": (2, 2)}}, r"least \[2, 2\] must bound each of the promotions \[6\] from below, or none"),
+        ({"budget": {"least": (0,)}}, r"least \[0\] must be positive"),
+        ({"budget": {"least": (7,)}}, r"least \[7\] is above the promotions \[6\], which bound it; lower it"),
+        ({"budget": {"rungs": (1, 2, 4), "promote": (6, 6), "least": (2, 3)}}, r"least \[2, 3\] must be positive and not grow"),
+        ({"budget": {"least": (2,)}, "objectives": ({"metric": "params", "weight": 1},)}, "adaptive promotion forecasts bits_per_byte"),
         ({"lookback": -1}, "greater than or equal to 0"),
         ({"workers": 4}, "Extra inputs"),
         ({"space": {"choices": {"depth": [1]}}}, "unknown field 'depth'"),
@@ -74,3 +80,30 @@ def test_the_search_of_a_job_is_read_without_how_its_trials_run() -> None:
 def test_a_job_that_is_none_is_one_line(job: str) -> None:
     with pytest.raises(ConfigError, match="the job of a search cannot be read"):
         SearchConfig.of_job(job)
+
+
+def test_given_weights_alone_decide_and_keep_limits_and_targets() -> None:
+    config = SearchConfig().with_objectives(limits={"latency_ms_p50": 9.0}, targets={"latency_ms_p50": 5.0}, weights={"bits_per_byte": 1.0})
+    assert [(each.metric, each.weight, each.limit, each.target) for each in config.objectives] == [
+        ("bits_per_byte", 1.0, None, None),
+        ("size_bytes", 0.0, None, None),
+        ("latency_ms_p50", 0.0, 9.0, 5.0),
+    ]
+    assert SearchConfig().with_objectives() == SearchConfig()
+
+
+def test_who_joins_has_its_usual_direction() -> None:
+    joined = SearchConfig().with_objectives(weights={"tokens_per_second": 0.5, "params": 0.5}).objectives
+    assert [(each.metric, each.direction) for each in joined if each.weight] == [("tokens_per_second", "maximize"), ("params", "minimize")]
+
+
+def test_limit_and_target_change_together() -> None:
+    config = SearchConfig().with_objectives(limits={"params": 10.0}, targets={"params": 6.0})
+    assert config.with_objectives(limits={"params": 4.0}, targets={"params": 3.0}).objectives[-1].target == 3.0
+    with pytest.raises(ValidationError, match="the target of params, 6, is outside its limit, at most 4"):
+        config.with_limits({"params": 4.0})
+
+
+def test_weights_that_decide_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="the weights of bits_per_byte, size_bytes, latency_ms_p50 are all zero"):
+        SearchConfig().with_objectives(weights={"size_bytes": 0.0})

@@ -5,7 +5,7 @@ import pytest
 from codenas.arch import Design
 from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Report, Trial
-from codenas.search.fidelity import fidelity, spearman
+from codenas.search.fidelity import fidelity, interval, spearman
 from tests.fakes import tiny_arch
 
 
@@ -49,3 +49,14 @@ def test_only_trials_with_both_scores_count() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_fewer_than_three_say_nothing(count: int) -> None:
     assert fidelity([trial(index, 3.0 - index, 2.0 - index) for index in range(count)], 50, 300).spearman is None
+
+
+def test_the_interval_is_fishers_with_the_error_of_fieller() -> None:
+    assert interval(0.5, 10) == pytest.approx((-0.2102, 0.8647), abs=1e-3)
+    low, high = interval(0.8, 4) or (0.0, 0.0)
+    assert low < -0.7 and high > 0.99, "four candidates say next to nothing"
+
+
+@pytest.mark.parametrize(("rho", "trials"), [(None, 10), (0.5, 3), (1.0, 10), (-1.0, 10)])
+def test_where_the_interval_is_not_known_there_is_none(rho: float | None, trials: int) -> None:
+    assert interval(rho, trials) is None

@@ -80,3 +80,44 @@ def test_an_unknown_metric_is_answered_by_their_names() -> None:
 def test_illegal_values_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Objective.model_validate({"metric": "params", **values})
+
+
+FAST = Objective(metric="latency_ms_p50", weight=1.0, target=5.0, limit=10.0)
+LARGE = Objective(metric="tokens_per_second", direction="maximize", weight=1.0, target=900, limit=500)
+
+
+def test_what_is_better_than_the_target_costs_as_much() -> None:
+    assert [FAST.cost(Metrics(latency_ms_p50=value)) for value in (1.0, 5.0, 6.0)] == [5.0, 5.0, 6.0]
+    assert [LARGE.cost(Metrics(tokens_per_second=value)) for value in (2_000, 900, 800)] == [-900, -900, -800]
+    assert FAST.cost(Metrics()) == float("inf")
+    assert FAST.goal.cost(1.0) == 5.0 and FAST.goal.least == 5.0 and LARGE.goal.least == -900 and BITS.goal.least == -float("inf")
+
+
+def test_a_target_changes_no_limit() -> None:
+    assert FAST.broken_by(Metrics(latency_ms_p50=1.0)) is None and FAST.broken_by(Metrics(latency_ms_p50=11.0)) is not None
+    assert not FAST.goal.broken_by(1.0) and FAST.goal.broken_by(11.0) and LARGE.goal.broken_by(499) and not LARGE.goal.broken_by(9_000)
+
+
+def test_beyond_the_target_other_objectives_decide() -> None:
+    everyone = [Metrics(bits_per_byte=bits, latency_ms_p50=ms) for bits, ms in ((2.0, 1.0), (1.9, 4.0), (1.8, 6.0))]
+    quality = Objective(metric="bits_per_byte", weight=1.0)
+    free = weighted_fitness(everyone, (quality, FAST.model_copy(update={"target": None})))
+    assert free[0] == min(free)
+    clipped = weighted_fitness(everyone, (quality, FAST))
+    assert clipped == pytest.approx([0.5, 0.25, 0.5]) and clipped[1] == min(clipped)
+    assert weighted_fitness(everyone[:2], (FAST,)) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"limit": 4.0, "target": 5.0}, "the target of latency_ms_p50, 5, is outside its limit, at most 4; change one of them"),
+        ({"direction": "maximize", "limit": 4.0, "target": 3.0}, "the target of latency_ms_p50, 3, is outside its limit, at least 4"),
+        ({"target": float("nan")}, "finite number"),
+        ({"target": float("inf")}, "finite number"),
+        ({"weight": float("nan")}, "finite number"),
+    ],
+)
+def test_a_target_outside_the_limit_and_what_is_no_number_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Objective.model_validate({"metric": "latency_ms_p50", **values})

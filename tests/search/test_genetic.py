@@ -36,3 +36,12 @@ def test_the_old_die_and_elites_do_not() -> None:
 def test_who_failed_is_no_parent() -> None:
     failed = [Seen(seen.index, seen.point, None if seen.index % 2 else seen.costs) for seen in history(12)]
     assert parents(Genetic(population=6), failed) <= {0, 2, 4, 6, 8, 10}
+
+
+def test_what_earlier_searches_left_are_the_parents_of_the_first_generation() -> None:
+    """They age like anybody: with one lifetime the youngest generation of them is left, and gone after the second of this search."""
+    earlier = [Seen(index - 9, 20 + index, (float(20 - index), float(20 - index))) for index in range(9)]
+    genetic = Genetic(population=6, elites=0, lifetime=1)
+    assert parents(genetic, earlier) == set(range(-6, 0))
+    assert parents(genetic, [*earlier, *history(5)]) == set(range(-6, 0))
+    assert parents(genetic, [*earlier, *history(6)]) == set(range(6))

@@ -9,7 +9,7 @@ from codenas.arch import Design
 from codenas.errors import RunError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Outcome, Refusal, Report
-from codenas.search.history import History
+from codenas.search.history import History, read_events, replayed
 from tests.fakes import tiny_arch
 
 
@@ -52,6 +52,22 @@ def test_what_was_recorded_is_read_again(path: Path) -> None:
     assert first.reports == (OUTCOMES[0], OUTCOMES[2]) and first.last == OUTCOMES[2] and not first.stopped
     assert second.refusal == OUTCOMES[1] and second.stopped and second.last is None
     assert third.failure == OUTCOMES[3] and third.settled(50) and third.settled(300)
+
+
+def test_events_come_in_their_order_and_amount_to_the_same_history(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b'{"event":"rep')  # is being written
+    events = list(read_events(path))
+    assert events[3:] == OUTCOMES
+    assert replayed(events).trials == History(path).trials
+
+
+def test_an_outcome_of_an_earlier_version_has_no_course(path: Path) -> None:
+    before = History(path).trials
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert any("course" in line for line in lines)
+    path.write_text("".join(json.dumps({name: value for name, value in line.items() if name != "course"}) + "\n" for line in lines))
+    assert History(path).trials == before
 
 
 def test_a_candidate_of_an_earlier_version_is_its_architecture_as_it_stood(path: Path) -> None:
@@ -149,3 +165,18 @@ def test_a_file_whose_first_candidate_is_lost_is_refused(path: Path) -> None:
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
     with pytest.raises(RunError, match="the history has 0 candidates; number 1 cannot come next"):
         History(path)
+
+
+def test_what_is_kept_beside_the_trials_is_what_they_say(path: Path) -> None:
+    """The same after a restart, and whatever is told twice."""
+    history = History(path)
+    history.record(OUTCOMES[1])
+    for each in (history, History(path)):
+        assert each.open == ()
+        assert (each.refused(), each.refused(before=2), each.refused(before=1)) == (1, 1, 0)
+        assert each.holds(candidate(2).design.digest) and not each.holds(candidate(3).design.digest)
+        assert each.best_bits_per_byte == 2.0
+    history.propose(candidate(3))
+    history.propose(candidate(4))
+    history.record(report(4, bits=1.5))
+    assert history.open == (3,) and history.holds(candidate(3).design.digest) and history.best_bits_per_byte == 1.5

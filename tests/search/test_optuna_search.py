@@ -56,6 +56,15 @@ def test_nsga2_makes_children_of_the_generations_before() -> None:
     assert sum(PROBLEM.space.flatten(idea.point)["kind"] == kind for idea in ideas) >= 14
 
 
+@pytest.mark.parametrize("trained", [0, 3])
+def test_nsga2_makes_children_of_what_earlier_searches_left(trained: int) -> None:
+    kind = PROBLEM.space.flatten(0)["kind"]
+    rows = [row for row in range(len(made_up_table())) if PROBLEM.space.flatten(row)["kind"] == kind][: 12 + trained]
+    seen = [Seen(index - 12, row, RECORDED.cost(300, row)) for index, row in enumerate(rows)]
+    ideas = OptunaSearch("nsga2").ask(PROBLEM, seen, 20, random.Random(0))
+    assert sum(PROBLEM.space.flatten(idea.point)["kind"] == kind for idea in ideas) >= 14
+
+
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strategies, "find_spec", lambda name: None if name == "scipy" else object())
     with pytest.raises(ConfigError, match="the strategy optuna-gp needs scipy; install with: pip install scipy"):

@@ -204,6 +204,8 @@ def test_another_seed_is_another_search() -> None:
         ({"promote": (0,)}, r"\[24, 0\] must be positive and not grow"),
         ({"candidates": 0}, "greater than or equal to 1"),
         ({"steps": 3}, "Extra inputs"),
+        ({"repeats": -1}, "greater than or equal to 0"),
+        ({"repeated": 1}, "greater than or equal to 2"),
     ],
 )
 def test_a_budget_without_sense_is_refused(values: dict[str, object], message: str) -> None:
@@ -214,8 +216,11 @@ def test_a_budget_without_sense_is_refused(values: dict[str, object], message: s
 def test_the_total_of_a_budget() -> None:
     assert Budget().total_steps == 2_700
     assert Budget(candidates=12, promote=(4,)).total_steps == 1_600
+    assert Budget(promote=(10,), least=(2,)).total_steps == 24 * 50 + 10 * 250  # at most
     assert Budget(candidates=3, rungs=(10,), promote=()).total_steps == 30
     assert Budget(candidates=8, rungs=(10, 20, 40), promote=(4, 1)).total_steps == 80 + 40 + 20
+    assert Budget(repeats=2).total_steps == 2_700 + 2 * 3 * 300
+    assert Budget(candidates=3, rungs=(10,), promote=(), repeats=1, repeated=9).total_steps == 60
 
 
 def test_who_is_surely_too_slow_on_the_calibrated_device_is_refused_and_the_prediction_is_no_metric() -> None:

@@ -1,6 +1,7 @@
 """Replays: a training costs its steps, the share of the volume only grows, and the whole table is all of it."""
 
 import math
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,29 @@ def test_rows_that_failed_cost_their_training_and_bring_nothing() -> None:
     assert replay(recorded, strategy("random"), len(holes), 0)[-1] == pytest.approx(1.0)
     ladder = Recorded.of(holes, ROLES, LADDER)
     assert replay(ladder, strategy("evolution"), 40, 0)[-1] > 0
+
+
+def test_a_fixed_ladder_takes_2700_steps_and_an_adaptive_one_stays_within_its_bounds() -> None:
+    fixed = Recorded.of(TABLE, ROLES, Budget(candidates=24, rungs=(50, 300), promote=(6,)))
+    adaptive = Recorded.of(TABLE, ROLES, Budget(candidates=24, rungs=(50, 300), promote=(10,), least=(2,)))
+    for seed in range(10):
+        rows = random.Random(seed).sample(range(len(TABLE)), 24)
+        assert 24 * 50 + 250 * len(fixed.going_on(rows, 1)) == 2_700
+        going = adaptive.going_on(rows, 1)
+        assert 2 <= len(going) <= 10 and len(set(going)) == len(going) and set(going) <= set(rows)
+        assert adaptive.going_on(rows, 1) == going
+
+
+def test_an_adaptive_ladder_with_equal_bounds_is_the_fixed_one() -> None:
+    fixed, bounded = (Recorded.of(TABLE, ROLES, Budget(candidates=12, rungs=(50, 300), promote=(3,), least=least)) for least in ((), (3,)))
+    assert replay(fixed, strategy("random"), 20, 0) == replay(bounded, strategy("random"), 20, 0)
+
+
+def test_an_adaptive_ladder_is_replayed_like_any_other() -> None:
+    recorded = Recorded.of(made_up_table(failed=0.3), ROLES, Budget(candidates=12, rungs=(50, 300), promote=(6,), least=(2,)))
+    shares = replay(recorded, strategy("evolution"), 24, 0)
+    assert shares == sorted(shares) and shares[-1] > 0
+    assert replay(recorded, strategy("evolution"), 24, 0) == shares
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def test_the_demo_tells_the_whole_story(undisturbed: Demo) -> None:
     assert summary["search"]["steps"] == STEPS
     assert f"{STEPS:,} steps" in log or f"{STEPS} steps" in log
     assert (undisturbed.folder / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert all((undisturbed.folder / name).is_file() for name in ("report.html", "report.json"))
     assert {"zlib", "xz"} <= summary["evaluation"]["compressors"].keys()
     assert summary["evaluation"]["completions"]["prompts"] == 4
     assert summary["answers"] and all(answer["tokens"] > 0 for answer in summary["answers"])

@@ -1,0 +1,97 @@
+"""Adaptive promotion beside a fixed one: steps, and how often the best of 24 candidates is found, replayed without training.
+
+Of recorded architectures (`codenas search record`; the path is in TABLE, by default runs/table/rows.jsonl), judged at the low rung
+plainly and on a branch of falling rate, and of made-up ones whose scores have a known rank correlation while their capacity says
+nothing: there a stopping rule has nothing to go by but the screen, and below a fixed number of steps finds less.
+"""
+
+import math
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from codenas.search.candidate import Budget
+from codenas.search.replay import Recorded, Roles
+from codenas.search.table import Row, Table, at_step
+
+TABLE = Path(os.environ.get("TABLE", "runs/table/rows.jsonl"))
+METRIC, SCREENS = "bits_per_byte", {"plain": "bits_per_byte", "decayed": "bits_per_byte_decayed"}
+CAPACITY = "body_params"
+SEEDS, CANDIDATES, RUNGS = 200, 24, (50, 300)
+FIXED = Budget(candidates=CANDIDATES, rungs=RUNGS, promote=(6,))
+ADAPTIVE = Budget(candidates=CANDIDATES, rungs=RUNGS, promote=(10,), least=(2,))
+CORRELATIONS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+ROWS = 400
+
+
+@dataclass(slots=True, frozen=True)
+class Tally:
+    """What replays with one rule came to."""
+
+    steps: list[int]
+    found: list[bool]
+
+    def figures(self) -> dict[str, object]:
+        """Mean steps with the range of the middle 95 %, and the share that found the best with its 95 % interval."""
+        ordered = sorted(self.steps)
+        middle = [ordered[round(share * (len(ordered) - 1))] for share in (0.025, 0.975)]
+        low, high = wilson(sum(self.found), len(self.found))
+        return {
+            "steps": round(sum(self.steps) / len(self.steps)),
+            "middle 95 % of steps": middle,
+            "best found": round(sum(self.found) / len(self.found), 3),
+            "interval": [round(low, 3), round(high, 3)],
+        }
+
+
+def measure() -> dict[str, object]:
+    """Each source of scores under the fixed and under the adaptive rule, over the same candidates."""
+    figures: dict[str, object] = {"seeds": SEEDS, "candidates": CANDIDATES, "fixed": list(FIXED.promote), "adaptive": [2, 10]}
+    for name, table, screen in sources():
+        figures[name] = {rule: tally(table, screen, budget).figures() for rule, budget in (("fixed", FIXED), ("adaptive", ADAPTIVE))}
+    return figures
+
+
+def sources() -> Iterator[tuple[str, Table, str | None]]:
+    """Tables by name, and what their lower rung is judged by."""
+    if TABLE.is_file():
+        recorded = Table.read(TABLE)
+        for name, screen in SCREENS.items():
+            yield f"{len(recorded)} recorded, {name} at 50", recorded, screen
+    for correlation in CORRELATIONS:
+        yield f"made up, correlation {correlation:g}", made_up(correlation), None
+
+
+def tally(table: Table, screen: str | None, budget: Budget) -> Tally:
+    """Replays over random candidates of `table`: the steps of each, and whether the best at the last rung was among the promoted."""
+    recorded = Recorded.of(table, Roles((CAPACITY,), (METRIC,), capacity=CAPACITY, screen=screen), budget)
+    last, (low, high) = recorded.costs[budget.rungs[-1]][:, 0], budget.rungs
+    steps, found = [], []
+    for seed in range(SEEDS):
+        rows = random.Random(seed).sample(range(len(table)), budget.candidates)
+        going = recorded.going_on(rows, 1)
+        steps.append(low * len(rows) + (high - low) * len(going))
+        reached = [row for row in rows if not math.isnan(last[row])]
+        found.append(min(reached, key=lambda row: float(last[row])) in going)
+    return Tally(steps, found)
+
+
+def made_up(correlation: float) -> Table:
+    """Scores at both rungs with so much correlation, and capacities that have to do with neither."""
+    rng = random.Random(0)
+    rows = list[Row]()
+    for number in range(ROWS):
+        low = rng.gauss(0, 1)
+        high = correlation * low + math.sqrt(1 - correlation**2) * rng.gauss(0, 1)
+        scores = {at_step(METRIC, RUNGS[0]): low, at_step(METRIC, RUNGS[1]): 2 * high}
+        rows.append({"choice.number": number, CAPACITY: rng.uniform(1e5, 1e6), **scores})
+    return Table(Path("made-up"), {name: [row[name] for row in rows] for name in rows[0]})
+
+
+def wilson(found: int, of: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    z, share = 1.96, found / of
+    middle, half = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)

@@ -1,0 +1,59 @@
+"""`codenas prepare` is killed (SIGKILL) at ten random moments: what it ends with is what an undisturbed run ends with."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks._stack import write_source
+from codenas.corpus import Corpus
+from codenas.seeds import stream
+
+KILLS, MEGABYTES, SEED = 10, 20, 0
+
+
+def measure(kills: int = KILLS, megabytes: float = MEGABYTES, seed: int = SEED) -> dict[str, object]:
+    """Every run begins where the last one was killed; one that gets through is compared, and the next begins anew."""
+    rng, corpora, killed_at = stream(seed, "kills"), list[Corpus](), list[float]()
+    with tempfile.TemporaryDirectory() as scratch:
+        source = write_source(Path(scratch) / "source", megabytes)
+        started = time.perf_counter()
+        _run(source, Path(scratch) / "undisturbed", None)
+        seconds = time.perf_counter() - started
+        undisturbed = Corpus.open(Path(scratch) / "undisturbed")
+        while len(killed_at) < kills or not corpora:
+            output = Path(scratch) / f"corpus-{len(corpora)}"
+            moment = rng.uniform(0, seconds) if len(killed_at) < kills else None
+            if _run(source, output, moment):
+                corpora.append(Corpus.open(output))
+            else:
+                killed_at.append(round(moment or 0, 1))
+        if len(killed_at) and (Path(scratch) / f".corpus-{len(corpora)}.part").exists():
+            _run(source, Path(scratch) / f"corpus-{len(corpora)}", None)
+            corpora.append(Corpus.open(Path(scratch) / f"corpus-{len(corpora)}"))
+        for corpus in (undisturbed, *corpora):
+            corpus.verify()
+        same = sum(corpus.manifest == undisturbed.manifest for corpus in corpora)
+    return {
+        "undisturbed_seconds": round(seconds, 1),
+        "killed_after_seconds": killed_at,
+        "corpora": len(corpora),
+        "same": same,
+        "passed": same == len(corpora),
+    }
+
+
+def _run(source: Path, output: Path, kill_after: float | None) -> bool:
+    """Whether the command came to its end before it was killed."""
+    command = [sys.executable, "-m", "codenas", "prepare", "--source", str(source), "--output", str(output)]
+    options = ["--max-mb", "1000", "--max-repository-mb", "1000", "--vocab-size", "1024"]
+    with subprocess.Popen([*command, *options], stdout=sys.stderr) as running:
+        try:
+            code = running.wait(kill_after)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            return False
+    if code:
+        raise subprocess.CalledProcessError(code, command)
+    return True

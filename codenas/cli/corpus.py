@@ -1,0 +1,36 @@
+"""`codenas corpus show` and `report`: what a prepared corpus holds, where it came from, what was left out and why."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codenas.cli.prepare import DEFAULT_OUTPUT
+
+Prepared = Annotated[Path, typer.Argument(help="The folder of a prepared corpus.")]
+
+
+def show_corpus(corpus: Prepared = DEFAULT_OUTPUT) -> None:
+    """Print stages, drops, licences, splits, languages and lengths, with bars."""
+    from codenas.cli.console import console
+    from codenas.cli.prepare import show
+    from codenas.corpus import Corpus
+    from codenas.report.corpus import bars_table, histograms, source_lines
+
+    opened = Corpus.open(corpus)
+    show(opened)
+    console().print(*source_lines(opened.manifest), *map(bars_table, histograms(opened.manifest)), sep="\n", markup=False)
+
+
+def report_corpus(
+    corpus: Prepared = DEFAULT_OUTPUT,
+    output: Annotated[Path | None, typer.Option(help="The file to write. [default: report.html in the corpus]")] = None,
+) -> None:
+    """Write the same as one page with pictures, which needs no other file."""
+    from codenas.corpus import Corpus
+    from codenas.files import write_atomic
+    from codenas.report.corpus import corpus_page
+
+    opened, path = Corpus.open(corpus), output or corpus / "report.html"
+    write_atomic(path, corpus_page(opened.manifest, corpus.resolve().name))
+    typer.echo(f"report: {path}")

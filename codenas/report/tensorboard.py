@@ -1,0 +1,47 @@
+"""The history of a search for TensorBoard: a run for each candidate, its losses, its scores and its choices."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codenas.errors import ConfigError
+from codenas.metrics import Course
+from codenas.search.candidate import Trial
+
+NEEDS = ("tensorboardX",)
+_TEXT = (str, int, float, bool)
+
+
+def write_events(trials: Sequence[Trial], choices: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Write `trials`, made by `choices`, as event files below `folder`.
+
+    Raises:
+        ConfigError: there is something in `folder`.
+    """
+    from tensorboardX import SummaryWriter
+
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty; remove it, or choose another folder")
+    for trial, chosen in zip(trials, choices, strict=True):
+        with SummaryWriter(str(folder / trial.candidate.id), write_to_disk=True) as writer:
+            _write(writer, trial, chosen)
+
+
+def _write(writer: Any, trial: Trial, choices: Mapping[str, Any]) -> None:
+    for course in _courses(trial):
+        for step, loss in course.losses:
+            writer.add_scalar("training/nats_per_token", loss, step, walltime=course.started)
+    for report in trial.reports:
+        for name, value in report.metrics.model_dump(exclude_none=True).items():
+            writer.add_scalar(f"rung/{name}", value, report.rung)
+    stopped = trial.refusal or trial.failure
+    if stopped is not None:
+        writer.add_text("stopped", stopped.reason)
+    told = {name: value if isinstance(value, _TEXT) else str(value) for name, value in choices.items()}
+    last = {} if trial.last is None else trial.last.metrics.model_dump(exclude_none=True)
+    writer.add_hparams(told, {f"last/{name}": value for name, value in last.items()}, name="design")
+
+
+def _courses(trial: Trial) -> list[Course]:
+    courses = [*(report.course for report in trial.reports), trial.failure.course if trial.failure else None]
+    return [course for course in courses if course is not None]

@@ -1,0 +1,84 @@
+"""Finalists that are trained again with other seeds: who they are, who wins, and who cannot be told apart from the winner.
+
+A few of the best are repeated, and not all that are near: how near is near is what the repeats are to tell, and so it is known
+beforehand what they cost. Repeat k has one seed for everybody, as the first training has: of the weights and of the order of the data.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from codenas.errors import BudgetError
+from codenas.metrics import Metrics
+from codenas.search.candidate import Budget, Trial
+from codenas.search.fitness import Objective, broken_limit, weighted_fitness
+from codenas.search.student import Pooled
+
+
+@dataclass(slots=True, frozen=True)
+class Verdict:
+    """Who won. `repeated` are those who could, best first; `ties` those of them that are not significantly worse."""
+
+    winner: Trial
+    repeated: tuple[Trial, ...] = ()
+    ties: tuple[Trial, ...] = ()
+
+
+def to_repeat(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> list[Trial]:
+    """The fittest `budget.repeated` that are inside the limits, best first, by their first seed alone: repeats change nothing."""
+    rung = budget.rungs[-1]
+    reported = [(trial, report.metrics) for trial in finalists if (report := trial.report(rung))]
+    fitness = weighted_fitness([metrics for _, metrics in reported], objectives)
+    order = sorted(range(len(reported)), key=lambda i: (fitness[i], i))
+    return [reported[i][0] for i in order if broken_limit(reported[i][1], objectives) is None][: budget.repeated]
+
+
+def decide(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> Verdict:
+    """The fittest of `finalists`, at least one, that is inside every limit; of equals the one that was promoted first.
+
+    Fitness is that of every training, scaled over all of them, and its mean over seeds counts: of ties too the better mean wins.
+    Who was not repeated has one lucky or unlucky seed, and comes after all who were.
+
+    Raises:
+        BudgetError: nobody is inside the limits.
+    """
+    standings = _standings(finalists, budget, objectives)
+    able = [standing for standing in standings if broken_limit(standing.metrics, objectives) is None]
+    if not able:
+        best = standings[0]
+        reason = broken_limit(best.metrics, objectives)
+        raise BudgetError(f"no finalist is inside the limits: of the best, {best.trial.candidate.id}, {reason}; relax the limit")
+    winner, repeated = able[0], [standing for standing in able if standing.repeated]
+    pooled = Pooled.of([standing.fitness for standing in repeated])
+    if pooled is None:
+        return Verdict(winner.trial)
+    ties = [each.trial for each in repeated if each is not winner and not _worse(each, winner, pooled)]
+    return Verdict(winner.trial, tuple(standing.trial for standing in repeated), tuple(ties))
+
+
+@dataclass(slots=True, frozen=True)
+class _Standing:
+    """A finalist: the mean of its metrics, and the fitness of each of its trainings."""
+
+    trial: Trial
+    metrics: Metrics
+    fitness: tuple[float, ...]
+    repeated: bool
+
+
+def _standings(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> list[_Standing]:
+    """All finalists, best first."""
+    rung = budget.rungs[-1]
+    again = [trial.candidate.index for trial in to_repeat(finalists, budget, objectives)] if budget.repeats else []
+    measured = [[report.metrics for report in trial.trainings(rung)] for trial in finalists]
+    fitness = iter(weighted_fitness([metrics for each in measured for metrics in each], objectives))
+    standings = [
+        _Standing(trial, Metrics.mean(each), tuple(next(fitness) for _ in each), trial.candidate.index in again)
+        for trial, each in zip(finalists, measured, strict=True)
+    ]
+    return sorted(standings, key=lambda standing: (not standing.repeated, fmean(standing.fitness)))
+
+
+def _worse(other: _Standing, winner: _Standing, pooled: Pooled) -> bool:
+    gap = fmean(other.fitness) - fmean(winner.fitness)
+    return gap > pooled.bound(len(other.fitness), len(winner.fitness))

@@ -1,0 +1,38 @@
+"""How a training went: where, when, and its losses."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
+
+from codenas.metrics import Course
+from codenas.train.trainer import Step
+
+_POINTS = 25  # of a curve: enough to draw it, and a line of the history stays short
+
+
+class Recorder:
+    """Notes the course of a training from now on."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock, self._started = clock, clock()
+        self._losses: list[tuple[int, float]] = []
+
+    def watch(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """`steps`, each noted on its way."""
+        for step in steps:
+            self._losses.append((step.step, step.loss))
+            yield step
+
+    def course(self) -> Course:
+        """What was noted so far."""
+        worker, seconds = f"{platform.node()}:{os.getpid()}", self._clock() - self._started
+        return Course(worker=worker, started=self._started, seconds=max(0.0, seconds), losses=thinned(self._losses))
+
+
+def thinned(losses: Sequence[tuple[int, float]], points: int = _POINTS) -> tuple[tuple[int, float], ...]:
+    """At most `points` means over as many steps each: (the last of these steps, mean loss)."""
+    size = max(1, -(-len(losses) // points))
+    parts = [losses[start : start + size] for start in range(0, len(losses), size)]
+    return tuple((part[-1][0], round(fmean(loss for _, loss in part), 4)) for part in parts)

@@ -1,0 +1,51 @@
+"""What the documents of each split are like, counted while they are tokenised."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from codenas.corpus import Figures, Portion
+
+_BINS = 64
+
+
+class Census:
+    """Documents, bytes and tokens by language, and how long the documents are. Sums only: no order changes one."""
+
+    def __init__(self) -> None:
+        self._languages: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        self._sizes: dict[str, npt.NDArray[np.int64]] = defaultdict(lambda: np.zeros(_BINS, np.int64))
+        self._lengths: dict[str, npt.NDArray[np.int64]] = defaultdict(lambda: np.zeros(_BINS, np.int64))
+
+    def add(self, split: str, languages: Sequence[str], sizes: Sequence[int], lengths: Sequence[int]) -> None:
+        """Count documents of `split`: the language, the bytes and the tokens of each."""
+        counts = self._languages[split]
+        for language, size, length in zip(languages, sizes, lengths, strict=True):
+            counts[language, "documents"] += 1
+            counts[language, "bytes"] += size
+            counts[language, "tokens"] += length
+        self._sizes[split] += _binned(sizes)
+        self._lengths[split] += _binned(lengths)
+
+    def figures(self) -> dict[str, Figures]:
+        """The figures of each split that has documents."""
+        return {split: self._figures(split) for split in self._languages}
+
+    def _figures(self, split: str) -> Figures:
+        counts = self._languages[split]
+        names = sorted({name for name, _ in counts}, key=lambda name: (-counts[name, "bytes"], name))
+        languages = {name: Portion(**{what: counts[name, what] for what in Portion.model_fields}) for name in names}
+        return Figures(languages=languages, sizes=_trimmed(self._sizes[split]), lengths=_trimmed(self._lengths[split]))
+
+
+def _binned(values: Sequence[int]) -> npt.NDArray[np.int64]:
+    """How many values need n bits, for each n; shape [64]."""
+    bits = np.frexp(np.array(values, np.float64))[1]
+    return np.bincount(bits, minlength=_BINS)
+
+
+def _trimmed(bins: npt.NDArray[np.int64]) -> tuple[int, ...]:
+    """Without the empty bins at the end."""
+    return tuple(np.trim_zeros(bins, "b").tolist())

@@ -1,0 +1,83 @@
+"""`codenas report` on real runs, finished and not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from codenas.cli.job import load_job
+from codenas.log import LOGGER
+from codenas.search.result import SearchFolder
+from tests.cli.commands import codenas, shown
+from tests.fakes import SMALL_SEARCH, tiny_corpus
+from tune_jobs.config import SearchJob
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished search."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "job.toml").write_text(SMALL_SEARCH)
+    corpus = tiny_corpus(folder / "corpus").path
+    told = shown("search", "--no-ray", "--run", folder / "run", "--corpus", corpus, "--job", folder / "job.toml")
+    assert f"report: {folder / 'run' / 'report.html'}\n" in told
+    LOGGER.handlers.clear()  # they write to the standard error of the first test
+    LOGGER.propagate = True
+    return folder / "run"
+
+
+def test_a_search_leaves_the_page_that_the_command_writes(run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "deep" / "page.html"
+    assert shown("report", run, "--output", page) == f"report: {page}\n"
+    assert page.read_bytes() == (run / "report.html").read_bytes()
+    assert page.with_suffix(".json").read_bytes() == (run / "report.json").read_bytes()
+    shown("report", run, "--output", page, "--json", tmp_path / "figures.json")
+    assert (tmp_path / "figures.json").read_bytes() == (run / "report.json").read_bytes()
+
+
+def test_curves_workers_and_the_winner_are_in_it(run: Path) -> None:
+    figures = json.loads((run / "report.json").read_text())
+    assert figures["finished"] and figures["leader"]["vocab_size"] == 300
+    courses = [rung["course"] for each in figures["candidates"] for rung in each["rungs"]]
+    assert len(courses) == 4 and all(course["worker"] and course["losses"] for course in courses)
+    page = (run / "report.html").read_text()
+    assert "training loss (nats per token)" in page and "since the first job began" in page and "state of a full context" in page
+
+
+def test_the_job_file_of_the_page_asks_for_the_same_search(run: Path, tmp_path: Path) -> None:
+    written = json.loads((run / "report.json").read_text())["job_file"]
+    (tmp_path / "job.toml").write_text(written)
+    assert load_job(tmp_path / "job.toml").search == SearchJob.model_validate_json(SearchFolder(run / "search").job())
+
+
+def test_an_unfinished_search_and_one_without_its_corpus_are_told(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "report.*", "result.json"))
+    begun = tmp_path / "run"
+    (begun / "corpus").unlink()
+    history = begun / "search" / "trials.jsonl"
+    history.write_bytes(b"".join(history.read_bytes().splitlines(keepends=True)[:2]) + b'{"event":"rep')
+    shown("report", begun)
+    page = (begun / "report.html").read_text()
+    assert "no result yet" in page and "The corpus is not at hand" in page
+    assert not json.loads((begun / "report.json").read_text())["finished"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["RUNS/absent"], "there is no run RUNS/absent; name the folder that was given to --run"),
+        (["RUNS/corpus"], "RUNS/corpus is no run: no stage has begun in it"),
+        (["RUNS/run", "--output", "RUNS/x.json"], "RUNS/x.json cannot hold both the page and its figures; name another file with --json"),
+    ],
+)
+def test_what_cannot_be_told_is_one_line(arguments: list[str], message: str, run: Path, own_log: None) -> None:
+    done = codenas("report", *(argument.replace("RUNS", str(run.parent)) for argument in arguments))
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert message.replace("RUNS", str(run.parent)) in done.stderr
+
+
+def test_a_run_before_its_search_is_one_line(tmp_path: Path, own_log: None) -> None:
+    (tmp_path / ".lock").touch()
+    done = codenas("report", tmp_path)
+    assert done.exit_code == 2 and f"{tmp_path}/search holds no search; run `codenas search` first" in done.stderr

@@ -1,0 +1,110 @@
+"""What a search learns from others: in its own space, against its own limits, the best of each first."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from codenas.arch import Design, SearchSpace
+from codenas.errors import RunError
+from codenas.metrics import Metrics
+from codenas.search.candidate import Candidate, Failure, Refusal, Report, Trial
+from codenas.search.fitness import Objective
+from codenas.search.result import SearchFolder
+from codenas.search.warm_start import Lesson, WarmStart, learn
+from tests.fakes import tiny_arch
+
+SPACE = SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16, 24, 32)})
+OBJECTIVES = (Objective(metric="bits_per_byte", weight=1.0), Objective(metric="size_bytes", weight=1.0))
+
+
+def design(width: int) -> Design:
+    return Design(arch=tiny_arch(d_model=width))
+
+
+def trial(index: int, width: int, scores: Mapping[int, float]) -> Trial:
+    """A trial with bits per byte by rung; it takes as many bytes as it is wide."""
+    made = Trial(candidate=Candidate(index=index, design=design(width), origin="random", seed=0))
+    for rung, bits in scores.items():
+        metrics = Metrics(bits_per_byte=bits, size_bytes=width)
+        made = made.after(Report(index=index, rung=rung, steps=rung, metrics=metrics, seconds=1.0, checkpoint="x"))
+    return made
+
+
+RUN = (trial(0, 8, {5: 3.0, 20: 2.5}), trial(1, 16, {5: 2.9, 20: 2.6}), trial(2, 24, {5: 2.8, 20: 2.0}), trial(3, 32, {5: 3.1}))
+
+
+def test_scores_after_the_first_rung_are_lessons_and_the_front_after_the_last_is_proposed() -> None:
+    learned = learn({"a": RUN}, 5, SPACE, OBJECTIVES, 9)
+    assert {lesson.candidate: lesson.metrics and lesson.metrics.bits_per_byte for lesson in learned.lessons} == {
+        "c000": 3.0,
+        "c001": 2.9,
+        "c002": 2.8,
+        "c003": 3.1,
+    }
+    assert learned.proposed == (design(24), design(8)) and learned.skipped == 0, "the third is beaten, the fourth was not promoted"
+    assert [lesson.candidate for lesson in learned.lessons[-2:]] == ["c000", "c002"], "strategies with ageing keep the best for longest"
+
+
+def test_no_more_are_proposed_than_allowed_and_runs_take_turns() -> None:
+    other = (trial(0, 16, {5: 2.0, 20: 1.0}), trial(1, 8, {5: 2.5, 20: 1.5}))
+    assert learn({"a": RUN}, 5, SPACE, OBJECTIVES, 1).proposed == (design(24),)
+    assert learn({"a": RUN, "b": other}, 5, SPACE, OBJECTIVES, 2).proposed == (design(24), design(16))
+    assert learn({"a": RUN, "b": other}, 5, SPACE, OBJECTIVES, 9).proposed == (design(24), design(16), design(8))
+    assert learn({"a": RUN}, 5, SPACE, OBJECTIVES, 0).proposed == ()
+
+
+def test_an_unfinished_search_has_its_front_where_it_got_to() -> None:
+    begun = (trial(0, 8, {5: 3.0}), trial(1, 16, {5: 2.9}), trial(2, 24, {}))
+    learned = learn({"a": begun}, 5, SPACE, OBJECTIVES, 9)
+    assert learned.proposed == (design(16), design(8)) and len(learned.lessons) == 2
+    assert learn({"a": ()}, 5, SPACE, OBJECTIVES, 9) == WarmStart()
+
+
+def test_what_is_outside_the_space_is_skipped_and_counted() -> None:
+    narrow = SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16)})
+    learned = learn({"a": RUN}, 5, narrow, OBJECTIVES, 9)
+    assert learned.skipped == 2 and {lesson.design for lesson in learned.lessons} == {design(8), design(16)}
+    assert learned.proposed == (design(8),), "of those that are left one beats the other"
+
+
+def test_what_failed_is_told_without_costs_and_what_was_refused_is_not_told() -> None:
+    failed = trial(0, 8, {}).after(Failure(index=0, rung=5, reason="diverged"))
+    refused = trial(1, 16, {}).after(Refusal(index=1, reason="too slow", metrics=Metrics(latency_ms_p50=9.0)))
+    learned = learn({"a": (failed, refused)}, 5, SPACE, OBJECTIVES, 9)
+    assert [(each.index, each.point, each.costs) for each in learned.seen(OBJECTIVES)] == [(-1, design(8), None)]
+    assert learned.proposed == () and learned.skipped == 0
+
+
+def test_lessons_have_negative_indices_and_the_costs_of_this_search() -> None:
+    learned = learn({"a": RUN}, 5, SPACE, OBJECTIVES, 9)
+    assert [each.index for each in learned.seen(OBJECTIVES)] == [-4, -3, -2, -1]
+    only_bits = (OBJECTIVES[0], Objective(metric="size_bytes", limit=24))
+    shown = {each.point: each.costs for each in learned.seen(only_bits)}
+    assert shown == {design(8): (3.0,), design(16): (2.9,), design(24): (2.8,), design(32): None}, "outside this search's limit"
+    assert all(each.costs is None for each in learned.seen((Objective(metric="params", weight=1.0),))), "what nobody measured is no cost"
+
+
+def test_a_limit_on_quality_is_for_the_end_and_hides_no_lesson() -> None:
+    strict = (Objective(metric="bits_per_byte", weight=1.0, limit=2.2),)
+    learned = learn({"a": RUN}, 5, SPACE, strict, 9)
+    assert learned.proposed == (design(24),) and all(each.costs is not None for each in learned.seen(strict))
+
+
+def test_a_copy_is_read_again_and_one_that_was_altered_is_named(tmp_path: Path) -> None:
+    folder, learned = SearchFolder(tmp_path / "search"), learn({"a": RUN}, 5, SPACE, OBJECTIVES, 9)
+    folder.claim("job", "corpus", learned=learned)
+    assert folder.warm_start() == learned
+    folder.claim("job", "corpus", learned=WarmStart(lessons=(Lesson(run="b", candidate="c000", design=design(8)),)))
+    assert folder.warm_start() == learned, "what a search began with stays"
+    copy = tmp_path / "search" / "warm_start.json"
+    for damage in (lambda: copy.write_text("{}"), copy.unlink):
+        damage()
+        with pytest.raises(RunError, match=r"warm_start.json is not what this search began with; restore it, or remove .*search to search"):
+            folder.warm_start()
+
+
+def test_a_search_without_a_warm_start_writes_no_copy(tmp_path: Path) -> None:
+    folder = SearchFolder(tmp_path)
+    folder.claim("job", "corpus", learned=WarmStart())
+    assert folder.warm_start() == WarmStart() and not (tmp_path / "warm_start.json").exists()

@@ -1,0 +1,78 @@
+"""Runs of earlier versions: what has a default since is not in their files, and they are shown and go on as they are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codenas.corpus import Corpus
+from codenas.errors import RunError
+from codenas.search.result import SearchFolder
+from tests.fakes import tiny_corpus
+from tests.tune_jobs.test_resumable import JOB
+from tune_jobs.config import present_job
+from tune_jobs.local import search_here
+
+NEW_SINCE: dict[str, frozenset[str]] = {
+    "job.json": frozenset({"target", "repeats", "repeated", "warm_start"}),
+    "trials.jsonl": frozenset({"repeat"}),
+    "result.json": frozenset({"repeats", "failed_repeats", "repeated", "ties"}),
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return tiny_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def earlier(corpus: Corpus, tmp_path: Path) -> SearchFolder:
+    """A finished search as the version before wrote it."""
+    search_here(JOB, corpus, tmp_path / "search")
+    for name, fields in NEW_SINCE.items():
+        _rewrite(tmp_path / "search" / name, fields)
+    return SearchFolder(tmp_path / "search")
+
+
+def _rewrite(path: Path, without: frozenset[str]) -> None:
+    lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+    path.write_text("".join(f"{json.dumps(_without(json.loads(line), without))}\n" for line in lines))
+
+
+def _without(value: Any, fields: frozenset[str]) -> Any:
+    if isinstance(value, list):
+        return [_without(each, fields) for each in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: _without(each, fields) for name, each in value.items() if name not in fields}
+    return {**kept, "job": json.dumps(_without(json.loads(kept["job"]), fields))} if isinstance(kept.get("job"), str) else kept
+
+
+def test_a_finished_search_is_read(earlier: SearchFolder, corpus: Corpus) -> None:
+    assert not any(f'"{field}' in earlier.path.joinpath(name).read_text() for name, fields in NEW_SINCE.items() for field in fields)
+    result, _ = search_here(JOB, corpus, earlier.path)
+    assert result == earlier.result()
+    assert (result.steps, result.trained) == (3, 2)
+
+
+def test_an_unfinished_search_goes_on(earlier: SearchFolder, corpus: Corpus) -> None:
+    expected = earlier.result()
+    (earlier.path / "result.json").unlink()
+    trials = earlier.path / "trials.jsonl"
+    trials.write_text("".join(trials.read_text().splitlines(keepends=True)[:-1]))
+    result, _ = search_here(JOB, corpus, earlier.path)
+    assert expected is not None and (result.winner, result.steps) == (expected.winner, expected.steps)
+
+
+def test_what_the_earlier_version_was_asked_otherwise_is_another_search(earlier: SearchFolder, corpus: Corpus) -> None:
+    with pytest.raises(RunError, match="holds a search with another job"):
+        search_here(JOB.model_copy(update={"seed": 1}), corpus, earlier.path)
+
+
+def test_a_job_is_brought_up_to_this_version_unless_it_cannot_be_read(earlier: SearchFolder) -> None:
+    """So `codenas compare` takes searches of two versions that were asked the same as repetitions."""
+    claim = earlier.claimed()
+    assert claim is not None and claim.job != JOB.model_dump_json() == present_job(claim.job)
+    for unknown in ('{"strategy": "of tomorrow"}', '{"no such key": 1}', "nothing"):
+        assert present_job(unknown) == unknown

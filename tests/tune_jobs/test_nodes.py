@@ -1,0 +1,136 @@
+"""How many trials the nodes of a cluster hold, and what becomes of a search when they go."""
+
+from pathlib import Path
+
+import pytest
+
+from codenas.corpus import Corpus
+from codenas.errors import ResourceError
+from codenas.log import Progress
+from codenas.search.candidate import Budget
+from codenas.search.fitness import Objective
+from codenas.search.history import History
+from tests.fakes import Clock, tiny_corpus
+from tune_jobs.config import SearchJob, TrialResources
+from tune_jobs.nodes import Node, Room, require_one_card, trial_resources
+from tune_jobs.searcher import PlanSearcher
+
+JOB = SearchJob(budget=Budget(candidates=4, rungs=(4, 12), promote=(2,)))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return tiny_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def node(name: str, cpus: float, gpus: float = 0, card: str | None = None) -> Node:
+    return Node(name, "127.0.0.1", {"CPU": cpus, "GPU": gpus, **({f"accelerator_type:{card}": 1.0} if card else {})})
+
+
+def searcher(corpus: Corpus, folder: Path, up: set[str], retries: int = 1) -> PlanSearcher:
+    plan = JOB.plan(corpus.manifest.vocab_size)
+    return PlanSearcher(plan, History(), JOB.setup(corpus, folder), Progress("search", 40), retries, lambda: frozenset(up), 5.0)
+
+
+def test_a_trial_is_counted_on_the_nodes_that_hold_it_whole() -> None:
+    nodes = [node("a", 3, 1), node("b", 1), node("c", 4, 2)]
+    wanted = trial_resources(TrialResources(cpus=2), nodes)
+    assert wanted == {"CPU": 2, "GPU": 1}
+    assert [each.slots(wanted) for each in nodes] == [1, 0, 2]
+    assert trial_resources(TrialResources(), nodes[1:2]) == {"CPU": 1}
+    assert trial_resources(TrialResources(gpus=0), nodes) == {"CPU": 1}
+
+
+def test_cards_of_two_kinds_hold_trials_only_where_no_latency_counts() -> None:
+    """A latency is a measurement, and one of another card is another measurement."""
+    nodes = [node("a", 8, 2, "A100"), node("b", 8, 4, "H100"), node("c", 8)]
+    everywhere = trial_resources(TrialResources(), nodes)
+    bits, latency = Objective(metric="bits_per_byte", weight=1), Objective(metric="latency_ms_p50", limit=10)
+    require_one_card([bits], everywhere, nodes)
+    with pytest.raises(
+        ResourceError, match=r"on A100 and H100, whose latencies do not compare, and latency_ms_p50 .* trial.card = \"A100\""
+    ):
+        require_one_card([bits, latency], everywhere, nodes)
+    chosen = trial_resources(TrialResources(card="H100"), nodes)
+    require_one_card([bits, latency], chosen, nodes)
+    assert [each.slots(chosen) for each in nodes] == [0, 4, 0]
+    require_one_card([bits, latency], trial_resources(TrialResources(gpus=0), nodes), nodes)
+    with pytest.raises(ResourceError, match="no node has a GPU called V100; there are: A100, H100; mend trial.card"):
+        trial_resources(TrialResources(card="V100"), nodes)
+
+
+@pytest.mark.parametrize(
+    ("trial", "nodes", "message"),
+    [
+        (TrialResources(cpus=3), [node("a", 2)], "a trial wants 3 CPUs and 0 GPUs, the cluster has 2 CPUs and 0 GPUs; lower trial.cpus"),
+        (TrialResources(gpus=4), [node("a", 2, 2)], "a trial wants 1 CPUs and 4 GPUs, the cluster has 2 CPUs and 2 GPUs"),
+        (TrialResources(gpus=2), [node("a", 2, 1), node("b", 8, 1)], "of the cluster's 2 nodes none has more than 8 CPUs and 1 GPUs"),
+        (TrialResources(), [], "a trial wants 1 CPUs and 0 GPUs"),
+    ],
+)
+def test_what_no_node_has_is_refused(trial: TrialResources, nodes: list[Node], message: str) -> None:
+    with pytest.raises(ResourceError, match=message):
+        trial_resources(trial, nodes)
+
+
+def test_the_death_of_a_node_is_no_mark_against_the_candidates_that_were_on_it(
+    corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    up = {"a", "b", "c", "d"}
+    asked = searcher(corpus, tmp_path, up)
+    first = asked.suggest("0")
+    for gone in ("a", "b", "c"):
+        up.discard(gone)
+        asked.on_trial_complete("0", error=True)
+        assert asked.suggest("0") == first
+    asked.on_trial_complete("0", error=True)
+    assert asked.suggest("0") == first
+    assert [record.getMessage().split(" its ")[1].split()[0] for record in caplog.records if "died" in record.getMessage()] == (
+        ["node", "node", "node", "process"]
+    )
+    asked.on_trial_complete("0", error=True)
+    assert [trial.failure.reason for trial in asked.history.trials if trial.failure] == ["its process died 2 times"]
+
+
+def test_a_node_whose_death_the_cluster_notices_late_is_no_mark_either(corpus: Corpus, tmp_path: Path) -> None:
+    """The connection to a process breaks at once, its node is given up some checks later."""
+    looks = iter([frozenset("ab")] * 4)
+    asked = searcher(corpus, tmp_path, set(), retries=0)
+    asked._nodes = lambda: next(looks, frozenset("a"))
+    first = asked.suggest("0")
+    asked.on_trial_complete("0", error=True)
+    assert next(looks, None) is None
+    assert asked.suggest("0") == first
+
+
+def test_a_search_that_fits_nowhere_any_more_ends_with_a_line(corpus: Corpus, tmp_path: Path) -> None:
+    nodes, clock = [node("a", 2), node("b", 1)], Clock()
+    asked = searcher(corpus, tmp_path, set())
+    room = Room(asked, {"CPU": 2.0}, patience=30, nodes=lambda: nodes, clock=clock)
+
+    def look(after: float) -> bool:
+        clock.advance(after)
+        room.on_step_begin(0, [])
+        return room.stop_all()
+
+    assert not look(100)
+    fitting = nodes.pop(0)
+    assert not look(29)
+    nodes.append(fitting)
+    assert not look(29)
+    nodes.remove(fitting)
+    assert not look(29)
+    assert look(2)
+    assert str(asked.error) == (
+        "none of the 1 nodes that are left has 2 CPUs, which a trial takes, for 30 s; "
+        "bring nodes back and run the same command again, finished work is kept"
+    )
+
+
+def test_what_still_runs_when_an_error_ends_the_search_is_no_death(corpus: Corpus, tmp_path: Path) -> None:
+    asked = searcher(corpus, tmp_path, set(), retries=0)
+    assert asked.suggest("0") and asked.suggest("1")
+    asked.on_trial_complete("0", {"user_error": "the disk is full"})
+    asked.on_trial_complete("1", {"steps": 1})
+    assert str(asked.error) == "the disk is full"
+    assert not any(trial.failure for trial in asked.history.trials)
