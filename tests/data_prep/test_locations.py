@@ -1,5 +1,6 @@
 """Parquet on other machines, with servers on loopback in the place of S3 and of the hub."""
 
+import hashlib
 import json
 import random
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def s3(files: dict[str, bytes]) -> Iterator[Place]:
             head = f"<Name>bucket</Name><IsTruncated>false</IsTruncated><KeyCount>{len(held)}</KeyCount>"
             return Answer(f"<ListBucketResult>{head}{''.join(held)}</ListBucketResult>".encode())
         if key in files:
-            return Answer(files[key])
+            return Answer(files[key], headers={"ETag": f'"{hashlib.md5(files[key]).hexdigest()}"'})
         return Answer(b"<Error><Code>NoSuchKey</Code></Error>", 404)
 
     with serving(reply) as place:
@@ -54,7 +55,7 @@ def s3(files: dict[str, bytes]) -> Iterator[Place]:
 
 def hub(files: dict[str, bytes]) -> Iterator[Place]:
     def listed(name: str) -> dict[str, object]:
-        return {"type": "file", "path": name, "size": len(files[name]), "oid": "0" * 40}
+        return {"type": "file", "path": name, "size": len(files[name]), "oid": hashlib.sha1(files[name]).hexdigest()}
 
     def reply(method: str, path: str) -> Answer:
         split = urlsplit(path)
