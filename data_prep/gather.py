@@ -18,7 +18,7 @@ from data_prep.select import select, wanted_language
 from data_prep.sources import list_entries, parquet_files, write_stack
 
 SOURCE = "source"  # the folder in a corpus where they are brought
-_LEDGER = "ledger.json"
+BOOKS = "ledger.json"  # in it, of what was left out
 
 
 class Gatherer(Protocol):
@@ -87,12 +87,12 @@ def gather(config: PrepareConfig, gatherer: Gatherer, root: Path) -> None:
         raise CorpusError(_nothing(config, ledger))
     with atomic_folder(root) as folder:
         write_stack(_readable(selected, gatherer, ledger), folder / f"{gatherer.name}.parquet")
-        write_atomic(folder / _LEDGER, ledger.page().model_dump_json(indent=1) + "\n")
+        write_atomic(folder / BOOKS, ledger.page().model_dump_json(indent=1) + "\n")
 
 
 def gathered(root: Path) -> tuple[list[Entry], Ledger]:
     """The documents that `gather` wrote, and its books."""
-    page = LedgerPage.model_validate_json((root / _LEDGER).read_bytes())
+    page = LedgerPage.model_validate_json((root / BOOKS).read_bytes())
     return list(list_entries(parquet_files(root), root)), Ledger.reopen(page)
 
 

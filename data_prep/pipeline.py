@@ -25,6 +25,7 @@ from data_prep.document import Entry
 from data_prep.environment import Environment
 from data_prep.gather import SOURCE
 from data_prep.ledger import NOTHING, Ledger
+from data_prep.locations import Location
 from data_prep.split import SPLITS
 from data_prep.unit_store import take_over
 from data_prep.units import Unit
@@ -59,12 +60,24 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
         _put_back(working, output)
         held = stages.finished(config, output)  # another process may have had the lock until now
         if held is None or stages.outdated(config, held, update):
-            _build(config, _resume(config, working, held), environment)
-            _publish(config if held is None else _with_vocabularies(config, held), working, output)
+            _make(config, working, output, held, environment)
         else:
             _add_vocabularies(config, held)
         shutil.rmtree(working)
     return Corpus.open(output)
+
+
+def _make(config: PrepareConfig, working: Path, output: Path, held: Corpus | None, environment: Environment | None) -> None:
+    """Put a new corpus in the place of what is `held`, unless what was gathered anew is what that was made of."""
+    corpus = _resume(config, working, held)
+    root = stages.source_root(config, corpus, environment)
+    stages.settle_source(corpus, root, stages.source_files(config, corpus, root))
+    if held is not None and stages.same_gathering(held.path, corpus):
+        LOGGER.info(f"the source {config.source} is what it was")
+        _add_vocabularies(config, held)
+        return
+    _build(config, corpus, root)
+    _publish(config if held is None else _with_vocabularies(config, held), working, output)
 
 
 def _with_vocabularies(config: PrepareConfig, held: Corpus) -> PrepareConfig:
@@ -111,10 +124,8 @@ def _resume(config: PrepareConfig, working: Path, held: Corpus | None) -> Path:
     return corpus
 
 
-def _build(config: PrepareConfig, corpus: Path, environment: Environment | None) -> None:
+def _build(config: PrepareConfig, corpus: Path, root: Location) -> None:
     stream = partial(_stream, workers=config.workers)
-    root = stages.source_root(config, corpus, environment)
-    stages.settle_source(corpus, root, stages.source_files(config, corpus, root))
     entries, ledger = stages.documents(config, corpus, root, stream)
     vocabulary = stages.vocabulary(config, corpus, root, entries)
     tokens = stages.tokens(corpus, root, entries, vocabulary.size, stream, config.redact)

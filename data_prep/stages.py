@@ -25,7 +25,7 @@ from data_prep.decide import decide
 from data_prep.decontaminate import load_benchmarks
 from data_prep.document import Entry
 from data_prep.environment import Environment
-from data_prep.gather import SOURCE, agreed, gather, gathered, gatherer_of, is_gathered
+from data_prep.gather import BOOKS, SOURCE, agreed, gather, gathered, gatherer_of, is_gathered
 from data_prep.ledger import BadRow, Ledger, load_entries, save_entries, save_quarantine
 from data_prep.locations import Location, folder_of, location_of
 from data_prep.meter import Meter
@@ -167,6 +167,12 @@ def settle_source(corpus: Path, root: Location, files: Iterable[Location]) -> So
         write_atomic(path, content)
     UnitStore(corpus / UNITS, now.digests).prune()
     return now
+
+
+def same_gathering(held: Path, corpus: Path) -> bool:
+    """Whether what was gathered in the folder `corpus` is what the finished corpus in the folder `held` was made of."""
+    pairs = [(held / name, corpus / name) for name in (SOURCE_LIST, f"{SOURCE}/{BOOKS}")]
+    return all(one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes() for one, other in pairs)
 
 
 def _forget(corpus: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import HfFileSystem
 
 from codenas.corpus import Corpus
-from data_prep import locations, stages
+from data_prep import locations, pipeline, stages
 from data_prep.locations import Remote
 from data_prep.pipeline import prepare
 from data_prep.sources import parquet_files
@@ -64,7 +64,11 @@ def test_pinned_packages_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.
     config = configure(f"pypi:{listing(tmp_path, held)}")
     before = content(prepare(config, tmp_path / "corpus").path)
     examined.clear()
+    monkeypatch.delattr(pipeline, "_build")
     assert content(prepare(config, tmp_path / "corpus", update=True).path) == before and not examined
+    more = config.model_copy(update={"vocabularies": ("char",)})
+    assert prepare(more, tmp_path / "corpus", update=True).vocabularies == ("char",)
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.usefixtures("plain")
