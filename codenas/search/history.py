@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from codenas.errors import RunError, first_fault
 from codenas.files import append_line, is_whole
-from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Trial
+from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Report, Trial
 
 
 class History:
@@ -16,6 +16,7 @@ class History:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._trials: list[Trial] = []
+        self._reports: list[Report] = []
         if path is not None and path.exists():
             for event in _read(path):
                 self._check(event)
@@ -25,6 +26,11 @@ class History:
     def trials(self) -> tuple[Trial, ...]:
         """All trials; the one at position i has index i."""
         return tuple(self._trials)
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """All reports, in the order in which they were written; of a rung that was reported twice the first."""
+        return tuple(self._reports)
 
     def __len__(self) -> int:
         return len(self._trials)
@@ -55,6 +61,8 @@ class History:
         if isinstance(event, Proposal):
             self._trials.append(Trial(candidate=event.candidate))
         else:
+            if isinstance(event, Report) and self._trials[event.index].report(event.rung) is None:
+                self._reports.append(event)
             self._trials[event.index] = self._trials[event.index].after(event)
 
 
