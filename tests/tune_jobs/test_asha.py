@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from codenas.search.fitness import Objective
 from codenas.search.history import History
 from tests.fakes import tiny_corpus
 from tests.tune_jobs.test_search import JOB as PROMOTION
-from tune_jobs.asha import AshaSearcher, asha
+from tune_jobs.asha import AshaSearcher, ClimbTrainable, asha
 from tune_jobs.config import SearchJob
 from tune_jobs.launch import search
 from tune_jobs.local import search_here
@@ -121,6 +122,23 @@ def test_a_climb_whose_process_died_goes_on_from_its_last_rung(corpus: Corpus, t
     assert isinstance(again, dict) and (again["rung"], again["rungs"]) == (12, [12])
     assert again["candidate"] == told["candidate"]
     assert [each.rung for each in made.reports] == [4]
+
+
+def test_a_climb_reports_each_rung_and_ends_at_the_last(corpus: Corpus, tmp_path: Path) -> None:
+    plan, made = JOB.plan(corpus.manifest.vocab_size), History()
+    searcher = AshaSearcher(plan, made, JOB.setup(corpus, tmp_path), Progress("search", 0), 0, ())
+    told = searcher.suggest("a")
+    assert isinstance(told, dict)
+    trial, results = ClimbTrainable(told), list[dict[str, Any]]()
+    while not results or not results[-1]["done"]:
+        results.append(trial.step())
+        if not results[-1]["done"]:
+            searcher.on_trial_result("a", results[-1])
+    searcher.on_trial_complete("a", results[-1])
+    assert [result["rung"] for result in results if "rung" in result] == [4, 12]
+    assert [(each.rung, each.steps) for each in made.reports] == [(4, 4), (12, 8)]
+    assert searcher.steps == 12 and searcher.error is None
+    assert all("bits_per_byte" in result for result in results if "rung" in result)
 
 
 def test_its_steps_are_told_as_a_bound(corpus: Corpus) -> None:
