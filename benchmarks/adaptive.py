@@ -1,23 +1,22 @@
 """Adaptive promotion beside a fixed one: steps, and how often the best of 24 candidates is found, replayed without training.
 
-Of recorded architectures (`codenas search record`; the path is in TABLE, by default runs/table/rows.jsonl), judged at the low rung
+Of recorded architectures (those of `benchmarks._table`), judged at the low rung
 plainly and on a branch of falling rate, and of made-up ones whose scores have a known rank correlation, with no capacity, and with
 one that says nothing. There a rule has nothing to go by but the screen, and with fewer steps it finds less: simulated, one that knows
 the correlation and stops at 2,300 steps finds the best of correlation .7 in .77 of the searches, the fixed six in .82.
 """
 
 import math
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks._table import TABLE
 from codenas.search.candidate import Budget
 from codenas.search.replay import Recorded, Roles
 from codenas.search.table import Row, Table, at_step
 
-TABLE = Path(os.environ.get("TABLE", "runs/table/rows.jsonl"))
 METRIC, SCREENS = "bits_per_byte", {"plain": "bits_per_byte", "decayed": "bits_per_byte_decayed"}
 CAPACITY = "body_params"
 SEEDS, CANDIDATES, RUNGS = 200, 24, (50, 300)

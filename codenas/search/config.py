@@ -59,7 +59,7 @@ class SpaceChoice(BaseModel):
 class SearchConfig(SpaceChoice):
     """A search: where, how, how long, for what."""
 
-    strategy: str = "evolution"
+    strategy: str = "frontier"
     budget: Budget = Budget()
     objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
     scheduler: Literal["promotion", "asha"] = Field(
