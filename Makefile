@@ -16,7 +16,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types floors docker-lint fmt bench bench-data bench-models clean
+.PHONY: help setup demo test check lint types floors docker-lint fmt bench bench-data bench-models bench-search clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ bench-data: $(STAMP) ## the bars of the corpus: near-duplicates, token statistic
 
 bench-models: $(STAMP) ## the bars of models and training: throughput, learning speed, families
 	@$(BIN)/python -m benchmarks training recipe mixers decoding $(ARGS)
+
+bench-search: $(STAMP) ## the bars of the search: strategies, promotion, fidelity, overhead
+	@$(BIN)/python -m benchmarks strategies adaptive fidelity overhead $(ARGS)
 
 clean: ## remove what tools left behind; keeps .venv, runs and corpora
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

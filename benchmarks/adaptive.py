@@ -1,29 +1,29 @@
 """Adaptive promotion beside a fixed one: steps, and how often the best of 24 candidates is found, replayed without training.
 
-Of recorded architectures (`codenas search record`; the path is in TABLE, by default runs/table/rows.jsonl), judged at the low rung
-plainly and on a branch of falling rate, and of made-up ones whose scores have a known rank correlation while their capacity says
-nothing: there a stopping rule has nothing to go by but the screen, and below a fixed number of steps finds less.
+Of recorded architectures (those of `benchmarks._table`), judged at the low rung
+plainly and on a branch of falling rate, and of made-up ones whose scores have a known rank correlation, with no capacity, and with
+one that says nothing. There a rule has nothing to go by but the screen, and with fewer steps it finds less: simulated, one that knows
+the correlation and stops at 2,300 steps finds the best of correlation .7 in .77 of the searches, the fixed six in .82.
 """
 
 import math
-import os
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks._table import TABLE
 from codenas.search.candidate import Budget
 from codenas.search.replay import Recorded, Roles
 from codenas.search.table import Row, Table, at_step
 
-TABLE = Path(os.environ.get("TABLE", "runs/table/rows.jsonl"))
 METRIC, SCREENS = "bits_per_byte", {"plain": "bits_per_byte", "decayed": "bits_per_byte_decayed"}
 CAPACITY = "body_params"
 SEEDS, CANDIDATES, RUNGS = 200, 24, (50, 300)
 FIXED = Budget(candidates=CANDIDATES, rungs=RUNGS, promote=(6,))
 ADAPTIVE = Budget(candidates=CANDIDATES, rungs=RUNGS, promote=(10,), least=(2,))
 CORRELATIONS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
-ROWS = 400
+ROWS = CANDIDATES * SEEDS  # as many as all replays take: few rows would decide all of them alike
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,24 +49,27 @@ class Tally:
 def measure() -> dict[str, object]:
     """Each source of scores under the fixed and under the adaptive rule, over the same candidates."""
     figures: dict[str, object] = {"seeds": SEEDS, "candidates": CANDIDATES, "fixed": list(FIXED.promote), "adaptive": [2, 10]}
-    for name, table, screen in sources():
-        figures[name] = {rule: tally(table, screen, budget).figures() for rule, budget in (("fixed", FIXED), ("adaptive", ADAPTIVE))}
+    for name, table, roles in sources():
+        figures[name] = {rule: tally(table, roles, budget).figures() for rule, budget in (("fixed", FIXED), ("adaptive", ADAPTIVE))}
     return figures
 
 
-def sources() -> Iterator[tuple[str, Table, str | None]]:
-    """Tables by name, and what their lower rung is judged by."""
+def sources() -> Iterator[tuple[str, Table, Roles]]:
+    """Tables by name, and which of their columns are what."""
+    whole = Roles((CAPACITY,), (METRIC,), capacity=CAPACITY)
     if TABLE.is_file():
         recorded = Table.read(TABLE)
         for name, screen in SCREENS.items():
-            yield f"{len(recorded)} recorded, {name} at 50", recorded, screen
+            yield f"{len(recorded)} recorded, {name} at 50", recorded, replace(whole, screen=screen)
     for correlation in CORRELATIONS:
-        yield f"made up, correlation {correlation:g}", made_up(correlation), None
+        table = made_up(correlation)
+        yield f"made up, correlation {correlation:g}, no capacity", table, Roles((), (METRIC,))
+        yield f"made up, correlation {correlation:g}, capacity says nothing", table, whole
 
 
-def tally(table: Table, screen: str | None, budget: Budget) -> Tally:
+def tally(table: Table, roles: Roles, budget: Budget) -> Tally:
     """Replays over random candidates of `table`: the steps of each, and whether the best at the last rung was among the promoted."""
-    recorded = Recorded.of(table, Roles((CAPACITY,), (METRIC,), capacity=CAPACITY, screen=screen), budget)
+    recorded = Recorded.of(table, roles, budget)
     last, (low, high) = recorded.costs[budget.rungs[-1]][:, 0], budget.rungs
     steps, found = [], []
     for seed in range(SEEDS):

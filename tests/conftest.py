@@ -34,9 +34,9 @@ def ray_cluster() -> Iterator[Path]:
         yield scratch
 
 
-@pytest.fixture
-def own_log() -> Iterator[None]:
-    """For tests that run commands in this process: they send the log to the standard error that they find, which goes with the test."""
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """A command that runs in this process sends the log to the standard error that it finds, and that goes with the test."""
     yield
     LOGGER.handlers.clear()
     LOGGER.propagate = True

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import ray
 from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
 from codenas.corpus import Corpus
 from codenas.errors import ResourceError
@@ -17,6 +18,7 @@ from codenas.files import require_free_space
 from codenas.search.history import History
 from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
+from tune_jobs.asha import AshaSearcher, ClimbTrainable, asha
 from tune_jobs.config import SearchJob
 from tune_jobs.nodes import Room, live_nodes, require_one_card, trial_resources
 from tune_jobs.resumable import run_resumable, search_progress
@@ -56,11 +58,17 @@ def _run(
     _require_memory(sum(node.slots(wanted) for node in nodes if node.address == here))
     require_free_space(home.path, DISK_MEGABYTES)
     started = time.monotonic()
-    progress = search_progress(plan, history, workers)
-    searcher = PlanSearcher(plan, history, job.setup(corpus, home.checkpoints), progress, job.trial.retries, _live_ids)
-    _fit(
-        searcher, tune.with_resources(trainable, tune.PlacementGroupFactory([wanted])), Room(searcher, wanted, job.trial.patience), scratch
-    )
+    progress = search_progress(job, plan, history, workers)
+    setup, retries = job.setup(corpus, home.checkpoints), job.trial.retries
+    scheduler: TrialScheduler | None = None
+    if job.scheduler == "asha":
+        scheduler, climbing = asha(plan.budget, history)
+        searcher: PlanSearcher = AshaSearcher(plan, history, setup, progress, retries, _live_ids, climbing)
+        trainable = ClimbTrainable
+    else:
+        searcher = PlanSearcher(plan, history, setup, progress, retries, _live_ids)
+    placed = tune.with_resources(trainable, tune.PlacementGroupFactory([wanted]))
+    _fit(searcher, placed, scheduler, Room(searcher, wanted, job.trial.patience), scratch)
     if searcher.error is not None:
         raise searcher.error
     ended = time.monotonic()
@@ -72,16 +80,17 @@ def _live_ids() -> frozenset[str]:
     return frozenset(node.id for node in live_nodes())
 
 
-def _fit(searcher: PlanSearcher, trainable: type[tune.Trainable], room: Room, scratch: Path) -> None:
+def _fit(searcher: PlanSearcher, trainable: type[tune.Trainable], scheduler: TrialScheduler | None, room: Room, scratch: Path) -> None:
     """Let Tune work until the searcher says that it is finished. What Tune writes is thrown away."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints tables at any verbosity
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C must reach the caller, who shuts Ray down
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a scheduler's metric is there only where a rung is reached
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost process is told in our words, not as a traceback
     shutil.rmtree(scratch, ignore_errors=True)
     tuner = tune.Tuner(
         trainable,
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+        tune_config=tune.TuneConfig(search_alg=searcher, scheduler=scheduler, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(scratch.absolute()),

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from codenas.corpus import Corpus
+from codenas.errors import ConfigError
 from codenas.experiment import execute
 from codenas.search.candidate import Outcome
 from codenas.search.history import History
@@ -19,12 +20,18 @@ LOGGER = logging.getLogger("codenas")
 
 
 def search_here(job: SearchJob, corpus: Corpus, folder: Path) -> tuple[SearchResult, History]:
-    """What `tune_jobs.launch.search` finds, to the bit on a CPU; resumable in the same folder."""
+    """What `tune_jobs.launch.search` finds, to the bit on a CPU; resumable in the same folder.
+
+    Raises:
+        ConfigError: the job wants a scheduler that only Ray has, and is not finished.
+    """
+    if job.scheduler == "asha" and SearchFolder(folder).result() is None:
+        raise ConfigError('scheduler asha is Ray\'s own; leave --no-ray out, or search with scheduler = "promotion"')
     return run_resumable(job, corpus, SearchFolder(folder), _run)
 
 
 def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder) -> Effort:
-    setup, progress, started = job.setup(corpus, home.checkpoints), search_progress(plan, history, 1), time.monotonic()
+    setup, progress, started = job.setup(corpus, home.checkpoints), search_progress(job, plan, history, 1), time.monotonic()
     before, step_seconds = progress.done, 0.0
 
     def run_job(next_job: Job) -> Outcome:

@@ -111,14 +111,16 @@ def _size(corpus: Corpus) -> VocabularySize:
     return VocabularySize(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size)
 
 
-def search_progress(plan: Plan, history: History, workers: int) -> Progress:
+def search_progress(job: SearchJob, plan: Plan, history: History, workers: int) -> Progress:
     """Say what is ahead; counts training steps."""
+    asha = job.scheduler == "asha"
     done, budget = trained_steps(history), plan.budget
+    going_on = "ASHA" if asha else told_promotions(budget)
     again = f"the best {budget.repeated} again with {budget.repeats} other seeds, " if budget.repeats else ""
     LOGGER.info(
-        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {told_promotions(budget)} promoted, {again}"
-        f"{'at most ' if budget.adaptive else ''}{budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
+        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {going_on} promoted, {again}"
+        f"{'at most ' if asha or budget.adaptive else ''}{budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
     )
-    progress = Progress("search", budget.total_steps, already=done)
+    progress = Progress("search", budget.total_steps, already=done, at_most=asha)
     bound(progress, plan, history)
     return progress

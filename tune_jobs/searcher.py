@@ -90,6 +90,10 @@ class PlanSearcher(Searcher):
         if job is None:
             return None if self._running else Searcher.FINISHED
         self._running[trial_id] = _Started(job, self._nodes())
+        return self._config(job)
+
+    def _config(self, job: Job) -> dict[str, Any]:
+        """What the trial of `job` is told."""
         return {"candidate": job.candidate.model_dump_json(), "rung": job.rung, "setup": self._setup.model_dump_json()}
 
     def _next_job(self) -> Job | None:
@@ -116,6 +120,9 @@ class PlanSearcher(Searcher):
         else:
             self._count(result)
             outcome = _OUTCOME.validate_json(result["outcome"])
+        self._note(job, outcome)
+
+    def _note(self, job: Job, outcome: Outcome) -> None:
         try:
             self.history.record(outcome)
         except CodeNASError as error:  # as above: a full disk must end the search, not Tune

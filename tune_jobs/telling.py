@@ -34,8 +34,9 @@ def told_promotions(budget: Budget) -> str:
 
 def bound(progress: Progress, plan: Plan, history: History) -> None:
     """Say how many steps there are in all: a bound, as long as adaptive promotion goes on."""
-    budget = narrowed(plan.budget, history.trials, plan.objectives)
-    progress.total, progress.at_most = budget.total_steps, budget.adaptive
+    if plan.budget.adaptive:
+        budget = narrowed(plan.budget, history.trials, plan.objectives)
+        progress.total, progress.at_most = budget.total_steps, budget.adaptive
 
 
 def best(history: History) -> str:

@@ -34,13 +34,13 @@ class RungStatus:
 
 def rung_statuses(trials: Sequence[Trial], config: SearchConfig) -> list[RungStatus]:
     """How far each rung is."""
-    budget = narrowed(config.budget, trials, config.objectives)
+    budget = narrowed(config.bounds, trials, config.objectives)
     entered = _entered(trials, config)
     return [
         RungStatus(
             steps=rung,
             wanted=wanted,
-            open=least < wanted,
+            open=least < wanted or (config.scheduler == "asha" and rung > budget.rungs[0]),
             reported=sum(trial.report(rung) is not None for trial in trials),
             failed=sum(trial.failure is not None and trial.failure.rung == rung for trial in trials),
             best=min(_scores(trials, rung), default=None),
@@ -88,9 +88,9 @@ def steps_left(trials: Sequence[Trial], budget: Budget) -> int:
 def progress_line(trials: Sequence[Trial], config: SearchConfig, finished: bool, pace: Pace | None) -> str:
     """Steps done of all, the best score, what is left."""
     done = sum(report.steps for trial in trials for report in trial.all_reports)
-    budget = narrowed(config.budget, trials, config.objectives)
+    budget = narrowed(config.bounds, trials, config.objectives)
     left = 0 if finished else steps_left(trials, budget)
-    at_most = "at most " if budget.adaptive and not finished else ""
+    at_most = "at most " if (budget.adaptive or config.scheduler == "asha") and not finished else ""
     best = min((score for rung in config.budget.rungs for score in _scores(trials, rung)), default=None)
     refused = sum(trial.refusal is not None for trial in trials)
     seconds = pace.left_seconds(left) if pace is not None else None
@@ -123,13 +123,13 @@ def rungs_table(rungs: Sequence[RungStatus], at_work: bool) -> Table:
 
 
 def _entered(trials: Sequence[Trial], config: SearchConfig) -> list[list[Trial]]:
-    """Who goes to each rung, as far as that is decided: promotion waits until everybody below is settled."""
+    """Who goes to each rung, as far as that is decided: promotion waits until everybody below is settled, ASHA keeps it to itself."""
     budget = config.budget
     going = [trial for trial in trials if trial.refusal is None]
     entered, decided = [going], len(going) >= budget.candidates
     for number, (below, rung) in enumerate(pairwise(budget.rungs), 1):
         reached = any(trial.report(rung) for trial in trials)  # a space may hold fewer candidates than the budget has
-        decided = (decided or reached) and all(trial.settled(below) for trial in going)
+        decided = (decided or reached) and all(trial.settled(below) for trial in going) and config.scheduler != "asha"
         going, closed = going_on(going, budget, number, config.objectives) if decided else ([], False)
         entered.append(going)
         decided = decided and closed

@@ -1,7 +1,8 @@
 """What a search is asked to do."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from itertools import pairwise
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -58,9 +59,12 @@ class SpaceChoice(BaseModel):
 class SearchConfig(SpaceChoice):
     """A search: where, how, how long, for what."""
 
-    strategy: str = "evolution"
+    strategy: str = "frontier"
     budget: Budget = Budget()
     objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
+    scheduler: Literal["promotion", "asha"] = Field(
+        "promotion", description="who goes on: the promoted of a whole rung, or whom Ray's ASHA does not stop (on Ray only)"
+    )
     lookback: int = Field(4, ge=0)
     seed: int = 0
 
@@ -71,6 +75,28 @@ class SearchConfig(SpaceChoice):
         if self.budget.adaptive and not any(each.metric == LEARNED and each.weight > 0 for each in self.objectives):
             raise ValueError(f"adaptive promotion forecasts {LEARNED}, which decides nothing here; give it a weight, or leave `least` out")
         return self
+
+    @model_validator(mode="after")
+    def _asha_can_climb(self) -> Self:
+        if self.scheduler != "asha":
+            return self
+        rungs, deciding = list(self.budget.rungs), [each.metric for each in self.objectives if each.weight > 0]
+        factors = {high / low for low, high in pairwise(rungs)}
+        if len(factors) != 1 or not all(factor.is_integer() for factor in factors):
+            raise ValueError(f"the rungs of scheduler asha grow by one whole factor, as [50, 300] and [20, 60, 180]; rungs {rungs} do not")
+        if deciding != [LEARNED]:
+            raise ValueError(f"scheduler asha compares one metric: give {LEARNED} alone a weight, not {', '.join(deciding)}")
+        if self.budget.least:
+            raise ValueError(f"scheduler asha decides itself how many go on; leave least {list(self.budget.least)} out")
+        if self.budget.repeats:
+            raise ValueError(f"scheduler asha repeats nobody; leave repeats {self.budget.repeats} out, or choose scheduler promotion")
+        return self
+
+    @property
+    def bounds(self) -> Budget:
+        """The budget as far as it binds: under ASHA any number may go on, whatever `promote` says."""
+        everybody = (self.budget.candidates,) * len(self.budget.promote)
+        return self.budget if self.scheduler == "promotion" else self.budget.model_copy(update={"promote": everybody})
 
     def plan(
         self,
@@ -83,7 +109,7 @@ class SearchConfig(SpaceChoice):
         return Plan(
             space=self.search_space(),
             strategy=strategy(self.strategy),
-            budget=self.budget,
+            budget=self.bounds,
             objectives=self.objectives,
             vocab_size=vocab_size,
             tokenizer_bytes=tokenizer_bytes,

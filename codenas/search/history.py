@@ -20,6 +20,7 @@ class History:
         self._digests: set[str] = set()
         self._open: dict[int, None] = {}
         self._refused: list[int] = []
+        self._reports: list[Report] = []
         self._best: float | None = None
         if path is not None and path.exists():
             for event in read_events(path):
@@ -36,14 +37,19 @@ class History:
         """The candidates of whom nothing is known yet, in the order of their proposal: not one report, and not stopped."""
         return tuple(self._open)
 
-    def refused(self, before: int | None = None) -> int:
-        """How many were refused, of those with an index below `before` or of all."""
-        return len(self._refused) if before is None else bisect_left(self._refused, before)
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """All reports of first seeds, in the order in which they were written; of a rung that was reported twice the first."""
+        return tuple(self._reports)
 
     @property
     def best_bits_per_byte(self) -> float | None:
         """The lowest of any candidate at any rung; None before the first."""
         return self._best
+
+    def refused(self, before: int | None = None) -> int:
+        """How many were refused, of those with an index below `before` or of all."""
+        return len(self._refused) if before is None else bisect_left(self._refused, before)
 
     def holds(self, digest: str) -> bool:
         """Whether the design of some candidate has this digest."""
@@ -83,9 +89,15 @@ class History:
             self._open.pop(event.index, None)
             if isinstance(event, Refusal) and self._trials[event.index].refusal is None:
                 insort(self._refused, event.index)
-            if isinstance(event, Report) and (bits := event.metrics.bits_per_byte) is not None:
-                self._best = bits if self._best is None else min(self._best, bits)
+            if isinstance(event, Report):
+                self._note(event)
             self._trials[event.index] = self._trials[event.index].after(event)
+
+    def _note(self, report: Report) -> None:
+        if not report.repeat and self._trials[report.index].report(report.rung) is None:
+            self._reports.append(report)
+        if (bits := report.metrics.bits_per_byte) is not None:
+            self._best = bits if self._best is None else min(self._best, bits)
 
 
 def replayed(events: Iterable[Proposal | Outcome]) -> History:

@@ -7,8 +7,6 @@ import pytest
 from tests.cli.commands import codenas, shown
 from tests.corpus.corpora import write_corpus
 
-pytestmark = pytest.mark.usefixtures("own_log")
-
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:

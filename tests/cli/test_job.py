@@ -18,6 +18,11 @@ def test_without_a_file_all_is_default() -> None:
     assert load_job(None) == Job()
 
 
+@pytest.mark.parametrize("path", sorted(DEMO_JOB.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_job_that_is_shipped_can_be_read(path: Path) -> None:
+    assert load_job(path) != Job()
+
+
 def test_the_demo_trains_twelve_and_promotes_four() -> None:
     budget = load_job(DEMO_JOB).search.budget
     assert (budget.candidates, budget.rungs, budget.promote, budget.total_steps) == (12, (50, 300), (4,), 1_600)

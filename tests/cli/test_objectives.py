@@ -37,7 +37,7 @@ def test_without_options_the_job_is_as_it_was() -> None:
         (("--max-ms", "nan"), "--max-ms nan must be a number above 0"),
     ],
 )
-def test_a_bad_value_is_one_line(options: tuple[str, ...], message: str, own_log: None) -> None:
+def test_a_bad_value_is_one_line(options: tuple[str, ...], message: str) -> None:
     done = codenas("search", *options)
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
     assert message in done.stderr

@@ -71,13 +71,13 @@ def test_an_unfinished_search_and_one_without_its_corpus_are_told(run: Path, tmp
         (["RUNS/run", "--output", "RUNS/x.json"], "RUNS/x.json cannot hold both the page and its figures; name another file with --json"),
     ],
 )
-def test_what_cannot_be_told_is_one_line(arguments: list[str], message: str, run: Path, own_log: None) -> None:
+def test_what_cannot_be_told_is_one_line(arguments: list[str], message: str, run: Path) -> None:
     done = codenas("report", *(argument.replace("RUNS", str(run.parent)) for argument in arguments))
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert message.replace("RUNS", str(run.parent)) in done.stderr
 
 
-def test_a_run_before_its_search_is_one_line(tmp_path: Path, own_log: None) -> None:
+def test_a_run_before_its_search_is_one_line(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     done = codenas("report", tmp_path)
     assert done.exit_code == 2 and f"{tmp_path}/search holds no search; run `codenas search` first" in done.stderr

@@ -49,7 +49,6 @@ def _codenas(command: str, run: Path, *more: str) -> Result:
     return CliRunner().invoke(app, [command, "--run", str(run), "--job", str(job), *more])
 
 
-@pytest.mark.usefixtures("own_log")
 def test_a_finished_run_that_may_only_be_read_is_shown_and_no_more_is_begun(
     disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

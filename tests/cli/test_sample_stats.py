@@ -16,8 +16,6 @@ from codenas.vocab.sample_stats import Part, Run, sample
 from codenas.vocab.sampling import SamplingSettings
 from tests.vocab.texts import code_like
 
-pytestmark = pytest.mark.usefixtures("own_log")
-
 SMALL = ("--num_batches", "12", "--min-size", "400", "--max-size", "600", "--texts", "64")
 
 

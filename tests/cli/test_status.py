@@ -109,13 +109,13 @@ def test_repeated_searches_are_compared_with_the_deviation_of_their_seeds(runs: 
         (["compare", "RUNS/first", "RUNS/absent"], "there is no run RUNS/absent"),
     ],
 )
-def test_what_is_no_run_is_one_line(arguments: list[str], message: str, runs: Path, own_log: None) -> None:
+def test_what_is_no_run_is_one_line(arguments: list[str], message: str, runs: Path) -> None:
     done = codenas(*(argument.replace("RUNS", str(runs)) for argument in arguments))
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert message.replace("RUNS", str(runs)) in done.stderr
 
 
-def test_what_is_unfinished_or_damaged_is_one_line(begun: Path, runs: Path, own_log: None) -> None:
+def test_what_is_unfinished_or_damaged_is_one_line(begun: Path, runs: Path) -> None:
     def complaint(*arguments: str | Path) -> str:
         done = codenas(*arguments)
         assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output

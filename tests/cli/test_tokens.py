@@ -15,8 +15,6 @@ from codenas.vocab.frequencies import FrequencyTable
 from tests.fakes import tiny_corpus
 from tests.vocab.texts import code_like
 
-pytestmark = pytest.mark.usefixtures("own_log")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

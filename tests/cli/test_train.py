@@ -21,8 +21,6 @@ from tests.fakes import SMALL_SEARCH, tiny_corpus
 from tests.tune_jobs.test_resumable import JOB as SEARCH
 from tune_jobs.local import search_here
 
-pytestmark = pytest.mark.usefixtures("own_log")
-
 TRAIN = TrainJob(steps=4, threads=1, recipe=TrainConfig(batch_size=2, precision="float32", warmup_steps=1))
 JOB = f"""{SMALL_SEARCH}
 [train]

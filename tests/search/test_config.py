@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from codenas.arch import SearchSpace, preset
 from codenas.errors import ConfigError
 from codenas.search.config import SearchConfig
-from codenas.search.evolution import Evolution
 from codenas.search.fitness import DEFAULT_OBJECTIVES
+from codenas.search.frontier import Frontier
 from tests.fakes import tiny_arch
 
 
@@ -17,7 +17,7 @@ def limits(config: SearchConfig) -> dict[str, float | None]:
 
 def test_the_defaults_are_a_search() -> None:
     plan = SearchConfig().plan(vocab_size=512)
-    assert plan.space == preset("tiny") and isinstance(plan.strategy, Evolution)
+    assert plan.space == preset("tiny") and plan.strategy == Frontier()
     assert (plan.vocab_size, plan.seed, plan.lookback, plan.objectives) == (512, 0, 4, DEFAULT_OBJECTIVES)
 
 

@@ -23,8 +23,6 @@ from serve.port import require_free_port
 from tests.serve.models import poisoned_model
 from tests.serve.servers import MODEL_NAME, VOCABULARY, free_port, running, tiny_app, tiny_model, write_tiny_checkpoint
 
-pytestmark = pytest.mark.usefixtures("own_log")
-
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
 

@@ -118,7 +118,7 @@ def test_on_ray_the_same_are_repeated(ray_cluster: Path, folder: Path, corpus: C
     assert essence(*search(JOB, corpus, tmp_path, ray_cluster)) == found(folder)
 
 
-def test_the_command_tells_means_and_ties_and_training_goes_on_from_the_first_seed(tmp_path: Path, own_log: None) -> None:
+def test_the_command_tells_means_and_ties_and_training_goes_on_from_the_first_seed(tmp_path: Path) -> None:
     corpus, run, job = tiny_corpus(tmp_path / "corpus").path, tmp_path / "run", tmp_path / "job.toml"
     job.write_text(SMALL_SEARCH.replace("promote = [1]", "promote = [2], repeats = 1"))
     told = shown("search", "--no-ray", "--run", run, "--corpus", corpus, "--job", job)
@@ -128,6 +128,6 @@ def test_the_command_tells_means_and_ties_and_training_goes_on_from_the_first_se
     assert ("cannot be told apart from it" in told) == bool(result.ties) and "Student's t" in told
     assert "trained again" in shown("status", run) and "Student's t" in shown("status", run)
     again = shown("search", "--no-ray", "--run", run, "--job", job)
-    assert again == told
+    assert again[again.index("Front") :] == told[told.index("Front") :], "a finished search shows what it found"
     checkpoint = train_winner(Run(run), TrainJob(steps=6, threads=1))
     assert checkpoint.manifest.step == 6 and checkpoint.manifest.parent is not None

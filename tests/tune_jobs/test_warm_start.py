@@ -162,7 +162,7 @@ def test_a_run_cannot_start_from_itself(earlier: Path, corpus: Corpus, tmp_path:
         search_here(warmed(earlier), corpus, tmp_path / "same" / "search")
 
 
-def test_the_option_names_runs_and_what_is_wrong_is_one_line(tmp_path: Path, own_log: None) -> None:
+def test_the_option_names_runs_and_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     corpus, job = tiny_corpus(tmp_path / "corpus").path, tmp_path / "job.toml"
     job.write_text(SMALL_SEARCH.replace("candidates = 3", "candidates = 4"))
     common = ("search", "--no-ray", "--corpus", corpus, "--job", job)
