@@ -23,7 +23,6 @@ from data_prep import stages
 from data_prep.config import PrepareConfig
 from data_prep.document import Entry
 from data_prep.environment import Environment
-from data_prep.gather import SOURCE
 from data_prep.ledger import NOTHING, Ledger
 from data_prep.locations import Location
 from data_prep.split import SPLITS
@@ -117,8 +116,6 @@ def _resume(config: PrepareConfig, working: Path, held: Corpus | None) -> Path:
         shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
     shutil.rmtree(corpus / "tokens", ignore_errors=True)
     shutil.rmtree(corpus / VOCABULARIES, ignore_errors=True)
-    if held is not None:  # an interrupted update may have gathered the source of another day
-        shutil.rmtree(corpus / SOURCE, ignore_errors=True)
     if held is not None and not (corpus / stages.UNITS).exists() and (held.path / stages.UNITS).exists():
         take_over(held.path / stages.UNITS, corpus / stages.UNITS)
     return corpus

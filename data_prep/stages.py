@@ -123,14 +123,20 @@ def finished(config: PrepareConfig, output: Path) -> Corpus | None:
 
 
 def source_root(config: PrepareConfig, corpus: Path, environment: Environment | None) -> Location:
-    """The folder of the parquet to read; what is no parquet is first brought into The Stack v1 there."""
+    """The folder of the parquet to read; what is no parquet is first brought into The Stack v1 there, as it is now.
+
+    What an interrupted call decided of another state of it is forgotten: its books are in the decisions.
+    """
     gatherer, root = gatherer_of(config, environment), corpus / SOURCE
     if gatherer is None:
         shutil.rmtree(root, ignore_errors=True)  # an interrupted call found code where parquet is now
         return folder_of(location_of(config.source))
-    if not root.exists():
-        _forget(corpus)  # its books are in the decisions
-        gather(config, gatherer, root)
+    draft = corpus / f".{SOURCE}"
+    gather(config, gatherer, draft)
+    if not _same(root / BOOKS, draft / BOOKS):
+        _forget(corpus)
+    shutil.rmtree(root, ignore_errors=True)
+    draft.rename(root)
     return root
 
 
@@ -171,8 +177,11 @@ def settle_source(corpus: Path, root: Location, files: Iterable[Location]) -> So
 
 def same_gathering(held: Path, corpus: Path) -> bool:
     """Whether what was gathered in the folder `corpus` is what the finished corpus in the folder `held` was made of."""
-    pairs = [(held / name, corpus / name) for name in (SOURCE_LIST, f"{SOURCE}/{BOOKS}")]
-    return all(one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes() for one, other in pairs)
+    return all(_same(held / name, corpus / name) for name in (SOURCE_LIST, f"{SOURCE}/{BOOKS}"))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _forget(corpus: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import HfFileSystem
 
 from codenas.corpus import Corpus
+from codenas.errors import CorpusError
 from data_prep import locations, pipeline, stages
 from data_prep.locations import Remote
 from data_prep.pipeline import prepare
@@ -84,6 +85,31 @@ def test_an_update_that_is_killed_gathers_what_has_changed_since(tmp_path: Path,
     after = prepare(configure(source, **OWN), tmp_path / "corpus", update=True)
     assert after.manifest.stages["found"].documents == 40
     assert same_corpus(after, prepare(configure(source, **OWN), tmp_path / "fresh"))
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_folder_with_too_little_code_is_looked_at_again_once_it_has_more(tmp_path: Path) -> None:
+    source = write_code(tmp_path / "all")
+    (tmp_path / "mine").mkdir()
+    (source / "part_00").rename(tmp_path / "mine/part_00")
+    with pytest.raises(CorpusError, match="give a source with more repositories"):
+        prepare(configure(tmp_path / "mine", **OWN), tmp_path / "corpus")
+    shutil.copytree(source, tmp_path / "mine", dirs_exist_ok=True)
+    corpus = prepare(configure(tmp_path / "mine", **OWN), tmp_path / "corpus")
+    assert same_corpus(corpus, prepare(configure(tmp_path / "mine", **OWN), tmp_path / "fresh"))
+
+
+@pytest.mark.usefixtures("plain")
+def test_an_interrupted_run_over_the_same_code_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_code(tmp_path / "mine")
+    with monkeypatch.context() as broken:
+        broken.setattr(stages, "tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prepare(configure(source, **OWN), tmp_path / "corpus")
+    with monkeypatch.context() as decided:
+        decided.delattr(stages, "decide")
+        corpus = prepare(configure(source, **OWN), tmp_path / "corpus")
+    assert same_corpus(corpus, prepare(configure(source, **OWN), tmp_path / "fresh"))
 
 
 @pytest.mark.usefixtures("plain")
