@@ -16,9 +16,11 @@ from pathlib import Path
 from codenas.cli.cluster import local_ray
 from codenas.experiment import ExperimentSetup
 from codenas.metrics import Metrics
+from codenas.processes import worker_pool
 from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.fitness import Objective
 from codenas.search.plan import Job
+from codenas.search.result import SearchResult
 from codenas.train import Step
 from tests.fakes import tiny_corpus
 from tests.nodes import nodes
@@ -55,15 +57,21 @@ class Timed(JobTrainable):
         )
 
 
+def searched(folder: Path, address: str) -> SearchResult:
+    """What the search on the cluster at `address` found."""
+    with local_ray(address=address) as scratch:
+        return search(JOB, tiny_corpus(folder / "corpus"), folder / "search", scratch, Timed)[0]
+
+
 def measure() -> dict[str, object]:
     """Busy is the time that trials held a GPU, over that of the search, from its begin: what starts is not busy."""
     with tempfile.TemporaryDirectory() as name, nodes() as cluster:
         folder = Path(name)
         cluster.start_head()
         cluster.add_worker(cpus=4, gpus=2)
-        os.environ.update({key: cluster.environment[key] for key in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
-        with local_ray(address=cluster.address) as scratch:
-            result, _ = search(JOB, tiny_corpus(folder / "corpus"), folder / "search", scratch, Timed)
+        os.environ.update({key: value for key, value in cluster.environment.items() if key.startswith("RAY_")})
+        with worker_pool(1) as pool:  # Ray reads the token when it is imported, which it was here
+            result = pool.submit(searched, folder, cluster.address).result()
         held = [json.loads(path.read_text()) for path in (folder / "search" / "checkpoints").glob("*.json")]
     by_gpu: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for each in held:
