@@ -18,6 +18,7 @@ from codenas.search.history import History
 from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.config import SearchJob
+from tune_jobs.mirror import Mirror
 from tune_jobs.nodes import Room, live_nodes, require_one_card, trial_resources
 from tune_jobs.resumable import run_resumable, search_progress
 from tune_jobs.searcher import PlanSearcher
@@ -28,9 +29,16 @@ DISK_MEGABYTES = 1_000
 
 
 def search(
-    job: SearchJob, corpus: Corpus, folder: Path, scratch: Path, trainable: type[JobTrainable] = JobTrainable
+    job: SearchJob,
+    corpus: Corpus,
+    folder: Path,
+    scratch: Path,
+    trainable: type[JobTrainable] = JobTrainable,
+    mirror: Mirror | None = None,
 ) -> tuple[SearchResult, History]:
-    """Walk through the plan of `job`; goes on where `folder` stands. The folder must be one that every node can reach.
+    """Walk through the plan of `job`; goes on where `folder` stands, or `mirror`.
+
+    Without a mirror the folder must be one that every node can reach.
 
     Args:
         scratch: where Tune writes what is thrown away. On another disk than `folder`: when that is full, Tune shall not fail too.
@@ -42,11 +50,19 @@ def search(
     """
     if not ray.is_initialized():
         raise ResourceError("no Ray is up in this process; start one with codenas.cli.cluster.local_ray or ray.init(address=...)")
-    return run_resumable(job, corpus, SearchFolder(folder), partial(_run, scratch=scratch / "tune", trainable=trainable))
+    work = partial(_run, scratch=scratch / "tune", trainable=trainable, mirror=mirror.url if mirror is not None else None)
+    return run_resumable(job, corpus, SearchFolder(folder), work, mirror)
 
 
 def _run(
-    job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder, scratch: Path, trainable: type[JobTrainable]
+    job: SearchJob,
+    plan: Plan,
+    history: History,
+    corpus: Corpus,
+    home: SearchFolder,
+    scratch: Path,
+    trainable: type[JobTrainable],
+    mirror: str | None,
 ) -> Effort:
     nodes = live_nodes()
     wanted = trial_resources(job.trial, nodes)
@@ -57,7 +73,7 @@ def _run(
     require_free_space(home.path, DISK_MEGABYTES)
     started = time.monotonic()
     progress = search_progress(plan, history, workers)
-    searcher = PlanSearcher(plan, history, job.setup(corpus, home.checkpoints), progress, job.trial.retries, _live_ids)
+    searcher = PlanSearcher(plan, history, job.setup(corpus, home.checkpoints), progress, job.trial.retries, _live_ids, mirror=mirror)
     _fit(
         searcher, tune.with_resources(trainable, tune.PlacementGroupFactory([wanted])), Room(searcher, wanted, job.trial.patience), scratch
     )
