@@ -1,17 +1,19 @@
 """A search that lies behind a URL: whatever becomes of the machine, another one goes on, and trains no rung again."""
 
 import shutil
-from collections.abc import Generator, Iterator
+import uuid
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from codenas.arch import SearchSpace
 from codenas.checkpoint import TRAINING, WEIGHTS
 from codenas.corpus import Corpus
-from codenas.errors import CheckpointError, RunError
+from codenas.errors import CheckpointError, ResourceError, RunError, UserError
 from codenas.experiment import ExperimentSetup, execute
-from codenas.search.candidate import Budget, Outcome
+from codenas.search.candidate import Budget, Outcome, Trial
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
@@ -24,6 +26,7 @@ from tune_jobs import local
 from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.local import search_here
 from tune_jobs.mirror import Mirror, mirrored
+from tune_jobs.objects import Objects
 
 JOB = SearchJob(
     space=SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16), "norm": ("rmsnorm", "layernorm")}),
@@ -90,8 +93,12 @@ def essence(result: SearchResult, history: History) -> list[object]:
     """All of a search that does not depend on the clock."""
     return [
         (result.winner, result.finalists, result.steps),
-        *((trial.candidate, [(each.rung, each.steps, each.metrics.bits_per_byte) for each in trial.reports]) for trial in history.trials),
+        *((trial.candidate, _rungs(trial)) for trial in history.trials),
     ]
+
+
+def _rungs(trial: Trial) -> list[tuple[object, ...]]:
+    return [(each.rung, each.steps, each.metrics.bits_per_byte) for each in trial.reports]
 
 
 def interrupt_after(events: int, monkeypatch: pytest.MonkeyPatch, noted: bool) -> None:
@@ -257,3 +264,70 @@ def test_events_of_many_objects_come_back_in_order(there: Path, tmp_path: Path, 
     (there / "trials" / "000001.jsonl").unlink()
     with pytest.raises(RunError, match="a part of it is lost"):
         Mirror(there.as_uri()).pull(home)
+
+
+@pytest.mark.parametrize("writes", [0, 3, 6, 12, 20])
+def test_a_network_that_fails_at_any_moment_costs_no_work(
+    writes: int,
+    corpus: Corpus,
+    undisturbed: list[object],
+    trained: list[Step],
+    there: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write, left = Objects._write, [writes]
+
+    def cut(objects: Objects, name: str, blocks: Iterable[bytes]) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError("curlCode: 7, Could not connect to server")
+        write(objects, name, blocks)
+
+    monkeypatch.setattr("tune_jobs.objects.PAUSES_S", (0.0, 0.0))
+    with monkeypatch.context() as patch, pytest.raises(ResourceError, match="cannot be reached .curlCode: 7.*nothing is lost here"):
+        patch.setattr(Objects, "_write", cut)
+        search_here(JOB, corpus, tmp_path / "search", Mirror(there.as_uri()))
+    assert left[0] == -3, "it was not tried again"
+    assert essence(*search_here(JOB, corpus, tmp_path / "search", Mirror(there.as_uri()))) == undisturbed
+    assert len(trained) == STEPS
+    assert essence(*search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
+
+
+@pytest.mark.cluster
+def test_on_ray_nodes_without_a_common_folder_find_the_same(
+    ray_cluster: Path, corpus: Corpus, undisturbed: list[object], there: Path, tmp_path: Path
+) -> None:
+    from tune_jobs.launch import search
+    from tune_jobs.trainable import JobTrainable
+
+    class Apart(JobTrainable):
+        """On a disk of its own for every job."""
+
+        def setup(self, config: dict[str, Any]) -> None:
+            setup = ExperimentSetup.model_validate_json(config["setup"])
+            folder = setup.folder.parents[1] / "nodes" / uuid.uuid4().hex / "checkpoints"
+            super().setup({**config, "setup": setup.model_copy(update={"folder": folder}).model_dump_json()})
+
+    home, mirror = tmp_path / "driver", Mirror(there.as_uri())
+    result, history = search(JOB, corpus, home, ray_cluster, trainable=Apart, mirror=mirror)
+    assert essence(result, history) == undisturbed
+    assert len(list((tmp_path / "nodes").iterdir())) == 5
+    assert len(list(home.rglob(WEIGHTS))) == 1, "only the winner comes to the driver"
+    again, _ = search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
+    assert again == result
+
+
+@pytest.mark.cluster
+def test_on_ray_a_mirror_that_breaks_is_one_line(ray_cluster: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
+    from tune_jobs.launch import search
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
+        interrupt_after(3, patch, noted=True)
+        search_here(JOB, corpus, tmp_path / "first", Mirror(there.as_uri()))
+    for path in there.rglob(WEIGHTS):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="is not what was written; restore it, or remove it there to train it again"):
+        search(JOB, corpus, tmp_path / "second", ray_cluster, mirror=Mirror(there.as_uri()))
+    shutil.rmtree(there / "checkpoints")
+    search(JOB, corpus, tmp_path / "second", ray_cluster, mirror=Mirror(there.as_uri()))

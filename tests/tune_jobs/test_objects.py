@@ -38,7 +38,7 @@ def test_what_is_written_is_read(store: Objects, tmp_path: Path, monkeypatch: py
     assert (tmp_path / "back").read_bytes() == (tmp_path / "large").read_bytes()
     for _ in range(2):
         store.remove("a/one")
-    assert store.read("a/one") is None
+    assert store.read("a/one") is None and store.names("a") == {"large", "deeper"}
     monkeypatch.setattr(objects, "PAUSES_S", (0.0, 0.0))
     with pytest.raises(ResourceError, match="cannot be reached"):
         store.download("a/one", tmp_path / "back")
