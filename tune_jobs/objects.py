@@ -21,8 +21,21 @@ LOGGER = logging.getLogger("codenas")
 PAUSES_S = (1.0, 4.0)  # before the second and the third try; those of S3 and Google are themselves some tries
 _BLOCK_BYTES = 8_000_000
 _KNOWN = "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER and file:///FOLDER"
-_CLOSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "EXPIRED_TOKEN", "403", "permission", "credentials")
+_CLOSED = (
+    "ACCESS_DENIED",
+    "INVALID_ACCESS_KEY_ID",
+    "SIGNATURE_DOES_NOT_MATCH",
+    "EXPIRED_TOKEN",
+    "permission",
+    "credentials",
+    "access token",
+)
 _ABSENT = ("NO_SUCH_BUCKET", "' not found", "bucket does not exist")
+_KEYS = {  # by the kinds of places: how a closed one opens
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS in the environment",
+    "file": "mend its permissions",
+}
 _Result = TypeVar("_Result")
 
 
@@ -38,9 +51,9 @@ class Objects:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        _require_known(url)
+        require_known(url)
         try:
-            self._files, self._root = self._tried(lambda: fs.FileSystem.from_uri(_with_endpoint(url)))
+            self._files, self._root = self._tried(lambda: fs.FileSystem.from_uri(_completed(url)))
         except pa.ArrowInvalid as error:
             raise ConfigError(f"--mirror {url} is no URL that can be read ({_reason(error)}); known are {_KNOWN}") from error
 
@@ -110,41 +123,44 @@ class Objects:
 
     def _tried(self, action: Callable[[], _Result]) -> _Result:
         """Do `action`, again where that may help."""
-        for pause in PAUSES_S:
+        pauses = iter(PAUSES_S)
+        while True:
             try:
                 return action()
             except OSError as error:
-                if _says(error, _CLOSED + _ABSENT):
-                    break
+                pause = next(pauses, None)
+                if pause is None or _says(error, _CLOSED + _ABSENT):
+                    raise self._explained(error) from error
                 LOGGER.info(f"{self}: {_reason(error)}; tried again in {pause:g} s")
             time.sleep(pause)
-        try:
-            return action()
-        except OSError as error:
-            raise self._explained(error) from error
 
     def _explained(self, error: OSError) -> ResourceError:
         if _says(error, _ABSENT):
             return ResourceError(f"there is no bucket for {self}; make it, or mend the URL")
         if _says(error, _CLOSED):
-            return ResourceError(f"{self} is not open to you ({_reason(error)}); set the keys in the environment (AWS_ACCESS_KEY_ID, ...)")
+            return ResourceError(f"{self} is not open to you ({_reason(error)}); {_KEYS[self.url.partition(':')[0]]}")
         return ResourceError(f"{self} cannot be reached ({_reason(error)}); nothing is lost here: mend that and run the same command again")
 
 
-def _require_known(url: str) -> None:
+def require_known(url: str) -> None:
+    """See that `url` names a place of a known kind, and holds no key; asks nobody.
+
+    Raises:
+        ConfigError: it does not.
+    """
     parts = urlsplit(url)
-    if parts.scheme not in ("s3", "gs", "file") or not (parts.netloc or parts.path.strip("/")):
+    if parts.scheme not in _KEYS or not (parts.netloc or parts.path.strip("/")):
         raise ConfigError(f"--mirror {url} names no place of a known kind; known are {_KNOWN}")
-    if "@" in parts.netloc or "secret_key" in parts.query:
+    if parts.password is not None or "secret_key" in parts.query:
         raise ConfigError("--mirror holds a key, and would be stored with it; leave it out, and set AWS_ACCESS_KEY_ID and its like instead")
 
 
-def _with_endpoint(url: str) -> str:
-    """Arrow does not look where the command line of AWS looks for servers that are not Amazon's."""
+def _completed(url: str) -> str:
+    """`url` with what Arrow does not find out itself: a server that is not Amazon's, and that nobody waits for Google's for 15 minutes."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint is None or not url.startswith("s3:") or "endpoint_override=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}endpoint_override={quote(endpoint, safe=':/')}"
+    known = {"s3": ("endpoint_override", quote(endpoint or "", safe=":/")), "gs": ("retry_limit_seconds", "20")}
+    option, value = known.get(url.partition(":")[0], ("", ""))
+    return f"{url}{'&' if '?' in url else '?'}{option}={value}" if value and f"{option}=" not in url else url
 
 
 def _blocks(file: Path) -> Iterator[bytes]:
@@ -159,5 +175,5 @@ def _says(error: Exception, signs: Iterable[str]) -> bool:
 
 def _reason(error: Exception) -> str:
     """The part of a message of Arrow's that tells: it names operations and places at length."""
-    found = re.search(r"AWS Error (\w+(?: \(HTTP status \d+\))?)", str(error))
-    return found[1] if found else (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+    found = re.search(r"AWS Error (\w+(?: \(HTTP status \d+\))?)|with a last message of (.+?)(?:\.\s| error_info)", str(error))
+    return (found[1] or found[2]) if found else (str(error).strip() or type(error).__name__).splitlines()[0][:160]
