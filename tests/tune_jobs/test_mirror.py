@@ -266,16 +266,8 @@ def test_events_of_many_objects_come_back_in_order(there: Path, tmp_path: Path, 
         Mirror(there.as_uri()).pull(home)
 
 
-@pytest.mark.parametrize("writes", [0, 3, 6, 12, 20])
-def test_a_network_that_fails_at_any_moment_costs_no_work(
-    writes: int,
-    corpus: Corpus,
-    undisturbed: list[object],
-    trained: list[Step],
-    there: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def search_until_the_network_goes(writes: int, corpus: Corpus, folder: Path, there: Path) -> None:
+    """After so many objects it is gone for good."""
     write, left = Objects._write, [writes]
 
     def cut(objects: Objects, name: str, blocks: Iterable[bytes]) -> None:
@@ -284,11 +276,26 @@ def test_a_network_that_fails_at_any_moment_costs_no_work(
             raise OSError("curlCode: 7, Could not connect to server")
         write(objects, name, blocks)
 
-    monkeypatch.setattr("tune_jobs.objects.PAUSES_S", (0.0, 0.0))
-    with monkeypatch.context() as patch, pytest.raises(ResourceError, match="cannot be reached .curlCode: 7.*nothing is lost here"):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ResourceError, match="cannot be reached .curlCode: 7.*nothing is lost here"):
+        patch.setattr("tune_jobs.objects.PAUSES_S", (0.0, 0.0))
         patch.setattr(Objects, "_write", cut)
-        search_here(JOB, corpus, tmp_path / "search", Mirror(there.as_uri()))
+        search_here(JOB, corpus, folder, Mirror(there.as_uri()))
     assert left[0] == -3, "it was not tried again"
+
+
+@pytest.mark.parametrize("writes", [2, 3, 4, 5, 6])  # the claim, a proposal, the three files of a checkpoint, its manifest
+def test_a_checkpoint_that_did_not_get_there_whole_is_none(
+    writes: int, corpus: Corpus, undisturbed: list[object], there: Path, tmp_path: Path
+) -> None:
+    search_until_the_network_goes(writes, corpus, tmp_path / "lost", there)
+    assert essence(*search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
+
+
+@pytest.mark.parametrize("writes", [0, 3, 6, 12, 20])
+def test_a_network_that_fails_at_any_moment_costs_no_work(
+    writes: int, corpus: Corpus, undisturbed: list[object], trained: list[Step], there: Path, tmp_path: Path
+) -> None:
+    search_until_the_network_goes(writes, corpus, tmp_path / "search", there)
     assert essence(*search_here(JOB, corpus, tmp_path / "search", Mirror(there.as_uri()))) == undisturbed
     assert len(trained) == STEPS
     assert essence(*search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
