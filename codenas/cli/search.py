@@ -11,7 +11,7 @@ from codenas.cli.run import DEFAULT_RUN, Run, open_run
 if TYPE_CHECKING:
     from codenas.corpus import Corpus
     from codenas.search.history import History
-    from codenas.search.result import SearchFolder, SearchResult
+    from codenas.search.result import SearchResult
     from tune_jobs.config import SearchJob
     from tune_jobs.mirror import Mirror
 
@@ -63,7 +63,7 @@ def search(
     asked = load_job(job).search if resume is None else None
     with open_run(run, new=corpus is not None or mirror is not None) as opened:
         home, there = SearchFolder(opened.search), _open_mirror(opened, mirror)
-        wanted = with_objectives(asked or _recorded_job(home, there), max_mb, max_ms, weights, targets)
+        wanted = with_objectives(asked or _recorded_job(opened, there, corpus), max_mb, max_ms, weights, targets)
         wanted = wanted.model_copy(update={"warm_start": (*wanted.warm_start, *(warm_start or ()))})
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
         possible_plan(wanted, opened_corpus, home, there)  # better now than after Ray has started
@@ -115,13 +115,19 @@ def _open_mirror(run: Run, url: str | None) -> "Mirror | None":
     return mirror
 
 
-def _recorded_job(home: "SearchFolder", mirror: "Mirror | None") -> "SearchJob":
-    """The job of the search in `home`, which a new machine has from the mirror."""
+def _recorded_job(run: Run, mirror: "Mirror | None", corpus: Path | None) -> "SearchJob":
+    """The job of the search in `run`, which a new machine has from the mirror; the corpus it must have."""
+    from codenas.errors import RunError
+    from codenas.search.result import SearchFolder
     from tune_jobs.resumable import recorded_job
 
+    home = SearchFolder(run.search)
     if mirror is not None:
         mirror.pull(home)
-    return recorded_job(home)
+    job = recorded_job(home)
+    if mirror is not None and corpus is None and not run.corpus.exists():
+        raise RunError(f"the corpus of {run.folder} is not at {run.corpus} on this machine; name it with --mirror {mirror.url} --corpus")
+    return job
 
 
 def search_stage(

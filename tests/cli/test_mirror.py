@@ -63,6 +63,12 @@ def test_another_machine_goes_on_from_the_url_alone(finished: Path, interrupted:
     assert (run / "mirror").read_text().strip() == url(interrupted)
 
 
+def test_a_machine_that_lacks_the_corpus_is_told(interrupted: Path) -> None:
+    run = interrupted / "elsewhere"
+    message = complaint("search", "--resume", run, "--mirror", url(interrupted))
+    assert f"the corpus of {run} is not at {run / 'corpus'} on this machine; name it with --mirror {url(interrupted)} --corpus" in message
+
+
 def test_a_new_run_of_the_same_job_goes_on_too(finished: Path, interrupted: Path) -> None:
     shown("search", "--no-ray", "--run", interrupted / "elsewhere", "--mirror", url(interrupted), *anew(interrupted))
     assert found(interrupted / "elsewhere" / "search") == found(finished / "run" / "search")
