@@ -21,15 +21,7 @@ LOGGER = logging.getLogger("codenas")
 PAUSES_S = (1.0, 4.0)  # before the second and the third try; those of S3 and Google are themselves some tries
 _BLOCK_BYTES = 8_000_000
 _KNOWN = "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER and file:///FOLDER"
-_CLOSED = (
-    "ACCESS_DENIED",
-    "INVALID_ACCESS_KEY_ID",
-    "SIGNATURE_DOES_NOT_MATCH",
-    "EXPIRED_TOKEN",
-    "permission",
-    "credentials",
-    "access token",
-)
+_CLOSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT", "EXPIRED_TOKEN", "permission", "credentials", "access token")
 _ABSENT = ("NO_SUCH_BUCKET", "' not found", "bucket does not exist")
 _KEYS = {  # by the kinds of places: how a closed one opens
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",

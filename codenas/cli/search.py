@@ -57,14 +57,16 @@ def search(
     from codenas.search.result import SearchFolder
     from tune_jobs.resumable import possible_plan
 
+    asked: SearchJob | None = None
     if resume is not None:
         _refuse_beside_resume(context)
         run = resume
-    asked = load_job(job).search if resume is None else None
+    else:
+        asked = with_objectives(load_job(job).search, max_mb, max_ms, weights, targets)
+        asked = asked.model_copy(update={"warm_start": (*asked.warm_start, *(warm_start or ()))})
     with open_run(run, new=corpus is not None or mirror is not None) as opened:
         home, there = SearchFolder(opened.search), _open_mirror(opened, mirror)
-        wanted = with_objectives(asked or _recorded_job(opened, there, corpus), max_mb, max_ms, weights, targets)
-        wanted = wanted.model_copy(update={"warm_start": (*wanted.warm_start, *(warm_start or ()))})
+        wanted = asked or _recorded_job(opened, there, corpus)
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
         possible_plan(wanted, opened_corpus, home, there)  # better now than after Ray has started
         opened.use_mirror(mirror)

@@ -91,6 +91,12 @@ def test_a_mirror_of_another_search_is_refused_before_ray_starts(finished: Path,
     assert not (tmp_path / "run" / "mirror").exists() and not (tmp_path / "run" / "search").exists()
 
 
+def test_an_illegal_option_is_refused_before_anything_is_made(finished: Path, tmp_path: Path) -> None:
+    for option in (["--max-mb", "0"], ["--weights", "charm=1"]):
+        complaint("search", "--run", tmp_path / "run", "--mirror", (tmp_path / "mirror").as_uri(), "--corpus", finished / "corpus", *option)
+        assert not list(tmp_path.iterdir())
+
+
 def test_an_empty_mirror_holds_no_search(tmp_path: Path) -> None:
     message = complaint("search", "--resume", tmp_path / "run", "--mirror", (tmp_path / "mirror").as_uri())
     assert "holds no search; run `codenas search` first" in message
