@@ -70,8 +70,9 @@ class AshaSearcher(PlanSearcher):
         retries: int,
         nodes: Callable[[], frozenset[str]],
         climbing: Sequence[Job],
+        mirror: str | None = None,
     ) -> None:
-        super().__init__(plan, history, setup, progress, retries, nodes)
+        super().__init__(plan, history, setup, progress, retries, nodes, mirror=mirror)
         first = Budget(candidates=plan.budget.candidates, rungs=plan.budget.rungs[:1], promote=())
         self._proposing = replace(plan, budget=first)
         self._again = list(climbing)

@@ -20,6 +20,7 @@ from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.asha import AshaSearcher, ClimbTrainable, asha
 from tune_jobs.config import SearchJob
+from tune_jobs.mirror import Mirror
 from tune_jobs.nodes import Room, live_nodes, require_one_card, trial_resources
 from tune_jobs.resumable import run_resumable, search_progress
 from tune_jobs.searcher import PlanSearcher
@@ -30,9 +31,16 @@ DISK_MEGABYTES = 1_000
 
 
 def search(
-    job: SearchJob, corpus: Corpus, folder: Path, scratch: Path, trainable: type[JobTrainable] = JobTrainable
+    job: SearchJob,
+    corpus: Corpus,
+    folder: Path,
+    scratch: Path,
+    trainable: type[JobTrainable] = JobTrainable,
+    mirror: Mirror | None = None,
 ) -> tuple[SearchResult, History]:
-    """Walk through the plan of `job`; goes on where `folder` stands. The folder must be one that every node can reach.
+    """Walk through the plan of `job`; goes on where `folder` stands, or `mirror`.
+
+    Without a mirror the folder must be one that every node can reach.
 
     Args:
         scratch: where Tune writes what is thrown away. On another disk than `folder`: when that is full, Tune shall not fail too.
@@ -44,11 +52,19 @@ def search(
     """
     if not ray.is_initialized():
         raise ResourceError("no Ray is up in this process; start one with codenas.cli.cluster.local_ray or ray.init(address=...)")
-    return run_resumable(job, corpus, SearchFolder(folder), partial(_run, scratch=scratch / "tune", trainable=trainable))
+    work = partial(_run, scratch=scratch / "tune", trainable=trainable, mirror=mirror.url if mirror is not None else None)
+    return run_resumable(job, corpus, SearchFolder(folder), work, mirror)
 
 
 def _run(
-    job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder, scratch: Path, trainable: type[JobTrainable]
+    job: SearchJob,
+    plan: Plan,
+    history: History,
+    corpus: Corpus,
+    home: SearchFolder,
+    scratch: Path,
+    trainable: type[JobTrainable],
+    mirror: str | None,
 ) -> Effort:
     nodes = live_nodes()
     wanted = trial_resources(job.trial, nodes)
@@ -63,10 +79,10 @@ def _run(
     scheduler: TrialScheduler | None = None
     if job.scheduler == "asha":
         scheduler, climbing = asha(plan.budget, history)
-        searcher: PlanSearcher = AshaSearcher(plan, history, setup, progress, retries, _live_ids, climbing)
+        searcher: PlanSearcher = AshaSearcher(plan, history, setup, progress, retries, _live_ids, climbing, mirror)
         trainable = ClimbTrainable
     else:
-        searcher = PlanSearcher(plan, history, setup, progress, retries, _live_ids)
+        searcher = PlanSearcher(plan, history, setup, progress, retries, _live_ids, mirror=mirror)
     placed = tune.with_resources(trainable, tune.PlacementGroupFactory([wanted]))
     _fit(searcher, placed, scheduler, Room(searcher, wanted, job.trial.patience), scratch)
     if searcher.error is not None:

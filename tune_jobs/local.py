@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 
 from codenas.corpus import Corpus
@@ -13,31 +14,32 @@ from codenas.search.loop import run_search
 from codenas.search.plan import Job, Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.config import SearchJob
+from tune_jobs.mirror import Mirror, mirrored
 from tune_jobs.resumable import run_resumable, search_progress
 from tune_jobs.telling import best, bound, told
 
 LOGGER = logging.getLogger("codenas")
 
 
-def search_here(job: SearchJob, corpus: Corpus, folder: Path) -> tuple[SearchResult, History]:
-    """What `tune_jobs.launch.search` finds, to the bit on a CPU; resumable in the same folder.
+def search_here(job: SearchJob, corpus: Corpus, folder: Path, mirror: Mirror | None = None) -> tuple[SearchResult, History]:
+    """What `tune_jobs.launch.search` finds, to the bit on a CPU; resumable in the same folder, or from `mirror` in another.
 
     Raises:
         ConfigError: the job wants a scheduler that only Ray has, and is not finished.
     """
     if job.scheduler == "asha" and SearchFolder(folder).result() is None:
         raise ConfigError('scheduler asha is Ray\'s own; leave --no-ray out, or search with scheduler = "promotion"')
-    return run_resumable(job, corpus, SearchFolder(folder), _run)
+    return run_resumable(job, corpus, SearchFolder(folder), partial(_run, url=mirror.url if mirror is not None else None), mirror)
 
 
-def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder) -> Effort:
+def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder, url: str | None) -> Effort:
     setup, progress, started = job.setup(corpus, home.checkpoints), search_progress(job, plan, history, 1), time.monotonic()
     before, step_seconds = progress.done, 0.0
 
     def run_job(next_job: Job) -> Outcome:
         nonlocal step_seconds
         bound(progress, plan, history)
-        steps = execute(setup, next_job)
+        steps = mirrored(execute(setup, next_job), url, next_job, setup.folder)
         while True:
             try:
                 step = next(steps)

@@ -16,6 +16,7 @@ from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, 
 from codenas.search.warm_start import WarmStart
 from codenas.vocab.bpe import SMALLEST_SIZE
 from tune_jobs.config import SearchJob, present_job
+from tune_jobs.mirror import Mirror
 from tune_jobs.telling import bound, told_promotions
 from tune_jobs.warm_start import told, warm_start
 
@@ -24,36 +25,56 @@ LOGGER = logging.getLogger("codenas")
 Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 
 
-def run_resumable(job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work) -> tuple[SearchResult, History]:
-    """Let `work` do what the history in `home` does not hold yet; a finished search is returned at once."""
-    plan = possible_plan(job, corpus, home)  # first: a search that cannot be must not claim the folder
+def run_resumable(
+    job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work, mirror: Mirror | None = None
+) -> tuple[SearchResult, History]:
+    """Let `work` do what the history in `home`, or in its `mirror`, does not hold yet; a finished search is returned at once."""
+    plan = possible_plan(job, corpus, home, mirror)  # first: a search that cannot be must not claim the folder
     home.claim(job.model_dump_json(), corpus.manifest.digest, present_job, plan.warm_start)
+    if mirror is not None:
+        mirror.push(home)
     finished = home.finished()
     if finished is not None:
         LOGGER.info(f"search: {home.path} is finished")
+        if mirror is not None:
+            mirror.fetch(_winning(*finished), home.checkpoints)
         return finished
     for each in corpora_of(job, corpus).values():
         verify_corpus(each)
     if plan.warm_start != WarmStart():
         LOGGER.info(told(plan.warm_start))
-    history = home.history()
+    history = home.history(mirror.append if mirror is not None else None)
     result = conclude(plan, history, work(job, plan, history, corpus, home))
     home.finish(result)
-    winner = history.trials[result.winner].last
-    assert winner is not None
-    forget_training_states(home.checkpoints, keep=home.checkpoints / winner.checkpoint)
+    if mirror is not None:
+        mirror.push(home)
+        mirror.fetch(_winning(result, history), home.checkpoints)  # another node may have trained it
+        mirror.forget_training_states(history, keep=_winning(result, history))
+    forget_training_states(home.checkpoints, keep=home.checkpoints / _winning(result, history))
     return result, history
 
 
-def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder) -> Plan:
-    """The plan of `job` on `corpus` in `home`; writes nothing, so that it can be asked for before a Ray is started.
+def _winning(result: SearchResult, history: History) -> str:
+    """The checkpoint of the winner."""
+    winner = history.trials[result.winner].last
+    assert winner is not None
+    return winner.checkpoint
+
+
+def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mirror | None = None) -> Plan:
+    """The plan of `job` on `corpus` in `home`; it can be asked for before a Ray is started.
+
+    Writes nothing, but what of the same search is in `mirror` and not in `home`.
 
     Raises:
         BudgetError: no architecture can meet a limit.
         ConfigError: the calibration cannot be read, or a run to start from does not compare.
         CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
-        RunError: `home` holds another search, or what is to be started from cannot be read.
+        RunError: `home` or `mirror` holds another search, or what is to be started from cannot be read.
     """
+    if mirror is not None:
+        mirror.require_own(job.model_dump_json(), corpus.manifest.digest, present_job)
+        mirror.pull(home)
     home.require_own(job.model_dump_json(), corpus.manifest.digest, present_job)
     corpora = corpora_of(job, corpus)
     for each in corpora.values():

@@ -63,10 +63,12 @@ class PlanSearcher(Searcher):
         retries: int,
         nodes: Callable[[], frozenset[str]] = frozenset,
         notice_s: float = 30.0,  # five checks of Ray's, three seconds apart, and some patience
+        mirror: str | None = None,
     ) -> None:
         super().__init__(metric="step_seconds", mode="min")
-        self.plan, self.history, self._setup, self._progress = plan, history, setup, progress
+        self.plan, self.history, self._progress = plan, history, progress
         self._nodes = nodes
+        self._shared = {"setup": setup.model_dump_json(), **({"mirror": mirror} if mirror is not None else {})}
         self._running: dict[str, _Started] = {}
         self._again: list[Job] = []
         self._retries, self._notice_s = retries, notice_s
@@ -94,7 +96,7 @@ class PlanSearcher(Searcher):
 
     def _config(self, job: Job) -> dict[str, Any]:
         """What the trial of `job` is told."""
-        return {"candidate": job.candidate.model_dump_json(), "rung": job.rung, "setup": self._setup.model_dump_json()}
+        return {"candidate": job.candidate.model_dump_json(), "rung": job.rung, **self._shared}
 
     def _next_job(self) -> Job | None:
         running = [started.job.candidate for started in self._running.values()]

@@ -12,6 +12,7 @@ from codenas.experiment import ExperimentSetup, execute
 from codenas.search.candidate import Candidate, Outcome
 from codenas.search.plan import Job
 from codenas.train import Step
+from tune_jobs.mirror import mirrored
 from tune_jobs.telemetry import GpuTelemetry
 from tune_jobs.worktime import PREPARING, STORING
 
@@ -26,7 +27,7 @@ class JobTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         job = Job(Candidate.model_validate_json(config["candidate"]), config["rung"])
         setup = ExperimentSetup.model_validate_json(config["setup"])
-        self._steps = self.work(setup, job)
+        self._steps = mirrored(self.work(setup, job), config.get("mirror"), job, setup.folder)
         self._telemetry = GpuTelemetry(setup.folder)
         self._job, self._trained = job, False
 

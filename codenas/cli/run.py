@@ -50,6 +50,29 @@ class Run:
         return path
 
     @property
+    def mirror(self) -> str | None:
+        """The URL where the search of this run lies too; None where it lies here alone."""
+        return self._mirror.read_text(errors="replace").strip() if self._mirror.is_file() else None
+
+    def require_mirror(self, url: str) -> None:
+        """See that the search of this run lies nowhere else than at `url`.
+
+        Raises:
+            RunError: it does.
+        """
+        if self.mirror not in (None, url):
+            raise RunError(f"{self.folder} is mirrored at {self.mirror}, not at {url}; choose another --run, or remove {self._mirror}")
+
+    def use_mirror(self, url: str | None) -> None:
+        """Remember that the search of this run lies at `url` too, if one is given."""
+        if url is not None and self.mirror is None:
+            write_atomic(self._mirror, f"{url}\n")
+
+    @property
+    def _mirror(self) -> Path:
+        return self.folder / "mirror"
+
+    @property
     def search(self) -> Path:
         """History, checkpoints and result of the search."""
         return self.folder / "search"

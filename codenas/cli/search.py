@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from codenas.search.history import History
     from codenas.search.result import SearchResult
     from tune_jobs.config import SearchJob
+    from tune_jobs.mirror import Mirror
 
 _OF_A_NEW_SEARCH = ("--run", "--corpus", "--job", "--max-mb", "--max-ms", "--weights", "--targets", "--warm-start")
 
@@ -37,6 +38,10 @@ def search(
     warm_start: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="An earlier run on the same corpus to learn from; several times.")
     ] = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Keep the search at s3://BUCKET/FOLDER (gs://, file://) too: any machine goes on from there."),
+    ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs that Ray may use here.")] = None,
     ray: Annotated[bool, typer.Option(help="Search on Ray, many candidates at a time; without it one after the other, here.")] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
@@ -50,24 +55,27 @@ def search(
     from codenas.cli.objectives import with_objectives
     from codenas.corpus import Corpus
     from codenas.search.result import SearchFolder
-    from tune_jobs.resumable import possible_plan, recorded_job
+    from tune_jobs.resumable import possible_plan
 
+    asked: SearchJob | None = None
     if resume is not None:
         _refuse_beside_resume(context)
         run = resume
-    asked = load_job(job).search if resume is None else recorded_job(SearchFolder(Run(resume).search))
-    wanted = with_objectives(asked, max_mb, max_ms, weights, targets)
-    wanted = wanted.model_copy(update={"warm_start": (*wanted.warm_start, *(warm_start or ()))})
-    with open_run(run, new=corpus is not None) as opened:
+    else:
+        asked = with_objectives(load_job(job).search, max_mb, max_ms, weights, targets)
+        asked = asked.model_copy(update={"warm_start": (*asked.warm_start, *(warm_start or ()))})
+    with open_run(run, new=corpus is not None or mirror is not None) as opened:
+        home, there = SearchFolder(opened.search), _open_mirror(opened, mirror)
+        wanted = asked or _recorded_job(opened, there, corpus)
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
-        home = SearchFolder(opened.search)
-        possible_plan(wanted, opened_corpus, home)  # better now than after Ray has started
+        possible_plan(wanted, opened_corpus, home, there)  # better now than after Ray has started
+        opened.use_mirror(mirror)
         finished = home.finished() is not None
         if not finished:
             opened.require_writable()
         on_ray = ray and not finished  # to show what was found needs none
         with local_ray(cpus, address) if on_ray else contextlib.nullcontext() as scratch:
-            result, history = search_stage(opened, wanted, opened_corpus, scratch)
+            result, history = search_stage(opened, wanted, opened_corpus, scratch, there)
         show(opened, result, history, wanted)
 
 
@@ -81,10 +89,11 @@ def _refuse_options(context: typer.Context) -> None:
 
 
 def _refuse_beside_resume(context: typer.Context) -> None:
-    """What a search is about stands in its run: there is nothing to choose."""
+    """What a search is about stands in its run: there is nothing to choose. A new machine has its corpus elsewhere, though."""
     from codenas.errors import ConfigError
 
-    if clash := [option for option in _given(context) if option in _OF_A_NEW_SEARCH]:
+    given = _given(context)
+    if clash := [option for option in given if option in _OF_A_NEW_SEARCH and (option != "--corpus" or "--mirror" not in given)]:
         raise ConfigError(f"--resume goes on with what its run recorded: leave {', '.join(clash)} out, or search anew with another --run")
 
 
@@ -94,15 +103,46 @@ def _given(context: typer.Context) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
 
 
-def search_stage(run: Run, job: "SearchJob", corpus: "Corpus", scratch: Path | None) -> "tuple[SearchResult, History]":
+def _open_mirror(run: Run, url: str | None) -> "Mirror | None":
+    """Where the search of `run` lies beside its folder: at `url`, or where it was recorded to."""
+    if url is not None:
+        run.require_mirror(url)
+    url = url or run.mirror
+    if url is None:
+        return None
+    from tune_jobs.mirror import Mirror
+
+    mirror = Mirror(url)
+    mirror.require_writable()
+    return mirror
+
+
+def _recorded_job(run: Run, mirror: "Mirror | None", corpus: Path | None) -> "SearchJob":
+    """The job of the search in `run`, which a new machine has from the mirror; the corpus it must have."""
+    from codenas.errors import RunError
+    from codenas.search.result import SearchFolder
+    from tune_jobs.resumable import recorded_job
+
+    home = SearchFolder(run.search)
+    if mirror is not None:
+        mirror.pull(home)
+    job = recorded_job(home)
+    if mirror is not None and corpus is None and not run.corpus.exists():
+        raise RunError(f"the corpus of {run.folder} is not at {run.corpus} on this machine; name it with --mirror {mirror.url} --corpus")
+    return job
+
+
+def search_stage(
+    run: Run, job: "SearchJob", corpus: "Corpus", scratch: Path | None, mirror: "Mirror | None" = None
+) -> "tuple[SearchResult, History]":
     """Search into `run`, on the Ray that is up (it writes into `scratch`) or in this process; behind the command and the demo."""
     if scratch is not None:
         from tune_jobs.launch import search as launch
 
-        return launch(job, corpus, run.search, scratch)
+        return launch(job, corpus, run.search, scratch, mirror=mirror)
     from tune_jobs.local import search_here
 
-    return search_here(job, corpus, run.search)
+    return search_here(job, corpus, run.search, mirror)
 
 
 def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob") -> None:

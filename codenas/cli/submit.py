@@ -17,11 +17,16 @@ def submit_search(
     job: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job file; its [search] table counts.")],
     run: Annotated[
         PurePosixPath,
-        typer.Option(parser=PurePosixPath, metavar="PATH", help="The run's folder on the cluster, one that all its nodes share."),
+        typer.Option(
+            parser=PurePosixPath, metavar="PATH", help="The run's folder on the cluster, one that its nodes share or that has a mirror."
+        ),
     ],
     corpus: Annotated[
         PurePosixPath | None,
         typer.Option(parser=PurePosixPath, metavar="PATH", help="A prepared corpus on the cluster. [default: the run's own]"),
+    ] = None,
+    mirror: Annotated[
+        str | None, typer.Option(metavar="URL", help="Keep the search at s3://BUCKET/FOLDER (gs://, file://) too, see `codenas search`.")
     ] = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
@@ -40,16 +45,19 @@ def submit_search(
     """
     from codenas.cli.job import load_job
     from codenas.cli.objectives import with_objectives
+    from tune_jobs.objects import require_known
     from tune_jobs.submit import Submission
 
     wanted = with_objectives(load_job(job).search, max_mb, max_ms)  # better here than on the cluster
     files = {job.name: job, **_shipped(job, ship or [])}
     _require_cluster_paths({"--run": run, "--corpus": corpus})
     _require_calibration(wanted, files)
-    given = {"--job": job.name, "--run": run, "--corpus": corpus, "--max-mb": max_mb, "--max-ms": max_ms, "--address": "auto"}
+    if mirror is not None:
+        require_known(mirror)
+    given = {"--job": job.name, "--run": run, "--corpus": corpus, "--mirror": mirror, "--max-mb": max_mb, "--max-ms": max_ms}
     words = [str(word) for option, value in given.items() if value is not None for word in (option, value)]
     work = Submission(
-        entrypoint=shlex.join(["codenas", "search", *words]),
+        entrypoint=shlex.join(["codenas", "search", *words, "--address", "auto"]),
         files=files,
         run=str(run),
         runtime_env=_runtime_env(runtime_env),

@@ -1,7 +1,7 @@
 """The history of a search: an append-only file of events is the truth, everything else is computed from it."""
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,10 +12,13 @@ from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Refusa
 
 
 class History:
-    """The trials of a search, in order of proposal. With a path every event is on the disk before it counts."""
+    """The trials of a search, in order of proposal. With a path every event is on the disk before it counts.
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
+    `publish` is told every new event, as its line in the file, once it is there.
+    """
+
+    def __init__(self, path: Path | None = None, publish: Callable[[str], None] | None = None) -> None:
+        self._path, self._publish = path, publish
         self._trials: list[Trial] = []
         self._digests: set[str] = set()
         self._open: dict[int, None] = {}
@@ -68,9 +71,12 @@ class History:
 
     def _record(self, event: Proposal | Outcome) -> None:
         self._check(event)  # first: an event that is refused must not be in the file
+        line = event.model_dump_json() if self._path or self._publish else ""
         if self._path is not None:
-            append_line(self._path, event.model_dump_json())
+            append_line(self._path, line)
         self._apply(event)
+        if self._publish is not None:
+            self._publish(line)
 
     def _check(self, event: Proposal | Outcome) -> None:
         count = len(self._trials)

@@ -18,6 +18,8 @@ from codenas.search.warm_start import WarmStart
 
 LOGGER = logging.getLogger("codenas")
 
+CLAIM, LEARNED, TRIALS, RESULT = "job.json", "warm_start.json", "trials.jsonl", "result.json"  # of a search, in its folder
+
 
 class SearchResult(BaseModel):
     """What a search found. Candidates are named by their indices.
@@ -120,6 +122,10 @@ class Claim(BaseModel):
     corpus: str
     warm_start: str = ""
 
+    def is_of(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> bool:
+        """Whether it is that of `job` on a corpus; `present` writes the job of an earlier version as this version does."""
+        return (present(self.job), self.corpus) == (job, corpus_digest)
+
 
 @dataclass(slots=True, frozen=True)
 class SearchFolder:
@@ -132,9 +138,9 @@ class SearchFolder:
         """Stored candidates, `<id>/<rung>`."""
         return self.path / "checkpoints"
 
-    def history(self) -> History:
-        """All that has happened."""
-        return History(self.path / "trials.jsonl")
+    def history(self, publish: Callable[[str], None] | None = None) -> History:
+        """All that has happened; what happens from now on is also told to `publish`."""
+        return History(self.path / TRIALS, publish)
 
     def require_own(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> None:
         """See that the folder is nobody's yet, or that of `job` on a corpus: the trials of another search must not be mixed in.
@@ -147,7 +153,7 @@ class SearchFolder:
         """
         try:
             claim = self.claimed()
-            own = claim is None or (present(claim.job), claim.corpus) == (job, corpus_digest)
+            own = claim is None or claim.is_of(job, corpus_digest, present)
         except RunError:  # a claim that cannot be read is none of this search
             own = False
         if not own:
@@ -160,7 +166,7 @@ class SearchFolder:
             RunError: it is another search's.
         """
         self.require_own(job, corpus_digest, present)
-        path = self.path / "job.json"
+        path = self.path / CLAIM
         if path.exists():
             return
         digest = ""
@@ -171,7 +177,7 @@ class SearchFolder:
 
     @property
     def _learned(self) -> Path:
-        return self.path / "warm_start.json"
+        return self.path / LEARNED
 
     def warm_start(self) -> WarmStart:
         """What was copied from earlier searches when the folder was claimed.
@@ -192,7 +198,7 @@ class SearchFolder:
         Raises:
             RunError: the file cannot be read.
         """
-        path = self.path / "job.json"
+        path = self.path / CLAIM
         if not path.exists():
             return None
         try:
@@ -217,7 +223,7 @@ class SearchFolder:
         Raises:
             RunError: the file cannot be read.
         """
-        path = self.path / "result.json"
+        path = self.path / RESULT
         if not path.exists():
             return None
         try:
@@ -235,7 +241,7 @@ class SearchFolder:
         if result is None:
             return None
         history = self.history()
-        held, trials = trained_steps(history), self.path / "trials.jsonl"
+        held, trials = trained_steps(history), self.path / TRIALS
         lost = [index for index in (result.winner, *result.finalists) if not (0 <= index < len(history) and history.trials[index].last)]
         if lost or held != result.steps:
             what = f"has no report of candidate {lost[0]}" if lost else f"holds {held:,} training steps of {result.steps:,}"
@@ -246,4 +252,4 @@ class SearchFolder:
 
     def finish(self, result: SearchResult) -> None:
         """Write what was found."""
-        write_atomic(self.path / "result.json", result.model_dump_json(indent=2))
+        write_atomic(self.path / RESULT, result.model_dump_json(indent=2))

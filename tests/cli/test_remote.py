@@ -84,13 +84,15 @@ def job(tmp_path: Path) -> Path:
 def test_a_submitted_search_is_followed_to_its_end(known: Head, corpus: Corpus, job: Path, tmp_path: Path) -> None:
     assert known.listeners() <= {"127.0.0.1", "::ffff:127.0.0.1"}
     run = tmp_path / "a run"
-    told = shown("submit", "search", job, "--run", run, "--corpus", corpus.path, "--max-mb", "5", "--follow")
+    mirror = tmp_path / "mirror"
+    told = shown("submit", "search", job, "--run", run, "--corpus", corpus.path, "--mirror", mirror.as_uri(), "--max-mb", "5", "--follow")
     job_id = told.split()[0]
     assert f"{job_id} searches into {run} at {known.url}" in told
     assert "search: 3 candidates to 2 steps" in told and told.endswith(f"{job_id}: SUCCEEDED\n")
     seen = read_status(Run(run))
     assert seen.result is not None and seen.config is not None
     assert [limit.limit for limit in seen.config.objectives if limit.metric == "size_bytes"] == [5e6]
+    assert (mirror / "result.json").read_bytes() == (run / "search" / "result.json").read_bytes()
     assert "3 candidates trained" in shown("logs", job_id)
     (line,) = [line for line in shown("jobs").splitlines() if job_id in line]
     assert "SUCCEEDED" in line and Cluster(known.url, known.token).job(job_id).run == str(run)
@@ -191,6 +193,7 @@ def test_nobody_and_something_else_at_the_address() -> None:
     [
         (["--run", "runs/x"], "--run runs/x is relative, and the job's own folder goes with the job"),
         (["--run", "/runs/x", "--corpus", "c"], "--corpus c is relative"),
+        (["--run", "/runs/x", "--ship", "data/laptop.json", "--mirror", "/mirror"], "--mirror /mirror names no place of a known kind"),
         (["--run", "/runs/x", "--ship", "absent.json"], "--ship absent.json: there is no such file"),
         (["--run", "/runs/x", "--ship", "../laptop.json"], "--ship ../laptop.json has no place of its own beside the job file"),
         (["--run", "/runs/x", "--ship", "job.toml"], "--ship job.toml has no place of its own"),

@@ -54,6 +54,21 @@ def test_what_was_recorded_is_read_again(path: Path) -> None:
     assert third.failure == OUTCOMES[3] and third.settled(50) and third.settled(300)
 
 
+def test_who_is_told_of_events_is_told_the_lines_that_are_in_the_file_by_then(tmp_path: Path) -> None:
+    path, told = tmp_path / "trials.jsonl", list[str]()
+
+    def publish(line: str) -> None:
+        told.append(line)
+        assert path.read_text().splitlines() == told
+
+    history = History(path, publish)
+    history.propose(candidate(0))
+    history.record(report(0))
+    assert len(told) == 2
+    History(path, publish).record(report(0, 300))
+    assert len(told) == 3, "what was there already is no news"
+
+
 def test_events_come_in_their_order_and_amount_to_the_same_history(path: Path) -> None:
     with path.open("ab") as file:
         file.write(b'{"event":"rep')  # is being written
