@@ -36,7 +36,7 @@ class Genetic:
 
     def _survivors(self, history: Sequence[Seen[P]]) -> list[Seen[P]]:
         """Whoever of the finished generations is young or elite, the best of them, best first."""
-        finished = max((seen.index + 1 for seen in history), default=0) // self.population * self.population
+        finished = max((seen.index + 1 for seen in history if seen.costs is not None), default=0) // self.population * self.population
         born = [seen for seen in history if seen.index < finished]
         elites = {seen.index for seen in best(born, self.elites)}
         oldest = finished - self.lifetime * self.population

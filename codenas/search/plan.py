@@ -1,6 +1,6 @@
 """What to do next in a search: a pure function of its history, so that it can be interrupted and resumed anywhere.
 
-The outcome does not depend on who finishes first. Candidate k is proposed from the candidates before k - `lookback` only,
+The outcome does not depend on who finishes first. Candidate k is proposed from what came of those before k - `lookback` only,
 once they are all settled; promotion waits for the whole rung, but for those whom nobody can push out any more, and adaptive
 promotion for the reports that it looks at. With `lookback` at least twice the number of workers nobody waits in practice, and any
 number of workers, in any order, with any interruptions, walks through the same search.
@@ -65,7 +65,7 @@ class Plan:
         vocab_size: ids of the corpus's own vocabulary; `tokenizer_bytes` are stored beside the weights.
         vocabularies: the others that designs of the space may name.
         least_ms: what a token surely takes, of an architecture and a vocabulary size; None where no device is calibrated.
-        lookback: the most recent candidates that a proposal does not look at.
+        lookback: the most recent candidates of which a proposal knows no more than that they were proposed.
         warm_start: what earlier searches learned.
     """
 
@@ -195,8 +195,13 @@ class Plan:
         return max(0, len(history) - self.lookback)
 
     def _visible(self, history: History) -> tuple[Trial, ...]:
-        """What a proposal looks at. Not what came of early promotions: how many there are depends on who finishes first."""
-        return tuple(trial.up_to(self.budget.rungs[0]) for trial in history.trials[: self._seen(history)])
+        """What a proposal looks at: what came of the first ones, and that the latest were proposed.
+
+        Not what came of early promotions: how many there are depends on who finishes first.
+        """
+        first, trials = self._seen(history), history.trials
+        settled = (trial.up_to(self.budget.rungs[0]) for trial in trials[:first])
+        return (*settled, *(Trial(candidate=trial.candidate) for trial in trials[first:]))
 
     def _propose(self, history: History) -> Candidate | None:
         """Enter the next candidate; None when the space holds no new one. One outside a limit is refused at once."""

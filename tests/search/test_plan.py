@@ -17,10 +17,18 @@ from codenas.search.loop import run_search
 from codenas.search.plan import Job, Plan, VocabularySize, check_reachable, closed_form
 from codenas.search.rungs import promoted
 from tests.fakes import tiny_arch
-from tests.search.synthetic import VOCAB_SIZE, Curves, make_plan
+from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, make_plan
 
 SPACE = preset("tiny")
 BUDGET = Budget(candidates=4, rungs=(5, 20), promote=(2,))
+
+
+@pytest.mark.parametrize("name", ["random", "evolution", "genetic", "frontier", "front-only"])
+def test_a_space_of_four_is_proposed_whole(name: str) -> None:
+    """What was proposed and has not reported yet counts as tried: else a strategy that knows what it wants repeats it."""
+    plan = make_plan(Budget(candidates=4, rungs=(5,), promote=()), name, space=SMALL_SPACE, objectives=limited())
+    history = run_search(plan, History(), Curves(plan.budget))
+    assert len({trial.candidate.design.digest for trial in history.trials}) == 4
 
 
 def limited(**limits: float) -> tuple[Objective, ...]:
