@@ -1,5 +1,7 @@
 """`codenas search study`: the history of a search as a study of Optuna's."""
 
+import contextlib
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +14,13 @@ def study(
     output: Annotated[Path, typer.Option(help="Where the study is stored, as SQLite.")],
     run: Annotated[Path, typer.Option(help="The run's folder.")] = DEFAULT_RUN,
     rung: Annotated[int | None, typer.Option(min=1, help="Steps after which candidates are compared. [default: the first rung]")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Add candidates as they report, until the search is finished.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
 ) -> None:
     """Store the history of a search, of whatever strategy, as a study: `optuna-dashboard sqlite:///FILE` opens it."""
     from codenas.corpus import Corpus
     from codenas.search.design_space import seen
-    from codenas.search.optuna_search import write_study
+    from codenas.search.optuna_search import extend_study, write_study
     from codenas.search.result import SearchFolder
     from codenas.search.strategies import require_modules
     from tune_jobs.config import SearchJob
@@ -24,8 +28,18 @@ def study(
 
     require_modules("the study", ("optuna",))
     home = SearchFolder(Run(run).search)
-    job, history = SearchJob.model_validate_json(home.job()), home.history()
+    job = SearchJob.model_validate_json(home.job())
     plan = possible_plan(job, Corpus.open(Run(run).corpus), home)
-    trials = seen(history.trials, rung or plan.budget.rungs[0], plan.objectives)
-    write_study(plan.problem(), trials, output, str(run))
-    typer.echo(f"{len(trials)} candidates: optuna-dashboard sqlite:///{output}")
+    judged = rung or plan.budget.rungs[0]
+    finished = home.result() is not None
+    known = [trial for trial in home.history().trials if trial.settled(judged)]
+    write_study(plan.problem(), seen(known, judged, plan.objectives), output, str(run))
+    typer.echo(f"{len(known)} candidates: optuna-dashboard sqlite:///{output}")
+    with contextlib.suppress(KeyboardInterrupt):
+        while follow and not finished:
+            threading.Event().wait(every)
+            finished = home.result() is not None  # first: what is written between the two looks is seen by the second
+            known = [trial for trial in home.history().trials if trial.settled(judged)]
+            extend_study(plan.problem(), seen(known, judged, plan.objectives), output, str(run))
+    if follow:
+        typer.echo(f"{len(known)} candidates, {'the search is finished' if finished else 'the search goes on'}")

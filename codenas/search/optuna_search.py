@@ -70,6 +70,15 @@ def write_study(problem: Problem[P], history: Sequence[Seen[P]], path: Path, nam
     _study(problem, history, None, f"sqlite:///{path}", name)
 
 
+def extend_study(problem: Problem[P], history: Sequence[Seen[P]], path: Path, name: str) -> None:
+    """Add to the study at `path` the candidates of `history` that it does not hold: who has optuna-dashboard open sees them come."""
+    import optuna
+
+    study = optuna.load_study(study_name=name, storage=f"sqlite:///{path}")
+    held = {trial.user_attrs["candidate"] for trial in study.trials}
+    study.add_trials([_trial(problem, seen, 0) for seen in history if seen.index not in held])
+
+
 def _study(
     problem: Problem[P], history: Sequence[Seen[P]], sampler: "BaseSampler | None", storage: str | None, name: str | None = None
 ) -> "Study":

@@ -8,7 +8,7 @@ import pytest
 
 from codenas.errors import ConfigError
 from codenas.search import strategies
-from codenas.search.optuna_search import OptunaSearch, write_study
+from codenas.search.optuna_search import OptunaSearch, extend_study, write_study
 from codenas.search.replay import Recorded, Roles
 from codenas.search.strategies import strategy
 from codenas.search.strategy import Goal, Seen
@@ -38,6 +38,14 @@ def test_a_study_in_sqlite_holds_the_history(tmp_path: Path) -> None:
             assert trial.values == pytest.approx(seen.costs)
     with pytest.raises(ConfigError, match="study.db is there already; remove it, or choose another file"):
         write_study(limited, [], tmp_path / "study.db", "made up")
+
+
+def test_a_study_that_is_there_gains_what_it_lacks(tmp_path: Path) -> None:
+    write_study(PROBLEM, history(4), tmp_path / "study.db", "made up")
+    for count in (9, 9, 12):
+        extend_study(PROBLEM, history(count), tmp_path / "study.db", "made up")
+        loaded = optuna.load_study(study_name="made up", storage=f"sqlite:///{tmp_path / 'study.db'}")
+        assert [trial.user_attrs["candidate"] for trial in loaded.trials] == list(range(count))
 
 
 def test_what_is_maximized_is_told_with_its_own_sign() -> None:
