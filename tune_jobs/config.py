@@ -22,7 +22,7 @@ class TrialResources(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    cpus: int = Field(1, ge=1, description="CPUs and threads of one trial")
+    cpus: float = Field(1.0, gt=0, description="CPUs of one trial, a part of one or whole ones; it has as many threads, at least one")
     gpus: float | None = Field(None, ge=0, description="GPUs of one trial; by default one if the cluster has any")
     card: str | None = Field(None, description="the kind of GPU that trials run on, as Ray calls it (A100, H100): latencies compare on one")
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
@@ -34,6 +34,18 @@ class TrialResources(BaseModel):
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
     retries: int = Field(2, ge=0, description="times that a trial whose process died starts again from its checkpoint")
     patience: float = Field(60, ge=0, description="seconds that a search waits for nodes when none is left that can hold a trial")
+
+    @field_validator("cpus")
+    @classmethod
+    def _whole_above_one(cls, cpus: float) -> float:
+        if cpus > 1 and cpus != int(cpus):
+            raise ValueError(f"{cpus:g} CPUs are no part of one and no whole number of them; choose {int(cpus)} or {int(cpus) + 1}")
+        return cpus
+
+    @property
+    def threads(self) -> int:
+        """Of one trial."""
+        return max(1, int(self.cpus))
 
 
 class SearchJob(SearchConfig):
@@ -78,7 +90,7 @@ class SearchJob(SearchConfig):
             score_tokens=self.trial.score_tokens,
             scoring_steps=self.scoring_steps(),
             latency_tokens=self.trial.latency_tokens,
-            threads=self.trial.cpus,
+            threads=self.trial.threads,
             device="auto",
         )
 

@@ -14,6 +14,7 @@ from tune_jobs.config import TrialResources
 from tune_jobs.searcher import PlanSearcher
 
 _LOOK_EVERY_S = 1.0
+_A_HAIR = 1e-9  # a tenth of a CPU goes into one CPU nine times and a bit, says the processor
 _CARD, _A_BIT = "accelerator_type:", 0.001  # a node with a card that Ray knows has 1 of this resource: all trials there share it
 
 
@@ -27,7 +28,7 @@ class Node:
 
     def slots(self, wanted: Mapping[str, float]) -> int:
         """How many trials that take `wanted` it holds at a time."""
-        return min(int(self.resources.get(name, 0) // amount) for name, amount in wanted.items())
+        return min(int(self.resources.get(name, 0) / amount + _A_HAIR) for name, amount in wanted.items())
 
     @property
     def cards(self) -> set[str]:
@@ -53,11 +54,11 @@ def trial_resources(trial: TrialResources, nodes: Sequence[Node]) -> dict[str, f
         raise ResourceError(f"no node has a GPU called {trial.card}; there are: {cards}; mend trial.card")
     most = {name: max((node.resources.get(name, 0.0) for node in usable), default=0.0) for name in ("CPU", "GPU")}
     gpus = trial.gpus if trial.gpus is not None else float(most["GPU"] > 0)
-    wanted = {"CPU": float(trial.cpus), **({"GPU": gpus} if gpus else {}), **({_CARD + trial.card: _A_BIT} if trial.card else {})}
+    wanted = {"CPU": trial.cpus, **({"GPU": gpus} if gpus else {}), **({_CARD + trial.card: _A_BIT} if trial.card else {})}
     if not any(node.slots(wanted) for node in usable):
         offered = f"{most['CPU']:g} CPUs and {most['GPU']:g} GPUs"
         where = f"the cluster has {offered}" if len(nodes) == 1 else f"of the cluster's {len(nodes)} nodes none has more than {offered}"
-        raise ResourceError(f"a trial wants {trial.cpus} CPUs and {gpus:g} GPUs, {where}; lower trial.cpus or trial.gpus")
+        raise ResourceError(f"a trial wants {trial.cpus:g} CPUs and {gpus:g} GPUs, {where}; lower trial.cpus or trial.gpus")
     return wanted
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from codenas.corpus import Corpus
 from codenas.errors import ResourceError
@@ -57,6 +58,17 @@ def test_cards_of_two_kinds_hold_trials_only_where_no_latency_counts() -> None:
     require_one_card([bits, latency], trial_resources(TrialResources(gpus=0), nodes), nodes)
     with pytest.raises(ResourceError, match="no node has a GPU called V100; there are: A100, H100; mend trial.card"):
         trial_resources(TrialResources(card="V100"), nodes)
+
+
+@pytest.mark.parametrize(("cpus", "slots", "threads"), [(0.1, 20, 1), (0.25, 8, 1), (0.5, 4, 1), (1, 2, 1), (2, 1, 2)])
+def test_a_trial_may_take_a_part_of_a_cpu(cpus: float, slots: int, threads: int) -> None:
+    trial = TrialResources(cpus=cpus)
+    assert (node("a", 2).slots(trial_resources(trial, [node("a", 2)])), trial.threads) == (slots, threads)
+
+
+def test_a_cpu_and_a_half_is_refused() -> None:
+    with pytest.raises(ValidationError, match="1.5 CPUs are no part of one and no whole number of them; choose 1 or 2"):
+        TrialResources(cpus=1.5)
 
 
 @pytest.mark.parametrize(
