@@ -124,6 +124,8 @@ def _require_token() -> None:
 
 @contextlib.contextmanager
 def _joined(address: str) -> Iterator[None]:
+    if address != "auto":
+        require_listener(address)  # first: nothing of this process is changed for a cluster that is not there
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # of about two seconds each, with a warning; by default 20
     try:
@@ -134,8 +136,6 @@ def _joined(address: str) -> Iterator[None]:
 
 
 def _join(address: str) -> None:
-    if address != "auto":
-        require_listener(address)
     from ray._private import services
     from ray.exceptions import AuthenticationError
 

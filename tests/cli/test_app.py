@@ -177,7 +177,7 @@ def test_a_search_without_ray_finds_a_winner_and_trains_it(tmp_path: Path) -> No
     searched = _codenas("search", "--no-ray", "--corpus", corpus.path, "--run", run, "--job", job)
     assert searched.returncode == 0, searched.stderr
     assert "8 training steps" in searched.stdout
-    assert "c000 (random) at 2 steps: " in searched.stderr and "bits per byte" in searched.stderr
+    assert "c000 (frontier) at 2 steps: " in searched.stderr and "bits per byte" in searched.stderr
     trained = _codenas("train", "--run", run, "--job", job)
     assert trained.returncode == 0, trained.stderr
     assert "6 steps" in trained.stdout

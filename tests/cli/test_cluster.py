@@ -68,6 +68,7 @@ def test_an_address_space_of_enough_is_not_refused(limit: int, starts: list[int 
     ],
 )
 def test_an_address_where_nobody_listens_is_told_before_ray_tries_for_minutes(address: str, message: str) -> None:
-    port = str(free_port())
+    port, before = str(free_port()), dict(os.environ)
     with pytest.raises(UserError, match=message.replace("PORT", port)), cluster.local_ray(address=address.replace("PORT", port)):
         pytest.fail("joined")
+    assert dict(os.environ) == before, "a Ray that starts here later would want a token that nobody has"

@@ -9,8 +9,6 @@ import pytest
 from tests.cli.commands import codenas, shown
 from tests.fakes import SMALL_SEARCH, tiny_corpus
 
-pytestmark = pytest.mark.usefixtures("own_log")
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

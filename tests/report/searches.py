@@ -25,7 +25,7 @@ OBJECTIVES = (
 @cache
 def searched(refused: float = 0.0, failed: float = 0.0, latency: bool = True, course: bool = True, until: int | None = None) -> Found:
     """A search over the tiny preset; with `until` only its first events, and no result."""
-    config = SearchConfig(space="tiny", budget=BUDGET, objectives=OBJECTIVES)
+    config = SearchConfig(space="tiny", strategy="evolution", budget=BUDGET, objectives=OBJECTIVES)
     plan, curves = config.plan(VOCAB_SIZE), Curves(BUDGET, refused, failed)
     history, events = History(), list[Event]()
     with contextlib.suppress(BudgetError):  # everybody was refused: the search ends so
