@@ -35,6 +35,10 @@ class RunError(UserError):
     """A run folder is in use or belongs to another job."""
 
 
+class NoWinnerError(UserError):
+    """A search is over and nobody reached the last rung, or nobody who did is inside the limits."""
+
+
 class ResourceError(UserError):
     """The machine lacks what the work needs: disk, memory, a port, a device."""
 

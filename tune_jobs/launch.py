@@ -46,7 +46,8 @@ def search(
         scratch: where Tune writes what is thrown away. On another disk than `folder`: when that is full, Tune shall not fail too.
 
     Raises:
-        RunError: the folder holds another search, or every candidate failed.
+        RunError: the folder holds another search.
+        NoWinnerError: nobody reached the last rung, or nobody who did is inside the limits.
         BudgetError: no architecture can meet a limit.
         ResourceError: Ray is not up, or the machine has too little memory or disk.
     """

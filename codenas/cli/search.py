@@ -1,6 +1,7 @@
 """`codenas search`: find the best architectures inside the limits."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,9 +75,22 @@ def search(
         if not finished:
             opened.require_writable()
         on_ray = ray and not finished  # to show what was found needs none
-        with local_ray(cpus, address) if on_ray else contextlib.nullcontext() as scratch:
+        with local_ray(cpus, address) if on_ray else contextlib.nullcontext() as scratch, _told_also_without_a_winner(opened):
             result, history = search_stage(opened, wanted, opened_corpus, scratch, there)
         show(opened, result, history, wanted)
+
+
+@contextlib.contextmanager
+def _told_also_without_a_winner(run: Run) -> Iterator[None]:
+    """Write the page of a search that nobody survived: it shows who failed, where and why."""
+    from codenas.cli.report import write_report
+    from codenas.errors import NoWinnerError
+
+    try:
+        yield
+    except NoWinnerError:
+        typer.echo(f"report: {write_report(run)}")
+        raise
 
 
 def _refuse_options(context: typer.Context) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from codenas.errors import BudgetError
+from codenas.errors import NoWinnerError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective, broken_limit, weighted_fitness
@@ -40,14 +40,14 @@ def decide(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Obje
     Who was not repeated has one lucky or unlucky seed, and comes after all who were.
 
     Raises:
-        BudgetError: nobody is inside the limits.
+        NoWinnerError: nobody is inside the limits.
     """
     standings = _standings(finalists, budget, objectives)
     able = [standing for standing in standings if broken_limit(standing.metrics, objectives) is None]
     if not able:
         best = standings[0]
         reason = broken_limit(best.metrics, objectives)
-        raise BudgetError(f"no finalist is inside the limits: of the best, {best.trial.candidate.id}, {reason}; relax the limit")
+        raise NoWinnerError(f"no finalist is inside the limits: of the best, {best.trial.candidate.id}, {reason}; relax the limit")
     winner, repeated = able[0], [standing for standing in able if standing.repeated]
     pooled = Pooled.of([standing.fitness for standing in repeated])
     if pooled is None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codenas.errors import RunError, first_fault
+from codenas.errors import NoWinnerError, RunError, first_fault
 from codenas.files import sha256_file, write_atomic
 from codenas.search.fidelity import Fidelity, fidelity
 from codenas.search.history import History
@@ -75,14 +75,13 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
     """The result of a search that is over.
 
     Raises:
-        RunError: nobody reached the last rung.
-        BudgetError: nobody who did is inside the limits on what training decides, such as bits per byte.
+        NoWinnerError: nobody reached the last rung, or nobody who did is inside the limits on what training decides.
     """
     rungs = plan.budget.rungs
     finalists = [trial for trial in plan.finalists(history, len(rungs) - 1) if trial.report(rungs[-1])]
     if not finalists:
         failures = [trial.failure.reason for trial in history.trials if trial.failure]
-        raise RunError(f"no candidate reached {rungs[-1]} steps; the last failure: {failures[-1] if failures else 'none'}")
+        raise NoWinnerError(f"no candidate reached {rungs[-1]} steps; the last failure: {failures[-1] if failures else 'none'}")
     verdict = decide(finalists, plan.budget, plan.objectives)
     return SearchResult(
         winner=verdict.winner.candidate.index,

@@ -81,3 +81,13 @@ def test_a_run_before_its_search_is_one_line(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     done = codenas("report", tmp_path)
     assert done.exit_code == 2 and f"{tmp_path}/search holds no search; run `codenas search` first" in done.stderr
+
+
+def test_a_search_without_a_winner_leaves_a_page_that_says_why(tmp_path: Path) -> None:
+    limit = '{ metric = "bits_per_byte", weight = 1.0, limit = 0.01 }'
+    (tmp_path / "job.toml").write_text(SMALL_SEARCH.replace('{ metric = "bits_per_byte", weight = 1.0 }', limit))
+    corpus, run = tiny_corpus(tmp_path / "corpus").path, tmp_path / "run"
+    done = codenas("search", "--no-ray", "--run", run, "--corpus", corpus, "--job", tmp_path / "job.toml")
+    assert done.exit_code == 2 and "no finalist is inside the limits" in done.stderr
+    assert f"report: {run / 'report.html'}\n" in done.stdout
+    assert len(json.loads((run / "report.json").read_text())["candidates"]) == 3

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from codenas.arch import Design
-from codenas.errors import BudgetError
+from codenas.errors import NoWinnerError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Candidate, Failure, Refusal, Report, Trial
 from codenas.search.fitness import Objective
@@ -90,7 +90,7 @@ def test_who_was_not_repeated_does_not_win_by_a_lucky_seed() -> None:
 def test_limits_hold_for_the_mean() -> None:
     limited = (Objective(metric="bits_per_byte", weight=1.0, limit=2.1),)
     assert decide(finalists({0: [2.0, 2.3], 1: [2.05, 2.06]}), BUDGET, limited).winner.candidate.index == 1
-    with pytest.raises(BudgetError, match=r"of the best, c000, bits_per_byte 2.15 is outside its limit, at most 2.1; relax the limit"):
+    with pytest.raises(NoWinnerError, match=r"of the best, c000, bits_per_byte 2.15 is outside its limit, at most 2.1; relax the limit"):
         decide(finalists({0: [2.0, 2.3], 1: [2.05, 2.36]}), BUDGET, limited)
 
 

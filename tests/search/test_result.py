@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from codenas.arch import Design
-from codenas.errors import BudgetError, RunError
+from codenas.errors import NoWinnerError, RunError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Candidate, Failure, Report
 from codenas.search.fitness import Objective
@@ -49,7 +49,7 @@ def test_the_winner_is_inside_the_limits_on_what_training_decides() -> None:
     objectives = (Objective(metric="bits_per_byte", limit=2.15), Objective(metric="size_bytes", weight=1))
     assert conclude(_plan(objectives), _history(SCORES), EFFORT).winner == 1
     strict = (Objective(metric="bits_per_byte", weight=1, limit=1.5),)
-    with pytest.raises(BudgetError, match="of the best, c001, bits_per_byte 2 is outside its limit, at most 1.5"):
+    with pytest.raises(NoWinnerError, match="of the best, c001, bits_per_byte 2 is outside its limit, at most 1.5"):
         conclude(_plan(strict), _history(SCORES), EFFORT)
 
 
@@ -57,7 +57,7 @@ def test_a_search_in_which_all_failed_names_the_last_failure() -> None:
     history = History()
     history.propose(Candidate(index=0, design=Design(arch=tiny_arch()), origin="random", seed=0))
     history.record(Failure(index=0, rung=5, reason="diverged"))
-    with pytest.raises(RunError, match="no candidate reached 10 steps; the last failure: diverged"):
+    with pytest.raises(NoWinnerError, match="no candidate reached 10 steps; the last failure: diverged"):
         conclude(_plan((Objective(metric="bits_per_byte", weight=1),)), history, EFFORT)
 
 
