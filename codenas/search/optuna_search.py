@@ -4,6 +4,7 @@ The study is built anew from the history for every question: the history stays t
 """
 
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,9 @@ def _study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     directions = [StudyDirection.MAXIMIZE if goal.maximized else StudyDirection.MINIMIZE for goal in problem.deciding]
     study = optuna.create_study(directions=directions, sampler=sampler, storage=storage, study_name=name)
-    study.set_user_attr("objectives", [goal.metric for goal in problem.deciding])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # a later Optuna may name them otherwise
+        study.set_metric_names([goal.metric for goal in problem.deciding])
     oldest = min((seen.index for seen in history), default=0)
     before = max(0, -(oldest // _POPULATION))  # generations of earlier searches: Optuna's are counted from 0
     study.add_trials([_trial(problem, seen, before) for seen in sorted(history, key=lambda seen: seen.index)])

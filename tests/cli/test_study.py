@@ -21,6 +21,7 @@ def test_a_search_becomes_a_study(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert done.stdout == f"3 candidates: optuna-dashboard sqlite:///{stored}\n"
     study = optuna.load_study(study_name=str(run), storage=f"sqlite:///{stored}")
+    assert study.metric_names == ["bits_per_byte"]
     assert len(study.trials) == 3 and all(trial.values for trial in study.trials)
     assert {trial.user_attrs["d_model"] for trial in study.trials} == {16, 32}
 
