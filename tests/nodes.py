@@ -90,12 +90,14 @@ class Nodes:
     @property
     def environment(self) -> dict[str, str]:
         """Of a driver."""
+        theirs = {name: value for name, value in os.environ.items() if name != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
-        return {**os.environ, **token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a submitted job looks for `codenas` there
+        return {**theirs, **token, "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
     def start_head(self, dashboard: bool = False) -> None:
         """Start the head; with a `dashboard` jobs can be submitted to it."""
-        options = ["--head", "--port", str(self.port), "--num-cpus", "0", "--temp-dir", str(self.folder)]
+        options = ["--head", "--port", str(self.port), "--num-cpus", "0"]
         options += ["--include-dashboard", str(dashboard).lower(), "--dashboard-host", "127.0.0.1"]
         if dashboard:
             port = free_port()
@@ -111,11 +113,11 @@ class Nodes:
 
     def _start(self, *options: str) -> Node:
         self._started += 1
-        path = self.folder / f"node{self._started}.log"
+        path, own = self.folder / f"node{self._started}.log", self.folder / str(self._started)
         command = [sys.executable, "-c", _START, "start", "--block", "--disable-usage-stats", "--node-ip-address", "127.0.0.1"]
         command += ["--object-store-memory", "80000000", *options]
-        environment = {name: value for name, value in self.environment.items() if name != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
-        environment["RAY_worker_niceness"] = "0"  # at Ray's 15 any other work on the machine stops them
+        command += ["--temp-dir", str(own)]  # or each would unpack what a job ships over the others' copies, which they work in
+        environment = {**self.environment, "RAY_worker_niceness": "0"}  # at Ray's 15 any other work on the machine stops them
         with path.open("wb") as log:
             process = psutil.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         node = Node(process, path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from codenas.cli.head_watch import head_watched
 from codenas.cli.interrupts import held
 from codenas.cli.reaper import reaped_folder
 from codenas.errors import ConfigError, ResourceError
@@ -64,16 +65,8 @@ def _require_addresses() -> None:
 
 
 def _start(cpus: int | None, folder: Path) -> None:
-    """Ray rewrites 127.0.0.1 to the host's own address, and listens to the network, wherever clusters are enabled.
-
-    The variable turns them off for the processes that Ray starts. Here the module may have been imported and the variable
-    read long before: hence the constant. Both are private to Ray; a test that lists every listener holds them.
-    """
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     _require_token()
-    from ray._private import ray_constants
-
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    _stay_on_loopback()
     try:
         with contextlib.chdir(_ROOT):  # Ray's workers import from here first: a queue.py of the user's would be taken for Python's
             _init(
@@ -90,6 +83,18 @@ def _start(cpus: int | None, folder: Path) -> None:
         raise ResourceError(
             f"Ray cannot be started here ({reason}); it takes memory, processes and open files (ulimit -a); search --no-ray needs none"
         ) from error
+
+
+def _stay_on_loopback() -> None:
+    """Ray rewrites 127.0.0.1 to the host's own address, and listens to the network, wherever clusters are enabled.
+
+    The variable turns them off for the processes that Ray starts. Here the module may have been imported and the variable
+    read long before: hence the constant. Both are private to Ray; a test that lists every listener holds them.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def _init(**options: Any) -> None:
@@ -129,13 +134,15 @@ def _joined(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # of about two seconds each, with a warning; by default 20
     try:
-        _join(address)
-        yield
+        host, port = host_and_port(_join(address))
+        with head_watched(host, port):
+            yield
     finally:
         _stop()
 
 
-def _join(address: str) -> None:
+def _join(address: str) -> str:
+    """Returns what `auto` stands for."""
     from ray._private import services
     from ray.exceptions import AuthenticationError
 
@@ -143,9 +150,12 @@ def _join(address: str) -> None:
         if address == "auto":
             address = services.canonicalize_bootstrap_address_or_die(address)
             require_listener(address)  # the last one that Ray remembers may be long gone
+        if _listens_on_loopback_only(address):
+            _stay_on_loopback()
         with held(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Ray's client warns of is in the error, too
             _init(address=address)
+        return address
     except AuthenticationError as error:
         raise ConfigError(f"no token for the cluster at {address}; set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file of it") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -155,6 +165,21 @@ def _join(address: str) -> None:
         ) from error
 
 
+def _listens_on_loopback_only(address: str) -> bool:
+    """Whether Ray would look for the cluster at this machine's own address in vain, for minutes."""
+    from ray._private import services
+
+    host, port = host_and_port(address)
+    if host not in ("127.0.0.1", "localhost"):
+        return False
+    own: str = services.get_node_ip_address()  # type: ignore[no-untyped-call]
+    try:
+        require_listener(f"{own}:{port}")
+    except ResourceError:
+        return True
+    return False
+
+
 def require_listener(address: str) -> None:
     """See that somebody listens at `address`, HOST:PORT or a URL: Ray tries for minutes, and cannot be interrupted meanwhile.
 
@@ -162,15 +187,22 @@ def require_listener(address: str) -> None:
         ConfigError: it is no address.
         ResourceError: nobody listens.
     """
-    host = port = None
-    with contextlib.suppress(ValueError):  # a port that is no number
-        parts = urlsplit(address if "://" in address else f"//{address}")
-        host, port = parts.hostname, parts.port
-    if host is None or port is None:
-        raise ConfigError(f"{address!r} is no address of a Ray cluster; 127.0.0.1:6379 is one, auto is the cluster of this machine")
     try:
-        socket.create_connection((host, port), _TIMEOUT_S).close()
+        socket.create_connection(host_and_port(address), _TIMEOUT_S).close()
     except OSError as error:
         raise ResourceError(
             f"nobody listens at {address} ({error.strerror or error}); check --address, and that the port is open"
         ) from error
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of HOST:PORT or of a URL.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    with contextlib.suppress(ValueError):  # a port that is no number
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        if parts.hostname is not None and parts.port is not None:
+            return parts.hostname, parts.port
+    raise ConfigError(f"{address!r} is no address of a Ray cluster; 127.0.0.1:6379 is one, auto is the cluster of this machine")
