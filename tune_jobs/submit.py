@@ -19,6 +19,7 @@ from codenas.errors import ConfigError, ResourceError
 
 _RUN = "codenas_run"  # in the job's metadata: the folder of its run on the cluster
 _TIMEOUT_S = 10
+_CLOSED = "connection closed unexpectedly"  # what Ray says of a head that dies while a job is followed
 _TOKEN_HINT = "set RAY_AUTH_TOKEN, or name a file with --token-file, to the token that the cluster was started with"
 
 
@@ -135,9 +136,14 @@ class Cluster:
         except RuntimeError as error:
             if job_id is not None and "status code 404" in str(error):
                 raise ConfigError(f"there is no job {job_id} at {self._address}; `codenas jobs` lists them") from error
+            if _CLOSED in str(error):
+                raise self._broken(_CLOSED) from error
             raise ResourceError(f"the cluster at {self._address} does not do that: {_last_line(error)}") from error
         except (OSError, aiohttp.ClientError) as error:  # those of requests are an OSError
-            raise ResourceError(f"the connection to {self._address} broke ({type(error).__name__}); jobs go on there, ask again") from error
+            raise self._broken(type(error).__name__) from error
+
+    def _broken(self, reason: str) -> ResourceError:
+        return ResourceError(f"the connection to {self._address} broke ({reason}); as long as the head is up jobs go on there, ask again")
 
 
 def _require_cluster(address: str, headers: Mapping[str, str]) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from codenas.errors import ResourceError
 from tests.fakes import tiny_corpus
 from tests.nodes import ROOT, Driver, Nodes, essence, finished_rungs, nodes, stored_weights, wait_until
+from tune_jobs.submit import Cluster, Submission
 
 JOB = """
 [search]
@@ -28,6 +30,21 @@ def cluster() -> Iterator[Nodes]:
     with nodes() as found:
         found.start_head()
         yield found
+
+
+@pytest.mark.cluster
+def test_a_head_that_dies_while_a_job_is_followed_is_one_line() -> None:
+    with nodes() as cluster:
+        cluster.start_head(dashboard=True)
+        assert cluster.head is not None
+        jobs = Cluster(cluster.dashboard, cluster.token)
+        said = jobs.follow(jobs.submit(Submission("sleep 1000", {}, "run")))
+        next(said)
+        cluster.head.kill()
+        with pytest.raises(
+            ResourceError, match=rf"^the connection to {cluster.dashboard} broke \(.*\); as long as the head is up jobs go on"
+        ):
+            list(said)
 
 
 @pytest.mark.cluster
