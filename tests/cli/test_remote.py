@@ -20,7 +20,8 @@ from codenas.log import LOGGER
 from tests.cli.commands import codenas, shown
 from tests.fakes import SMALL_SEARCH, tiny_corpus
 from tests.heads import ROOT, Head, head
-from tests.serve.servers import free_port, running, until
+from tests.loopback import free_port
+from tests.serve.servers import running, until
 from tune_jobs.submit import Cluster, Submission
 from tune_jobs.telemetry import GPU_MEMORY, INSTRUMENTS, LOST
 
