@@ -27,16 +27,25 @@ def _process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL)
 
 
-def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
-    script = "import sys; sys.argv[1:] = ['--help']\ntry:\n    from codenas.cli.app import main; main()\nexcept SystemExit: pass\n"
+def _said_without_heavy_imports(*arguments: str) -> str:
+    """What a command says that imports nothing which takes a second."""
+    script = "import sys\ntry:\n    from codenas.cli.app import main; main()\nexcept SystemExit: pass\n"
     script += "print([name for name in ('torch', 'ray', 'matplotlib', 'fastapi', 'tokenizers') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert all(
-        stage in done.stdout
-        for stage in ("demo", "prepare", "search", "train", "evaluate", "serve", "complete", "space", "arch", "device", "tokens")
-    )
-    assert all(command in done.stdout for command in ("status", "compare", "submit", "jobs", "logs", "stop"))
-    assert done.stdout.strip().endswith("[]")
+    done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
+    return done.stdout
+
+
+def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
+    said = _said_without_heavy_imports("--help")
+    stages = ("demo", "prepare", "search", "train", "evaluate", "serve", "complete", "space", "arch", "device", "tokens")
+    assert all(stage in said for stage in stages)
+    assert all(command in said for command in ("status", "compare", "submit", "jobs", "logs", "stop"))
+
+
+@pytest.mark.parametrize("arguments", ["arch show small:7", "space show small"])
+def test_what_is_decided_in_closed_form_imports_nothing_heavy(arguments: str) -> None:
+    assert "parameters" in _said_without_heavy_imports(*arguments.split())
 
 
 @pytest.mark.parametrize(
