@@ -75,6 +75,12 @@ def drawn_model(arch: ArchSpec, vocab_size: int = VOCAB_SIZE, seed: int = 0) -> 
     return model.eval()
 
 
+def skip_initial_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules neither draw nor touch their matrices, so that a large model takes no memory and no time."""
+    for name in ("kaiming_uniform_", "normal_"):
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
     """Make `folder` a file system of its own with so little room; skips the test where mounting is not allowed."""

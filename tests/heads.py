@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from codenas.cli.reaper import reaped_folder
-from tests.serve.servers import free_port
+from tests.loopback import free_port
 
 ROOT = Path(__file__).parents[1]
 _PATIENCE_S = 100

@@ -20,7 +20,8 @@ from codenas.cli.reaper import reaped_folder
 from codenas.cli.run import Run
 from codenas.files import is_whole
 from codenas.search.result import SearchFolder
-from tests.serve.servers import free_port
+from tests.loopback import free_port
+from tests.processes import title, tree
 
 ROOT = Path(__file__).parents[1]
 _PATIENCE_S = 300  # generous: it bounds a hang, it measures nothing
@@ -59,15 +60,15 @@ class Node:
 
     def kill(self) -> None:
         """SIGKILL to the raylet and all its processes at once, as when the power goes."""
-        tree = _tree(self.process)
-        for process in tree:
+        processes = tree(self.process)
+        for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(tree, timeout=30)
+        psutil.wait_procs(processes, timeout=30)
 
     def trials(self) -> list[psutil.Process]:
         """Its processes that train candidates now."""
-        return [process for process in _tree(self.process) if "Trainable.train" in _title(process)]
+        return [process for process in tree(self.process) if "Trainable.train" in title(process)]
 
 
 @dataclass(slots=True)
@@ -195,17 +196,3 @@ def stored_weights(run: Path) -> dict[str, int]:
     """The file of every stored rung: another training of it would put another file in its place."""
     checkpoints = SearchFolder(Run(run).search).checkpoints
     return {str(path.relative_to(checkpoints)): path.stat().st_ino for path in checkpoints.glob("c*/[1-9]*/model.safetensors")}
-
-
-def _tree(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        return process.name() + " ".join(process.cmdline())
-    except psutil.Error:
-        return ""

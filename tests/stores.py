@@ -1,13 +1,14 @@
 """A store of objects on loopback that speaks as much of S3 as Arrow's client asks for."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+
+from tests.loopback import http_server
 
 BUCKET = "bucket"
 
@@ -96,14 +97,6 @@ def s3() -> Iterator[Bucket]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    held.url = f"s3://{BUCKET}/mine?endpoint_override=http://127.0.0.1:{server.server_port}"
-    try:
+    with http_server(Handler) as url:
+        held.url = f"s3://{BUCKET}/mine?endpoint_override={url}"
         yield held
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -55,12 +55,13 @@ def load_arch(spec: str) -> "tuple[ArchSpec, int | None]":
     from codenas.arch import preset
     from codenas.arch.legacy import from_line
     from codenas.arch.presets import PRESETS
-    from codenas.checkpoint import Checkpoint
     from codenas.errors import ConfigError
     from codenas.seeds import stream
 
     path = Path(spec)
     if path.is_dir():
+        from codenas.checkpoint import Checkpoint  # and with it torch, which nothing else here needs
+
         manifest = Checkpoint.open(path).manifest
         return manifest.arch, manifest.vocab_size
     if path.is_file():

@@ -37,7 +37,6 @@ def load_space(name: str) -> "SearchSpace":
 
     from codenas.arch import SearchSpace, preset
     from codenas.arch.presets import PRESETS
-    from codenas.cli.job import load_job
     from codenas.errors import ConfigError
 
     path = Path(name)
@@ -46,6 +45,8 @@ def load_space(name: str) -> "SearchSpace":
     if not path.is_file():
         raise ConfigError(f"{name!r} is no search space: neither a preset ({', '.join(PRESETS)}) nor a file")
     if path.suffix != ".json":
+        from codenas.cli.job import load_job  # and with it torch, which nothing else here needs
+
         return load_job(path).search.search_space()
     try:
         return SearchSpace.model_validate_json(path.read_bytes())

@@ -1,15 +1,19 @@
-"""Pictures of a search and of an architecture. The only file that plots; it draws without a screen and without pyplot's global state."""
+"""Pictures of a search and of an architecture. The only file that plots; it draws without a screen and without pyplot's global state.
+
+matplotlib takes a second to import and is imported when something is drawn: most commands that could draw do not.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from typing import TYPE_CHECKING
 
 from codenas.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which colour-blind readers tell apart; shape and size say the same once more.
 _FRONT, _WINNER, _LIMIT = "#0072B2", "#D55E00", "#555555"
@@ -63,7 +67,7 @@ def front(points: Sequence[FrontPoint], path: Path, max_size_mb: float | None = 
     """
     if not points:
         raise ValueError("a front without points cannot be drawn")
-    figure = Figure(figsize=(12, 5.5), dpi=120, layout="constrained")
+    figure = _figure(12, 5.5)
     left, right = figure.subplots(1, 2, sharey=True)
     _panel(left, points, [point.size_mb for point in points], "stored size (MB)", max_size_mb)
     _panel(right, points, [point.latency_ms for point in points], "latency of cached decoding (ms per token)", max_latency_ms)
@@ -85,7 +89,7 @@ def overlaid_fronts(fronts: Mapping[str, Sequence[FrontPoint]], path: Path) -> N
     """
     if not any(fronts.values()):
         raise ValueError("fronts without points cannot be drawn")
-    figure = Figure(figsize=(12, 5.5), dpi=120, layout="constrained")
+    figure = _figure(12, 5.5)
     left, right = figure.subplots(1, 2, sharey=True)
     for number, (name, points) in enumerate(fronts.items()):
         color, marker = _RUNS[number % len(_RUNS)]
@@ -113,7 +117,7 @@ def profile(bars: Sequence[ProfileBar], kinds: Sequence[str], title: str, path: 
     """
     if not bars:
         raise ValueError("an architecture without parts cannot be drawn")
-    figure = Figure(figsize=(13, 2.0 + 0.3 * len(bars)), dpi=120, layout="constrained")
+    figure = _figure(13, 2.0 + 0.3 * len(bars))
     panels = figure.subplots(1, 3, sharey=True)
     used = {segment.kind for bar in bars for segment in bar.segments}
     colors = {kind: _PARTS[number % len(_PARTS)] for number, kind in enumerate(kinds) if kind in used}
@@ -124,6 +128,8 @@ def profile(bars: Sequence[ProfileBar], kinds: Sequence[str], title: str, path: 
         axes.set_xlabel(xlabel)
     panels[0].set_yticks(range(len(bars)), [bar.label for bar in bars])
     figure.suptitle(title)
+    from matplotlib.patches import Patch
+
     handles = [Patch(color=color, label=kind) for kind, color in colors.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     _write(figure, path)
@@ -137,7 +143,7 @@ def volumes(shares: Mapping[str, Sequence[tuple[float, float, float]]], title: s
     """
     if not shares:
         raise ValueError("a comparison without strategies cannot be drawn")
-    figure = Figure(figsize=(9, 5.5), dpi=120, layout="constrained")
+    figure = _figure(9, 5.5)
     axes = figure.subplots()
     for number, (name, over_time) in enumerate(shares.items()):
         trainings, color = range(1, len(over_time) + 1), _PARTS[(number + 1) % len(_PARTS)]
@@ -153,7 +159,7 @@ def volumes(shares: Mapping[str, Sequence[tuple[float, float, float]]], title: s
     _write(figure, path)
 
 
-def _stack(axes: Axes, bars: Sequence[ProfileBar], lengths: Sequence[Sequence[float]], colors: dict[str, str]) -> None:
+def _stack(axes: "Axes", bars: Sequence[ProfileBar], lengths: Sequence[Sequence[float]], colors: dict[str, str]) -> None:
     """One horizontal bar per part, its segments one behind the other, their sum at the end."""
     longest = max((sum(row) for row in lengths), default=0) or 1.0
     for y, (bar, row) in enumerate(zip(bars, lengths, strict=True)):
@@ -171,13 +177,20 @@ def _stack(axes: Axes, bars: Sequence[ProfileBar], lengths: Sequence[Sequence[fl
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _write(figure: Figure, path: Path) -> None:
+def _figure(width: float, height: float) -> "Figure":
+    """An empty figure of so many inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+
+def _write(figure: "Figure", path: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})  # equal points, equal bytes
     write_atomic(path, picture.getvalue())
 
 
-def _panel(axes: Axes, points: Sequence[FrontPoint], xs: Sequence[float], xlabel: str, limit: float | None) -> None:
+def _panel(axes: "Axes", points: Sequence[FrontPoint], xs: Sequence[float], xlabel: str, limit: float | None) -> None:
     placed = list(zip(points, xs, strict=True))
     for number, rung in enumerate(sorted({point.rung for point in points})):
         _scatter(
@@ -196,20 +209,20 @@ def _panel(axes: Axes, points: Sequence[FrontPoint], xs: Sequence[float], xlabel
     _frame(axes, xlabel)
 
 
-def _frame(axes: Axes, xlabel: str) -> None:
+def _frame(axes: "Axes", xlabel: str) -> None:
     axes.set_xlabel(xlabel)
     axes.margins(0.1)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _stairs(axes: Axes, placed: Sequence[tuple[FrontPoint, float]], color: str) -> None:
+def _stairs(axes: "Axes", placed: Sequence[tuple[FrontPoint, float]], color: str) -> None:
     steps = _staircase(placed)
     axes.step([x for x, _ in steps], [y for _, y in steps], where="post", color=color, linewidth=1.5, alpha=0.7, zorder=3)
 
 
 def _scatter(
-    axes: Axes, placed: Sequence[tuple[FrontPoint, float]], color: str, size: float, marker: str, label: str, alpha: float
+    axes: "Axes", placed: Sequence[tuple[FrontPoint, float]], color: str, size: float, marker: str, label: str, alpha: float
 ) -> None:
     if placed:
         xs, ys = [x for _, x in placed], [point.bits_per_byte for point, _ in placed]

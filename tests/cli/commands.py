@@ -17,3 +17,11 @@ def shown(*arguments: str | Path) -> str:
     done = codenas(*arguments)
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def complaint(*arguments: str | Path) -> str:
+    """The one line of a command that the user must mend."""
+    done = codenas(*arguments)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+    assert done.stderr.startswith("codenas: ")
+    return done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from codenas.cli import cluster
 from codenas.errors import ResourceError, UserError
-from tests.serve.servers import free_port
+from tests.loopback import free_port
 
 ROOT = Path(__file__).parents[2]
 

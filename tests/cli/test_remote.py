@@ -17,21 +17,15 @@ from codenas.cli.run import Run
 from codenas.cli.status import read_status
 from codenas.corpus import Corpus
 from codenas.log import LOGGER
-from tests.cli.commands import codenas, shown
+from tests.cli.commands import codenas, complaint, shown
 from tests.fakes import SMALL_SEARCH, tiny_corpus
 from tests.heads import ROOT, Head, head
-from tests.serve.servers import free_port, running, until
+from tests.loopback import free_port
+from tests.serve.servers import running, until
 from tune_jobs.submit import Cluster, Submission
 from tune_jobs.telemetry import GPU_MEMORY, INSTRUMENTS, LOST
 
 LONG_SEARCH = SMALL_SEARCH.replace("[2, 4]", "[2, 400_000]")
-
-
-def complaint(*arguments: str | Path) -> str:
-    done = codenas(*arguments)
-    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
-    assert done.stderr.startswith("codenas: ")
-    return done.stderr
 
 
 @pytest.fixture(scope="module")

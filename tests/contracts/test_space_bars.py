@@ -15,7 +15,7 @@ from codenas.arch import ArchSpec, Design, preset
 from codenas.arch.cost import parameters
 from codenas.measure.plausibility import check_causal
 from codenas.model import LanguageModel, count_parameters
-from tests.fakes import drawn_model
+from tests.fakes import drawn_model, skip_initial_weights
 
 DRAWS, BUILDS, VOCAB_SIZE = 10_000, 1_000, 64
 CONTEXT = 72  # longer than a chunk of any mixer, and than the shortest window
@@ -31,9 +31,7 @@ def draws() -> list[Design]:
 
 @pytest.fixture
 def _no_initial_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights are neither drawn nor touched, so that a large model takes no memory and no time."""
-    for name in ("kaiming_uniform_", "normal_"):
-        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+    skip_initial_weights(monkeypatch)
 
 
 def narrowed(arch: ArchSpec) -> ArchSpec:
@@ -64,6 +62,7 @@ def test_a_thousand_build_as_large_as_the_closed_form_says(draws: list[Design]) 
         assert count_parameters(LanguageModel(short, VOCAB_SIZE)) == parameters(short, VOCAB_SIZE)
 
 
+@pytest.mark.usefixtures("_no_initial_weights")  # all are drawn anew
 def test_a_thousand_are_causal(draws: list[Design]) -> None:
     with torch.inference_mode():
         for design in draws[:BUILDS]:

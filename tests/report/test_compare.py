@@ -76,12 +76,13 @@ def test_names_are_the_shortest_ends_that_differ() -> None:
 
 def test_the_fronts_are_drawn_over_each_other_each_with_its_own_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
+    figure = plots._figure
 
-    def remember(*args: object, **kwargs: object) -> Figure:
-        drawn.append(Figure(*args, **kwargs))  # type: ignore[arg-type]
+    def remember(width: float, height: float) -> Figure:
+        drawn.append(figure(width, height))
         return drawn[-1]
 
-    monkeypatch.setattr(plots, "Figure", remember)
+    monkeypatch.setattr(plots, "_figure", remember)
     draw_comparison([finding("a", 0, 2.5), finding("b", 0, 2.2)], tmp_path / "fronts.png")
     assert (tmp_path / "fronts.png").read_bytes().startswith(b"\x89PNG")
     for axes in drawn[0].axes:

@@ -22,12 +22,13 @@ POINTS = [
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Collects the figures that `front` draws."""
     figures: list[Figure] = []
+    figure = plots._figure
 
-    def remember(*args: object, **kwargs: object) -> Figure:
-        figures.append(Figure(*args, **kwargs))  # type: ignore[arg-type]
+    def remember(width: float, height: float) -> Figure:
+        figures.append(figure(width, height))
         return figures[-1]
 
-    monkeypatch.setattr(plots, "Figure", remember)
+    monkeypatch.setattr(plots, "_figure", remember)
     return figures
 
 

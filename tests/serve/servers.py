@@ -47,14 +47,6 @@ def write_tiny_checkpoint(folder: Path, context_len: int = CONTEXT) -> Checkpoin
     return write_checkpoint(folder / "model", dict(model.named_parameters()), manifest, folder / "tokenizer.json")
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def running(app: FastAPI) -> Iterator[str]:
     """Serve `app` in a thread; yields its URL."""

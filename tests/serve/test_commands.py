@@ -6,9 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import psutil
@@ -20,8 +19,9 @@ from codenas.cli.complete import ask
 from codenas.decode import SamplingParams, complete
 from codenas.errors import ConfigError, ResourceError
 from serve.port import require_free_port
+from tests.loopback import free_port, http_server
 from tests.serve.models import poisoned_model
-from tests.serve.servers import MODEL_NAME, VOCABULARY, free_port, running, tiny_app, tiny_model, write_tiny_checkpoint
+from tests.serve.servers import MODEL_NAME, VOCABULARY, running, tiny_app, tiny_model, write_tiny_checkpoint
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
@@ -90,13 +90,8 @@ def test_another_program_answers() -> None:
         def log_message(self, format: str, *args: Any) -> None:
             """Stay quiet."""
 
-    with HTTPServer(("127.0.0.1", 0), Other) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        with pytest.raises(ResourceError, match="does not speak the completions protocol"):
-            ask(f"http://127.0.0.1:{server.server_port}", {"prompt": "a"})
-        server.shutdown()
-        thread.join()
+    with http_server(Other) as url, pytest.raises(ResourceError, match="does not speak the completions protocol"):
+        ask(url, {"prompt": "a"})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff", b"two\nlines", "ключ".encode()])

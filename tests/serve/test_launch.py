@@ -17,7 +17,8 @@ from codenas.decode import SamplingParams, complete
 from codenas.errors import CheckpointError, ResourceError
 from serve.launch import start, stop
 from serve.settings import ServeSettings
-from tests.serve.servers import CONTEXT, MODEL_NAME, PATIENCE_S, VOCABULARY, free_port, write_tiny_checkpoint
+from tests.loopback import free_port
+from tests.serve.servers import CONTEXT, MODEL_NAME, PATIENCE_S, VOCABULARY, write_tiny_checkpoint
 
 pytestmark = pytest.mark.cluster
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.loopback import free_port
+from tests.processes import title, tree
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 150  # generous: it bounds a hang, it measures nothing
@@ -52,14 +54,6 @@ latency_tokens = 4
 """
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody holds at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass(slots=True)
 class Demo:
     """One `codenas demo` over `folder`; everything it does is seen from its files and its process tree."""
@@ -94,7 +88,7 @@ class Demo:
 
     def look(self) -> None:
         """Remember every process of the tree, also those that are orphaned later."""
-        for process in _tree(self.process):
+        for process in tree(self.process):
             self.tree.setdefault(process.pid, process)
 
     def finish(self) -> None:
@@ -134,31 +128,17 @@ class Demo:
 
     def trial_processes(self) -> list[psutil.Process]:
         """The processes that train candidates now."""
-        return [process for process in _tree(self.process) if "Trainable" in _title(process)]
+        return [process for process in tree(self.process) if "Trainable" in title(process)]
 
     def listeners(self) -> set[str]:
         """The addresses that the tree listens on."""
         found = set()
-        for process in _tree(self.process):
+        for process in tree(self.process):
             try:
                 found |= {each.laddr.ip for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN}
             except psutil.Error:
                 continue
         return found
-
-
-def _tree(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        return process.name() + " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def _is_json(line: str) -> bool:

@@ -175,6 +175,7 @@ def test_stopped_and_resumed_equals_undisturbed_under_any_optimizer(optimizer: s
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with it")
+@pytest.mark.timeout(300)  # seventeen files of C++: beside other work two minutes are too few
 @pytest.mark.filterwarnings(r"ignore:.torch\.jit:DeprecationWarning")  # torch's compiler uses what torch gives up
 def test_a_compiled_training_is_the_same_training(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
