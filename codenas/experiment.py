@@ -273,7 +273,7 @@ def train_fully(
     if (finished := stored_at(final)) is not None:
         return _finished_training(finished, recipe)
     interrupted = stored_at(last)
-    if interrupted is not None and interrupted.manifest.training != recipe:
+    if interrupted is not None and _trained_as(interrupted) != recipe:
         interrupted = None  # a state on the way to another end: its rates have been others
     corpus = corpus.with_vocabulary(design.vocabulary)
     trainer = load_trainer(corpus, design.arch, config, device, interrupted or start)
@@ -295,11 +295,16 @@ def train_fully(
 
 def _finished_training(checkpoint: Checkpoint, recipe: dict[str, Any]) -> Checkpoint:
     checkpoint.verify()
-    trained = checkpoint.manifest.training
+    trained = _trained_as(checkpoint)
     changed = [f"{name} {trained.get(name)} (now {recipe.get(name)})" for name in recipe if trained.get(name) != recipe[name]]
     if changed:
         raise RunError(f"{checkpoint.path} was trained with {changed[0]}; remove it to train it again, or choose another --run")
     return checkpoint
+
+
+def _trained_as(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The recipe of a stored training; what an earlier version did not know yet, it did by default."""
+    return {**TrainConfig().model_dump(mode="json"), **checkpoint.manifest.training}
 
 
 def best_device() -> str:

@@ -1,6 +1,7 @@
 """One candidate to one budget: exact after any interruption, refused before its first step, failed with a reason."""
 
 import itertools
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from codenas.arch import ArchSpec, Design, FeedForwardSpec, SearchSpace
 from codenas.arch.storage import STORAGES, Storage
-from codenas.checkpoint import Checkpoint, update_metrics
+from codenas.checkpoint import MANIFEST, Checkpoint, update_metrics
 from codenas.corpus import Corpus
 from codenas.errors import CheckpointError, CorpusError, TrialFailure
 from codenas.experiment import ExperimentSetup, FullTraining, execute, load_trainer, run_job, train_fully
@@ -312,6 +313,20 @@ def test_a_full_training_goes_on_from_what_it_last_stored(corpus: Corpus, tmp_pa
     assert steps == [5, 6, 7, 8, 9, 10] and resumed is not None
     assert_same_training(resumed, whole)
     assert finish(corpus, tmp_path / "whole") == ([], whole)
+
+
+def test_a_full_training_of_an_earlier_version_goes_on(corpus: Corpus, tmp_path: Path) -> None:
+    """A key that has a default since is not in its recipe."""
+    _, whole = finish(corpus, tmp_path / "whole")
+    finish(corpus, tmp_path / "stopped", stop=6)
+    for stored_folder in (tmp_path / "whole" / "model", tmp_path / "stopped" / "last"):
+        manifest = json.loads((stored_folder / MANIFEST).read_text())
+        del manifest["training"]["label_smoothing"]
+        (stored_folder / MANIFEST).write_text(json.dumps(manifest))
+    steps, resumed = finish(corpus, tmp_path / "stopped")
+    assert steps == [5, 6, 7, 8, 9, 10] and resumed is not None and whole is not None
+    assert_same_training(resumed, whole)
+    assert finish(corpus, tmp_path / "whole")[0] == []
 
 
 def test_a_state_that_a_kill_left_aside_is_found(corpus: Corpus, tmp_path: Path) -> None:
