@@ -31,7 +31,7 @@ from codenas.search.fitness import Objective, broken_limit
 from codenas.search.plan import Job
 from codenas.seeds import derive
 from codenas.train import Recorder, Step, TrainConfig, Trainer
-from codenas.vocab import Vocabulary, load_vocabulary
+from codenas.vocab import Infilling, Vocabulary, load_vocabulary
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 
@@ -316,12 +316,17 @@ def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: st
     """A trainer of `arch` on the training split; it goes on from `start` where one is given."""
     if start is not None and (start.manifest.corpus_digest != corpus.manifest.digest or start.manifest.training_arch != arch):
         raise CheckpointError(f"{start.path} was trained on another corpus or is another architecture; resume it where it came from")
-    batches = Batches(corpus.split(TRAIN), arch.context_len, derive(config.seed, "batches"))
+    batches = Batches(corpus.split(TRAIN), arch.context_len, derive(config.seed, "batches"), _infilling(corpus, config))
     model = _build(arch, corpus.manifest.vocab_size, config.seed, device)
     trainer = Trainer(model, batches, config)
     if start is not None:
         trainer.load_state(start.load_training_state())
     return trainer
+
+
+def _infilling(corpus: Corpus, config: TrainConfig) -> Infilling | None:
+    """Moves the middle of documents where the recipe wants that; else no vocabulary is read."""
+    return Infilling(load_vocabulary(corpus.tokenizer_path), config.fim_rate, config.fim_spm_share) if config.fim_rate else None
 
 
 @dataclass(slots=True, frozen=True)

@@ -6,6 +6,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -349,6 +350,37 @@ def test_a_full_training_goes_on_from_a_rung(setup: ExperimentSetup, corpus: Cor
     assert result.manifest.parent == start.manifest.weights_sha256
     assert result.manifest.metrics.bits_per_byte is None
     assert result.manifest.metrics.latency_ms_p50 == start.manifest.metrics.latency_ms_p50
+
+
+def infilling(setup: ExperimentSetup, rate: float = 0.7) -> ExperimentSetup:
+    return setup.model_copy(update={"train": setup.train.model_copy(update={"fim_rate": rate})})
+
+
+def test_a_training_that_moves_documents_climbs_as_any_other(setup: ExperimentSetup) -> None:
+    """Stopped at a rung and resumed it sees what an undisturbed one sees."""
+    moving = infilling(setup)
+    low, high = (reported(moving, job(rung)) for rung in (LOW, HIGH))
+    at_once, plain = reported(elsewhere(moving), job(HIGH)), reported(elsewhere(setup), job(HIGH, index=1))
+    assert_same_training(stored(moving, high), stored(elsewhere(moving), at_once))
+    assert low.metrics.bits_per_byte != high.metrics.bits_per_byte == at_once.metrics.bits_per_byte != plain.metrics.bits_per_byte
+    assert stored(moving, high).manifest.training["fim_rate"] == 0.7
+
+
+@pytest.mark.parametrize("vocabulary", [None, "char"])
+def test_documents_are_moved_in_the_vocabulary_of_the_design(vocabulary: str | None, tmp_path: Path) -> None:
+    corpus = tiny_corpus(tmp_path, tokens=2_000, vocabularies=["char"]).with_vocabulary(vocabulary)
+    specials = load_vocabulary(corpus.tokenizer_path).specials
+    trainer = load_trainer(corpus, PLAIN, CONFIG.model_copy(update={"fim_rate": 1.0}), "cpu", None)
+    plain = load_trainer(corpus, PLAIN, CONFIG, "cpu", None)
+    moved, as_it_is = (np.concatenate([each.batches.at(cursor, 1)[0] for cursor in range(20)]) for each in (trainer, plain))
+    assert (trainer.batches.at(0, 20)[0] == moved).all()
+    counts = [int((moved == specials[name]).sum()) for name in ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")]
+    assert counts[0] == counts[1] >= counts[2] > 10 and not np.isin(as_it_is, list(specials.values())[1:]).any()
+
+
+def test_without_a_rate_no_vocabulary_is_read(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codenas.experiment.load_vocabulary", lambda _: pytest.fail("a vocabulary was read"))
+    load_trainer(corpus, PLAIN, CONFIG, "cpu", None)
 
 
 def test_a_trainer_without_a_start_is_fresh(corpus: Corpus) -> None:
