@@ -363,7 +363,16 @@ def test_a_training_that_moves_documents_climbs_as_any_other(setup: ExperimentSe
     at_once, plain = reported(elsewhere(moving), job(HIGH)), reported(elsewhere(setup), job(HIGH, index=1))
     assert_same_training(stored(moving, high), stored(elsewhere(moving), at_once))
     assert low.metrics.bits_per_byte != high.metrics.bits_per_byte == at_once.metrics.bits_per_byte != plain.metrics.bits_per_byte
-    assert stored(moving, high).manifest.training["fim_rate"] == 0.7
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.7])
+def test_what_was_taught_is_told_by_what_is_stored(rate: float, setup: ExperimentSetup, corpus: Corpus, tmp_path: Path) -> None:
+    """Also where the weights were pruned and rounded, and by the winner's last training whatever its search did."""
+    start = stored(infilling(setup, 0.7 - rate), reported(infilling(setup, 0.7 - rate), designed(LOW, PACKED)))
+    assert start.manifest.infills is (rate == 0)
+    config = CONFIG.model_copy(update={"fim_rate": rate})
+    list(train_fully(corpus, PACKED, config, FULL, tmp_path / "full", start))
+    assert Checkpoint.open(tmp_path / "full" / "model").manifest.infills is (rate > 0)
 
 
 @pytest.mark.parametrize("vocabulary", [None, "char"])
