@@ -65,6 +65,11 @@ class Manifest(BaseModel):
         """The architecture whose training is resumed."""
         return self.trained_arch or self.arch
 
+    @property
+    def infills(self) -> bool:
+        """Whether its last training moved the middle of documents to their end: it can be asked what belongs into a gap."""
+        return bool(self.training.get("fim_rate"))
+
 
 @dataclass(slots=True, frozen=True)
 class Checkpoint:

@@ -31,7 +31,7 @@ from codenas.search.fitness import Objective, broken_limit
 from codenas.search.plan import Job
 from codenas.seeds import derive
 from codenas.train import Recorder, Step, TrainConfig, Trainer
-from codenas.vocab import Vocabulary, load_vocabulary
+from codenas.vocab import Infilling, Vocabulary, load_vocabulary
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 
@@ -273,7 +273,7 @@ def train_fully(
     if (finished := stored_at(final)) is not None:
         return _finished_training(finished, recipe)
     interrupted = stored_at(last)
-    if interrupted is not None and interrupted.manifest.training != recipe:
+    if interrupted is not None and _trained_as(interrupted) != recipe:
         interrupted = None  # a state on the way to another end: its rates have been others
     corpus = corpus.with_vocabulary(design.vocabulary)
     trainer = load_trainer(corpus, design.arch, config, device, interrupted or start)
@@ -295,11 +295,16 @@ def train_fully(
 
 def _finished_training(checkpoint: Checkpoint, recipe: dict[str, Any]) -> Checkpoint:
     checkpoint.verify()
-    trained = checkpoint.manifest.training
+    trained = _trained_as(checkpoint)
     changed = [f"{name} {trained.get(name)} (now {recipe.get(name)})" for name in recipe if trained.get(name) != recipe[name]]
     if changed:
         raise RunError(f"{checkpoint.path} was trained with {changed[0]}; remove it to train it again, or choose another --run")
     return checkpoint
+
+
+def _trained_as(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The recipe of a stored training; what an earlier version did not know yet, it did by default."""
+    return {**TrainConfig().model_dump(mode="json"), **checkpoint.manifest.training}
 
 
 def best_device() -> str:
@@ -311,12 +316,17 @@ def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: st
     """A trainer of `arch` on the training split; it goes on from `start` where one is given."""
     if start is not None and (start.manifest.corpus_digest != corpus.manifest.digest or start.manifest.training_arch != arch):
         raise CheckpointError(f"{start.path} was trained on another corpus or is another architecture; resume it where it came from")
-    batches = Batches(corpus.split(TRAIN), arch.context_len, derive(config.seed, "batches"))
+    batches = Batches(corpus.split(TRAIN), arch.context_len, derive(config.seed, "batches"), _infilling(corpus, config))
     model = _build(arch, corpus.manifest.vocab_size, config.seed, device)
     trainer = Trainer(model, batches, config)
     if start is not None:
         trainer.load_state(start.load_training_state())
     return trainer
+
+
+def _infilling(corpus: Corpus, config: TrainConfig) -> Infilling | None:
+    """Moves the middle of documents where the recipe wants that; else no vocabulary is read."""
+    return Infilling(load_vocabulary(corpus.tokenizer_path), config.fim_rate, config.fim_spm_share) if config.fim_rate else None
 
 
 @dataclass(slots=True, frozen=True)

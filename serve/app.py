@@ -24,8 +24,8 @@ from serve.settings import ServeSettings
 from serve.translate import Translator
 
 
-def load(settings: ServeSettings) -> tuple[LanguageModel, Vocabulary]:
-    """The model and the vocabulary of the checkpoint, ready to decode.
+def load(settings: ServeSettings) -> tuple[LanguageModel, Vocabulary, bool]:
+    """The model and the vocabulary of the checkpoint, ready to decode, and whether the model fills in the middle.
 
     Raises:
         CheckpointError: it is missing, broken, or its weights are no numbers.
@@ -39,13 +39,13 @@ def load(settings: ServeSettings) -> tuple[LanguageModel, Vocabulary]:
         )
     if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
         raise CheckpointError(f"{checkpoint.path}: weights are not finite, it cannot be served; train again or take another checkpoint")
-    return model, vocabulary
+    return model, vocabulary, checkpoint.manifest.infills
 
 
-def create_app(settings: ServeSettings, model: LanguageModel, vocabulary: Vocabulary) -> FastAPI:
+def create_app(settings: ServeSettings, model: LanguageModel, vocabulary: Vocabulary, infills: bool = False) -> FastAPI:
     """The application that serves `model` while its lifespan lasts."""
     engine = Engine(Batcher(model, settings.max_batch), vocabulary, settings.max_queue, settings.threads)
-    translator = Translator(vocabulary, model.arch.context_len)
+    translator = Translator(vocabulary, model.arch.context_len, infills)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

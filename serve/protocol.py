@@ -34,7 +34,10 @@ class StreamOptions(_Wire):
 
 
 class CompletionRequest(_Wire):
-    """`POST /v1/completions`. `prompt` is one or many, as text or as token ids; an answer may have `n` choices for each."""
+    """`POST /v1/completions`. `prompt` is one or many, as text or as token ids; an answer may have `n` choices for each.
+
+    With a `suffix` the answer is what stands between prompt and suffix, from a model that was trained to fill in the middle.
+    """
 
     prompt: list[Text | list[int]] = Field(min_length=1, max_length=MAX_SEQUENCES)
     model: str | None = None

@@ -1,17 +1,19 @@
 """One candidate to one budget: exact after any interruption, refused before its first step, failed with a reason."""
 
 import itertools
+import json
 import re
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from codenas.arch import ArchSpec, Design, FeedForwardSpec, SearchSpace
 from codenas.arch.storage import STORAGES, Storage
-from codenas.checkpoint import Checkpoint, update_metrics
+from codenas.checkpoint import MANIFEST, Checkpoint, update_metrics
 from codenas.corpus import Corpus
 from codenas.errors import CheckpointError, CorpusError, TrialFailure
 from codenas.experiment import ExperimentSetup, FullTraining, execute, load_trainer, run_job, train_fully
@@ -314,6 +316,20 @@ def test_a_full_training_goes_on_from_what_it_last_stored(corpus: Corpus, tmp_pa
     assert finish(corpus, tmp_path / "whole") == ([], whole)
 
 
+def test_a_full_training_of_an_earlier_version_goes_on(corpus: Corpus, tmp_path: Path) -> None:
+    """A key that has a default since is not in its recipe."""
+    _, whole = finish(corpus, tmp_path / "whole")
+    finish(corpus, tmp_path / "stopped", stop=6)
+    for stored_folder in (tmp_path / "whole" / "model", tmp_path / "stopped" / "last"):
+        manifest = json.loads((stored_folder / MANIFEST).read_text())
+        del manifest["training"]["label_smoothing"]
+        (stored_folder / MANIFEST).write_text(json.dumps(manifest))
+    steps, resumed = finish(corpus, tmp_path / "stopped")
+    assert steps == [5, 6, 7, 8, 9, 10] and resumed is not None and whole is not None
+    assert_same_training(resumed, whole)
+    assert finish(corpus, tmp_path / "whole")[0] == []
+
+
 def test_a_state_that_a_kill_left_aside_is_found(corpus: Corpus, tmp_path: Path) -> None:
     """A kill between the two renames that replace `last`."""
     finish(corpus, tmp_path, stop=6)
@@ -334,6 +350,46 @@ def test_a_full_training_goes_on_from_a_rung(setup: ExperimentSetup, corpus: Cor
     assert result.manifest.parent == start.manifest.weights_sha256
     assert result.manifest.metrics.bits_per_byte is None
     assert result.manifest.metrics.latency_ms_p50 == start.manifest.metrics.latency_ms_p50
+
+
+def infilling(setup: ExperimentSetup, rate: float = 0.7) -> ExperimentSetup:
+    return setup.model_copy(update={"train": setup.train.model_copy(update={"fim_rate": rate})})
+
+
+def test_a_training_that_moves_documents_climbs_as_any_other(setup: ExperimentSetup) -> None:
+    """Stopped at a rung and resumed it sees what an undisturbed one sees."""
+    moving = infilling(setup)
+    low, high = (reported(moving, job(rung)) for rung in (LOW, HIGH))
+    at_once, plain = reported(elsewhere(moving), job(HIGH)), reported(elsewhere(setup), job(HIGH, index=1))
+    assert_same_training(stored(moving, high), stored(elsewhere(moving), at_once))
+    assert low.metrics.bits_per_byte != high.metrics.bits_per_byte == at_once.metrics.bits_per_byte != plain.metrics.bits_per_byte
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.7])
+def test_what_was_taught_is_told_by_what_is_stored(rate: float, setup: ExperimentSetup, corpus: Corpus, tmp_path: Path) -> None:
+    """Also where the weights were pruned and rounded, and by the winner's last training whatever its search did."""
+    start = stored(infilling(setup, 0.7 - rate), reported(infilling(setup, 0.7 - rate), designed(LOW, PACKED)))
+    assert start.manifest.infills is (rate == 0)
+    config = CONFIG.model_copy(update={"fim_rate": rate})
+    list(train_fully(corpus, PACKED, config, FULL, tmp_path / "full", start))
+    assert Checkpoint.open(tmp_path / "full" / "model").manifest.infills is (rate > 0)
+
+
+@pytest.mark.parametrize("vocabulary", [None, "char"])
+def test_documents_are_moved_in_the_vocabulary_of_the_design(vocabulary: str | None, tmp_path: Path) -> None:
+    corpus = tiny_corpus(tmp_path, tokens=2_000, vocabularies=["char"]).with_vocabulary(vocabulary)
+    specials = load_vocabulary(corpus.tokenizer_path).specials
+    trainer = load_trainer(corpus, PLAIN, CONFIG.model_copy(update={"fim_rate": 1.0}), "cpu", None)
+    plain = load_trainer(corpus, PLAIN, CONFIG, "cpu", None)
+    moved, as_it_is = (np.concatenate([each.batches.at(cursor, 1)[0] for cursor in range(20)]) for each in (trainer, plain))
+    assert (trainer.batches.at(0, 20)[0] == moved).all()
+    counts = [int((moved == specials[name]).sum()) for name in ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")]
+    assert counts[0] == counts[1] >= counts[2] > 10 and not np.isin(as_it_is, list(specials.values())[1:]).any()
+
+
+def test_without_a_rate_no_vocabulary_is_read(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codenas.experiment.load_vocabulary", lambda _: pytest.fail("a vocabulary was read"))
+    load_trainer(corpus, PLAIN, CONFIG, "cpu", None)
 
 
 def test_a_trainer_without_a_start_is_fresh(corpus: Corpus) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
 from torch import Tensor
 
 from codenas.arch.cost import body_parameters, decoding_flops
@@ -87,7 +88,7 @@ def record(job: RecordJob, corpus: Corpus, folder: Path, workers: int = 1) -> Re
     """
     home, candidates = Recording(folder), drawn(job)
     verify_corpus(corpus)
-    SearchFolder(folder).claim(job.model_dump_json(exclude={"count", "sweeps"}), corpus.manifest.digest)
+    SearchFolder(folder).claim(_asked(job), corpus.manifest.digest, _present)
     setup = job.setup(corpus, home.scratch)
     try:
         _train(job, setup, candidates, home, workers)
@@ -97,6 +98,19 @@ def record(job: RecordJob, corpus: Corpus, folder: Path, workers: int = 1) -> Re
     finally:
         shutil.rmtree(home.scratch, ignore_errors=True)
     return home
+
+
+def _asked(job: RecordJob) -> str:
+    """What a table was recorded for: more architectures and more sweeps go on in it."""
+    return job.model_dump_json(exclude={"count", "sweeps"})
+
+
+def _present(asked: str) -> str:
+    """What an earlier version may have been asked, as this version writes it; as it is where it cannot be read."""
+    try:
+        return _asked(RecordJob.model_validate_json(asked))
+    except (ValidationError, ConfigError):
+        return asked
 
 
 def _train(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidate], home: Recording, workers: int) -> None:

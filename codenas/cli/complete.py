@@ -31,6 +31,7 @@ class Reply:
 def complete(
     prompt: Annotated[str | None, typer.Argument(help="The code to continue. By default standard input.")] = None,
     url: Annotated[str, typer.Option(help="Where `codenas serve` listens.")] = DEFAULT_URL,
+    suffix: Annotated[str | None, typer.Option(help="The code behind the gap: the answer is what fills it. Not every model can.")] = None,
     max_tokens: Annotated[int, typer.Option(help="Tokens of the answer at most.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token, 1 draws as the model says.")] = 0.2,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
@@ -40,6 +41,8 @@ def complete(
 ) -> None:
     """Continue a piece of code by asking a running endpoint."""
     body = {"prompt": _text(prompt), "max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
+    if suffix is not None:
+        body["suffix"] = _utf8(os.fsencode(suffix), "suffix")
     key = read_key(api_key_file)
     if stream:
         for piece in _stream(url, body, key):
@@ -55,11 +58,16 @@ def _text(prompt: str | None) -> str:
 
     if prompt is None and sys.stdin is None:
         raise ConfigError("there is no prompt, and standard input is closed; give the code to continue as an argument")
-    data = sys.stdin.buffer.read() if prompt is None else os.fsencode(prompt)
+    return _utf8(sys.stdin.buffer.read() if prompt is None else os.fsencode(prompt), "prompt")
+
+
+def _utf8(data: bytes, name: str) -> str:
+    from codenas.errors import ConfigError
+
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"the prompt is not UTF-8 (byte {data[error.start]:#04x} at {error.start:,}); give it source code") from None
+        raise ConfigError(f"the {name} is not UTF-8 (byte {data[error.start]:#04x} at {error.start:,}); give it source code") from None
 
 
 def ask(url: str, body: dict[str, Any], api_key: str | None = None) -> Reply:

@@ -1,30 +1,40 @@
 """Training windows in an order that is a function of the seed and the position: nothing to store, resume is exact."""
 
+import random
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from codenas.corpus.shards import Ids, Tokens
 from codenas.errors import CorpusError
-from codenas.seeds import derive
+from codenas.seeds import derive, stream
+
+Rewrite = Callable[[Ids, random.Random], Ids]
 
 
 class Batches:
     """Windows of `context_len` + 1 tokens at stride `context_len`, shuffled anew in every epoch, without end.
 
+    Documents are packed as in GPT-2: one behind the other with an end-of-text token between them, cut without regard to their
+    borders. A window may begin and end inside a document and hold several, and a model reads across their borders. Nothing is
+    padding; an epoch has every token of a window as a target once, but for the first of the split.
+
     Args:
         tokens: one split.
         context_len: tokens a model reads at once.
-        seed: of the order.
+        seed: of the order, and of what `rewrite` does.
+        rewrite: makes another window of the same length of each, by a generator that is its own in each epoch.
 
     Raises:
         CorpusError: the split has not even one window.
     """
 
-    def __init__(self, tokens: Tokens, context_len: int, seed: int) -> None:
+    def __init__(self, tokens: Tokens, context_len: int, seed: int, rewrite: Rewrite | None = None) -> None:
         if context_len < 1:
             raise ValueError(f"context_len is {context_len} and must be at least 1")
         self.windows = count_windows(len(tokens), context_len)
-        self._tokens, self._context_len, self._seed = tokens, context_len, seed
+        self._tokens, self._context_len, self._seed, self._rewrite = tokens, context_len, seed, rewrite
         self._orders: dict[int, npt.NDArray[np.int64]] = {}
 
     def at(self, cursor: int, count: int) -> tuple[Ids, Ids]:
@@ -33,10 +43,14 @@ class Batches:
             raise ValueError(f"cursor {cursor} must be at least 0 and count {count} at least 1")
         rows = np.empty((count, self._context_len + 1), dtype=np.int64)
         for row in range(count):
-            epoch, position = divmod(cursor + row, self.windows)
-            start = int(self._order(epoch)[position]) * self._context_len
-            rows[row] = self._tokens.read(start, start + self._context_len + 1)
+            rows[row] = self._window(cursor + row)
         return rows[:, :-1], rows[:, 1:]
+
+    def _window(self, number: int) -> Ids:
+        epoch, position = divmod(number, self.windows)
+        start = int(self._order(epoch)[position]) * self._context_len
+        window = self._tokens.read(start, start + self._context_len + 1)
+        return window if self._rewrite is None else self._rewrite(window, stream(self._seed, "window", number))
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         """The permutation of the windows in `epoch`; the last two are kept, as a batch may span both."""

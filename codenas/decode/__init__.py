@@ -3,7 +3,7 @@
 from codenas.decode.batcher import Batcher, Event, Failed, Finished, Produced, Scored
 from codenas.decode.generate import complete, generate
 from codenas.decode.sampling import MAX_LOGPROBS, SamplingParams, TokenScores
-from codenas.decode.sequence import FinishReason, Sequence, fit
+from codenas.decode.sequence import FinishReason, Sequence, fit, fit_infill
 from codenas.decode.text import TextStream
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "TokenScores",
     "complete",
     "fit",
+    "fit_infill",
     "generate",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from codenas.decode.sampling import Sampler, SamplingParams
-from codenas.decode.sequence import FinishReason, Sequence, fit
+from codenas.decode.sequence import FinishReason, Sequence, fit, fit_infill
 from codenas.decode.text import TextStream
 from codenas.model import LanguageModel
 from codenas.vocab import Vocabulary
@@ -30,9 +30,14 @@ def generate(model: LanguageModel, sequence: Sequence) -> Iterator[int]:
         new = [token]
 
 
-def complete(model: LanguageModel, vocabulary: Vocabulary, prompt: str, params: SamplingParams) -> tuple[str, FinishReason]:
-    """The text that follows `prompt`, up to a stop string, the end of the text, or `max_tokens`."""
-    sequence = fit(vocabulary.encode(prompt), params, vocabulary, model.arch.context_len)
+def complete(
+    model: LanguageModel, vocabulary: Vocabulary, prompt: str, params: SamplingParams, suffix: str = ""
+) -> tuple[str, FinishReason]:
+    """The text that follows `prompt`, up to a stop string, the end of the text, or `max_tokens`; with a suffix what stands between."""
+    ids, context_len = vocabulary.encode(prompt), model.arch.context_len
+    sequence = (
+        fit_infill(ids, vocabulary.encode(suffix), params, vocabulary, context_len) if suffix else fit(ids, params, vocabulary, context_len)
+    )
     stream, text, tokens = TextStream(params.stop), "", 0
     for token in generate(model, sequence):
         tokens += 1

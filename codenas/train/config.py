@@ -30,6 +30,10 @@ class TrainConfig(BaseModel):
     warmup_steps: int = Field(10, ge=0)
     average_decay: float = Field(0.95, ge=0, lt=1, description="per step, of the moving average that is evaluated and stored")
     clip_norm: float = Field(1.0, gt=0)
+    fim_rate: float = Field(0.0, ge=0, le=1, description="share of documents whose middle is moved to their end, to learn to fill gaps")
+    fim_spm_share: float = Field(
+        0.5, ge=0, lt=1, description="share of these that begin with the suffix; an endpoint asks as the others do, prefix first"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of matrix products; auto: bfloat16 where it is native")
     compile: bool = Field(False, description="compile the model first: minutes that only a long training earns back")

@@ -7,8 +7,9 @@ from codenas.errors import CorpusError
 from codenas.vocab.base import END_OF_TEXT, SPECIAL_TOKENS, Vocabulary
 from codenas.vocab.bpe import Bpe
 from codenas.vocab.char import Char
+from codenas.vocab.infilling import Infilling, infill_prompt
 
-__all__ = ["END_OF_TEXT", "SPECIAL_TOKENS", "Bpe", "Char", "Vocabulary", "load_vocabulary"]
+__all__ = ["END_OF_TEXT", "SPECIAL_TOKENS", "Bpe", "Char", "Infilling", "Vocabulary", "infill_prompt", "load_vocabulary"]
 
 
 def load_vocabulary(path: Path) -> Vocabulary:

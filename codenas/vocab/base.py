@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 END_OF_TEXT = "<|endoftext|>"
+FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE = "<fim_prefix>", "<fim_suffix>", "<fim_middle>"
 # Exactly the names that every editor client falls back to; their order is their ids.
-SPECIAL_TOKENS = (END_OF_TEXT, "<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<file_sep>", "<repo_name>")
+SPECIAL_TOKENS = (END_OF_TEXT, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE, "<file_sep>", "<repo_name>")
 
 _ESCAPED_BYTES = re.compile("([\udc80-\udcff]+)")
 

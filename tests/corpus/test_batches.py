@@ -1,5 +1,6 @@
 """The order of training windows."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from codenas.corpus import Batches, Tokens
 from codenas.corpus.batches import _permutation
+from codenas.corpus.shards import Ids
 from codenas.errors import CorpusError
 from tests.corpus.corpora import write_corpus
 
@@ -19,6 +21,11 @@ PINNED = [2, 0, 6, 1, 5, 7, 4, 3]
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     return write_corpus(tmp_path_factory.mktemp("corpus"), {"train": [list(range(1, LENGTH))]}).split("train")
+
+
+def _windows(inputs: Ids, targets: Ids) -> list[tuple[int, ...]]:
+    """The windows behind `inputs` and `targets`."""
+    return [(*row, last) for row, last in zip(inputs.tolist(), targets[:, -1].tolist(), strict=True)]
 
 
 def test_an_epoch_reads_every_window_once_and_targets_are_the_next_tokens(tokens: Tokens) -> None:
@@ -50,6 +57,21 @@ def test_epochs_and_seeds_have_orders_of_their_own(tokens: Tokens) -> None:
     other = Batches(tokens, 4, seed=2).at(0, batches.windows)[0][:, 0].tolist()
     assert len({tuple(order) for order in (*epochs, other)}) == 4
     assert all(sorted(order) == sorted(other) for order in epochs)
+
+
+def test_a_rewrite_has_a_generator_of_its_own_for_each_window_of_each_epoch(tokens: Tokens) -> None:
+    def rotated(window: Ids, rng: random.Random) -> Ids:
+        return np.roll(window, rng.randrange(5))
+
+    plain, batches = Batches(tokens, 4, seed=5), Batches(tokens, 4, seed=5, rewrite=rotated)
+    count = 3 * plain.windows
+    inputs, targets = batches.at(0, count)
+    one_by_one = [batches.at(cursor, 1) for cursor in reversed(range(count))][::-1]
+    assert (np.concatenate([inputs for inputs, _ in one_by_one]) == inputs).all()
+    assert (np.concatenate([targets for _, targets in one_by_one]) == targets).all()
+    windows, original = _windows(inputs, targets), _windows(*plain.at(0, count))
+    assert [sorted(window) for window in windows] == [sorted(window) for window in original]
+    assert windows != original and len(set(windows)) > plain.windows == len(set(original))
 
 
 def test_the_permutation_is_the_same_for_ever() -> None:

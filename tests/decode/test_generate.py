@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from codenas.decode import SamplingParams, Sequence, complete, fit, generate
+from codenas.decode import SamplingParams, Sequence, complete, fit, fit_infill, generate
 from tests.decode.models import CONTEXT, VOCABULARY, sequence, tiny_model
 
 
@@ -65,6 +65,34 @@ def test_prompt_and_answer_share_the_context(prompt: int, max_tokens: int, kept:
 def test_the_smallest_contexts_leave_room_for_one_token(context_len: int) -> None:
     fitted = fit([10] * 9, SamplingParams(), VOCABULARY, context_len)
     assert (len(fitted.prompt), fitted.params.max_tokens) == (context_len - 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "max_tokens", "kept", "answer"),
+    [
+        (5, 4, 10, (5, 4), 10),
+        (5, 4, 4096, (5, 4), 36),
+        (100, 100, 4096, (25, 8), 12),  # three quarters of the room before the gap, one behind it
+        (100, 3, 4096, (30, 3), 12),  # what one side leaves is the other's
+        (2, 100, 4096, (2, 31), 12),
+        (0, 100, 1, (0, 44), 1),
+        (100, 0, 0, (45, 0), 0),
+    ],
+)
+def test_prefix_suffix_and_answer_share_the_context(prefix: int, suffix: int, max_tokens: int, kept: tuple[int, int], answer: int) -> None:
+    before, after = [10 + index % 90 for index in range(prefix)], [20 + index % 70 for index in range(suffix)]
+    fitted = fit_infill(before, after, SamplingParams(max_tokens=max_tokens), VOCABULARY, CONTEXT)
+    names = VOCABULARY.specials
+    near = [names["<fim_prefix>"], *before[prefix - kept[0] :], names["<fim_suffix>"], *after[: kept[1]], names["<fim_middle>"]]
+    assert (list(fitted.prompt), fitted.params.max_tokens) == (near, answer)
+    assert fitted.ends == frozenset(names.values())
+
+
+@pytest.mark.parametrize("context_len", [2, 3])
+def test_a_context_without_room_for_a_gap_is_refused(context_len: int) -> None:
+    with pytest.raises(ValueError, match=f"a context of {context_len} tokens has no room for the 3 tokens that mark a gap"):
+        fit_infill([10], [11], SamplingParams(), VOCABULARY, context_len)
+    assert len(fit_infill([10], [11], SamplingParams(), VOCABULARY, 4).prompt) == 3
 
 
 def test_complete_gives_text_and_reason() -> None:

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -37,12 +37,13 @@ def tiny_model(seed: int = 1, context_len: int = CONTEXT) -> LanguageModel:
     return model.eval()
 
 
-def write_tiny_checkpoint(folder: Path, context_len: int = CONTEXT) -> Checkpoint:
-    """A checkpoint of `tiny_model`."""
+def write_tiny_checkpoint(folder: Path, context_len: int = CONTEXT, training: Mapping[str, object] | None = None) -> Checkpoint:
+    """A checkpoint of `tiny_model` that says it had `training`."""
     model = tiny_model(context_len=context_len)
     manifest = Manifest(
-        arch=model.arch, vocab_size=VOCABULARY.size, vocab_digest=VOCABULARY.digest, corpus_digest="none", step=1, train_tokens=1
-    )
+        arch=model.arch, vocab_size=VOCABULARY.size, vocab_digest=VOCABULARY.digest, corpus_digest="none", step=1, train_tokens=1,
+        training=dict(training or {}),
+    )  # fmt: skip
     VOCABULARY.save(folder / "tokenizer.json")
     return write_checkpoint(folder / "model", dict(model.named_parameters()), manifest, folder / "tokenizer.json")
 
@@ -72,11 +73,17 @@ def running(app: FastAPI) -> Iterator[str]:
 
 def tiny_app(model: LanguageModel | None = None, **settings: object) -> FastAPI:
     """The application over a tiny model."""
-    return create_app(
-        ServeSettings.model_validate({"checkpoint": Path("unused"), "model_name": MODEL_NAME, **settings}),
-        model or tiny_model(),
-        VOCABULARY,
-    )
+    return create_app(tiny_settings(**settings), model or tiny_model(), VOCABULARY)
+
+
+def infilling_app(model: LanguageModel | None = None) -> FastAPI:
+    """The same over one that was taught to fill in the middle."""
+    return create_app(tiny_settings(), model or tiny_model(), VOCABULARY, infills=True)
+
+
+def tiny_settings(**settings: object) -> ServeSettings:
+    """Of an endpoint whose model is at hand."""
+    return ServeSettings.model_validate({"checkpoint": Path("unused"), "model_name": MODEL_NAME, **settings})
 
 
 def until(condition: Callable[[], bool], between: Callable[[], object] = lambda: None) -> None:

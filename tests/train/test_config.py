@@ -33,3 +33,9 @@ def test_what_was_chosen_is_followed_anywhere(chosen: str) -> None:
 def test_a_rate_that_is_not_finite_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="finite number"):
         TrainConfig(matrix_rate=rate)
+
+
+@pytest.mark.parametrize("shares", [{"fim_rate": 1.1}, {"fim_rate": -0.1}, {"fim_spm_share": 1.0}, {"fim_spm_share": -0.1}])
+def test_shares_are_bounded_and_some_documents_are_moved_in_the_order_that_an_endpoint_asks_in(shares: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="should be"):
+        TrainConfig.model_validate(shares)

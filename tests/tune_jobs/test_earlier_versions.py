@@ -15,7 +15,7 @@ from tune_jobs.config import present_job
 from tune_jobs.local import search_here
 
 NEW_SINCE: dict[str, frozenset[str]] = {
-    "job.json": frozenset({"target", "repeats", "repeated", "warm_start"}),
+    "job.json": frozenset({"target", "repeats", "repeated", "warm_start", "fim_rate", "fim_spm_share"}),
     "trials.jsonl": frozenset({"repeat"}),
     "result.json": frozenset({"repeats", "failed_repeats", "repeated", "ties"}),
 }

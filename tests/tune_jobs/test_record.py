@@ -105,6 +105,22 @@ def test_more_architectures_and_sweeps_go_on_in_the_same_table(corpus: Corpus, u
         record(JOB.model_copy(update={"seed": 1}), corpus, tmp_path)
 
 
+def test_a_recording_of_an_earlier_version_goes_on(corpus: Corpus, undisturbed: list[Row], tmp_path: Path) -> None:
+    """A key that has a default since is not in its claim."""
+    record(JOB.model_copy(update={"count": 1, "sweeps": 1}), corpus, tmp_path)
+    claim = tmp_path / "job.json"
+    content = json.loads(claim.read_text())
+    asked = json.loads(content["job"])
+    del asked["train"]["label_smoothing"]
+    claim.write_text(json.dumps({**content, "job": json.dumps(asked)}))
+    assert rows(record(JOB.model_copy(update={"count": 2, "sweeps": 1}), corpus, tmp_path).rows) == [
+        row for row in undisturbed if row["digest"] in {candidate.design.digest for candidate in drawn(JOB)[:2]}
+    ]
+    claim.write_text(json.dumps({**content, "job": "nothing"}))
+    with pytest.raises(RunError, match="holds a search with another job"):
+        record(JOB, corpus, tmp_path)
+
+
 def test_workers_find_the_same(corpus: Corpus, undisturbed: list[Row], tmp_path: Path) -> None:
     assert rows(record(JOB, corpus, tmp_path, workers=2).rows) == undisturbed
 
