@@ -54,8 +54,8 @@ fmt: $(STAMP) ## format and mend what ruff can mend
 bench: $(STAMP) ## measured comparisons, one JSON line each
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-data: $(STAMP) ## the bars of the corpus: near-duplicates, token statistics
-	@$(BIN)/python -m benchmarks dedup token_stats $(ARGS)
+bench-data: $(STAMP) ## the bars of the corpus: near-duplicates, token statistics, throughput, memory, kills
+	@$(BIN)/python -m benchmarks dedup token_stats prepare_throughput prepare_memory prepare_kills $(ARGS)
 
 bench-models: $(STAMP) ## the bars of models and training: throughput, learning speed, families
 	@$(BIN)/python -m benchmarks training recipe mixers decoding $(ARGS)
