@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from codenas.errors import ConfigError, CorpusError
 from codenas.files import write_atomic
 from codenas.vocab.base import SPECIAL_TOKENS, digest_of, utf8_runs
+from codenas.vocab.word_cache import WordCache, splits_like_gpt2
 
 SMALLEST_SIZE = 256 + len(SPECIAL_TOKENS)
 
@@ -44,7 +45,9 @@ class Bpe:
         self._specials = {token: vocabulary[token] for token in SPECIAL_TOKENS}
         self._byte_ids = [vocabulary[letter] for _, letter in sorted(byte_letters().items())]
         self._bytes = _token_bytes(vocabulary, self._specials)
-        self._digest = digest_of(json.loads(tokenizer.to_str()))
+        content = json.loads(tokenizer.to_str())
+        self._digest = digest_of(content)
+        self._encode = WordCache(tokenizer).encode if splits_like_gpt2(content) else self._encode_whole
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int) -> "Bpe":
@@ -112,15 +115,15 @@ class Bpe:
             if isinstance(run, bytes):
                 ids.extend(self._byte_ids[value] for value in run)
             else:
-                ids.extend(self._tokenizer.encode(run, add_special_tokens=False).ids)
+                ids.extend(self._encode(run))
         return ids
 
+    def _encode_whole(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """`encode` for many texts at once: the fast path, on all threads unless TOKENIZERS_PARALLELISM=false."""
-        clean = [index for index, text in enumerate(texts) if text.isascii() or _has_utf8(text)]
-        encoded = self._tokenizer.encode_batch_fast([texts[index] for index in clean], add_special_tokens=False)
-        fast = dict(zip(clean, (encoding.ids for encoding in encoded), strict=True))
-        return [fast[index] if index in fast else self.encode(text) for index, text in enumerate(texts)]
+        """One after the other."""
+        return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> bytes:
         """The bytes of `ids`."""
@@ -145,11 +148,3 @@ def _token_bytes(vocabulary: Mapping[str, int], specials: Mapping[str, int]) -> 
         except KeyError:
             raise CorpusError(f"token {index} ({token!r}) is not made of byte letters") from None
     return pieces
-
-
-def _has_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
