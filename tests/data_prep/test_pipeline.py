@@ -302,6 +302,7 @@ import os, signal, sys
 from pathlib import Path
 import ray
 from codenas.cli.options import settings_of
+from codenas.corpus import ShardWriter
 from data_prep import pipeline
 from data_prep.config import PrepareConfig
 from tests.data_prep.test_pipeline import plain_stream
@@ -318,7 +319,7 @@ def counted(real):
         return real(*arguments, **options)
     return call
 
-for module, name in ((os, "replace"), (os, "fsync"), (pipeline.stages.ShardWriter, "append"), (pipeline.shutil, "rmtree")):
+for module, name in ((os, "replace"), (os, "fsync"), (ShardWriter, "append"), (pipeline.shutil, "rmtree")):
     setattr(module, name, counted(getattr(module, name)))
 pipeline.prepare(settings_of(PrepareConfig, {**settings, "source": source}), output)
 """
