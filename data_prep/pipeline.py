@@ -59,7 +59,7 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     working = output.parent / f".{output.name}.part"
     with folder_lock(working):
         _put_back(working, output)
-        held = stages.finished(config, output)  # another process may have had the lock until now
+        held = stages.finished(config, output, update)  # another process may have had the lock until now
         if held is None or stages.outdated(config, held, update):
             _make(config, working, output, held, environment)
         else:
@@ -73,7 +73,7 @@ def _make(config: PrepareConfig, working: Path, output: Path, held: Corpus | Non
     corpus = _resume(config, working, held)
     root = stages.source_root(config, corpus, environment)
     stages.settle_source(corpus, root, stages.source_files(config, corpus, root))
-    if held is not None and stages.same_gathering(held.path, corpus):
+    if held is not None and held.manifest.config_digest == config.digest and stages.same_gathering(held.path, corpus):
         LOGGER.info(f"the source {config.source} is what it was")
         _add_vocabularies(config, working, held)
         return
@@ -178,6 +178,7 @@ def _manifest(
     return CorpusManifest(
         digest=content_digest(vocabulary.digest, dtype, splits),
         config_digest=config.digest,
+        settings_digest=config.settings_digest,
         vocab_digest=vocabulary.digest,
         vocab_size=vocabulary.size,
         dtype=dtype,

@@ -53,7 +53,7 @@ def existing(config: PrepareConfig, output: Path, update: bool = False) -> Corpu
     Raises:
         CorpusError: `output` holds something else, or the source is missing, empty or broken.
     """
-    corpus = finished(config, output)
+    corpus = finished(config, output, update)
     if corpus is not None and outdated(config, corpus, update):
         return None
     if corpus is not None and lacking(config, corpus):
@@ -101,8 +101,8 @@ def lacking(config: PrepareConfig, corpus: Corpus) -> list[str]:
     return [name for name in config.vocabularies if name not in held]
 
 
-def finished(config: PrepareConfig, output: Path) -> Corpus | None:
-    """As `existing`, whatever vocabularies the corpus has beside its own."""
+def finished(config: PrepareConfig, output: Path, update: bool = False) -> Corpus | None:
+    """As `existing`, whatever vocabularies the corpus has beside its own; with `update` also of another list of packages."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         if gatherer_of(config) is None:
             parquet_files(location_of(config.source))
@@ -112,6 +112,12 @@ def finished(config: PrepareConfig, output: Path) -> Corpus | None:
     if not (output / "manifest.json").is_file():
         raise CorpusError(f"{output} exists and is no corpus (it has no manifest.json); choose another --output or remove it")
     corpus = Corpus.open(output)
+    if corpus.manifest.config_digest != config.digest and corpus.manifest.settings_digest == config.settings_digest:
+        if not update:
+            raise CorpusError(
+                f"{output} holds a corpus of another list of packages; --update takes {config.source} in, or choose another --output"
+            )
+        return corpus
     if corpus.manifest.config_digest != config.digest:
         raise CorpusError(
             f"{output} holds a corpus of other settings ({corpus.manifest.config_digest[:12]}, these are {config.digest[:12]}); "
