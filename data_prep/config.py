@@ -1,6 +1,7 @@
 """The settings of the prepare stage. Every default lives here, and only here."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,11 @@ class PrepareConfig(BaseModel):
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             return names  # pydantic says what is wrong with it
         return () if ALL in names else tuple(dict.fromkeys(map(language_named, names)))
+
+    def asked_ids(self, vocabularies: Iterable[str | None]) -> dict[str | None, int]:
+        """How many ids each vocabulary may have, its own (None) first; a small source gives fewer."""
+        own: dict[str | None, int] = {None: self.vocab_size}
+        return own | {name: SMALLEST_BPE if name == CHAR else bpe_size(name) for name in vocabularies if name is not None}
 
     @property
     def digest(self) -> str:

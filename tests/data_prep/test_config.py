@@ -34,6 +34,10 @@ def test_an_illegal_value_is_one_clear_line(text: str, message: str, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+def test_so_many_ids_are_asked_of_each_vocabulary() -> None:
+    assert PrepareConfig(vocab_size=500).asked_ids((None, "char", "bpe-300")) == {None: 500, "char": 262, "bpe-300": 300}
+
+
 def test_the_digest_names_the_result_and_not_the_way_there() -> None:
     assert PrepareConfig(workers=1).digest == PrepareConfig(workers=7).digest
     changed: list[dict[str, Any]] = [{"seed": 1}, {"vocab_size": 300}, {"source": "x"}, {"filters": {"lines": 9}}]
