@@ -20,13 +20,14 @@ _AGAIN = "run the same command again, finished work is kept"
 _DISK_ERRORS = {  # what is wrong, and the way out
     errno.ENOSPC: ("no space is left", f"free some space and {_AGAIN}"),
     errno.EDQUOT: ("the quota is used up", f"free some space and {_AGAIN}"),
+    errno.EFBIG: ("a file would be larger than it may be", f"raise the limit (ulimit -f) or choose another place, and {_AGAIN}"),
     errno.EROFS: ("it is read-only", "choose another place, or make this one writable"),
 }
 
 
 @contextlib.contextmanager
 def readable_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk under `path` into a `ResourceError` that names the folder and the free space."""
+    """Turn a full, limited or read-only disk under `path` into a `ResourceError` that names the folder and the free space."""
     try:
         yield
     except OSError as error:

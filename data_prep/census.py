@@ -29,6 +29,13 @@ class Census:
         self._sizes[split] += _binned(sizes)
         self._lengths[split] += _binned(lengths)
 
+    def join(self, split: str, figures: Figures) -> None:
+        """Count documents of `split` that were counted elsewhere."""
+        for language, portion in figures.languages.items():
+            self._languages[split].update({(language, what): count for what, count in portion.model_dump().items()})
+        for bins, counted in ((self._sizes[split], figures.sizes), (self._lengths[split], figures.lengths)):
+            bins[: len(counted)] += counted
+
     def figures(self) -> dict[str, Figures]:
         """The figures of each split that has documents."""
         return {split: self._figures(split) for split in self._languages}

@@ -58,7 +58,9 @@ class CodeFolder:
         return sorted((entry for entry in entries if entry), key=lambda entry: entry.key)
 
     def objection(self, entry: Entry) -> str | None:
-        """Copies of other people's code, and files that are too large to read."""
+        """Copies of other people's code, and files that are too large to read or whose names no table holds."""
+        if not _is_name(entry.repository + entry.file):
+            return "unprintable name"
         if set(PurePosixPath(entry.file).parent.parts) & FOREIGN_FOLDERS:
             return "vendored copy"
         return "too large" if entry.size > self._largest else None
@@ -103,7 +105,7 @@ class CodeFolder:
 
     def _entry(self, root: str, path: str, whole: bool) -> Entry | None:
         language, place = language_of(path), self._folder / root / path
-        if not language or not _is_name(path) or os.path.realpath(place.parent) != str(place.parent):  # a link on the way
+        if not language or os.path.realpath(place.parent) != str(place.parent):  # a link on the way
             return None
         try:
             status = os.lstat(place)

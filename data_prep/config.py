@@ -1,7 +1,9 @@
 """The settings of the prepare stage. Every default lives here, and only here."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -16,6 +18,17 @@ ANY_LICENCE = "any"
 PERMISSIVE_UNNAMED = "LicenseRef-permissive"
 CHAR = "char"
 SMALLEST_BPE, LARGEST_BPE = 262, 1 << 20  # ids; the bytes and the special tokens are 262
+
+# What counts in the digest of the settings, always. A key that came later counts where it is not at its default, which must be
+# to leave things as they were: corpora that were prepared before there was such a key stay what the settings ask for.
+_DIGESTED = frozenset((
+    "source", "languages", "max_megabytes", "max_repository_megabytes", "vocab_size", "vocab_sample_megabytes", "valid_share",
+    "test_share", "seed", "licences", "redact", "filters.megabytes", "filters.longest_line", "filters.mean_line", "filters.lines",
+    "filters.alphanumeric_share", "filters.alphabetic_share", "filters.encoded_run", "filters.encoded_share",
+    "filters.characters_per_token", "filters.least_comments", "filters.most_comments", "near_dedup.enabled", "near_dedup.shingle",
+    "near_dedup.bands", "near_dedup.rows",
+))  # fmt: skip
+_NEVER_DIGESTED = ("workers", "vocabularies", "opt_out", "decontaminate")  # of the files, it is the content that counts
 
 # SPDX identifiers that ask for nothing but a notice.
 PERMISSIVE = (
@@ -99,6 +112,11 @@ class PrepareConfig(BaseModel):
             return names  # pydantic says what is wrong with it
         return () if ALL in names else tuple(dict.fromkeys(map(language_named, names)))
 
+    def asked_ids(self, vocabularies: Iterable[str | None]) -> dict[str | None, int]:
+        """How many ids each vocabulary may have, its own (None) first; a small source gives fewer."""
+        own: dict[str | None, int] = {None: self.vocab_size}
+        return own | {name: SMALLEST_BPE if name == CHAR else bpe_size(name) for name in vocabularies if name is not None}
+
     @property
     def digest(self) -> str:
         """SHA-256 of everything that changes the documents, their splits and their own vocabulary.
@@ -108,10 +126,34 @@ class PrepareConfig(BaseModel):
         Raises:
             ConfigError: one of these cannot be read.
         """
-        listed = self.source.removeprefix(PACKAGES) if self.source.startswith(PACKAGES) else None
-        settings = self.model_dump_json(exclude={"workers", "vocabularies", "opt_out", "decontaminate"} | ({"source"} if listed else set()))
-        files = [_digest(path) for path in (self.opt_out, *self.decontaminate, *([listed] if listed else []))]
+        return self._digest_with(*([self.source.removeprefix(PACKAGES)] if self.source.startswith(PACKAGES) else []))
+
+    @property
+    def settings_digest(self) -> str:
+        """As `digest`, whatever packages a list of them names: a corpus of the same settings can be updated to this list.
+
+        Raises:
+            ConfigError: a file that counts cannot be read.
+        """
+        return self._digest_with()
+
+    def _digest_with(self, *lists: str) -> str:
+        left_out = dict.fromkeys(_NEVER_DIGESTED, True) | ({"source": True} if self.source.startswith(PACKAGES) else {})
+        settings = self.model_dump_json(exclude=_later_keys(self) | left_out)
+        files = [_digest(path) for path in (self.opt_out, *self.decontaminate, *lists)]
         return hashlib.sha256("\n".join((settings, *files)).encode()).hexdigest()
+
+
+def _later_keys(settings: BaseModel, table: str = "") -> dict[str, Any]:
+    """The keys that came later and are at their defaults, as pydantic excludes them."""
+    keys: dict[str, Any] = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            keys |= {name: nested} if (nested := _later_keys(value, f"{table}{name}.")) else {}
+        elif f"{table}{name}" not in _DIGESTED and value == field.default:
+            keys[name] = True
+    return keys
 
 
 def _digest(path: str | None) -> str:

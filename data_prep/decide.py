@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from codenas.corpus import Redacted
+from codenas.errors import CorpusError
 from codenas.log import LOGGER
 from data_prep.config import PrepareConfig
 from data_prep.dedup import first_copy
@@ -19,6 +20,7 @@ from data_prep.kinship import KIN_SHARE, kin
 from data_prep.ledger import BadRow, Ledger, Match
 from data_prep.near_dedup import Place, best_copy
 from data_prep.redact import KINDS
+from data_prep.select import nothing_left
 from data_prep.split import split_by_repository
 from data_prep.unit_store import UnitStore
 from data_prep.units import CONTAMINATED, units_of
@@ -28,10 +30,12 @@ def decide(config: PrepareConfig, entries: list[Entry], store: UnitStore, ledger
     """The documents to keep, each with its hash, its true size, its language and its split; every other one is on the `ledger`.
 
     Raises:
-        CorpusError: too little is left to split.
+        CorpusError: nothing is left, or too little to split.
     """
     filtered, sketches = _filter(entries, store, ledger)
     unique = ledger.enter("unique", ledger.sift(filtered, first_copy()))
+    if ledger.drops and not unique:
+        raise CorpusError(nothing_left(config, ledger))
     if config.near_dedup.enabled:
         unique = ledger.enter("near-unique", ledger.sift(unique, best_copy(unique, _column(unique, store, "bands"))))
     if config.redact:

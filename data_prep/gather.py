@@ -14,7 +14,7 @@ from data_prep.ledger import Ledger, LedgerPage
 from data_prep.locations import location_of, parquet_at
 from data_prep.opt_out import load_opt_out, opted_out
 from data_prep.packages import Packages
-from data_prep.select import select, wanted_language
+from data_prep.select import nothing_left, select, wanted_language
 from data_prep.sources import list_entries, parquet_files, write_stack
 
 SOURCE = "source"  # the folder in a corpus where they are brought
@@ -84,7 +84,7 @@ def gather(config: PrepareConfig, gatherer: Gatherer, root: Path) -> None:
     own = ledger.sift(ledger.enter("found", gatherer.find()), gatherer.objection)
     selected = select(agreed(own, config, ledger), config, ledger)
     if not selected:
-        raise CorpusError(_nothing(config, ledger))
+        raise CorpusError(nothing_left(config, ledger))
     with atomic_folder(root) as folder:
         write_stack(_readable(selected, gatherer, ledger), folder / f"{gatherer.name}.parquet")
         write_atomic(folder / BOOKS, ledger.page().model_dump_json(indent=1) + "\n")
@@ -109,15 +109,3 @@ def _readable(entries: list[Entry], gatherer: Gatherer, ledger: Ledger) -> Itera
             ledger.drop(document, entry.size)
         else:
             yield document
-
-
-def _nothing(config: PrepareConfig, ledger: Ledger) -> str:
-    found = f"{ledger.stages['found'].documents:,} files of code were found"
-    if not ledger.drops:
-        return f"nothing of the source {config.source} can be used: {found}; give a folder of code or of parquet"
-    reasons = ", ".join(f"{reason} {tally.documents:,}" for reason, tally in sorted(ledger.drops.items()))
-    languages = f"--language (it is {', '.join(config.languages) or 'all'})"
-    return (
-        f"nothing of the source {config.source} can be used: {found} and left out ({reasons}); widen {languages}, "
-        "or add --any-licence if the code is yours"
-    )

@@ -31,7 +31,7 @@ def load_opt_out(path: str | None) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"the opt-out list {path} cannot be read: {reason}") from None
+        raise ConfigError(f"the opt-out list {path} cannot be read: {reason}; name a file that exists, or leave it out") from None
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
     for name in names:
         if len(name.split()) > 1 or name.strip("/").count("/") > 1:

@@ -26,10 +26,12 @@ from data_prep.environment import Environment
 from data_prep.ledger import NOTHING, Ledger
 from data_prep.locations import Location
 from data_prep.split import SPLITS
+from data_prep.token_journal import Tokenised
 from data_prep.unit_store import take_over
 from data_prep.units import Unit
 
 _OLD = "old"  # a corpus that is just being replaced
+_JOURNAL = "tokens.jsonl"  # beside a folder of shards that are being written
 
 
 def prepare(config: PrepareConfig, output: Path, environment: Environment | None = None, update: bool = False) -> Corpus:
@@ -57,11 +59,11 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     working = output.parent / f".{output.name}.part"
     with folder_lock(working):
         _put_back(working, output)
-        held = stages.finished(config, output)  # another process may have had the lock until now
+        held = stages.finished(config, output, update)  # another process may have had the lock until now
         if held is None or stages.outdated(config, held, update):
             _make(config, working, output, held, environment)
         else:
-            _add_vocabularies(config, held)
+            _add_vocabularies(config, working, held)
         shutil.rmtree(working)
     return Corpus.open(output)
 
@@ -71,9 +73,9 @@ def _make(config: PrepareConfig, working: Path, output: Path, held: Corpus | Non
     corpus = _resume(config, working, held)
     root = stages.source_root(config, corpus, environment)
     stages.settle_source(corpus, root, stages.source_files(config, corpus, root))
-    if held is not None and stages.same_gathering(held.path, corpus):
+    if held is not None and held.manifest.config_digest == config.digest and stages.same_gathering(held.path, corpus):
         LOGGER.info(f"the source {config.source} is what it was")
-        _add_vocabularies(config, held)
+        _add_vocabularies(config, working, held)
         return
     _build(config, corpus, root)
     _publish(config if held is None else _with_vocabularies(config, held), working, output)
@@ -88,9 +90,9 @@ def _publish(config: PrepareConfig, working: Path, output: Path) -> None:
     """Complete what was built, and put it in the place of what is at `output`."""
     if not output.exists() or not any(output.iterdir()):
         os.replace(working / "corpus", output)
-        _add_vocabularies(config, Corpus.open(output))
+        _add_vocabularies(config, working, Corpus.open(output))
         return
-    _add_vocabularies(config, Corpus.open(working / "corpus"))
+    _add_vocabularies(config, working, Corpus.open(working / "corpus"))
     os.replace(output, working / _OLD)
     os.replace(working / "corpus", output)
 
@@ -109,13 +111,12 @@ def _resume(config: PrepareConfig, working: Path, held: Corpus | None) -> Path:
     """
     corpus, stamp = working / "corpus", working / "config"
     if not stamp.exists() or stamp.read_text() != config.digest:
-        shutil.rmtree(corpus, ignore_errors=True)
+        for other in (corpus, working / VOCABULARIES):
+            shutil.rmtree(other, ignore_errors=True)
         write_atomic(stamp, config.digest)
     corpus.mkdir(exist_ok=True)
     for rest in corpus.glob(".*"):  # temporary names of a call that was killed
         shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
-    shutil.rmtree(corpus / "tokens", ignore_errors=True)
-    shutil.rmtree(corpus / VOCABULARIES, ignore_errors=True)
     if held is not None and not (corpus / stages.UNITS).exists() and (held.path / stages.UNITS).exists():
         take_over(held.path / stages.UNITS, corpus / stages.UNITS)
     return corpus
@@ -125,22 +126,26 @@ def _build(config: PrepareConfig, corpus: Path, root: Location) -> None:
     stream = partial(_stream, workers=config.workers)
     entries, ledger = stages.documents(config, corpus, root, stream)
     vocabulary = stages.vocabulary(config, corpus, root, entries)
-    tokens = stages.tokens(corpus, root, entries, vocabulary.size, stream, config.redact)
+    tokens = stages.tokens(corpus, corpus.with_name(_JOURNAL), root, entries, vocabulary.size, stream, config.redact)
     manifest = _manifest(config, entries, ledger, vocabulary, tokens, corpus)
     write_atomic(corpus / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
 
 
-def _add_vocabularies(config: PrepareConfig, corpus: Corpus) -> None:
+def _add_vocabularies(config: PrepareConfig, working: Path, corpus: Corpus) -> None:
     """Store the documents of a finished corpus once more in every vocabulary that it lacks; each is whole or absent."""
     for name in stages.lacking(config, corpus):
         root, stream = stages.kept_source(config, corpus.path), partial(_stream, workers=config.workers)
         entries, ledger = stages.documents(config, corpus.path, root, stream)
+        draft = working / VOCABULARIES / name
+        vocabulary = stages.named_vocabulary(name, config, corpus.path, root, entries)
+        vocabulary.save(draft / "tokenizer.json")
+        journal = draft.with_name(f"{name} {_JOURNAL}")
+        tokens = stages.tokens(draft, journal, root, entries, vocabulary.size, stream, config.redact, f"tokenise {name}")
+        manifest = _manifest(config, entries, ledger, vocabulary, tokens, corpus.path)
+        write_atomic(draft / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
         with atomic_folder(corpus.path / VOCABULARIES / name) as folder:
-            vocabulary = stages.named_vocabulary(name, config, corpus.path, root, entries)
-            vocabulary.save(folder / "tokenizer.json")
-            tokens = stages.tokens(folder, root, entries, vocabulary.size, stream, config.redact, f"tokenise {name}")
-            manifest = _manifest(config, entries, ledger, vocabulary, tokens, corpus.path)
-            write_atomic(folder / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
+            for part in draft.iterdir():
+                os.replace(part, folder / part.name)
 
 
 def _stream(units: list[Unit], work: stages.Work, workers: int | None) -> Iterator[pa.Table]:
@@ -166,13 +171,14 @@ def _quiet_and_ordered() -> ray.data.DataContext:
 
 
 def _manifest(
-    config: PrepareConfig, entries: list[Entry], ledger: Ledger, vocabulary: Vocabulary, tokens: stages.Tokenised, corpus: Path
+    config: PrepareConfig, entries: list[Entry], ledger: Ledger, vocabulary: Vocabulary, tokens: Tokenised, corpus: Path
 ) -> CorpusManifest:
     dtype, page = dtype_for(vocabulary.size), ledger.page()
     splits = {split: _split_info([entry for entry in entries if entry.split == split], tokens.shards[split]) for split in SPLITS}
     return CorpusManifest(
         digest=content_digest(vocabulary.digest, dtype, splits),
         config_digest=config.digest,
+        settings_digest=config.settings_digest,
         vocab_digest=vocabulary.digest,
         vocab_size=vocabulary.size,
         dtype=dtype,

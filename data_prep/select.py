@@ -21,6 +21,16 @@ def select(entries: Iterable[Entry], config: PrepareConfig, ledger: Ledger) -> l
     return ledger.enter("sampled", sorted(sampled, key=lambda entry: entry.key))
 
 
+def nothing_left(config: PrepareConfig, ledger: Ledger) -> str:
+    """One line that says what was found, why all of it was left out, and what would take more in."""
+    found = f"nothing of the source {config.source} can be used: {ledger.stages['found'].documents:,} files of code were found"
+    if not ledger.drops:
+        return f"{found}; give a folder of code or of parquet"
+    reasons = ", ".join(f"{reason} {tally.documents:,}" for reason, tally in sorted(ledger.drops.items()))
+    languages = f"--language (it is {', '.join(config.languages) or 'all'})"
+    return f"{found} and left out ({reasons}); widen {languages} or [prepare.filters], or add --any-licence if the code is yours"
+
+
 def wanted_language(wanted: Iterable[str]) -> Rule:
     """The language of the document must be wanted, or none is asked for."""
     names = frozenset(wanted)

@@ -1,6 +1,7 @@
 """Parquet of The Stack's family: the one reader of it, the schema v1, and the writer that brings other sources into that."""
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,12 +52,13 @@ def parquet_files(source: Location) -> list[Location]:
     if not files:
         raise CorpusError(f"the source {source} is empty: 0 parquet files; give a folder of parquet in The Stack v1 schema")
     for file in files:
+        _check_name(file)
         _check_columns(file)
     return files
 
 
 def list_entries(files: Iterable[Location], root: Location) -> Iterator[Entry]:
-    """Every row as an entry, read from the metadata columns alone. A row without name, path or size has them empty.
+    """Every row as an entry, read from the metadata columns alone. A row without name, path or possible size has them empty.
 
     Where a data set does not tell the sizes of its documents, each is taken for the mean of its row group until it is read.
 
@@ -147,7 +149,7 @@ def _entry(cells: Mapping[str, Any], dialect: Dialect, mean: int, place: tuple[s
         sys.intern(cells[dialect.repository] or ""),
         path,
         dialect.licences_of(cells.get(dialect.licences or "")),
-        (cells[dialect.size] or 0) if dialect.size else mean,
+        max(cells[dialect.size] or 0, 0) if dialect.size else mean,
         *place,
         stars=_count(cells.get(dialect.stars or "")),
         language=sys.intern(dialect.language_of(cells.get(dialect.language or ""), path)),
@@ -196,6 +198,12 @@ def broken(file: Location, error: Exception) -> CorpusError:
     """A file that cannot be read, in one line."""
     reason = str(error).partition("\n")[0]
     return CorpusError(f"{file} is not a whole parquet file ({reason}); fetch it again or take it out of the source")
+
+
+def _check_name(file: Location) -> None:
+    name = str(file)
+    if (readable := os.fsencode(name).decode(errors="replace")) != name:
+        raise CorpusError(f"{readable} has a name that is not UTF-8 (in place of it: \ufffd); rename it, or take it out of the source")
 
 
 def _check_columns(file: Location) -> None:

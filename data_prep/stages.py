@@ -3,23 +3,20 @@
 import hashlib
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codenas.corpus import Corpus, Figures, ShardInfo, ShardWriter, SourceSize
+from codenas.corpus import Corpus, Figures, SourceSize
 from codenas.corpus.manifest import dtype_for
+from codenas.corpus.shards import VOCABULARIES
 from codenas.errors import CorpusError
-from codenas.files import write_atomic
+from codenas.files import readable_disk_errors, sha256_file, write_atomic
 from codenas.log import LOGGER
 from codenas.vocab import Bpe, Char, Vocabulary, load_vocabulary
-from data_prep.census import Census
 from data_prep.config import CHAR, PrepareConfig, bpe_size
 from data_prep.decide import decide
 from data_prep.decontaminate import load_benchmarks
@@ -33,7 +30,8 @@ from data_prep.opt_out import load_opt_out
 from data_prep.select import select
 from data_prep.sources import list_entries, parquet_files
 from data_prep.split import SPLITS
-from data_prep.tokenise import TOKENS, encode, sample, texts_of
+from data_prep.token_journal import JournaledShards, Tokenised, parts_of
+from data_prep.tokenise import encode, sample, texts_of
 from data_prep.unit_store import SourceList, UnitStore, list_row_groups, same_row_groups
 from data_prep.units import Examiner, Unit, judge, units_of
 
@@ -55,7 +53,7 @@ def existing(config: PrepareConfig, output: Path, update: bool = False) -> Corpu
     Raises:
         CorpusError: `output` holds something else, or the source is missing, empty or broken.
     """
-    corpus = finished(config, output)
+    corpus = finished(config, output, update)
     if corpus is not None and outdated(config, corpus, update):
         return None
     if corpus is not None and lacking(config, corpus):
@@ -103,8 +101,8 @@ def lacking(config: PrepareConfig, corpus: Corpus) -> list[str]:
     return [name for name in config.vocabularies if name not in held]
 
 
-def finished(config: PrepareConfig, output: Path) -> Corpus | None:
-    """As `existing`, whatever vocabularies the corpus has beside its own."""
+def finished(config: PrepareConfig, output: Path, update: bool = False) -> Corpus | None:
+    """As `existing`, whatever vocabularies the corpus has beside its own; with `update` also of another list of packages."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         if gatherer_of(config) is None:
             parquet_files(location_of(config.source))
@@ -114,6 +112,12 @@ def finished(config: PrepareConfig, output: Path) -> Corpus | None:
     if not (output / "manifest.json").is_file():
         raise CorpusError(f"{output} exists and is no corpus (it has no manifest.json); choose another --output or remove it")
     corpus = Corpus.open(output)
+    if corpus.manifest.config_digest != config.digest and corpus.manifest.settings_digest == config.settings_digest:
+        if not update:
+            raise CorpusError(
+                f"{output} holds a corpus of another list of packages; --update takes {config.source} in, or choose another --output"
+            )
+        return corpus
     if corpus.manifest.config_digest != config.digest:
         raise CorpusError(
             f"{output} holds a corpus of other settings ({corpus.manifest.config_digest[:12]}, these are {config.digest[:12]}); "
@@ -188,7 +192,8 @@ def _forget(corpus: Path) -> None:
     """Remove what was decided, learned and tokenised."""
     for name in (_DOCUMENTS, _LEDGER, QUARANTINE, _OWN, _CHARACTERS):
         (corpus / name).unlink(missing_ok=True)
-    shutil.rmtree(corpus / "tokens", ignore_errors=True)
+    for name in ("tokens", VOCABULARIES):
+        shutil.rmtree(corpus / name, ignore_errors=True)
 
 
 def documents(config: PrepareConfig, corpus: Path, root: Location, stream: Stream) -> tuple[list[Entry], Ledger]:
@@ -231,44 +236,55 @@ def named_vocabulary(name: str, config: PrepareConfig, corpus: Path, root: Locat
     return _train_bpe(_sample(config, root, entries), bpe_size(name))
 
 
-@dataclass(frozen=True, slots=True)
-class Tokenised:
-    """The shards of each split, and what its documents are like."""
-
-    shards: dict[str, tuple[ShardInfo, ...]]
-    figures: dict[str, Figures]
-
-
 def tokens(
-    corpus: Path, root: Location, entries: list[Entry], vocab_size: int, stream: Stream, redacted: bool, label: str = "tokenise"
+    corpus: Path,
+    journal: Path,
+    root: Location,
+    entries: list[Entry],
+    vocab_size: int,
+    stream: Stream,
+    redacted: bool,
+    label: str = "tokenise",
 ) -> Tokenised:
     """Write the shards of every split, in the order of the source, in the vocabulary that lies in the folder `corpus`.
+
+    What an interrupted call wrote of them stays: the file `journal`, which is no part of the corpus, says how far it came.
 
     Raises:
         CorpusError: the source holds other documents than it did.
     """
-    meter, sizes, census = Meter(label, len(entries)), Counter[str](), Census()
+    units = units_of(entries)
     work = partial(encode, root=root.absolute(), tokenizer=(corpus / _OWN).absolute(), redacted=redacted)
-    with ExitStack() as stack:
-        writers = {split: stack.enter_context(ShardWriter(corpus, split, dtype_for(vocab_size))) for split in SPLITS}
-        for table in stream(units_of(entries), work):
-            for split, count, size, ids, *columns in zip(*(table[name] for name in TOKENS.names), strict=True):
-                writers[split.as_py()].append(ids.values.to_numpy())
-                meter.add(count.as_py(), size.as_py())
-                sizes[split.as_py()] += size.as_py()
-                of_each = {name: column.as_py() for name, column in zip(("sizes", "lengths", "languages"), columns, strict=True)}
-                census.add(split.as_py(), **of_each)
-        shards = {split: writer.finish() for split, writer in writers.items()}
+    of = _digest(corpus / _OWN, entries, redacted)
+    with readable_disk_errors(corpus), JournaledShards(corpus, journal, dtype_for(vocab_size), of) as shards:
+        units = units[shards.take_up() :]
+        if known := shards.documents:
+            LOGGER.info(f"{label}: {known:,} of {len(entries):,} documents were tokenised before")
+        meter = Meter(label, len(entries), known)
+        for parts in parts_of(units, stream(units, work)):
+            shards.add(parts)
+            for portion in (portion for part in parts for portion in part.figures.languages.values()):
+                meter.add(portion.documents, portion.bytes)
+        done = shards.finish()
     meter.finish()
-    _require_same(root, entries, sizes)
-    return Tokenised(shards, census.figures())
+    _require_same(root, entries, done.figures)
+    return done
 
 
-def _require_same(root: Location, entries: list[Entry], sizes: Mapping[str, int]) -> None:
+def _digest(tokenizer: Path, entries: Iterable[Entry], redacted: bool) -> str:
+    """SHA-256 of what decides the ids in the shards, and their order."""
+    digest = hashlib.sha256(f"1 {sha256_file(tokenizer)} {redacted}\n".encode())
+    for entry in sorted(entries, key=lambda entry: entry.place):
+        digest.update(f"{entry.place} {entry.split} {entry.sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def _require_same(root: Location, entries: list[Entry], figures: Mapping[str, Figures]) -> None:
     for split in SPLITS:
-        if sizes[split] != (listed := sum(entry.size for entry in entries if entry.split == split)):
+        held = sum(portion.bytes for portion in figures[split].languages.values()) if split in figures else 0
+        if held != (listed := sum(entry.size for entry in entries if entry.split == split)):
             raise CorpusError(
-                f"the source {root} has changed: split {split!r} had {listed:,} bytes and has {sizes[split]:,}; restore it, "
+                f"the source {root} has changed: split {split!r} had {listed:,} bytes and has {held:,}; restore it, "
                 "or prepare into another --output"
             )
 

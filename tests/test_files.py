@@ -234,6 +234,11 @@ def test_a_torn_last_line_is_closed_off_first(tmp_path: Path) -> None:
     [
         (errno.ENOSPC, "no space is left", "free some space and run the same command again, finished work is kept"),
         (errno.EDQUOT, "the quota is used up", "free some space and run the same command again, finished work is kept"),
+        (
+            errno.EFBIG,
+            "a file would be larger than it may be",
+            r"raise the limit \(ulimit -f\) or choose another place, and run the same command again, finished work is kept",
+        ),
         (errno.EROFS, "it is read-only", "choose another place, or make this one writable"),
     ],
 )

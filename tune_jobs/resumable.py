@@ -1,7 +1,7 @@
 """What every way of running a search shares: the folder is claimed, finished work is found, the result is written once."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -104,19 +104,36 @@ def require_possible(job: SearchJob) -> None:
     """Refuse, before a corpus is prepared for it, what no corpus makes possible; `possible_plan` knows more once there is one.
 
     What is asked for would be a sharper bound than the smallest vocabulary, but no sure one: from a small source a vocabulary
-    has fewer ids than were asked. Only limits that more ids make harder to meet are looked at.
+    has fewer ids than were asked (`warn_of_asked`). Only limits that more ids make harder to meet are looked at.
 
     Raises:
         BudgetError: no architecture can meet a limit, however small the vocabulary.
         ConfigError: the calibration cannot be read.
     """
-    smallest = VocabularySize(SMALLEST_SIZE)
-    named = {name: smallest for name in job.search_space().vocabularies if name is not None}
-    plan = job.plan(smallest.ids, smallest.stored_bytes, job.least_ms(), named)
     try:
-        check_reachable(replace(plan, objectives=tuple(each for each in plan.objectives if each.direction == "minimize")))
+        _require_reachable(job, dict.fromkeys((None, *job.search_space().vocabularies), SMALLEST_SIZE))
     except BudgetError as error:
         raise BudgetError(f"{error} (with a vocabulary of {SMALLEST_SIZE} ids, the smallest; a larger one takes more)") from None
+
+
+def warn_of_asked(job: SearchJob, asked: Mapping[str | None, int]) -> None:
+    """Warn, before a corpus is prepared, where nothing is possible with as many ids as are `asked` of each vocabulary (None: its own).
+
+    Raises:
+        ConfigError: the calibration cannot be read.
+    """
+    try:
+        _require_reachable(job, asked)
+    except BudgetError as error:
+        ids = ", ".join(f"{count:,}" for count in dict.fromkeys(asked.values()))
+        LOGGER.warning(f"{error} (with the {ids} ids that are asked for: only a source too small to give so many makes it possible)")
+
+
+def _require_reachable(job: SearchJob, ids: Mapping[str | None, int]) -> None:
+    """Raises: BudgetError: no architecture with so many ids can meet a limit that more ids make harder to meet."""
+    named = {name: VocabularySize(ids[name]) for name in job.search_space().vocabularies if name is not None}
+    plan = job.plan(ids[None], least_ms=job.least_ms(), vocabularies=named)
+    check_reachable(replace(plan, objectives=tuple(each for each in plan.objectives if each.direction == "minimize")))
 
 
 def corpora_of(job: SearchJob, corpus: Corpus) -> dict[str | None, Corpus]:

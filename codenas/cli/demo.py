@@ -40,7 +40,7 @@ def demo(
     from codenas.cli.train import require_more_steps
     from codenas.search.result import SearchFolder
     from data_prep.stages import existing
-    from tune_jobs.resumable import possible_plan, require_possible
+    from tune_jobs.resumable import possible_plan, require_possible, warn_of_asked
 
     wanted = load_job(job or DEMO_JOB)
     wanted = wanted.model_copy(update={"search": with_objectives(wanted.search, max_mb, max_ms)})
@@ -54,6 +54,8 @@ def demo(
         home = SearchFolder(opened.search)
         if corpus is not None:
             possible_plan(wanted.search, corpus, home)
+        else:
+            warn_of_asked(wanted.search, wanted.prepare.asked_ids(wanted.search.search_space().vocabularies))
         if corpus is None or home.finished() is None:
             opened.require_writable()
         with local_ray(cpus) as scratch:

@@ -94,6 +94,7 @@ class CorpusManifest(_Card):
     Attributes:
         digest: of the content (vocabulary, splits, shards): equal digests mean equal training data.
         config_digest: of the settings that made it: equal means that there is nothing to repeat.
+        settings_digest: of these settings, whatever packages a list of them names. None where an earlier version prepared the corpus.
         end_of_text: the id that ends every document.
         stages: documents left after each stage, in order.
         drops: documents left out, by reason.
@@ -117,6 +118,7 @@ class CorpusManifest(_Card):
     drops: dict[str, Tally]
     licences: dict[str, Tally]
     redacted: dict[str, Redacted] = {}
+    settings_digest: str | None = None
     bad_rows: int | None = Field(None, ge=0)
     held: SourceSize | None = None
     figures: dict[str, Figures] = {}

@@ -29,35 +29,58 @@ Ids = npt.NDArray[np.int64]
 
 
 class ShardWriter:
-    """Write one split as `tokens/<split>-00000.bin`, ... of at most `shard_tokens` tokens each, inside the folder `corpus`."""
+    """Write one split as `tokens/<split>-00000.bin`, ... of at most `shard_tokens` tokens each, inside the folder `corpus`.
+
+    What an earlier writer left there counts as far as it is taken up; `finish` removes the rest.
+    """
 
     def __init__(self, corpus: Path, split: str, dtype: Dtype, shard_tokens: int = SHARD_TOKENS) -> None:
         self._corpus, self._split, self._dtype, self._limit = corpus, split, np.dtype(dtype).newbyteorder("<"), shard_tokens
         self._done: list[ShardInfo] = []
         self._file: IO[bytes] | None = None
+        self._hash, self._held = hashlib.sha256(), 0
 
-    def append(self, tokens: npt.NDArray[np.integer]) -> None:
+    def append(self, tokens: npt.NDArray[np.integer]) -> str:
         """Add ids at the end of the split.
+
+        Returns:
+            The SHA-256 of what was added, by which `is_left` knows it again.
 
         Raises:
             ValueError: an id does not fit the type of the shards.
         """
         if len(tokens) and not 0 <= tokens.min() <= tokens.max() <= np.iinfo(self._dtype).max:
             raise ValueError(f"ids {tokens.min()}..{tokens.max()} do not fit {self._dtype}")
-        while len(tokens):
+        data = tokens.astype(self._dtype).tobytes()
+        for piece in self._pieces(data):
             file = self._file or self._open()
-            data = tokens[: self._limit - self._held].astype(self._dtype)
-            file.write(data.tobytes())
-            self._hash.update(data.tobytes())
-            self._held += len(data)
-            tokens = tokens[len(data) :]
-            if self._held == self._limit:
-                self._seal()
+            file.write(piece)
+        return hashlib.sha256(data).hexdigest()
+
+    def flush(self) -> None:
+        """Hand what was added to the system: there it outlives this process."""
+        if self._file is not None:
+            self._file.flush()
+
+    def is_left(self, tokens: int, sha256: str) -> bool:
+        """Whether an earlier writer left `tokens` ids with this hash at the place where the next `append` writes."""
+        data = self._left(tokens)
+        return len(data) == tokens * self._dtype.itemsize and hashlib.sha256(data).hexdigest() == sha256
+
+    def take_up(self, tokens: int) -> None:
+        """Go on behind the next `tokens` ids, which are left, as if they had been added; before the first `append`."""
+        for _ in self._pieces(self._left(tokens)):
+            pass
 
     def finish(self) -> tuple[ShardInfo, ...]:
         """Close the last shard and list them all."""
-        if self._file is not None:
+        if self._held:
+            (self._file or self._open()).truncate()
             self._seal()
+        rest = len(self._done)
+        while self._path(rest).exists():
+            self._path(rest).unlink()
+            rest += 1
         return tuple(self._done)
 
     def __enter__(self) -> Self:
@@ -67,18 +90,53 @@ class ShardWriter:
         if self._file is not None:
             self._file.close()
 
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        """Cut `data` at the ends of shards, and count each piece when it is done with."""
+        width = self._dtype.itemsize
+        while data:
+            room = (self._limit - self._held) * width
+            piece, data = data[:room], data[room:]
+            yield piece
+            self._hash.update(piece)
+            self._held += len(piece) // width
+            if self._held == self._limit:
+                self._seal()
+
+    def _left(self, tokens: int) -> bytes:
+        """The next `tokens` ids that are on the disk, or as many as there are."""
+        width, number, start, data = self._dtype.itemsize, len(self._done), self._held, b""
+        while missing := tokens - len(data) // width:
+            path, wanted = self._path(number), min(missing, self._limit - start)
+            if not path.exists():
+                break
+            with path.open("rb") as file:
+                file.seek(start * width)
+                data += (found := file.read(wanted * width))
+            if len(found) < wanted * width:
+                break
+            number, start = number + 1, 0
+        return data
+
+    def _path(self, number: int) -> Path:
+        return self._corpus / self._name(number)
+
+    def _name(self, number: int) -> str:
+        return f"tokens/{self._split}-{number:05d}.bin"
+
     def _open(self) -> IO[bytes]:
-        self._name = f"tokens/{self._split}-{len(self._done):05d}.bin"
-        path = self._corpus / self._name
+        """The shard that is written, behind what of it was taken up."""
+        path = self._path(len(self._done))
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file, self._hash, self._held = path.open("wb"), hashlib.sha256(), 0
+        self._file = path.open("r+b" if self._held else "wb")
+        self._file.seek(self._held * self._dtype.itemsize)
         return self._file
 
     def _seal(self) -> None:
         if self._file is not None:
             self._file.close()
         self._file = None
-        self._done.append(ShardInfo(file=self._name, tokens=self._held, sha256=self._hash.hexdigest()))
+        self._done.append(ShardInfo(file=self._name(len(self._done)), tokens=self._held, sha256=self._hash.hexdigest()))
+        self._hash, self._held = hashlib.sha256(), 0
 
 
 class Tokens:

@@ -5,11 +5,12 @@ import os
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codenas.corpus import Corpus, ShardWriter
+from codenas.corpus import Corpus, ShardInfo, ShardWriter
 from codenas.errors import CorpusError
 from codenas.files import sha256_file
 from tests.corpus.corpora import write_corpus
@@ -70,6 +71,33 @@ def test_the_same_tokens_in_other_pieces_make_the_same_shards(tmp_path: Path) ->
             shards.append(writer.finish())
     assert shards[0] == shards[1] == shards[2]
     assert [shard.tokens for shard in shards[0]] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("left", range(11))
+def test_what_is_left_is_taken_up_over_the_borders_of_shards(left: int, tmp_path: Path) -> None:
+    whole = write_shards(tmp_path / "whole", np.arange(10))
+    earlier = ShardWriter(tmp_path / "again", "train", "uint16", 4)
+    hashes = [earlier.append(np.arange(left)), earlier.append(np.arange(90, 99))]  # the second is not wanted again
+    earlier.finish()
+    with ShardWriter(tmp_path / "again", "train", "uint16", 4) as writer:
+        assert not writer.is_left(left, hashes[1]) and not writer.is_left(99, hashes[0])
+        assert writer.is_left(left, hashes[0])
+        writer.take_up(left)
+        writer.append(np.arange(left, 10))
+        assert writer.finish() == whole
+    assert [path.read_bytes() for path in shard_files(tmp_path / "again")] == [
+        path.read_bytes() for path in shard_files(tmp_path / "whole")
+    ]
+
+
+def write_shards(folder: Path, tokens: npt.NDArray[np.integer]) -> tuple[ShardInfo, ...]:
+    with ShardWriter(folder, "train", "uint16", 4) as writer:
+        writer.append(tokens)
+        return writer.finish()
+
+
+def shard_files(folder: Path) -> list[Path]:
+    return sorted((folder / "tokens").iterdir())
 
 
 @pytest.mark.parametrize("ids", [[1, 65_536], [-1]])

@@ -128,10 +128,14 @@ def test_settings_of_a_checkout_run_no_program(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_names_that_no_table_can_hold_are_passed_over(tmp_path: Path) -> None:
-    folder = write(tmp_path / "mine", {"a.py": "x"})
-    (Path(os.fsdecode(os.fsencode(folder) + b"/\xff.py"))).write_text("x")
-    assert places(CodeFolder(folder, 100)) == [("mine", "a.py")]
+def test_names_that_no_table_can_hold_are_counted_and_passed_over(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", {"a.py": "x", "two\nlines.py": "x"})
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.py")).write_text("x")
+    found = verdicts(CodeFolder(folder, 100))
+    assert isinstance(found.pop("a.py"), Document)
+    assert found == {"two\nlines.py": "unprintable name", "\udcff.py": "unprintable name"}
+    own = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    assert verdicts(CodeFolder(write(own, {"a.py": "x"}), 100)) == {"a.py": "unprintable name"}
 
 
 def test_a_folder_that_is_none_and_a_broken_checkout_are_one_line(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from codenas.cli.job import load_job
 from codenas.cli.options import settings_of
 from codenas.errors import ConfigError
-from data_prep.config import PrepareConfig
+from data_prep.config import PrepareConfig, Thresholds
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,37 @@ def test_an_illegal_value_is_one_clear_line(text: str, message: str, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+def test_so_many_ids_are_asked_of_each_vocabulary() -> None:
+    assert PrepareConfig(vocab_size=500).asked_ids((None, "char", "bpe-300")) == {None: 500, "char": 262, "bpe-300": 300}
+
+
 def test_the_digest_names_the_result_and_not_the_way_there() -> None:
     assert PrepareConfig(workers=1).digest == PrepareConfig(workers=7).digest
     changed: list[dict[str, Any]] = [{"seed": 1}, {"vocab_size": 300}, {"source": "x"}, {"filters": {"lines": 9}}]
     changed += [{"redact": False}, {"near_dedup": {"enabled": False}}]
     assert len({settings_of(PrepareConfig, values).digest for values in ({}, *changed)}) == 7
+
+
+class LaterThresholds(Thresholds):
+    shortest_line: int = 0
+
+
+class LaterConfig(PrepareConfig):
+    """As a later version may have it."""
+
+    filters: LaterThresholds = LaterThresholds()
+    most_files: int | None = None
+
+
+def test_a_key_that_comes_later_leaves_corpora_valid() -> None:
+    now: dict[str, Any] = {"source": "x", "seed": 7, "filters": {"lines": 9}}
+    assert LaterConfig().digest == PrepareConfig().digest
+    assert settings_of(LaterConfig, now).digest == settings_of(PrepareConfig, now).digest
+    assert len({LaterConfig().digest, LaterConfig(most_files=3).digest, LaterConfig(filters=LaterThresholds(shortest_line=1)).digest}) == 3
+
+
+def test_corpora_that_exist_stay_what_these_settings_ask_for() -> None:
+    """The digests in their manifests. If one changes here, every corpus is one of other settings, and is prepared anew."""
+    assert PrepareConfig().digest == "525c79a1a813f0e3ac9d0061ad2ea8113a64af0e39905bed3126689caeeba996"
+    other = settings_of(PrepareConfig, {"source": "x", "languages": ["go"], "filters": {"lines": 9}})
+    assert other.digest == "b0909011989f317fadc866487355104d9db7a9486f4bbe0f23a19fc0664bcb17"

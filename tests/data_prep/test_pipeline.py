@@ -164,6 +164,18 @@ def test_a_source_too_small_to_split_is_refused(rows: int, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize(
+    ("options", "reasons"),
+    [({"languages": ["go"]}, "language 60"), ({"filters": {"lines": 1}}, "long lines 60"), ({"licences": ["ISC"]}, "licence 60")],
+)
+def test_where_nothing_is_left_the_line_says_why(options: dict[str, object], reasons: str, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        CorpusError, match=rf"nothing of the source .* 60 files of code were found and left out \({reasons}\); widen --lang"
+    ):
+        prepare(configure(source, **options), tmp_path / "corpus")
+
+
+@pytest.mark.usefixtures("plain")
 def test_rows_without_a_name_are_counted(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
     write_rows([{"content": "x = 1\n", "size": 6, "max_stars_repo_path": "a.py"}], source / "more.parquet")
@@ -290,6 +302,7 @@ import os, signal, sys
 from pathlib import Path
 import ray
 from codenas.cli.options import settings_of
+from codenas.corpus import ShardWriter
 from data_prep import pipeline
 from data_prep.config import PrepareConfig
 from tests.data_prep.test_pipeline import plain_stream
@@ -306,7 +319,7 @@ def counted(real):
         return real(*arguments, **options)
     return call
 
-for module, name in ((os, "replace"), (os, "fsync"), (pipeline.stages.ShardWriter, "append"), (pipeline.shutil, "rmtree")):
+for module, name in ((os, "replace"), (os, "fsync"), (ShardWriter, "append"), (pipeline.shutil, "rmtree")):
     setattr(module, name, counted(getattr(module, name)))
 pipeline.prepare(settings_of(PrepareConfig, {**settings, "source": source}), output)
 """

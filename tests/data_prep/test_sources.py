@@ -1,5 +1,6 @@
 """The one reader of The Stack v1, and what it does with bad input."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -95,6 +96,19 @@ def test_a_truncated_file_is_refused(keep: float, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"00001.parquet is not a whole parquet file") as caught:
         parquet_files(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    file = write_source(tmp_path, files=1) / "data/train-00000-of-00001.parquet"
+    file.rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.parquet")))
+    with pytest.raises(CorpusError, match="caf\ufffd.parquet has a name that is not UTF-8 .*; rename it"):
+        parquet_files(tmp_path)
+
+
+def test_a_size_that_cannot_be_counts_as_none(tmp_path: Path) -> None:
+    good = stack_row(document(text=code(1, 1)))
+    file = write_rows([good | {"size": size} for size in (-5, None, 7)], tmp_path / "a.parquet")
+    assert [entry.size for entry in list_entries([file], tmp_path)] == [0, 0, 7]
 
 
 def judged(file: Path) -> list[str | None]:

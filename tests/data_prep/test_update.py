@@ -72,6 +72,36 @@ def test_pinned_packages_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.usefixtures("plain", "small_row_groups")
+def test_an_update_takes_another_list_of_packages_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: list[tuple[str, int, int]]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cache = tmp_path / "cache/codenas/packages"
+    cache.mkdir(parents=True)
+    held = {f"p{part}-1-py3-none-any.whl": wheel(f"p{part}", {f"p{part}/a.py": code(part, 0).encode()}) for part in range(10, 22)}
+    for name, data in held.items():
+        (cache / f"{sha256(data)}-{name}").write_bytes(data)
+    source = f"pypi:{listing(tmp_path, dict(list(held.items())[:-1]))}"
+    prepare(configure(source), tmp_path / "corpus")
+    before, known = content(tmp_path / "corpus"), len(examined)
+    listing(tmp_path, held)
+    with pytest.raises(
+        CorpusError, match=r"holds a corpus of another list of packages; --update takes pypi:.*list.txt in, or choose another"
+    ):
+        prepare(configure(source), tmp_path / "corpus")
+    with pytest.raises(CorpusError, match="holds a corpus of other settings"):
+        prepare(configure(source, seed=1), tmp_path / "corpus", update=True)
+    assert content(tmp_path / "corpus") == before
+    examined.clear()
+    after = prepare(configure(source), tmp_path / "corpus", update=True)
+    assert after.manifest.stages["found"].documents == 12 and 0 < len(examined) < known / 2
+    assert same_corpus(after, prepare(configure(source), tmp_path / "fresh"))
+    (tmp_path / "list.txt").write_text((tmp_path / "list.txt").read_text() + "# a comment\n")
+    again = prepare(configure(source), tmp_path / "corpus", update=True)
+    assert again.manifest.digest == after.manifest.digest and prepare(configure(source), tmp_path / "corpus").manifest == again.manifest
+
+
 @pytest.mark.usefixtures("plain")
 def test_an_update_that_is_killed_gathers_what_has_changed_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_code(tmp_path / "mine")

@@ -20,7 +20,7 @@ from codenas.vocab.bpe import SMALLEST_SIZE
 from tests.fakes import tiny_arch, tiny_corpus
 from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.local import search_here
-from tune_jobs.resumable import require_possible
+from tune_jobs.resumable import require_possible, warn_of_asked
 
 JOB = SearchJob(
     space=SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16), "norm": ("rmsnorm", "layernorm")}),
@@ -62,6 +62,20 @@ def test_what_no_vocabulary_makes_possible_is_refused_without_a_corpus() -> None
     with pytest.raises(BudgetError, match=rf"no architecture can meet the limit.*\(with a vocabulary of {SMALLEST_SIZE} ids, the smallest"):
         require_possible(JOB.with_limits({"size_bytes": least_bytes - 1}))
     require_possible(JOB.with_limits({"size_bytes": least_bytes}))
+
+
+def test_what_the_vocabulary_that_is_asked_for_makes_impossible_is_told_before_there_is_one(caplog: pytest.LogCaptureFixture) -> None:
+    space = SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16), "vocabulary": (None, "bpe-300")})
+    least = closed_form(check_reachable(JOB.plan(4096)), VocabularySize(4096)).size_bytes
+    assert least is not None
+    tight = JOB.with_limits({"size_bytes": least - 1})
+    require_possible(tight)
+    warn_of_asked(JOB.with_limits({"size_bytes": least}), {None: 4096})
+    warn_of_asked(tight.model_copy(update={"space": space}), {None: 4096, "bpe-300": 300})
+    assert not caplog.messages
+    warn_of_asked(tight.model_copy(update={"space": space}), {None: 4096, "bpe-300": 5000})
+    (message,) = caplog.messages
+    assert message.startswith("no architecture can meet the limit") and "with the 4,096, 5,000 ids that are asked for" in message
 
 
 def test_what_a_larger_vocabulary_may_meet_is_not_refused_without_a_corpus() -> None:
