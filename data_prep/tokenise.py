@@ -68,7 +68,7 @@ def encode(units: pa.Table, root: Location, tokenizer: Path, redacted: bool = Fa
 
 def _encode_unit(unit: Unit, documents: list[Document], vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
     end = vocabulary.specials[END_OF_TEXT]
-    encoded = [np.array([*ids, end], np.uint32) for ids in vocabulary.encode_batch([document.text for document in documents])]
+    encoded = [np.array([*vocabulary.encode(document.text), end], np.uint32) for document in documents]
     for split in sorted(set(unit.splits)):
         members = [index for index, of in enumerate(unit.splits) if of == split]
         sizes = [len(documents[index].data) for index in members]

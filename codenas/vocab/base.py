@@ -40,9 +40,6 @@ class Vocabulary(Protocol):
     def encode(self, text: str | bytes) -> list[int]:
         """The ids of `text`; a special token's name inside the text is plain text."""
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """`encode` of many texts at once."""
-
     def decode(self, ids: Sequence[int]) -> bytes:
         """The bytes that `ids` stand for; special tokens stand for none."""
 

@@ -121,10 +121,6 @@ class Bpe:
     def _encode_whole(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """One after the other."""
-        return [self.encode(text) for text in texts]
-
     def decode(self, ids: Sequence[int]) -> bytes:
         """The bytes of `ids`."""
         return b"".join(self._bytes[index] for index in ids)

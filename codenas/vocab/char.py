@@ -92,10 +92,6 @@ class Char:
                 ids.extend([known] if known is not None else (_FIRST_BYTE + value for value in character.encode()))
         return ids
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """One after the other."""
-        return [self.encode(text) for text in texts]
-
     def decode(self, ids: Sequence[int]) -> bytes:
         """The bytes of `ids`."""
         return b"".join(self._bytes[index] for index in ids)

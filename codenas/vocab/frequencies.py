@@ -71,7 +71,7 @@ def count_tokens(vocabulary: Vocabulary, texts: Sequence[str]) -> Iterator[Frequ
     """Encode `texts`: yields what some of them have, all parts add up."""
     for start in range(0, len(texts), _BATCH):
         batch = list(texts[start : start + _BATCH])
-        ids = [np.array(encoded, np.int64) for encoded in vocabulary.encode_batch(batch)]
+        ids = [np.array(vocabulary.encode(text), np.int64) for text in batch]
         yield Frequencies(len(batch), np.bincount(np.concatenate(ids), minlength=vocabulary.size))
 
 

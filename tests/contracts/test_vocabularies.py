@@ -57,11 +57,6 @@ def test_awkward_bytes(vocabulary: Vocabulary, data: bytes) -> None:
     assert not set(ids) & set(vocabulary.specials.values())
 
 
-def test_a_batch_is_encoded_as_its_texts_are(vocabulary: Vocabulary) -> None:
-    texts = [*SAMPLE, "", "<|endoftext|>", "lone \ud800 surrogate", "😀"]
-    assert vocabulary.encode_batch(texts) == [vocabulary.encode(text) for text in texts]
-
-
 def test_special_tokens_have_ids_no_bytes_and_no_text(vocabulary: Vocabulary) -> None:
     assert tuple(vocabulary.specials) == SPECIAL_TOKENS
     ids = list(vocabulary.specials.values())
