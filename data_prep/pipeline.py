@@ -12,7 +12,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from codenas.corpus import Corpus, CorpusManifest, ShardInfo, SplitInfo, Tally
+from codenas.corpus import CARD, Corpus, CorpusManifest, ShardInfo, SplitInfo, Tally
 from codenas.corpus.manifest import content_digest, dtype_for
 from codenas.corpus.shards import VOCABULARIES
 from codenas.errors import ResourceError
@@ -128,7 +128,7 @@ def _build(config: PrepareConfig, corpus: Path, root: Location) -> None:
     vocabulary = stages.vocabulary(config, corpus, root, entries)
     tokens = stages.tokens(corpus, corpus.with_name(_JOURNAL), root, entries, vocabulary.size, stream, config.redact)
     manifest = _manifest(config, entries, ledger, vocabulary, tokens, corpus)
-    write_atomic(corpus / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
+    write_atomic(corpus / CARD, manifest.model_dump_json(indent=1) + "\n")
 
 
 def _add_vocabularies(config: PrepareConfig, working: Path, corpus: Corpus) -> None:
@@ -142,7 +142,7 @@ def _add_vocabularies(config: PrepareConfig, working: Path, corpus: Corpus) -> N
         journal = draft.with_name(f"{name} {_JOURNAL}")
         tokens = stages.tokens(draft, journal, root, entries, vocabulary.size, stream, config.redact, f"tokenise {name}")
         manifest = _manifest(config, entries, ledger, vocabulary, tokens, corpus.path)
-        write_atomic(draft / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
+        write_atomic(draft / CARD, manifest.model_dump_json(indent=1) + "\n")
         with atomic_folder(corpus.path / VOCABULARIES / name) as folder:
             for part in draft.iterdir():
                 os.replace(part, folder / part.name)

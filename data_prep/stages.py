@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codenas.corpus import Corpus, Figures, SourceSize
+from codenas.corpus import CARD, Corpus, Figures, SourceSize, card_of
 from codenas.corpus.manifest import dtype_for
 from codenas.corpus.shards import VOCABULARIES
 from codenas.errors import CorpusError
@@ -109,8 +109,8 @@ def finished(config: PrepareConfig, output: Path, update: bool = False) -> Corpu
         load_opt_out(config.opt_out)
         load_benchmarks(config.decontaminate)
         return None
-    if not (output / "manifest.json").is_file():
-        raise CorpusError(f"{output} exists and is no corpus (it has no manifest.json); choose another --output or remove it")
+    if card_of(output) is None:
+        raise CorpusError(f"{output} exists and is no corpus (it has no {CARD}); choose another --output or remove it")
     corpus = Corpus.open(output)
     if corpus.manifest.config_digest != config.digest and corpus.manifest.settings_digest == config.settings_digest:
         if not update:

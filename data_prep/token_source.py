@@ -8,7 +8,7 @@ from typing import overload
 
 import pyarrow as pa
 
-from codenas.corpus import Corpus
+from codenas.corpus import Corpus, card_of
 from codenas.errors import CorpusError
 from codenas.log import LOGGER
 from codenas.seeds import derive
@@ -71,7 +71,7 @@ def _documents(source: Path, limit: int, seed: int, split: str) -> Iterator[Docu
     """The documents of a source of any kind; the reason in place of one that cannot be read."""
     if not source.exists():
         raise CorpusError(f"there is no source {source}; give a prepared corpus, parquet in The Stack v1 schema, or a folder of code")
-    if (source / "manifest.json").is_file():
+    if card_of(source) is not None:
         return _of_entries(sample(_corpus_entries(source, split), limit, seed), source / _SOURCE)
     if source.is_file() or any(source.rglob("*.parquet")):
         root = source.parent if source.is_file() else source

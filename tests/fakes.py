@@ -145,7 +145,7 @@ def _write_corpus(folder: Path, documents: dict[str, list[str]], vocabulary: Voc
         drops={},
         licences={},
     )
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
+    (folder / "corpus.json").write_text(manifest.model_dump_json())
 
 
 def _write_split(folder: Path, split: str, texts: list[str], vocabulary: Vocabulary) -> SplitInfo:

@@ -40,12 +40,14 @@ class Run:
         Raises:
             RunError: the run has another corpus already.
         """
+        from codenas.corpus import card_of
+
         own = self.folder / "corpus"
         if path is None or path.absolute() == self.corpus.absolute():
             return self.corpus
         if own.exists():
             raise RunError(f"{self.folder} works on the corpus {self.corpus}, not on {path}; choose another --run")
-        if (path / "manifest.json").is_file():  # anything else is for `Corpus.open` to explain
+        if card_of(path) is not None:  # anything else is for `Corpus.open` to explain
             write_atomic(own, f"{path.absolute()}\n")
         return path
 

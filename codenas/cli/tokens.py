@@ -87,11 +87,11 @@ def corpus_vocabularies(source: Path) -> list[Path]:
     Raises:
         ConfigError: `source` is none.
     """
-    from codenas.corpus import Corpus
+    from codenas.corpus import Corpus, card_of
     from codenas.corpus.shards import VOCABULARIES
     from codenas.errors import ConfigError
 
-    if not (source / "manifest.json").is_file():
+    if card_of(source) is None:
         raise ConfigError(f"{source} is no prepared corpus with vocabularies of its own; name those to compare")
     corpus = Corpus.open(source)
     beside = [source / "vocab-char.json", *(source / VOCABULARIES / name / "tokenizer.json" for name in corpus.vocabularies)]

@@ -3,11 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Dtype = Literal["uint16", "uint32"]
+
+CARD, _EARLIER_CARD = "corpus.json", "manifest.json"
 
 
 class _Card(BaseModel):
@@ -89,7 +92,7 @@ class SourceSize(_Card):
 
 
 class CorpusManifest(_Card):
-    """`manifest.json`. It holds no times and no absolute paths: the same input gives the same bytes.
+    """`corpus.json`. It holds no times and no absolute paths: the same input gives the same bytes.
 
     Attributes:
         digest: of the content (vocabulary, splits, shards): equal digests mean equal training data.
@@ -140,3 +143,8 @@ def content_digest(vocab_digest: str, dtype: Dtype, splits: Mapping[str, SplitIn
 def dtype_for(vocab_size: int) -> Dtype:
     """The smallest type that holds every id."""
     return "uint16" if vocab_size <= 1 << 16 else "uint32"
+
+
+def card_of(folder: Path) -> Path | None:
+    """The card of the corpus in `folder`, also of one that an earlier version prepared; None where there is no corpus."""
+    return next((folder / name for name in (CARD, _EARLIER_CARD) if (folder / name).is_file()), None)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from codenas.corpus.manifest import CorpusManifest, Dtype, ShardInfo
+from codenas.corpus.manifest import CARD, CorpusManifest, Dtype, ShardInfo, card_of
 from codenas.errors import CorpusError, ResourceError, first_fault
 from codenas.files import sha256_file, write_atomic
 from codenas.log import LOGGER
@@ -190,7 +190,7 @@ class Tokens:
 
 @dataclass(slots=True)
 class Corpus:
-    """A finished corpus folder: manifest.json, tokenizer.json, vocab-char.json and tokens/."""
+    """A finished corpus folder: corpus.json, tokenizer.json, vocab-char.json and tokens/."""
 
     path: Path
     manifest: CorpusManifest
@@ -203,12 +203,13 @@ class Corpus:
             CorpusError: it is missing, empty, unfinished or broken.
         """
         path = Path(path)
-        if not (path / "manifest.json").is_file():
-            raise CorpusError(f"there is no corpus in {path} (no manifest.json); run: codenas prepare --output {path}")
+        card = card_of(path)
+        if card is None:
+            raise CorpusError(f"there is no corpus in {path} (no {CARD}); run: codenas prepare --output {path}")
         try:
-            manifest = CorpusManifest.model_validate_json((path / "manifest.json").read_bytes())
+            manifest = CorpusManifest.model_validate_json(card.read_bytes())
         except ValidationError as error:
-            raise CorpusError(f"{path}/manifest.json is broken ({first_fault(error)}); {_way_out(path)}") from None
+            raise CorpusError(f"{card} is broken ({first_fault(error)}); {_way_out(path)}") from None
         corpus = cls(path, manifest)
         corpus._check_files()
         return corpus
@@ -221,7 +222,7 @@ class Corpus:
     @property
     def vocabularies(self) -> tuple[str, ...]:
         """The names of the vocabularies in which the same text is here once more."""
-        return tuple(sorted(card.parent.name for card in (self.path / VOCABULARIES).glob("[!.]*/manifest.json")))
+        return tuple(sorted(folder.name for folder in (self.path / VOCABULARIES).glob("[!.]*") if card_of(folder)))
 
     def with_vocabulary(self, name: str | None) -> "Corpus":
         """The same documents in the same splits, read in the vocabulary `name`; in its own where that is None.

@@ -51,10 +51,10 @@ def test_what_is_decided_in_closed_form_imports_nothing_heavy(arguments: str) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["search", "--run", "RUN"], "there is no corpus in RUN/corpus (no manifest.json); run: codenas prepare --output RUN/corpus"),
+        (["search", "--run", "RUN"], "there is no corpus in RUN/corpus (no corpus.json); run: codenas prepare --output RUN/corpus"),
         (["search", "--run", "RUN", "--max-mb", "-1"], "--max-mb -1 must be a number above 0"),
         (["search", "--max-mb", "3", "record"], "--max-mb stands before `record`; write it behind: codenas search record"),
-        (["search", "record", "--run", "RUN"], "there is no corpus in RUN/corpus (no manifest.json)"),
+        (["search", "record", "--run", "RUN"], "there is no corpus in RUN/corpus (no corpus.json)"),
         (["search", "--run", "RUN", "--job", "RUN/absent.toml"], "there is no job file RUN/absent.toml"),
         (["train", "--run", "RUN"], "RUN/search holds no finished search; run `codenas search` first"),
         (["evaluate", "--run", "RUN"], "RUN/model is missing; run `codenas train` first"),
@@ -108,7 +108,7 @@ def test_an_error_that_nobody_can_read_keeps_its_exit_code(closed: str, tmp_path
 
 def test_a_letter_that_the_encoding_lacks_is_no_fault(tmp_path: Path) -> None:
     manifest = tiny_corpus(tmp_path).manifest.model_copy(update={"source": "größe", "config_digest": PrepareConfig().digest})
-    (tmp_path / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
+    (tmp_path / "corpus.json").write_text(manifest.model_dump_json(), encoding="utf-8")
     done = _in_a_shell(f"PYTHONIOENCODING=ascii codenas prepare --output {tmp_path}")
     assert done.returncode == 0, done.stderr
     assert "gr??e" in done.stdout
@@ -242,7 +242,7 @@ def test_a_corpus_that_is_there_tells_a_demo_more_than_none_does(tmp_path: Path)
     """No architecture of 300 ids and their tokenizer is inside the limit; with the fewest ids and no tokenizer one would be."""
     corpus, job = tiny_corpus(tmp_path / "run" / "corpus"), tmp_path / "job.toml"
     manifest = corpus.manifest.model_copy(update={"config_digest": PrepareConfig().digest})
-    (corpus.path / "manifest.json").write_text(manifest.model_dump_json())
+    (corpus.path / "corpus.json").write_text(manifest.model_dump_json())
     job.write_text(SMALL_SEARCH)
     given = ["demo", "--run", str(tmp_path / "run"), "--job", str(job), "--max-mb", "0.02"]
     with socket.create_server(("127.0.0.1", 0)) as held:

@@ -29,5 +29,5 @@ def write_corpus(folder: Path, splits: Mapping[str, Sequence[Sequence[int]]], sh
         digest=digest, config_digest="c", vocab_digest="v", vocab_size=vocab_size, dtype=dtype, end_of_text=END_OF_TEXT, splits=infos,
         source="made by a test", stages={}, drops={}, licences={},
     )  # fmt: skip
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
+    (folder / "corpus.json").write_text(manifest.model_dump_json())
     return Corpus.open(folder)

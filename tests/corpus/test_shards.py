@@ -194,21 +194,26 @@ def test_an_empty_corpus_and_an_empty_split_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("edit", [{"digest": "0"}, {"vocab_digest": "w"}, {"unknown": 1}, {"schema_version": 2}, {"dtype": "int8"}])
 def test_an_edited_manifest_is_refused(corpus: Corpus, edit: dict[str, object]) -> None:
-    path = corpus.path / "manifest.json"
+    path = corpus.path / "corpus.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | edit))
-    with pytest.raises(CorpusError, match=r"manifest.json is broken"):
+    with pytest.raises(CorpusError, match=r"corpus.json is broken"):
         Corpus.open(corpus.path)
 
 
 def test_a_broken_manifest_names_the_field_and_the_reason(corpus: Corpus) -> None:
-    path = corpus.path / "manifest.json"
+    path = corpus.path / "corpus.json"
     path.write_text(path.read_text().replace('"documents":4', '"documents":-4'))
     with pytest.raises(CorpusError, match=r"is broken \(splits.train.documents: Input should be greater than or equal to 0\); remove"):
         Corpus.open(corpus.path)
 
 
 def test_half_a_manifest_is_refused(corpus: Corpus) -> None:
-    path = corpus.path / "manifest.json"
+    path = corpus.path / "corpus.json"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CorpusError, match=r"manifest.json is broken"):
+    with pytest.raises(CorpusError, match=r"corpus.json is broken"):
         Corpus.open(corpus.path)
+
+
+def test_the_card_of_an_earlier_version_is_found(corpus: Corpus) -> None:
+    (corpus.path / "corpus.json").rename(corpus.path / "manifest.json")
+    assert Corpus.open(corpus.path) == corpus

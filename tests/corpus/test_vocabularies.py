@@ -47,7 +47,7 @@ def test_a_name_is_no_path(name: str, corpus: Corpus) -> None:
 
 
 def test_an_unfinished_one_is_not_there(corpus: Corpus) -> None:
-    (corpus.path / VOCABULARIES / "char" / "manifest.json").unlink()
+    (corpus.path / VOCABULARIES / "char" / "corpus.json").unlink()
     (corpus.path / VOCABULARIES / ".bpe-280.abcd1234").mkdir()
     assert corpus.vocabularies == ("bpe-280",)
 
