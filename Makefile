@@ -26,6 +26,8 @@ setup: $(STAMP) ## build .venv with the pinned packages
 demo: $(STAMP) ## the whole story: prepare, search, train, evaluate, serve, complete
 	@$(BIN)/codenas demo $(ARGS)
 
+# Hundreds of processes would compile the same modules where bytecode is not kept.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP) ## run all tests, JOBS files at a time
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
