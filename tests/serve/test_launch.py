@@ -18,6 +18,7 @@ from codenas.errors import CheckpointError, ResourceError
 from serve.launch import start, stop
 from serve.settings import ServeSettings
 from tests.loopback import free_port
+from tests.processes import title
 from tests.serve.servers import CONTEXT, MODEL_NAME, PATIENCE_S, VOCABULARY, write_tiny_checkpoint
 
 pytestmark = pytest.mark.cluster
@@ -91,7 +92,7 @@ def test_errors_pass_through_the_proxy(client: httpx.Client) -> None:
 
 def test_every_listener_is_on_loopback(client: httpx.Client, settings: ServeSettings) -> None:
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    assert any("ServeReplica" in process.name() or "ServeReplica" in " ".join(process.cmdline()) for process in processes)
+    assert any("ServeReplica" in title(process) for process in processes)
     listeners = [
         (process.name(), connection.laddr)
         for process in processes
