@@ -121,7 +121,7 @@ def test_files_are_read_plain_and_compressed(tmp_path: Path) -> None:
         ("a.jsonl", b"[1]\n", "a.jsonl has 1 records, and not all are objects"),
         ("a.jsonl", b'{"question": "why?"}', "a.jsonl has a record with the keys question; a benchmark has task_id"),
         ("a.jsonl.gz", b"{}", "a.jsonl.gz cannot be read: Not a gzipped file"),
-        ("a.jsonl.gz", gzip.compress(b"{}")[:-9], "a.jsonl.gz cannot be read"),
+        ("a.jsonl.gz", gzip.compress(b"{}", mtime=0)[:-9], "a.jsonl.gz cannot be read"),
         ("a.jsonl", None, "a.jsonl cannot be read: No such file"),
     ],
 )
