@@ -1,6 +1,6 @@
 """Small sources made by code: parquet in The Stack v1 schema, and a Python with packages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 from data_prep.document import Document
 from data_prep.environment import Environment
 from data_prep.sources import STACK_V1, stack_row
+from data_prep.stages import Work
+from data_prep.units import Unit
 
 
 def code(repository: int, file: int, lines: int = 12) -> str:
@@ -74,3 +76,8 @@ def write_environment(root: Path, packages: int = 16) -> Environment:
     install(site, "copyleft", {"copyleft.py": code(91, 0).encode()}, metadata="License: GPLv3")
     install(site, "codenas", {"codenas/__init__.py": code(92, 0).encode()})
     return Environment(library, [site])
+
+
+def plain_stream(units: list[Unit], work: Work, workers: int | None) -> Iterator[object]:
+    """What Ray Data does, one after the other."""
+    return (work(unit.table) for unit in units)

@@ -17,10 +17,9 @@ from data_prep.pipeline import prepare
 from tests.data_prep.sources import code, write_source
 from tests.data_prep.test_dialects import STARCODER, V2
 from tests.data_prep.test_packages import HELD, listing, sha256, wheel
-from tests.data_prep.test_pipeline import configure, content, plain
+from tests.data_prep.test_pipeline import configure, content
 from tests.data_prep.test_stages import texts
 
-__all__ = ["plain"]  # a fixture
 OWN = {"licences": ["any"]}
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ from data_prep import pipeline, stages
 from data_prep.config import PrepareConfig
 from data_prep.ledger import load_entries
 from data_prep.pipeline import prepare
-from data_prep.units import Unit
-from tests.data_prep.sources import code, document, documents, install, write_environment, write_rows, write_source
+from tests.data_prep.sources import code, document, documents, install, plain_stream, write_environment, write_rows, write_source
 
 SETTINGS = {"vocab_size": 400, "valid_share": 0.1, "test_share": 0.1}
 MORE = {**SETTINGS, "vocabularies": ["char", "bpe-300"]}
@@ -33,17 +31,6 @@ def content(folder: Path) -> dict[str, str]:
     """The hash of every file below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def plain_stream(units: list[Unit], work: stages.Work, workers: int | None) -> Iterator[object]:
-    """What Ray Data does, one after the other."""
-    return (work(unit.table) for unit in units)
-
-
-@pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_stream", plain_stream)
-    monkeypatch.setattr(ray, "is_initialized", lambda: True)
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +292,7 @@ from codenas.cli.options import settings_of
 from codenas.corpus import ShardWriter
 from data_prep import pipeline
 from data_prep.config import PrepareConfig
-from tests.data_prep.test_pipeline import plain_stream
+from tests.data_prep.sources import plain_stream
 
 source, output, settings, calls = sys.argv[1], Path(sys.argv[2]), eval(sys.argv[3]), int(sys.argv[4])
 pipeline._stream, ray.is_initialized = plain_stream, lambda: True

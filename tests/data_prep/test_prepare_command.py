@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 from codenas.cli.prepare import prepare
 from codenas.errors import ConfigError, CorpusError
 from data_prep import pipeline
-from tests.data_prep.sources import write_source
-from tests.data_prep.test_pipeline import plain_stream
+from tests.data_prep.sources import plain_stream, write_source
 
 APP = typer.Typer()
 APP.command()(prepare)

@@ -19,17 +19,10 @@ from data_prep.pipeline import prepare
 from data_prep.sources import stack_row
 from data_prep.unit_store import UnitStore
 from data_prep.units import Unit
-from tests.data_prep.sources import code, document, documents, write_environment, write_rows, write_source
-from tests.data_prep.test_pipeline import configure, content, plain, plain_stream, run_killed
+from tests.data_prep.sources import code, document, documents, plain_stream, write_environment, write_rows
+from tests.data_prep.test_pipeline import configure, content, run_killed
 
 pytestmark = pytest.mark.usefixtures("plain")
-
-__all__ = ["plain"]  # a fixture
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_source(tmp_path / "source")
 
 
 @pytest.fixture

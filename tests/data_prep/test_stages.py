@@ -14,9 +14,7 @@ from data_prep.pipeline import prepare
 from data_prep.sources import stack_row
 from tests.data_prep.sources import code, document, documents, write_rows, write_source
 from tests.data_prep.test_decontaminate import HUMANEVAL, MBPP
-from tests.data_prep.test_pipeline import configure, content, plain
-
-__all__ = ["plain"]  # a fixture
+from tests.data_prep.test_pipeline import configure, content
 
 CONTACT = '"""Written by Ann, ann@mail.org."""\nHOST = "99.100.101.102"\n'
 OFF = {"near_dedup": {"enabled": False}, "redact": False}

@@ -14,17 +14,10 @@ from data_prep.pipeline import prepare
 from data_prep.sources import stack_row
 from data_prep.token_journal import Part, parts_of
 from data_prep.units import Unit, units_of
-from tests.data_prep.sources import code, document, write_rows, write_source
-from tests.data_prep.test_pipeline import configure, content, plain
+from tests.data_prep.sources import code, document, write_rows
+from tests.data_prep.test_pipeline import configure, content
 
 pytestmark = pytest.mark.usefixtures("plain")
-
-__all__ = ["plain"]  # a fixture
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_source(tmp_path / "source")
 
 
 @pytest.fixture

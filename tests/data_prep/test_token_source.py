@@ -12,7 +12,7 @@ from data_prep.pipeline import prepare
 from data_prep.sources import stack_row
 from data_prep.token_source import read_texts
 from tests.data_prep.sources import document, documents, write_environment, write_rows, write_source
-from tests.data_prep.test_pipeline import configure, plain  # noqa: F401
+from tests.data_prep.test_pipeline import configure
 from tests.fakes import tiny_corpus
 
 

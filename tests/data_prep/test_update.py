@@ -22,10 +22,10 @@ from tests.data_prep.test_dialects import V2
 from tests.data_prep.test_gather import OWN, write_code
 from tests.data_prep.test_locations import files, place
 from tests.data_prep.test_packages import listing, sha256, wheel
-from tests.data_prep.test_pipeline import configure, content, plain
+from tests.data_prep.test_pipeline import configure, content
 from tests.data_prep.test_resume import examined
 
-__all__ = ["examined", "files", "place", "plain"]  # fixtures
+__all__ = ["examined", "files", "place"]  # fixtures
 
 
 def same_corpus(one: Corpus, other: Corpus) -> bool:
