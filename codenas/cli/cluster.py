@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from codenas.cli.head_watch import head_watched
+from codenas.cli.head_watch import head_watched, listens
 from codenas.cli.interrupts import held
 from codenas.cli.reaper import reaped_folder
 from codenas.errors import ConfigError, ResourceError
@@ -173,11 +173,7 @@ def _listens_on_loopback_only(address: str) -> bool:
     if host not in ("127.0.0.1", "localhost"):
         return False
     own: str = services.get_node_ip_address()  # type: ignore[no-untyped-call]
-    try:
-        require_listener(f"{own}:{port}")
-    except ResourceError:
-        return True
-    return False
+    return not listens(own, port, _TIMEOUT_S)
 
 
 def require_listener(address: str) -> None:
