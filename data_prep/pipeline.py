@@ -28,7 +28,7 @@ from data_prep.locations import Location
 from data_prep.split import SPLITS
 from data_prep.token_journal import Tokenised
 from data_prep.unit_store import take_over
-from data_prep.units import Unit
+from data_prep.units import Unit, portions
 
 _OLD = "old"  # a corpus that is just being replaced
 _JOURNAL = "tokens.jsonl"  # beside a folder of shards that are being written
@@ -149,12 +149,13 @@ def _add_vocabularies(config: PrepareConfig, working: Path, corpus: Corpus) -> N
 
 
 def _stream(units: list[Unit], work: stages.Work, workers: int | None) -> Iterator[pa.Table]:
-    """The results of `work` on each unit, in the order of the units, computed by Ray Data a few units ahead."""
+    """The results of `work` on the units, in their order, computed by Ray Data a few portions ahead."""
     if not units:
         return
     with ray.data.DataContext.current(_quiet_and_ordered()):
-        # One unit a block: workers read for themselves, so that no text passes through the object store.
-        dataset = ray.data.from_arrow([unit.table for unit in units])
+        # Workers read for themselves, so that no text passes through the object store.
+        planned = portions(units, workers or round(ray.cluster_resources()["CPU"]))  # type: ignore[no-untyped-call]
+        dataset = ray.data.from_arrow([pa.concat_tables(unit.table for unit in portion) for portion in planned])
         results = dataset.map_batches(work, batch_size=None, batch_format="pyarrow", compute=ray.data.TaskPoolStrategy(workers))
         yield from results.iter_batches(batch_size=None, batch_format="pyarrow")
 
@@ -167,6 +168,7 @@ def _quiet_and_ordered() -> ray.data.DataContext:
         context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
+    context.target_max_block_size = None  # what comes of a portion stays together
     return context
 
 

@@ -33,10 +33,10 @@ from data_prep.split import SPLITS
 from data_prep.token_journal import JournaledShards, Tokenised, parts_of
 from data_prep.tokenise import encode, sample, texts_of
 from data_prep.unit_store import SourceList, UnitStore, list_row_groups, same_row_groups
-from data_prep.units import Examiner, Unit, judge, units_of
+from data_prep.units import Examiner, Unit, by_unit, judge, units_of
 
 Work = Callable[[pa.Table], pa.Table]
-# Does some work on each unit and yields the results in the order of the units.
+# Does some work on units, on some of them at a time, and yields the results in the order of the units.
 Stream = Callable[[list[Unit], Work], Iterator[pa.Table]]
 
 SOURCE_LIST, UNITS, QUARANTINE = "source.json", "units", "quarantine.jsonl"
@@ -343,6 +343,7 @@ def _examine(config: PrepareConfig, root: Location, entries: list[Entry], store:
         LOGGER.info(f"filter: {known:,} of {len(entries):,} documents were examined before")
     meter = Meter("filter", len(entries), known)
     for verdicts in stream(missing, partial(judge, root=root.absolute(), examiner=Examiner.of(config))):
-        store.keep(verdicts)
+        for one in by_unit(verdicts):
+            store.keep(one)
         meter.add(verdicts.num_rows, pc.sum(verdicts["size"]).as_py() or 0)
     meter.finish()

@@ -62,8 +62,10 @@ def encode(units: pa.Table, root: Location, tokenizer: Path, redacted: bool = Fa
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     state = tokenizer.stat()  # a corpus that is made anew has another vocabulary at the same place
     vocabulary = _load(tokenizer, state.st_ino, state.st_mtime_ns)
-    rows = [row for unit in Unit.from_table(units) for row in _encode_unit(unit, _documents(unit, root, redacted), vocabulary)]
-    return pa.Table.from_pylist(rows, TOKENS)
+    return pa.concat_tables(
+        pa.Table.from_pylist(list(_encode_unit(unit, _documents(unit, root, redacted), vocabulary)), TOKENS)
+        for unit in Unit.from_table(units)
+    )
 
 
 def _encode_unit(unit: Unit, documents: list[Document], vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:

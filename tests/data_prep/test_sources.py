@@ -7,13 +7,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codenas.errors import CorpusError
 from data_prep.config import Thresholds
 from data_prep.document import Document
 from data_prep.filters import quality_filters
 from data_prep.sources import STACK_V1, list_entries, parquet_files, read_documents, stack_row, write_stack
-from data_prep.units import UNREADABLE, Examiner, Unit, judge, units_of
+from data_prep.units import UNREADABLE, Examiner, Unit, by_unit, judge, portions, units_of
 from tests.data_prep.sources import code, document, documents, write_rows, write_source
 
 EXAMINER = Examiner(quality_filters(Thresholds()))
@@ -117,6 +119,15 @@ def judged(file: Path) -> list[str | None]:
     return judge(units, file.parent, EXAMINER)["reason"].to_pylist()
 
 
+def test_the_verdicts_of_a_portion_are_told_apart(tmp_path: Path) -> None:
+    for name in "ab":
+        write_rows([stack_row(one) for one in documents(5)], tmp_path / f"{name}.parquet")
+    units = units_of(list_entries(parquet_files(tmp_path), tmp_path))
+    together = judge(pa.concat_tables(unit.table for unit in units), tmp_path, EXAMINER)
+    assert len(units) > 2
+    assert list(by_unit(together)) == [judge(unit.table, tmp_path, EXAMINER) for unit in units]
+
+
 def test_bad_rows_are_dropped_with_their_reason_and_the_others_kept(tmp_path: Path) -> None:
     good = stack_row(document(text=code(1, 1)))
     nul, cut = stack_row(document(text="value = '\x00'\n" * 9)), stack_row(document(text="def f(:\n"))
@@ -156,6 +167,22 @@ def test_names_that_cannot_be_read_end_the_job_in_one_line(tmp_path: Path) -> No
     with pytest.raises(CorpusError, match=r"a.parquet is not a whole parquet file \(.*\); fetch it again") as caught:
         list(list_entries(parquet_files(file), tmp_path))
     assert "\n" not in str(caught.value)
+
+
+@given(st.lists(st.integers(1, 1500), max_size=60), st.integers(1, 9))
+def test_portions_hold_all_units_in_their_order_and_become_smaller(rows: list[int], workers: int) -> None:
+    units = [Unit("a", number, list(range(count)), [""] * count) for number, count in enumerate(rows)]
+    planned = list(portions(units, workers))
+    assert [unit for portion in planned for unit in portion] == units
+    for number, portion in enumerate(planned):
+        left = sum(len(unit.rows) for later in planned[number:] for unit in later)
+        assert len(portion) == 1 or sum(len(unit.rows) for unit in portion) <= min(1000, left / (2 * workers))
+
+
+def test_all_workers_end_together_and_work_is_handed_out_rarely() -> None:
+    planned = list(portions([Unit("a", number, [0] * 100, [""] * 100) for number in range(100)], 2))
+    assert len(planned) < 30 and [len(portion) for portion in planned[:5]] == [10] * 5
+    assert [len(portion) for portion in planned[-4:]] == [1] * 4
 
 
 def test_units_travel_as_tables() -> None:
