@@ -1,8 +1,6 @@
 """The words that people wrote into Python: comments, strings and docstrings."""
 
 import ast
-import contextlib
-import gc
 import re
 import warnings
 from collections.abc import Iterator
@@ -18,29 +16,25 @@ TEXT = re.compile(
     re.DOTALL,
 )
 
+_NODES: tuple[type[ast.AST], ...] = (ast.Module, ast.ExceptHandler, ast.match_case, *ast.stmt.__subclasses__())
+# The fields that hold statements, of the nodes that have such.
+_BLOCKS = {
+    kind: blocks
+    for kind in _NODES
+    if (blocks := [name for name in ("body", "orelse", "finalbody", "handlers", "cases") if name in kind._fields])
+}
+
 
 @lru_cache(maxsize=1)  # several filters ask for the tree of one document, one after the other
 def parse(text: str) -> ast.Module | None:
     """The tree of a Python file; None where it does not parse."""
-    with warnings.catch_warnings(), _no_collection():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in other people's code are not our news
         try:
             # Bytes, not text: a byte order mark and a coding line are then read as Python reads them.
             return ast.parse(text.encode())
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # NUL bytes; nesting too deep for the parser
             return None
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """A tree is many objects and no cycle: going over them again and again takes Python a third of the time of parsing."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def comment_share(text: str) -> float:
@@ -63,6 +57,6 @@ def docstrings(tree: ast.Module) -> Iterator[str]:
                 | ast.AsyncFunctionDef(body=[ast.Expr(ast.Constant(str(words))), *_])
             ):
                 yield words
-        # Statements only: a walk over every expression would take longer than parsing.
-        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
-            held.extend(getattr(node, field, ()))
+        # Statements that hold statements only: a walk over all of them would take as long as parsing.
+        for block in _BLOCKS[type(node)]:
+            held.extend(inner for inner in getattr(node, block) if type(inner) in _BLOCKS)

@@ -1,7 +1,10 @@
 """Each filter at its threshold."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from data_prep import filters
 from data_prep.config import Thresholds
 from data_prep.document import Document
 from data_prep.filters import (
@@ -18,6 +21,7 @@ from data_prep.filters import (
     Xml,
     alphabetic_share,
     alphanumeric_share,
+    count_pieces,
     first_reason,
     quality_filters,
 )
@@ -57,6 +61,18 @@ def test_the_threshold(rule: Filter, passes: str, refused: str) -> None:
 def test_hexadecimal_bytes_are_encoded_data() -> None:
     assert EncodedData(999, 0.5).refuses(document(text="x = [" + "0xff," * 20 + "]"))
     assert not EncodedData(1024, 0.5).refuses(document(text=code(1, 1)))
+
+
+@given(st.text("aF0x,\\ \n\tu9z=+-\x0b\x1c\xa0é", max_size=90))
+def test_encoded_data_is_looked_for_wherever_it_may_be(text: str) -> None:
+    for piece in (text, "0f, " * 7 + text, "\\u00ff" * 7 + text, "Qq=\n" * 15 + text):
+        held = [len(match[0]) for match in filters._ENCODED.finditer(piece)]
+        assert EncodedData(0, 1).refuses(document(text=piece)) == bool(held)
+
+
+@given(st.text("ab_ 12\n\t+-()\x0b\x1c", max_size=30) | st.text(max_size=30))
+def test_pieces_are_counted_as_the_pattern_finds_them(text: str) -> None:
+    assert count_pieces(text) == len(filters._PIECE.findall(text))
 
 
 @pytest.mark.parametrize("rule", [Unparsable(), ShortTokens(2.5), Comments(0.01, 0.8)])
