@@ -22,7 +22,7 @@ class TrainConfig(BaseModel):
     optimizer: Literal["muon", "adamw"] = Field("muon", description="of the matrices of the blocks")
     matrix_rate: float = Field(0.02, gt=0, description="of the matrices under Muon")
     adam_rate: float = Field(0.002, gt=0, description="of the matrices under AdamW")
-    embedding_rate: float = Field(0.02, gt=0)
+    embedding_rate: float = Field(0.014, gt=0)
     gain_rate: float = Field(0.01, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)

@@ -2,10 +2,10 @@
 
 Muon replaces the momentum of a matrix by the nearest (semi-)orthogonal one, times sqrt(max(1, rows / columns)) (Jordan et
 al. 2024): the update has the same spectral norm at every width, so one rate serves all. Adam's update of an embedding has
-entries of fixed size; its rate falls with 1/sqrt(width) (as in nanochat), because the table of a tied model is stored with
-entries of size 1/sqrt(width) (see `LanguageModel`). Gains are of size one at every width: one rate. Where AdamW trains the
-matrices too, their rate falls with 1/fan-in (muP: Yang et al. 2022). The updates of all layers add up in the residual stream:
-the rate of the matrices falls with 1/sqrt(depth) (Yang et al. 2023). `docs/fairness.md` has what was measured.
+entries of fixed size, and moves the logits of a tied head by up to width times the rate: that rate falls with 1/width, as
+that of muP's output layer (Yang et al. 2022, table 8). Gains are of size one at every width: one rate. Where AdamW trains the
+matrices too, their rate falls with 1/fan-in (muP). The updates of all layers add up in the residual stream: the rate of the
+matrices falls with 1/sqrt(depth) (Yang et al. 2023). `docs/fairness.md` has what was measured.
 """
 
 from collections import defaultdict
@@ -75,7 +75,7 @@ def build_optimizers(model: nn.Module, config: TrainConfig, width: int, depth: i
         # A depthwise convolution, [channels, 1, width], is a bundle of vectors: nothing in it to orthogonalise.
         home = gains if parameter.ndim != 2 else matrices if name.startswith("blocks.") else tables
         home.append(parameter)
-    table_rate = config.embedding_rate * (BASE_WIDTH / width) ** 0.5
+    table_rate = config.embedding_rate * BASE_WIDTH / width
     per_depth = (BASE_DEPTH / depth) ** 0.5
     rest = [{"params": tables, "lr": table_rate}, {"params": gains, "lr": config.gain_rate}]
     optimizers: list[torch.optim.Optimizer] = (
