@@ -123,19 +123,16 @@ def _draw(done: dict[Case, float]) -> None:
         axes.set(title=title, xscale="log", xlabel="factor on all rates", xticks=FACTORS, xticklabels=FACTORS)
         axes.minorticks_off()
     grid[0].set_ylabel("bits per byte")
-    grid[0].legend(title="width x layers", fontsize="small")
+    grid[0].legend(title="layers x width", fontsize="small")
     figure.savefig(PICTURE, dpi=110)
 
 
 def _curves(done: dict[Case, float]) -> dict[str, dict[str, dict[float, float]]]:
-    """By optimizer and family, then by shape: bits per byte, the mean over seeds, of each factor on the rates."""
-    scores: dict[tuple[str, str, float], list[float]] = defaultdict(list)
-    for case, bpb in done.items():
-        if case.decayed:
-            scores[f"{case.optimizer} {case.family}", f"{case.width} x {case.depth}", case.factor].append(bpb)
+    """By optimizer and family, then by shape: bits per byte of each factor on the rates."""
     curves: dict[str, dict[str, dict[float, float]]] = defaultdict(lambda: defaultdict(dict))
-    for (family, shape, factor), values in sorted(scores.items(), key=lambda item: item[0][2]):
-        curves[family][shape][factor] = statistics.mean(values)
+    for case in _cases():  # in their order, whatever that of the trainings was: a shape has the same colour in every panel
+        if case.decayed and case in done:
+            curves[f"{case.optimizer} {case.family}"][f"{case.depth} x {case.width}"][case.factor] = done[case]
     return curves
 
 

@@ -4,8 +4,8 @@ Muon replaces the momentum of a matrix by the nearest (semi-)orthogonal one, tim
 al. 2024): the update has the same spectral norm at every width, so one rate serves all. Adam's update of an embedding has
 entries of fixed size, and moves the logits of a tied head by up to width times the rate: that rate falls with 1/width, as
 that of muP's output layer (Yang et al. 2022, table 8). Gains are of size one at every width: one rate. Where AdamW trains the
-matrices too, their rate falls with 1/fan-in (muP). The updates of all layers add up in the residual stream: the rate of the
-matrices falls with 1/sqrt(depth) (Yang et al. 2023). `docs/fairness.md` has what was measured.
+matrices too, their rate falls with 1/fan-in (muP), at every depth. Muon's updates of all layers add up in the residual stream:
+its rate falls with 1/sqrt(depth) (Yang et al. 2023). `docs/fairness.md` has what was measured.
 """
 
 from collections import defaultdict
@@ -76,12 +76,11 @@ def build_optimizers(model: nn.Module, config: TrainConfig, width: int, depth: i
         home = gains if parameter.ndim != 2 else matrices if name.startswith("blocks.") else tables
         home.append(parameter)
     table_rate = config.embedding_rate * BASE_WIDTH / width
-    per_depth = (BASE_DEPTH / depth) ** 0.5
     rest = [{"params": tables, "lr": table_rate}, {"params": gains, "lr": config.gain_rate}]
     optimizers: list[torch.optim.Optimizer] = (
-        [Muon(matrices, config.matrix_rate * per_depth, config.momentum, config.weight_decay), _adamw(rest, config)]
+        [Muon(matrices, config.matrix_rate * (BASE_DEPTH / depth) ** 0.5, config.momentum, config.weight_decay), _adamw(rest, config)]
         if config.optimizer == "muon"
-        else [_adamw([*_by_fan_in(matrices, config.adam_rate * per_depth, config.weight_decay), *rest], config)]
+        else [_adamw([*_by_fan_in(matrices, config.adam_rate, config.weight_decay), *rest], config)]
     )
     for optimizer in optimizers:
         for group in optimizer.param_groups:
