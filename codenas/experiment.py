@@ -4,9 +4,10 @@ What a candidate is worth is read from what was stored: the checkpoint is writte
 loaded again and scored. Training goes on from a state that is whole.
 """
 
+import contextlib
 import math
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,8 @@ def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candida
     path, manifest = setup.checkpoint(candidate, 0), _manifest(corpus, candidate.design, 0, 0)
     stored = write_checkpoint(path, pruned(dict(fresh.named_parameters()), candidate.design), manifest, corpus.tokenizer_path)
     stored_size, model = stored.size_bytes, stored.load_model(setup.device)
-    latency = decoding_latency(model, setup.latency_tokens)
+    with _memory_for(candidate.arch, "its latency was measured"):
+        latency = decoding_latency(model, setup.latency_tokens)
     shutil.rmtree(path)
     return Metrics(params=count_parameters(model), size_bytes=stored_size, latency_ms_p50=latency.p50_ms, latency_ms_p95=latency.p95_ms)
 
@@ -218,11 +220,12 @@ def stored_bits(setup: ExperimentSetup, corpus: Corpus, checkpoint: Checkpoint) 
     """Bits per byte of what is stored, on held-out repositories.
 
     Raises:
-        TrialFailure: they are not finite.
+        TrialFailure: they are not finite, or memory ran out.
     """
     vocabulary = load_vocabulary(corpus.tokenizer_path)
     model = checkpoint.load_model(setup.device)
-    scored = bits_per_byte(model, corpus.split(VALID), vocabulary.bytes_per_token, setup.score_tokens, setup.train.precision)
+    with _memory_for(model.arch, "the stored model was scored"):
+        scored = bits_per_byte(model, corpus.split(VALID), vocabulary.bytes_per_token, setup.score_tokens, setup.train.precision)
     if not math.isfinite(scored.bits_per_byte):
         raise TrialFailure("the stored model scores no finite bits per byte")
     return scored.bits_per_byte
@@ -287,8 +290,7 @@ def train_fully(
             raise
         if trainer.step % plan.save_every == 0 and trainer.step < plan.steps:
             store(trainer, last, subject, recipe)
-    parent = start.manifest.weights_sha256 if start is not None else None
-    stored = store(trainer, final, subject, recipe, parent)
+    stored = store(trainer, final, subject, recipe, start.manifest.weights_sha256 if start is not None else None)
     shutil.rmtree(last, ignore_errors=True)
     return stored
 
@@ -366,14 +368,21 @@ def store(
 
 
 def _build(arch: ArchSpec, vocab_size: int, seed: int, device: str = "cpu") -> LanguageModel:
-    """The fresh model; one that does not fit into memory is a failed trial, as one that runs out of it in training."""
+    with _memory_for(arch, "the model was built"):
+        model = build_model(arch, vocab_size, seed).to(device)
+    return model
+
+
+@contextlib.contextmanager
+def _memory_for(arch: ArchSpec, done: str) -> Iterator[None]:
+    """What does not fit into memory is a failed trial, before and after training as in it."""
     try:
-        return build_model(arch, vocab_size, seed).to(device)
+        yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         size = f"d_model {arch.d_model}, {arch.n_layers} layers, context_len {arch.context_len}"
-        raise TrialFailure(f"out of memory while the model was built ({size}); take a smaller one, or close something") from error
+        raise TrialFailure(f"out of memory while {done} ({size}); take a smaller one, or close something") from error
 
 
 def _manifest(corpus: Corpus, design: Design, step: int, tokens: int) -> Manifest:

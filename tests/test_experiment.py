@@ -237,14 +237,24 @@ def test_a_context_above_the_corpus_is_refused_before_anything_is_built(
         list(train_fully(Corpus.open(setup.corpus), Design(arch=wide), setup.train, plan, setup.folder))
 
 
-def test_a_model_that_does_not_fit_into_memory_is_a_failure_with_a_way_out(setup: ExperimentSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("work", "done"),
+    [
+        ("build_model", "the model was built"),
+        ("decoding_latency", "its latency was measured"),
+        ("bits_per_byte", "the stored model was scored"),
+    ],
+)
+def test_a_model_that_does_not_fit_into_memory_is_a_failure_with_a_way_out(
+    work: str, done: str, setup: ExperimentSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_memory(*_: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("codenas.experiment.build_model", no_memory)
+    monkeypatch.setattr(f"codenas.experiment.{work}", no_memory)
     outcome = run_job(setup, job(LOW))
     assert isinstance(outcome, Failure)
-    message = r"out of memory while the model was built \(d_model 16, 2 layers, context_len 32\); take a smaller one, or close something"
+    message = rf"out of memory while {done} \(d_model 16, 2 layers, context_len 32\); take a smaller one, or close something"
     assert re.fullmatch(message, outcome.reason)
 
 

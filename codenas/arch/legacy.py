@@ -150,6 +150,8 @@ def _by_key(data: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"unknown key {name!r} = {value!r} of an old architecture; known keys are {', '.join(KEYS)}")
         if _KEY_OF[name] in said:
             raise ConfigError(f"{name!r} is another name of {_KEY_OF[name]}, which stands there too; leave one of them out")
+        if isinstance(value, bool) and _KEY_OF[name] != "tie_embeddings":
+            raise ConfigError(f"{name} {str(value).lower()} is neither a number nor a word; only tie_embeddings is true or false")
         if value is not None:
             said[_KEY_OF[name]] = value
     return said

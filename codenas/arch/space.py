@@ -60,7 +60,9 @@ class SearchSpace(Spec):
     def _check_choice(self, path: str, value: Choice) -> None:
         """Refuse a value that its field refuses whatever the others are; a combination is judged when it is drawn."""
         data, templates = self._base(), self._templates()
-        if path == "pattern" and not set(value) <= templates.keys():  # type: ignore[arg-type]
+        if path == "pattern" and not isinstance(value, tuple):
+            raise ValueError(f"pattern: {value!r} is no list of mixers; write one such as {sorted(templates)[:1]}")
+        if path == "pattern" and not all(kind in list(templates) for kind in value):  # type: ignore[union-attr]
             raise ValueError(f"pattern: {value!r} names a mixer that is unknown here; known are {sorted(templates)}, add to `mixers`")
         head, _, rest = path.partition(".")
         if head == "pattern" and rest:

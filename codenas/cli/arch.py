@@ -85,7 +85,7 @@ def _read(path: Path) -> "tuple[ArchSpec, int | None]":
 
     from codenas.arch import ArchSpec
     from codenas.arch.legacy import from_legacy, is_legacy
-    from codenas.errors import ConfigError
+    from codenas.errors import ConfigError, first_fault
 
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -101,5 +101,4 @@ def _read(path: Path) -> "tuple[ArchSpec, int | None]":
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the object'}: {first['msg']}") from error
+        raise ConfigError(f"{path}: {first_fault(error)}") from error

@@ -37,7 +37,7 @@ def load_space(name: str) -> "SearchSpace":
 
     from codenas.arch import SearchSpace, preset
     from codenas.arch.presets import PRESETS
-    from codenas.errors import ConfigError
+    from codenas.errors import ConfigError, first_fault
 
     path = Path(name)
     if name in PRESETS:
@@ -50,6 +50,7 @@ def load_space(name: str) -> "SearchSpace":
         return load_job(path).search.search_space()
     try:
         return SearchSpace.model_validate_json(path.read_bytes())
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from error
+        raise ConfigError(f"{path}: {first_fault(error)}") from error

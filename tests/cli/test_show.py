@@ -55,6 +55,8 @@ def test_a_picture_is_drawn_where_one_is_asked_for(tmp_path: Path) -> None:
     [
         (["space", "show", "huge"], "'huge' is no search space: neither a preset (tiny, small, medium, full) nor a file"),
         (["space", "show", "FOLDER/broken.json"], "broken.json: choices: "),
+        (["space", "show", "FOLDER/depth.json"], "FOLDER/depth.json: unknown field 'depth'"),
+        (["space", "show", "FOLDER/kinds.json"], "FOLDER/kinds.json: pattern: 3 is no list of mixers"),
         (["space", "show", "FOLDER/absent.toml"], "absent.toml' is no search space"),
         (["arch", "show", "FOLDER"], "is no checkpoint: manifest.json"),
         (["arch", "show", "FOLDER/absent.json"], "there is no file or folder FOLDER/absent.json"),
@@ -70,6 +72,8 @@ def test_a_picture_is_drawn_where_one_is_asked_for(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "broken.json").write_text('{"choices": {}}')
+    (tmp_path / "depth.json").write_text('{"choices": {"depth": [2]}}')
+    (tmp_path / "kinds.json").write_text('{"choices": {"pattern": [3]}}')
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "text.json").write_text("hello")
     (tmp_path / "old.json").write_text(json.dumps({**LEGACY, "num_experts": 8}))

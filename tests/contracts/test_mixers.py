@@ -220,6 +220,18 @@ def test_a_mixer_has_the_size_that_its_specification_says(mixer: MixerSpec, d_mo
     assert numbers_in(state) == 3 * mixer.state_elements(d_model, arch.context_len)
 
 
+@pytest.mark.parametrize("mixer", MIXERS.values(), ids=MIXERS)
+@pytest.mark.parametrize("position", get_args(Position))
+def test_what_a_model_holds_beside_its_weights_grows_no_faster_than_its_context(mixer: MixerSpec, position: Position) -> None:
+    """The square of a context of 1,024, for each of 16 heads, would be 67 MB a layer."""
+
+    def held(context_len: int) -> int:
+        model = LanguageModel(tiny_arch(mixer, position=position, context_len=context_len), VOCAB_SIZE)
+        return sum(buffer.numel() for buffer in model.buffers())
+
+    assert held(2 * LONG) <= 2 * held(LONG)
+
+
 def test_the_same_seed_gives_the_same_bits_whatever_was_drawn_before() -> None:
     """No module may keep weights that torch drew for it from the global generator."""
     for arch in ARCHS.values():

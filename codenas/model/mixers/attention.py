@@ -40,13 +40,13 @@ class Attention(Mixer):
     cos: Tensor
     sin: Tensor
     slopes: Tensor
-    bias: Tensor | None
 
     def __init__(self, spec: AttentionSpec, arch: ArchSpec) -> None:
         super().__init__()
         self.n_heads, self.n_kv_heads = spec.n_heads, spec.n_kv_heads
         self.head_width = spec.head_width(arch.d_model)
         self.slots = min(spec.window or arch.context_len, arch.context_len)
+        self.windowed = self.slots < arch.context_len
         self.rotary, self.alibi = arch.position == "rope", arch.position == "alibi"
         self.dropout = arch.attention_dropout
         kv_width = self.n_kv_heads * self.head_width
@@ -60,19 +60,17 @@ class Attention(Mixer):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.register_buffer("slopes", alibi_slopes(self.n_heads), persistent=False)
-        plain = not self.alibi and self.slots == arch.context_len
-        positions = torch.arange(arch.context_len)[None]
-        self.register_buffer("bias", None if plain else self._bias(positions, positions)[0], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = x.shape[1]
-        query, key, value = self._project(x, torch.arange(tokens, device=x.device)[None])
+        positions = torch.arange(x.shape[1], device=x.device)[None]
+        query, key, value = self._project(x, positions)
         dropout = self.dropout if self.training else 0.0
-        if x.device.type == "cpu" and tokens <= LONGEST_IN_BLOCKS:
-            bias = self.bias[:, :tokens, :tokens].to(query.dtype) if self.alibi and self.bias is not None else None
+        # Made anew every time: kept, the square of the context would outweigh all weights, in each layer.
+        if x.device.type == "cpu" and x.shape[1] <= LONGEST_IN_BLOCKS:
+            bias = self._bias(positions, positions)[0].to(query.dtype) if self.alibi else None
             mixed = blockwise_attention(query, key, value, self.slots, bias, dropout)
             return self.output(mixed.transpose(1, 2).flatten(2))
-        bias = None if self.bias is None else self.bias[:, :tokens, :tokens].to(x.dtype)
+        bias = self._bias(positions, positions)[0].to(x.dtype) if self.alibi or self.windowed else None
         return self._attend(query, key, value, bias, dropout)
 
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> KeyValueCache:
@@ -136,7 +134,7 @@ class Attention(Mixer):
         distance = queries[:, None, :, None] - keys[:, None, None, :]
         hidden = (distance < 0) | (distance >= self.slots) | (keys < 0)[:, None, None, :]
         slope = self.slopes[:, None, None] if self.alibi else torch.zeros(1, 1, 1, device=queries.device)
-        return (-slope * distance).masked_fill(hidden, float("-inf"))
+        return (-slope * distance).masked_fill_(hidden, float("-inf"))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float, everything: bool = False) -> Tensor:
         """Scores, weights, mix, output. Without a bias the mask is the causal triangle, or none if `everything` is past."""
