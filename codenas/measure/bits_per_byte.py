@@ -17,7 +17,8 @@ from codenas.errors import CorpusError
 from codenas.model import LanguageModel
 from codenas.train.losses import cross_entropy
 
-_BATCH = 16
+_BATCH = 16  # windows at once
+_SCORES = 1 << 26  # and numbers that come out of the model at once: 16 windows of 1,024 tokens over 50,000 ids would be 3.3 GB
 
 
 @dataclass(slots=True, frozen=True)
@@ -46,8 +47,9 @@ def bits_per_byte(
     nats, size, targets = 0.0, 0, 0
     reduced = torch.autocast(model.device.type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
     model.eval()
-    for first in range(0, len(starts), _BATCH):
-        rows = np.stack([tokens.read(start, start + model.arch.context_len + 1) for start in starts[first : first + _BATCH]])
+    together = max(1, min(_BATCH, _SCORES // (model.arch.context_len * len(bytes_per_token))))
+    for first in range(0, len(starts), together):
+        rows = np.stack([tokens.read(start, start + model.arch.context_len + 1) for start in starts[first : first + together]])
         batch = torch.from_numpy(rows).to(model.device)
         with reduced:
             scores = model(batch[:, :-1])

@@ -131,3 +131,13 @@ def test_targets_without_a_byte_are_refused(tmp_path: Path) -> None:
     sizes = np.array([0] + [2] * (VOCAB_SIZE - 1))
     with pytest.raises(CorpusError, match=f"all of {CONTEXT} held-out targets are special tokens.*; prepare other source"):
         bits_per_byte(uniform(), tokens_of(tmp_path, [0] * (CONTEXT + 1)), sizes)
+
+
+def test_large_scores_are_made_of_fewer_windows_at_once(corpus: Corpus, sizes: Sizes, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, valid, rows = drawn_model(tiny_arch()), corpus.split("valid"), list[int]()
+    model.register_forward_hook(lambda _model, _inputs, scores: rows.append(len(scores)))
+    whole = bits_per_byte(model, valid, sizes, 8 * CONTEXT)
+    monkeypatch.setattr("codenas.measure.bits_per_byte._SCORES", 2 * CONTEXT * len(sizes))
+    parts = bits_per_byte(model, valid, sizes, 8 * CONTEXT)
+    assert rows == [8] + [2] * 4
+    assert parts.bits_per_byte == pytest.approx(whole.bits_per_byte, rel=1e-6)
