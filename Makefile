@@ -59,8 +59,8 @@ bench: $(STAMP) ## measured comparisons, one JSON line each
 bench-data: $(STAMP) ## the bars of the corpus: near-duplicates, token statistics, throughput, memory, kills
 	@$(BIN)/python -m benchmarks dedup token_stats prepare_throughput prepare_memory prepare_kills $(ARGS)
 
-bench-models: $(STAMP) ## the bars of models and training: throughput, learning speed, families
-	@$(BIN)/python -m benchmarks training recipe mixers decoding $(ARGS)
+bench-models: $(STAMP) ## the bars of models and training: throughput, learning speed, families, causality, a GPU's use
+	@$(BIN)/python -m benchmarks training recipe mixers decoding causality gpu $(ARGS)
 
 bench-search: $(STAMP) ## the bars of the search: strategies, promotion, fidelity, overhead
 	@$(BIN)/python -m benchmarks strategies adaptive fidelity overhead $(ARGS)
