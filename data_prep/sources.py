@@ -181,9 +181,19 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def _lossy(column: pa.ChunkedArray) -> list[Any]:
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return column.to_pylist()
-    return [None if data is None else data.decode(errors="replace") for data in column.cast(pa.large_binary()).to_pylist()]
+    return [_decoded(cell) for cell in column.cast(_as_binary(column.type)).to_pylist()]
+
+
+def _as_binary(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.large_list(_as_binary(kind.value_type))
+    return pa.large_binary() if pa.types.is_string(kind) or pa.types.is_large_string(kind) else kind
+
+
+def _decoded(cell: Any) -> Any:
+    if isinstance(cell, list):
+        return [_decoded(one) for one in cell]
+    return cell.decode(errors="replace") if isinstance(cell, bytes) else cell
 
 
 def _mean_size(parquet: pq.ParquetFile, group: int, dialect: Dialect) -> int:

@@ -10,6 +10,7 @@ from codenas.corpus import CorpusManifest, Tally
 
 _WIDTH = 40  # characters of the longest bar
 _PIXELS, _ROW, _LABEL, _VALUE = 420, 20, 200, 190
+_LETTER, _MOST_LETTERS = 7, 80  # pixels of a letter; a picture cuts what is outside of it, and licences can be long
 _COLOUR = "#0072B2"
 OLD = "an earlier version prepared this corpus: it has no figures of languages and lengths; remove it and prepare it again to get them"
 
@@ -105,11 +106,17 @@ def _most(bars: Bars) -> int:
 
 def _svg(bars: Bars) -> str:
     most, height = _most(bars), _ROW * len(bars.rows)
+    labels = [_shortened(label) for label, _, _ in bars.rows]
+    left = max(_LABEL, 16 + _LETTER * max(map(len, labels)))
     drawn = "".join(
-        f'<text x="{_LABEL - 8}" y="{_ROW * number + 14}" text-anchor="end">{escape(label)}</text>'
-        f'<rect x="{_LABEL}" y="{_ROW * number + 3}" width="{_PIXELS * value / most:.1f}" height="{_ROW - 6}" fill="{_COLOUR}"/>'
-        f'<text x="{_LABEL + 6 + _PIXELS * value / most:.1f}" y="{_ROW * number + 14}">{escape(words)}</text>'
-        for number, (label, value, words) in enumerate(bars.rows)
+        f'<text x="{left - 8}" y="{_ROW * number + 14}" text-anchor="end">{escape(label)}</text>'
+        f'<rect x="{left}" y="{_ROW * number + 3}" width="{_PIXELS * value / most:.1f}" height="{_ROW - 6}" fill="{_COLOUR}"/>'
+        f'<text x="{left + 6 + _PIXELS * value / most:.1f}" y="{_ROW * number + 14}">{escape(words)}</text>'
+        for number, (label, (_, value, words)) in enumerate(zip(labels, bars.rows, strict=True))
     )
-    width = _LABEL + _PIXELS + _VALUE * 2
+    width = left + _PIXELS + _VALUE * 2
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-size="12">{drawn}</svg>'
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= _MOST_LETTERS else f"{label[: _MOST_LETTERS - 1]}…"

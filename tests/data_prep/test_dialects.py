@@ -122,6 +122,16 @@ def test_names_that_are_no_utf8_spoil_no_other_row(tmp_path: Path) -> None:
     assert [one.path for one in documents if isinstance(one, Document)] == ["src/\ufffd.py", "b.py"]
 
 
+def test_a_licence_that_is_no_utf8_is_on_no_list_and_spoils_no_other_row(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([SMOL, SMOL | {"path": "b.py"}])
+    names = pa.Array.from_buffers(pa.string(), 2, pa.array([b"M\xffT", b"MIT"], pa.binary()).buffers())
+    licences = pa.ListArray.from_arrays([0, 1, 2], names)
+    pq.write_table(table.set_column(table.column_names.index("licenses"), "licenses", licences), tmp_path / "a.parquet")
+    entries, documents = read(tmp_path / "a.parquet")
+    assert [entry.licences for entry in entries] == [("M\ufffdT",), ("MIT",)]
+    assert [one.licences for one in documents if isinstance(one, Document)] == [("M\ufffdT",), ("MIT",)]
+
+
 def test_the_language_is_that_of_the_row_or_else_of_the_name(tmp_path: Path) -> None:
     rows = [
         stack_row(document(path=path)) | {"lang": lang} for path, lang in (("a.go", "Go"), ("a.rs", None), ("a.py", "Cython"), ("x", None))

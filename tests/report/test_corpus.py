@@ -64,3 +64,12 @@ def test_the_page_is_whole_escaped_and_needs_nothing_else() -> None:
     assert page.count("<svg ") == page.count("</svg>") == 5
     assert not re.search(r"(src|href)=|url\(|@import|<script|<link", page)
     HTMLParser().feed(page)
+
+
+def test_a_long_licence_is_not_cut_at_the_edge_of_its_picture() -> None:
+    long = "0BSD AND BSD-3-Clause AND CC0-1.0 AND MIT AND Zlib"
+    licences = dict.fromkeys((long, "x" * 500), Tally(documents=1, bytes=1))
+    page = corpus_page(CARD.model_copy(update={"licences": licences}), "mine")
+    ends = {label: int(x) for x, label in re.findall(r'<text x="(\d+)" y="\d+" text-anchor="end">([^<]*)<', page)}
+    assert all(7 * len(label) < end for label, end in ends.items())  # no letter of this size is wider on average
+    assert long in ends and f"{'x' * 79}…" in ends
