@@ -15,7 +15,7 @@ import ray.data
 from codenas.corpus import CARD, Corpus, CorpusManifest, ShardInfo, SplitInfo, Tally
 from codenas.corpus.manifest import content_digest, dtype_for
 from codenas.corpus.shards import VOCABULARIES
-from codenas.errors import ResourceError
+from codenas.errors import CorpusError, ResourceError, UserError
 from codenas.files import atomic_folder, folder_lock, require_free_space, write_atomic
 from codenas.log import LOGGER
 from codenas.vocab import END_OF_TEXT, Vocabulary
@@ -32,6 +32,7 @@ from data_prep.units import Unit, portions
 
 _OLD = "old"  # a corpus that is just being replaced
 _JOURNAL = "tokens.jsonl"  # beside a folder of shards that are being written
+_REFUSAL = "refusal"  # the one column of what a worker answers where a user can mend what is wrong
 
 
 def prepare(config: PrepareConfig, output: Path, environment: Environment | None = None, update: bool = False) -> Corpus:
@@ -156,8 +157,23 @@ def _stream(units: list[Unit], work: stages.Work, workers: int | None) -> Iterat
         # Workers read for themselves, so that no text passes through the object store.
         planned = portions(units, workers or round(ray.cluster_resources()["CPU"]))  # type: ignore[no-untyped-call]
         dataset = ray.data.from_arrow([pa.concat_tables(unit.table for unit in portion) for portion in planned])
-        results = dataset.map_batches(work, batch_size=None, batch_format="pyarrow", compute=ray.data.TaskPoolStrategy(workers))
-        yield from results.iter_batches(batch_size=None, batch_format="pyarrow")
+        answers = partial(_answer, work=work)
+        results = dataset.map_batches(answers, batch_size=None, batch_format="pyarrow", compute=ray.data.TaskPoolStrategy(workers))
+        yield from map(_accepted, results.iter_batches(batch_size=None, batch_format="pyarrow"))
+
+
+def _answer(units: pa.Table, work: stages.Work) -> pa.Table:
+    """What `work` gives, or its one line on what is wrong: what is raised comes out of Ray as a long traceback of another type."""
+    try:
+        return work(units)
+    except UserError as error:
+        return pa.table({_REFUSAL: [str(error)]})
+
+
+def _accepted(answer: pa.Table) -> pa.Table:
+    if answer.column_names == [_REFUSAL]:
+        raise CorpusError(answer[_REFUSAL][0].as_py())
+    return answer
 
 
 def _quiet_and_ordered() -> ray.data.DataContext:

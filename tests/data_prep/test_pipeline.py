@@ -6,9 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 
@@ -21,7 +24,9 @@ from data_prep import pipeline, stages
 from data_prep.config import PrepareConfig
 from data_prep.ledger import load_entries
 from data_prep.pipeline import prepare
+from data_prep.units import Examiner, Unit, judge
 from tests.data_prep.sources import code, document, documents, install, plain_stream, write_environment, write_rows, write_source
+from tests.data_prep.test_dialects import V2
 
 SETTINGS = {"vocab_size": 400, "valid_share": 0.1, "test_share": 0.1}
 MORE = {**SETTINGS, "vocabularies": ["char", "bpe-300"]}
@@ -53,6 +58,16 @@ def test_any_number_of_workers_gives_the_bytes_of_one_after_the_other(
     assert len({json.dumps(content(corpus.path)) for corpus in corpora}) == 1
     corpora[0].verify()
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_a_worker_cannot_do_without_is_told_in_one_line(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([V2]), tmp_path / "a.parquet")  # the folder of its texts has gone meanwhile
+    work = partial(judge, root=tmp_path, examiner=Examiner.of(configure(tmp_path)))
+    with pytest.raises(CorpusError, match="a.parquet is of The Stack v2, which names texts and has none") as told:
+        list(pipeline._stream([Unit("a.parquet", 0, [0], [""])], work, workers=1))
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.cluster
