@@ -157,11 +157,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def require_free_space(folder: Path, megabytes: int) -> None:
+def require_free_space(folder: Path, megabytes: int, way_out: str = "free some space or choose another folder") -> None:
     """Raise `ResourceError` unless the disk of `folder` has `megabytes` free: better now than after ten minutes."""
     free = _free_megabytes(folder)
     if free < megabytes:
-        raise ResourceError(f"{folder} has {free} MB free and this work needs {megabytes} MB; free some space or choose another folder")
+        raise ResourceError(f"{folder} has {free} MB free and this work needs {megabytes} MB; {way_out}")
 
 
 @contextlib.contextmanager

@@ -56,7 +56,8 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     if finished := stages.existing(config, output, update):
         LOGGER.info(f"corpus is ready: {output}")
         return finished
-    require_free_space(output.parent, round(2 * (1 + len(config.vocabularies)) * config.max_megabytes) + 50)
+    needed = round(2 * (1 + len(config.vocabularies)) * config.max_megabytes) + 50
+    require_free_space(output.parent, needed, "free some space, choose another folder, or take less in (--max-mb)")
     working = output.parent / f".{output.name}.part"
     with folder_lock(working):
         _put_back(working, output)
@@ -155,10 +156,11 @@ def _stream(units: list[Unit], work: stages.Work, workers: int | None) -> Iterat
         return
     with ray.data.DataContext.current(_quiet_and_ordered()):
         # Workers read for themselves, so that no text passes through the object store.
-        planned = portions(units, workers or round(ray.cluster_resources()["CPU"]))  # type: ignore[no-untyped-call]
+        planned = list(portions(units, workers or _processors()))
         dataset = ray.data.from_arrow([pa.concat_tables(unit.table for unit in portion) for portion in planned])
+        tasks = ray.data.TaskPoolStrategy(workers and min(workers, len(planned)))
         answers = partial(_answer, work=work)
-        results = dataset.map_batches(answers, batch_size=None, batch_format="pyarrow", compute=ray.data.TaskPoolStrategy(workers))
+        results = dataset.map_batches(answers, batch_size=None, batch_format="pyarrow", compute=tasks)
         yield from map(_accepted, results.iter_batches(batch_size=None, batch_format="pyarrow"))
 
 
@@ -174,6 +176,11 @@ def _accepted(answer: pa.Table) -> pa.Table:
     if answer.column_names == [_REFUSAL]:
         raise CorpusError(answer[_REFUSAL][0].as_py())
     return answer
+
+
+def _processors() -> int:
+    """Of the cluster, as it is now; at least one."""
+    return max(1, round(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
 
 
 def _quiet_and_ordered() -> ray.data.DataContext:
