@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import ray
 import ray.data
+from ray.exceptions import RayError, RayTaskError
 
 from codenas.corpus import CARD, Corpus, CorpusManifest, ShardInfo, SplitInfo, Tally
 from codenas.corpus.manifest import content_digest, dtype_for
@@ -32,6 +33,7 @@ from data_prep.units import Unit, portions
 
 _OLD = "old"  # a corpus that is just being replaced
 _JOURNAL = "tokens.jsonl"  # beside a folder of shards that are being written
+_RETRIES = 5  # of a portion whose worker died
 _REFUSAL = "refusal"  # the one column of what a worker answers where a user can mend what is wrong
 
 
@@ -48,7 +50,7 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
 
     Raises:
         CorpusError: the source is missing, empty, broken or too small, or `output` holds something else.
-        ResourceError: Ray is not running, or the disk is full.
+        ResourceError: Ray is not running, a worker dies again and again, or the disk is full.
         RunError: another process prepares the same folder.
     """
     if not ray.is_initialized():
@@ -160,8 +162,20 @@ def _stream(units: list[Unit], work: stages.Work, workers: int | None) -> Iterat
         dataset = ray.data.from_arrow([pa.concat_tables(unit.table for unit in portion) for portion in planned])
         tasks = ray.data.TaskPoolStrategy(workers and min(workers, len(planned)))
         answers = partial(_answer, work=work)
-        results = dataset.map_batches(answers, batch_size=None, batch_format="pyarrow", compute=tasks)
-        yield from map(_accepted, results.iter_batches(batch_size=None, batch_format="pyarrow"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Ray has no other place for it yet
+            # Without, Ray Data begins anew for ever where some rows kill every worker that reads them.
+            results = dataset.map_batches(answers, batch_size=None, batch_format="pyarrow", compute=tasks, max_retries=_RETRIES)
+        try:
+            yield from map(_accepted, results.iter_batches(batch_size=None, batch_format="pyarrow"))
+        except RayTaskError:  # a fault of the program
+            raise
+        except RayError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ResourceError(
+                f"a worker died {_RETRIES + 1} times over the same rows ({reason}); free some memory, or ask for fewer --workers: "
+                "what is finished stays"
+            ) from error
 
 
 def _answer(units: pa.Table, work: stages.Work) -> pa.Table:
@@ -186,6 +200,8 @@ def _processors() -> int:
 def _quiet_and_ordered() -> ray.data.DataContext:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # or it warns that its bars are off
+    for name in ("exceptions", "_internal.execution.streaming_executor_state"):  # what they print is raised, too
+        logging.getLogger(f"ray.data.{name}").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the context warns of its own defaults while it is made
         context = ray.data.DataContext.get_current().copy()

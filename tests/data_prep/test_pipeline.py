@@ -70,6 +70,31 @@ def test_what_a_worker_cannot_do_without_is_told_in_one_line(tmp_path: Path) -> 
     assert "\n" not in str(told.value)
 
 
+def dies(units: pa.Table, deaths: Path, most: int) -> pa.Table:
+    """Kills its worker where fewer than `most` have died."""
+    if (number := len(list(deaths.iterdir()))) < most:
+        (deaths / str(number)).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return units
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_a_worker_that_died_had_to_do_is_done_by_another(tmp_path: Path) -> None:
+    units = [Unit("a.parquet", number, [0], [""]) for number in range(3)]
+    done = pipeline._stream(units, partial(dies, deaths=tmp_path, most=1), workers=1)
+    assert Unit.from_table(pa.concat_tables(done)) == units
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("ray_cluster")
+def test_rows_that_kill_every_worker_end_the_job_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_RETRIES", 1)
+    with pytest.raises(ResourceError, match="a worker died 2 times over the same rows") as told:
+        list(pipeline._stream([Unit("a.parquet", 0, [0], [""])], partial(dies, deaths=tmp_path, most=9), workers=1))
+    assert "\n" not in str(told.value) and len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.cluster
 @pytest.mark.usefixtures("ray_cluster")
 def test_the_environment_becomes_a_corpus_wherever_it_is_installed(tmp_path: Path) -> None:
