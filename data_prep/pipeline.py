@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import ray
 import ray.data
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
 from codenas.corpus import CARD, Corpus, CorpusManifest, ShardInfo, SplitInfo, Tally
 from codenas.corpus.manifest import content_digest, dtype_for
@@ -168,9 +168,7 @@ def _stream(units: list[Unit], work: stages.Work, workers: int | None) -> Iterat
             results = dataset.map_batches(answers, batch_size=None, batch_format="pyarrow", compute=tasks, max_retries=_RETRIES)
         try:
             yield from map(_accepted, results.iter_batches(batch_size=None, batch_format="pyarrow"))
-        except RayTaskError:  # a fault of the program
-            raise
-        except RayError as error:
+        except (WorkerCrashedError, OutOfMemoryError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise ResourceError(
                 f"a worker died {_RETRIES + 1} times over the same rows ({reason}); free some memory, or ask for fewer --workers: "
