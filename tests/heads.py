@@ -59,6 +59,7 @@ def head() -> Iterator[Head]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         "RAY_metrics_report_interval_ms": "3000",  # by default 10,000; more than lies between two reports of a trial
+        "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": str(_PATIENCE_S),  # by default 30, in which a busy machine starts no process
         "PYTHONPATH": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }

@@ -25,6 +25,7 @@ OBJECT_STORE_BYTES = 300_000_000  # Ray would take a third of the memory; blocks
 # Below that Ray hangs in its start, or its workers die one after the other.
 LEAST_ADDRESS_BYTES = 3_000_000_000
 _TIMEOUT_S = 10
+_TRIES = 3  # of a head that does not get the server of a client ready in time, or loses it while it starts
 
 
 @contextlib.contextmanager
@@ -154,15 +155,28 @@ def _join(address: str) -> str:
             _stay_on_loopback()
         with held(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Ray's client warns of is in the error, too
-            _init(address=address)
+            _init_patiently(address)
         return address
     except AuthenticationError as error:
         raise ConfigError(f"no token for the cluster at {address}; set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file of it") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
         raise ResourceError(
-            f"no Ray cluster answers at {address} ({reason}), or it does not know this RAY_AUTH_TOKEN; check both"
+            f"no Ray cluster answers at {address} ({_reason(error)}), or it does not know this RAY_AUTH_TOKEN; check both"
         ) from error
+
+
+def _init_patiently(address: str) -> None:
+    """The head starts a server for each client; where that fails, Ray's client does not ask for another one."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(ConnectionAbortedError):
+            return _init(address=address)
+    return _init(address=address)
+
+
+def _reason(error: Exception) -> str:
+    """One line: the first that Ray says, or the last where the head answers with a traceback."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1 if isinstance(error, ConnectionAbortedError) else 0]
 
 
 def _listens_on_loopback_only(address: str) -> bool:

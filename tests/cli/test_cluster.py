@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,51 @@ def test_an_address_where_nobody_listens_is_told_before_ray_tries_for_minutes(ad
     with pytest.raises(UserError, match=message.replace("PORT", port)), cluster.local_ray(address=address.replace("PORT", port)):
         pytest.fail("joined")
     assert dict(os.environ) == before, "a Ray that starts here later would want a token that nobody has"
+
+
+class _Answers:
+    """In place of Ray's start: what each call comes to, None being a connection."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self.left = list(answers)
+
+    def __call__(self, **_options: object) -> None:
+        answer = self.left.pop(0)
+        if answer is not None:
+            raise answer
+
+
+_LATE = ConnectionAbortedError("Initialization failure from server:\nTraceback (most recent call last):\n  ...\nRuntimeError: too late\n")
+
+
+@pytest.fixture
+def joined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., _Answers]:
+    """Join a cluster whose answers are these; returns those that it was not asked for."""
+
+    def join(*answers: Exception | None) -> _Answers:
+        init = _Answers(*answers)
+        monkeypatch.setattr(cluster, "_init", init)
+        cluster._join("ray://127.0.0.2:10001")
+        return init
+
+    return join
+
+
+def test_a_head_that_has_no_server_for_a_client_in_time_is_asked_again(joined: Callable[..., _Answers]) -> None:
+    assert joined(_LATE, _LATE, None).left == []
+
+
+def test_who_is_connected_asks_no_more(joined: Callable[..., _Answers]) -> None:
+    assert joined(_LATE, None, _LATE).left == [_LATE]
+
+
+def test_a_head_without_a_server_for_clients_is_told_with_its_reason(joined: Callable[..., _Answers]) -> None:
+    with pytest.raises(ResourceError, match=r"^no Ray cluster answers at ray://127\.0\.0\.2:10001 \(RuntimeError: too late\), or"):
+        joined(_LATE, _LATE, _LATE)
+
+
+def test_any_other_refusal_is_final_and_told_by_its_first_line(joined: Callable[..., _Answers]) -> None:
+    with pytest.raises(ResourceError, match=r"\(no such cluster\), or"):
+        joined(ConnectionError("no such cluster\nfor these reasons"), None)
+    with pytest.raises(ResourceError, match=r"\(RuntimeError\), or"):
+        joined(RuntimeError())
