@@ -1,21 +1,21 @@
 """Is the comparison fair? The best learning rate over widths and depths for every family, and the spread over seeds.
 
-Hours on two cores; every finished training is a line in `runs/fairness.jsonl`, and a rerun does only what is missing.
-`docs/fairness.md` quotes what came out.
+An hour on two cores, one training on each; every finished training is a line in `runs/fairness.jsonl`, and a rerun does only what
+is missing. `docs/fairness.md` quotes what came out.
 """
 
 import json
-import os
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
+from benchmarks._cores import on_every_core
 from benchmarks._corpus import environment_corpus
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
 from codenas.arch.spec import LinearAttentionSpec, MambaSpec, RwkvSpec
@@ -49,13 +49,11 @@ class Case:
 
 def measure() -> dict[str, object]:
     """Train what is missing, then fit a parabola to bits per byte over log(rate) for every shape."""
-    torch.set_num_threads(os.cpu_count() or 1)
-    corpus = environment_corpus()
-    done = _done()
-    for case in _cases():
-        if case not in done:
-            done[case] = _bits_per_byte(corpus, case)
-            _write(case, done[case])
+    corpus, done = environment_corpus(), _done()
+    missing = [case for case in _cases() if case not in done]
+    for case, bpb in on_every_core(partial(_bits_per_byte, corpus.path), missing):
+        done[case] = bpb
+        _write(case, bpb)
     _draw(done)
     return {"best_factor_on_the_rates": _optima(done), "seed_deviation": _deviations(done)}
 
@@ -91,8 +89,8 @@ def architecture(family: str, width: int, depth: int) -> ArchSpec:
     )
 
 
-def _bits_per_byte(corpus: Corpus, case: Case) -> float:
-    plain = TrainConfig()
+def _bits_per_byte(place: Path, case: Case) -> float:
+    corpus, plain = Corpus.open(place), TrainConfig()
     config = TrainConfig.model_validate(
         {
             "batch_size": BATCH,
