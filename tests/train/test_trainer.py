@@ -16,6 +16,7 @@ from codenas.errors import TrialFailure
 from codenas.model import build_model
 from codenas.train import TrainConfig, Trainer
 from codenas.train.losses import cross_entropy
+from codenas.train.trainer import compile_mode
 from tests.fakes import CONTEXT, tiny_arch, tiny_corpus
 
 PLAIN = tiny_arch()
@@ -183,6 +184,14 @@ def test_a_compiled_training_is_the_same_training(corpus: Corpus, tmp_path: Path
     plain, compiled = (trainer(corpus, arch, precision="float32", compile=choice) for choice in (False, True))
     assert run(compiled, 3) == pytest.approx(run(plain, 3), rel=1e-4)
     assert compiled.state().keys() == plain.state().keys()
+
+
+@pytest.mark.parametrize(("device", "micro_batch", "mode"), [
+    ("cpu", None, "default"), ("cuda", None, "reduce-overhead"), ("cuda", 4, "reduce-overhead"), ("cuda", 3, "default"),
+])  # fmt: skip
+def test_gradients_that_are_added_up_are_of_no_recorded_kernels(device: str, micro_batch: int | None, mode: str) -> None:
+    """A second replay writes over the gradients of the first."""
+    assert compile_mode(device, TrainConfig(batch_size=4, micro_batch=micro_batch)) == mode
 
 
 def test_cross_entropy_is_the_mean_of_nats() -> None:
