@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from codenas.cli.cluster import local_ray
-from codenas.experiment import ExperimentSetup
+from codenas.experiment.config import ExperimentSetup
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.fitness import Objective

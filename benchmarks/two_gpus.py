@@ -14,7 +14,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from codenas.cli.cluster import local_ray
-from codenas.experiment import ExperimentSetup
+from codenas.experiment.config import ExperimentSetup
 from codenas.metrics import Metrics
 from codenas.processes import worker_pool
 from codenas.search.candidate import Budget, Outcome, Report

@@ -20,18 +20,10 @@ from codenas.arch.cost import body_parameters, decoding_flops
 from codenas.arch.design import Design
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError, TrialFailure
-from codenas.experiment import (
-    ExperimentSetup,
-    Scored,
-    Subject,
-    load_trainer,
-    measure_untrained,
-    ready,
-    scoring_branch,
-    store,
-    stored_bits,
-    verify_corpus,
-)
+from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.rung import measure_untrained, ready, stored_bits
+from codenas.experiment.splits import verify_corpus
+from codenas.experiment.training import Scored, Subject, load_trainer, scoring_branch, store
 from codenas.files import append_line
 from codenas.log import Progress
 from codenas.metrics import Metrics

@@ -41,7 +41,9 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     from codenas.checkpoint import stored_at
     from codenas.corpus import Corpus
     from codenas.errors import RunError
-    from codenas.experiment import FullTraining, best_device, train_fully, verify_corpus
+    from codenas.experiment.full import FullTraining, train_fully
+    from codenas.experiment.splits import verify_corpus
+    from codenas.experiment.training import best_device
     from codenas.files import require_free_space
     from codenas.log import LOGGER
     from codenas.search.result import SearchFolder

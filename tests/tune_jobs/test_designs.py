@@ -13,7 +13,7 @@ from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
 from codenas.errors import CorpusError
 from codenas.evaluation import EvaluationSettings
-from codenas.experiment import tokens_to_score
+from codenas.experiment.splits import tokens_to_score
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.model import count_parameters
 from codenas.search.candidate import Budget

@@ -12,7 +12,8 @@ from codenas.arch import SearchSpace
 from codenas.checkpoint import TRAINING, WEIGHTS
 from codenas.corpus import Corpus
 from codenas.errors import CheckpointError, ResourceError, RunError, UserError
-from codenas.experiment import ExperimentSetup, execute
+from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.rung import execute
 from codenas.search.candidate import Budget, Outcome, Trial
 from codenas.search.fitness import Objective
 from codenas.search.history import History

@@ -10,7 +10,8 @@ from codenas.arch import SearchSpace
 from codenas.arch.spec import RwkvSpec
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError, RunError, TrialFailure
-from codenas.experiment import ExperimentSetup, run_job
+from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.rung import run_job
 from codenas.search.candidate import Candidate, Report
 from codenas.search.plan import Job
 from codenas.search.table import Row, read_lines

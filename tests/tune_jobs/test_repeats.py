@@ -12,7 +12,7 @@ from codenas.cli.job import TrainJob
 from codenas.cli.run import Run
 from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
-from codenas.experiment import run_job
+from codenas.experiment.rung import run_job
 from codenas.log import Progress
 from codenas.search.candidate import Budget, Candidate
 from codenas.search.fitness import Objective

@@ -14,7 +14,7 @@ import pytest
 from codenas.arch import SearchSpace
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ResourceError, RunError, UserError
-from codenas.experiment import run_job
+from codenas.experiment.rung import run_job
 from codenas.log import Progress
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective
