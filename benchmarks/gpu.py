@@ -9,7 +9,8 @@ from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
 from codenas.arch.cost import parameters, training_flops_per_token
 from codenas.arch.spec import LinearAttentionSpec, MambaSpec, RwkvSpec
 from codenas.model import build_model
-from codenas.train import TrainConfig, Trainer
+from codenas.train.config import TrainConfig
+from codenas.train.trainer import Trainer
 
 VOCAB, TOKENS, BATCH, WIDTH, LAYERS = 8192, 1024, 32, 512, 8
 WARM_STEPS, STEPS = 10, 20

@@ -17,7 +17,7 @@ from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.plan import Job
-from codenas.train import Step
+from codenas.train.course import Step
 from tests.fakes import tiny_corpus
 from tune_jobs.config import SearchJob
 from tune_jobs.launch import search

@@ -12,7 +12,7 @@ from codenas.errors import ConfigError
 from codenas.experiment.config import ExperimentSetup
 from codenas.measure.latency_model import Calibration
 from codenas.search.config import SearchConfig, SpaceChoice
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -33,7 +33,7 @@ from codenas.search.plan import VocabularySize, closed_form
 from codenas.search.result import SearchFolder
 from codenas.search.table import CHOICE, Cell, Row, at_step, read_lines, write_table
 from codenas.seeds import derive, stream
-from codenas.train import Trainer
+from codenas.train.trainer import Trainer
 from tune_jobs.config import RecordJob
 
 LOGGER = logging.getLogger("codenas")

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from codenas.arch import ArchSpec
 from codenas.arch.cost import training_flops_per_token
 from codenas.errors import ConfigError
-from codenas.evaluation import EvaluationSettings
-from codenas.train import TrainConfig
+from codenas.evaluate.config import EvaluationSettings
+from codenas.train.config import TrainConfig
 from data_prep.config import PrepareConfig
 from tune_jobs.config import RecordJob, SearchJob
 

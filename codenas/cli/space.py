@@ -45,7 +45,7 @@ def load_space(name: str) -> "SearchSpace":
     if not path.is_file():
         raise ConfigError(f"{name!r} is no search space: neither a preset ({', '.join(PRESETS)}) nor a file")
     if path.suffix != ".json":
-        from codenas.cli.job import load_job  # and with it torch, which nothing else here needs
+        from codenas.cli.job import load_job
 
         return load_job(path).search.search_space()
     try:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from codenas.search.candidate import Candidate
 from codenas.search.fitness import Objective
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 
 
 class ExperimentSetup(BaseModel):

@@ -13,7 +13,8 @@ from codenas.corpus import Corpus
 from codenas.errors import RunError
 from codenas.experiment.training import Subject, load_trainer, store
 from codenas.metrics import Metrics
-from codenas.train import Step, TrainConfig
+from codenas.train.config import TrainConfig
+from codenas.train.course import Step
 
 
 @dataclass(slots=True, frozen=True)

@@ -22,7 +22,7 @@ from codenas.model import count_parameters
 from codenas.search.candidate import Candidate, Outcome, Refusal, Report
 from codenas.search.fitness import broken_limit
 from codenas.search.plan import Job
-from codenas.train import Recorder, Step
+from codenas.train.course import Recorder, Step
 from codenas.vocab import load_vocabulary
 
 

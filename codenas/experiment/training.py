@@ -19,7 +19,9 @@ from codenas.experiment.splits import TRAIN
 from codenas.metrics import Course, Metrics
 from codenas.model import LanguageModel, build_model
 from codenas.seeds import derive
-from codenas.train import Step, TrainConfig, Trainer
+from codenas.train.config import TrainConfig
+from codenas.train.course import Step
+from codenas.train.trainer import Trainer
 from codenas.vocab import Infilling, load_vocabulary
 
 

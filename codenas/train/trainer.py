@@ -8,7 +8,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +18,10 @@ from codenas.model import LanguageModel
 from codenas.seeds import derive
 from codenas.train.allocator import keep_freed_memory
 from codenas.train.config import TrainConfig
+from codenas.train.course import Step
 from codenas.train.losses import cross_entropy
 from codenas.train.optim import build_optimizers, load_state_tensors, set_rates, state_tensors
 from codenas.train.schedule import rate_factor
-
-
-@dataclass(slots=True)
-class Step:
-    """What one training step tells: its number (1 is the first), mean nats per target, seconds spent."""
-
-    step: int
-    loss: float
-    seconds: float
 
 
 class Trainer:

@@ -30,7 +30,8 @@ from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.plan import Job, Plan, VocabularySize, closed_form
 from codenas.search.random_search import RandomSearch
-from codenas.train import Step, TrainConfig
+from codenas.train.config import TrainConfig
+from codenas.train.course import Step
 from codenas.vocab import load_vocabulary
 from tests.fakes import tiny_arch, tiny_corpus
 

@@ -14,9 +14,9 @@ from codenas.arch import ArchSpec
 from codenas.corpus import Batches, Corpus
 from codenas.errors import TrialFailure
 from codenas.model import build_model
-from codenas.train import TrainConfig, Trainer
+from codenas.train.config import TrainConfig
 from codenas.train.losses import cross_entropy
-from codenas.train.trainer import compile_mode
+from codenas.train.trainer import Trainer, compile_mode
 from tests.fakes import CONTEXT, tiny_arch, tiny_corpus
 
 PLAIN = tiny_arch()

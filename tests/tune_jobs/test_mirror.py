@@ -20,7 +20,8 @@ from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.plan import Job
 from codenas.search.result import SearchFolder, SearchResult
-from codenas.train import Step, TrainConfig
+from codenas.train.config import TrainConfig
+from codenas.train.course import Step
 from tests.fakes import tiny_arch, tiny_corpus
 from tests.stores import give_keys, s3
 from tune_jobs import local

@@ -19,7 +19,7 @@ from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.plan import Job
 from codenas.search.result import SearchFolder, SearchResult
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 from tests.cli.commands import shown
 from tests.fakes import SMALL_SEARCH, tiny_arch, tiny_corpus
 from tune_jobs.config import SearchJob, TrialResources
