@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from codenas.arch import ArchSpec, preset
+from codenas.arch import ArchSpec, Design, preset
+from codenas.arch.cost import stored_bytes
 from codenas.checkpoint import Manifest, write_checkpoint
+from codenas.report.scale import scaled
+from codenas.seeds import stream
 from codenas.vocab import Char
 from tests.cli.commands import codenas, shown
 from tests.fakes import drawn_model, tiny_arch
@@ -32,6 +35,16 @@ def test_every_way_to_name_an_architecture(tmp_path: Path) -> None:
     assert shown("arch", "show", "L4 H256 V512") == shown("arch", "show", tmp_path / "old.json")
     assert shown("arch", "show", "L4 H256", "--vocab-size", "512") == shown("arch", "show", tmp_path / "old.json")
     assert shown("arch", "show", "full:3") == shown("arch", "show", "full:3") != shown("arch", "show", "full:4")
+
+
+def test_a_design_is_shown_with_what_its_file_holds(tmp_path: Path) -> None:
+    (tmp_path / "design.json").write_text('{"arch": {"n_layers": 2}, "storage": "int4", "pruning": 0.5, "vocabulary": "bpe-1000"}')
+    said = shown("arch", "show", tmp_path / "design.json")
+    design = Design(arch=ArchSpec(n_layers=2), storage="int4", pruning=0.5)
+    size = scaled(stored_bytes(design.stored_arch, 1_000, "int4"), "B")
+    assert "1,000 ids" in said and f"{size} in int4, 50 % of the feed-forward's hidden channels cut: " in said
+    drawn = next(seed for seed in range(9) if preset("full").sample(stream(seed, "draw")).pruning)
+    assert "hidden channels cut: " in shown("arch", "show", f"full:{drawn}")
 
 
 def test_a_checkpoint_is_shown_with_its_own_vocabulary(tmp_path: Path) -> None:
