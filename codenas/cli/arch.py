@@ -66,7 +66,7 @@ def load_design(spec: str) -> "tuple[Design, int | None]":
     from codenas.seeds import stream
 
     path = Path(spec)
-    if path.is_dir():
+    if spec and path.is_dir():  # the path of nothing is the folder one is in
         from codenas.checkpoint import Checkpoint  # and with it torch, which nothing else here needs
 
         manifest = Checkpoint.open(path).manifest

@@ -77,6 +77,7 @@ def test_a_picture_is_drawn_where_one_is_asked_for(tmp_path: Path) -> None:
         (["arch", "show", "FOLDER/list.json"], "list.json holds no object of fields, but list"),
         (["arch", "show", "FOLDER/text.json"], "text.json is no JSON"),
         (["arch", "show", "FOLDER/old.json"], "old.json: unknown key 'num_experts' = 8 of an old architecture; known keys are num_layers"),
+        (["arch", "show", ""], "'' is no file, no PRESET:SEED and no line of the old format"),
         (["arch", "show", "small"], "'small': a random draw needs a seed, a whole number, as in small:7"),
         (["arch", "show", "small:x"], "'small:x': a random draw needs a seed"),
         (["arch", "show", "huge:7"], "no search space is called 'huge'; choose one of tiny"),
