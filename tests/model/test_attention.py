@@ -41,3 +41,14 @@ def test_a_decoded_token_copies_no_key_for_the_heads_that_share_it(rows: int, po
         mixer.extend(torch.ones(rows, 1, WIDTH), state, [CONTEXT - 1] * rows)
     keys_of_one_head = rows * CONTEXT * (WIDTH // HEADS) * 4
     assert largest.size_bytes < HEADS * keys_of_one_head
+
+
+@pytest.mark.parametrize("position", ["rope", "alibi"])
+def test_a_prompt_is_not_compared_with_empty_slots(position: Position) -> None:
+    """Else reading one would cost the whole context, and more than that."""
+    spec = AttentionSpec(n_heads=HEADS, n_kv_heads=HEADS)
+    mixer = build_mixer(spec, tiny_arch(spec, d_model=WIDTH, context_len=CONTEXT, position=position)).eval()
+    state = mixer.initial_state(1, torch.device("cpu"), torch.float32)
+    with torch.inference_mode(), Largest() as largest:
+        mixer.extend(torch.ones(1, CONTEXT // 16, WIDTH), state, [0])
+    assert largest.size_bytes <= CONTEXT * WIDTH * 4

@@ -84,8 +84,9 @@ class Attention(Mixer):
         query, key, value = self._project(x, positions)
         if x.shape[1] == 1:
             return self._extend_by_one(query, key, value, state, lengths, positions)
-        remembered = _positions_in_slots(start, self.slots)
-        keys, values = torch.cat((state.keys, key), 2), torch.cat((state.values, value), 2)
+        used = min(max(lengths), self.slots)  # a prompt has nothing before it: it must not be compared with a context of empty slots
+        remembered = _positions_in_slots(start, self.slots)[:, :used]
+        keys, values = torch.cat((state.keys[:, :, :used], key), 2), torch.cat((state.values[:, :, :used], value), 2)
         bias = self._bias(positions, torch.cat((remembered, positions), 1))
         kept = slice(max(0, x.shape[1] - self.slots), None)  # older ones would fall out of the ring at once
         _write(state, key[:, :, kept], value[:, :, kept], positions[:, kept] % self.slots)
