@@ -123,7 +123,12 @@ def test_a_training_that_diverges_is_a_failed_trial(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("[enforce fail] can't allocate memory"), MemoryError("std::bad_alloc")],
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail] can't allocate memory"),
+        MemoryError("std::bad_alloc"),
+    ],
 )
 def test_running_out_of_memory_is_a_failed_trial_with_a_way_out(error: Exception, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     hungry = trainer(corpus)
