@@ -204,3 +204,14 @@ def test_cross_entropy_is_the_mean_of_nats() -> None:
     loss = cross_entropy(scores, torch.tensor([[0, 1]]))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx((math.log(2) + math.log(4)) / 2, rel=1e-2)
+
+
+def test_a_smoothed_target_is_spread_over_the_whole_vocabulary() -> None:
+    scores, targets = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0)), torch.tensor([[0, 1, 2], [3, 4, 6]])
+    logprobs = scores.log_softmax(-1)
+    plain, even = -logprobs.gather(-1, targets[..., None]).mean(), -logprobs.mean()
+    torch.testing.assert_close(cross_entropy(scores, targets, 0.1), 0.9 * plain + 0.1 * even)
+
+
+def test_the_recipe_says_how_smooth_the_targets_are(corpus: Corpus) -> None:
+    assert run(trainer(corpus, label_smoothing=0.3), 1) != run(trainer(corpus), 1)
