@@ -92,7 +92,8 @@ def _read(path: Path) -> "tuple[Design, int | None]":
 
     from codenas.arch import ArchSpec, Design
     from codenas.arch.legacy import from_legacy, is_legacy
-    from codenas.errors import ConfigError, first_fault
+    from codenas.cli.faults import explain
+    from codenas.errors import ConfigError
 
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -100,13 +101,14 @@ def _read(path: Path) -> "tuple[Design, int | None]":
         raise ConfigError(f"{path} is no JSON: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} holds no object of fields, but {type(data).__name__}")
+    kind = Design if "arch" in data else ArchSpec
     try:
         if is_legacy(data):
             old = from_legacy(data)
             return Design(arch=old.arch), old.vocab_size
-        design = Design.model_validate(data) if "arch" in data else Design(arch=ArchSpec.model_validate(data))
+        design = Design.model_validate(data) if kind is Design else Design(arch=ArchSpec.model_validate(data))
         return design, design.vocab_size
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{path}: {first_fault(error)}") from error
+        raise ConfigError(f"{path}: {explain(error, kind)}") from error

@@ -37,7 +37,8 @@ def load_space(name: str) -> "SearchSpace":
 
     from codenas.arch import SearchSpace, preset
     from codenas.arch.presets import PRESETS
-    from codenas.errors import ConfigError, first_fault
+    from codenas.cli.faults import explain
+    from codenas.errors import ConfigError
 
     path = Path(name)
     if name in PRESETS:
@@ -53,4 +54,4 @@ def load_space(name: str) -> "SearchSpace":
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{path}: {first_fault(error)}") from error
+        raise ConfigError(f"{path}: {explain(error, SearchSpace)}") from error

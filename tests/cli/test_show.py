@@ -73,11 +73,14 @@ def test_a_picture_is_drawn_where_one_is_asked_for(tmp_path: Path) -> None:
         (["space", "show", "FOLDER/absent.toml"], "absent.toml' is no search space"),
         (["arch", "show", "FOLDER"], "is no checkpoint: manifest.json"),
         (["arch", "show", "FOLDER/absent.json"], "there is no file or folder FOLDER/absent.json"),
-        (["arch", "show", "FOLDER/broken.json"], "broken.json: choices: "),
+        (["arch", "show", "FOLDER/broken.json"], "broken.json: unknown key choices; known keys are attention_dropout, "),
         (["arch", "show", "FOLDER/list.json"], "list.json holds no object of fields, but list"),
         (["arch", "show", "FOLDER/text.json"], "text.json is no JSON"),
         (["arch", "show", "FOLDER/old.json"], "old.json: unknown key 'num_experts' = 8 of an old architecture; known keys are num_layers"),
         (["arch", "show", ""], "'' is no file, no PRESET:SEED and no line of the old format"),
+        (["arch", "show", "FOLDER/misspelt.json"], "misspelt.json: unknown key pattern.0.attention.n_head; did you mean 'n_heads'?"),
+        (["arch", "show", "FOLDER/odd.json"], "odd.json: n_heads 4 does not divide d_model 130"),
+        (["space", "show", "FOLDER/misnamed.json"], "misnamed.json: unknown key base.d_modell; did you mean 'd_model'?"),
         (["arch", "show", "small"], "'small': a random draw needs a seed, a whole number, as in small:7"),
         (["arch", "show", "small:x"], "'small:x': a random draw needs a seed"),
         (["arch", "show", "huge:7"], "no search space is called 'huge'; choose one of tiny"),
@@ -88,6 +91,9 @@ def test_what_cannot_be_read_is_one_line_and_exit_code_2(tmp_path: Path, argumen
     (tmp_path / "broken.json").write_text('{"choices": {}}')
     (tmp_path / "depth.json").write_text('{"choices": {"depth": [2]}}')
     (tmp_path / "kinds.json").write_text('{"choices": {"pattern": [3]}}')
+    (tmp_path / "misspelt.json").write_text('{"pattern": [{"kind": "attention", "n_head": 8}]}')
+    (tmp_path / "odd.json").write_text('{"d_model": 130}')
+    (tmp_path / "misnamed.json").write_text('{"base": {"d_modell": 64}, "choices": {"norm": ["rmsnorm", "layernorm"]}}')
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "text.json").write_text("hello")
     (tmp_path / "old.json").write_text(json.dumps({**LEGACY, "num_experts": 8}))
