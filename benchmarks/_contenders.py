@@ -20,7 +20,8 @@ from torch import Tensor
 
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec
 from codenas.model import build_model
-from codenas.train import TrainConfig, Trainer
+from codenas.train.config import TrainConfig
+from codenas.train.trainer import Trainer
 
 BATCH, TOKENS, VOCAB, WIDTH, LAYERS, HEADS = 8, 256, 4096, 256, 4, 4
 NANOGPT = "NANOGPT"  # environment variable: a checkout of github.com/karpathy/nanoGPT

@@ -22,7 +22,8 @@ from codenas.arch.spec import LinearAttentionSpec, MambaSpec, RwkvSpec
 from codenas.corpus import Batches, Corpus
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.model import build_model
-from codenas.train import TrainConfig, Trainer
+from codenas.train.config import TrainConfig
+from codenas.train.trainer import Trainer
 from codenas.vocab import load_vocabulary
 
 RESULTS, PICTURE = Path("runs/fairness.jsonl"), Path("runs/fairness.png")

@@ -10,14 +10,14 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from codenas.cli.cluster import local_ray
-from codenas.experiment import ExperimentSetup
+from codenas.experiment.config import ExperimentSetup
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.plan import Job
-from codenas.train import Step
+from codenas.train.course import Step
 from tests.fakes import tiny_corpus
 from tune_jobs.config import SearchJob
 from tune_jobs.launch import search

@@ -16,7 +16,8 @@ from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec
 from codenas.corpus import Batches, Corpus
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.model import build_model, count_parameters
-from codenas.train import TrainConfig, Trainer
+from codenas.train.config import TrainConfig
+from codenas.train.trainer import Trainer
 from codenas.vocab import load_vocabulary
 
 STEPS = 300

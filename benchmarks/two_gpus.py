@@ -14,14 +14,14 @@ from collections.abc import Generator
 from pathlib import Path
 
 from codenas.cli.cluster import local_ray
-from codenas.experiment import ExperimentSetup
+from codenas.experiment.config import ExperimentSetup
 from codenas.metrics import Metrics
 from codenas.processes import worker_pool
 from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.fitness import Objective
 from codenas.search.plan import Job
 from codenas.search.result import SearchResult
-from codenas.train import Step
+from codenas.train.course import Step
 from tests.fakes import tiny_corpus
 from tests.nodes import nodes
 from tune_jobs.config import SearchJob

@@ -4,7 +4,10 @@ import errno
 from typing import Any, Protocol
 
 # What torch (on a GPU, on a CPU), the system, C++ and its loader say; on a CPU none of them has an exception of its own for it.
-_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "failed to map segment")
+_NO_MEMORY = (
+    "out of memory", "can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "failed to map segment",
+    "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+)  # fmt: skip
 
 
 class CodeNASError(Exception):

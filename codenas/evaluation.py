@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from codenas.checkpoint import Checkpoint
 from codenas.corpus import Corpus, Tokens
@@ -14,6 +14,7 @@ from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import fit
 from codenas.errors import CheckpointError
 from codenas.evaluate.collapse import CollapseReport, completion_quality
+from codenas.evaluate.config import EvaluationSettings
 from codenas.measure.bits_per_byte import bits_per_byte, window_starts
 from codenas.measure.compressors import compressor_bits_per_byte
 from codenas.measure.latency import decoding_latency
@@ -24,22 +25,6 @@ from codenas.seeds import derive
 from codenas.vocab import Vocabulary
 
 LOGGER = logging.getLogger("codenas")
-
-
-class EvaluationSettings(BaseModel):
-    """What an evaluation looks at."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    split: str = "test"
-    tokens: int = Field(131_072, ge=1, description="held-out tokens that bits per byte are measured on, spread over the split")
-    prompts: int = Field(20, ge=1)
-    prompt_tokens: int = Field(96, ge=1)
-    completion_tokens: int = Field(96, ge=8)
-    temperature: float = Field(0.8, ge=0, le=2)
-    latency_tokens: int = Field(128, ge=1)
-    latency_threads: int = Field(1, ge=1, description="those of one replica that serves")
-    seed: int = 0
 
 
 class Evaluation(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from codenas.arch.design import VocabularyName
+from codenas.arch.design import VocabularyName, bpe_size
 from codenas.errors import ConfigError
 from data_prep.languages import ALL, PYTHON, language_named
 
@@ -164,8 +164,3 @@ def _digest(path: str | None) -> str:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(f"prepare: {path} cannot be read: {error.strerror}; name a file that exists, or leave it out") from None
-
-
-def bpe_size(name: str) -> int:
-    """The ids of the vocabulary called `bpe-N`."""
-    return int(name.removeprefix("bpe-"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from codenas.arch.design import bpe_size
 from codenas.corpus import CARD, Corpus, Figures, SourceSize, card_of
 from codenas.corpus.manifest import dtype_for
 from codenas.corpus.shards import VOCABULARIES
@@ -17,7 +18,7 @@ from codenas.errors import CorpusError
 from codenas.files import readable_disk_errors, sha256_file, write_atomic
 from codenas.log import LOGGER
 from codenas.vocab import Bpe, Char, Vocabulary, load_vocabulary
-from data_prep.config import CHAR, PrepareConfig, bpe_size
+from data_prep.config import CHAR, PrepareConfig
 from data_prep.decide import decide
 from data_prep.decontaminate import load_benchmarks
 from data_prep.document import Entry

@@ -16,7 +16,7 @@ from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
 from codenas.corpus import Corpus, CorpusManifest, ShardWriter, SplitInfo
 from codenas.corpus.manifest import content_digest, dtype_for
 from codenas.corpus.shards import VOCABULARIES
-from codenas.model import LanguageModel, build_model
+from codenas.model import LanguageModel, undrawn_model
 from codenas.vocab import END_OF_TEXT, Bpe, Char, Vocabulary
 
 SPLITS = {"train": 6_000, "valid": 1_500, "test": 1_000}
@@ -67,18 +67,12 @@ def tiny_arch(mixer: MixerSpec | None = None, **fields: Any) -> ArchSpec:
 
 def drawn_model(arch: ArchSpec, vocab_size: int = VOCAB_SIZE, seed: int = 0) -> LanguageModel:
     """A model whose every weight is drawn, the matrices that training starts at zero included; ready to decode."""
-    model = build_model(arch, vocab_size, seed)
+    model = undrawn_model(arch, vocab_size)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(float(parameter.ndim < 2), 0.3, generator=generator)
     return model.eval()
-
-
-def skip_initial_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules neither draw nor touch their matrices, so that a large model takes no memory and no time."""
-    for name in ("kaiming_uniform_", "normal_"):
-        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
 
 
 @contextlib.contextmanager

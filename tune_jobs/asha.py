@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from codenas.experiment import ExperimentSetup
+from codenas.experiment.config import ExperimentSetup
 from codenas.log import Progress
 from codenas.search.adaptive import LEARNED
 from codenas.search.candidate import Budget, Outcome, Report

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from codenas.arch import ArchSpec
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError
-from codenas.experiment import ExperimentSetup
+from codenas.experiment.config import ExperimentSetup
 from codenas.measure.latency_model import Calibration
 from codenas.search.config import SearchConfig, SpaceChoice
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

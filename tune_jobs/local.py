@@ -7,7 +7,7 @@ from pathlib import Path
 
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError
-from codenas.experiment import execute
+from codenas.experiment.rung import execute
 from codenas.search.candidate import Outcome
 from codenas.search.history import History
 from codenas.search.loop import run_search

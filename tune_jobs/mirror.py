@@ -19,7 +19,7 @@ from codenas.search.candidate import EVENT, Outcome, Report
 from codenas.search.history import History
 from codenas.search.plan import Job
 from codenas.search.result import CLAIM, LEARNED, RESULT, TRIALS, Claim, SearchFolder
-from codenas.train import Step
+from codenas.train.course import Step
 from tune_jobs.objects import Objects
 
 _BLOCK = 100  # events in an object: the last one is put anew with every event, all are read when another machine goes on

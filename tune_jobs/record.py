@@ -20,18 +20,10 @@ from codenas.arch.cost import body_parameters, decoding_flops
 from codenas.arch.design import Design
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError, TrialFailure
-from codenas.experiment import (
-    ExperimentSetup,
-    Scored,
-    Subject,
-    load_trainer,
-    measure_untrained,
-    ready,
-    scoring_branch,
-    store,
-    stored_bits,
-    verify_corpus,
-)
+from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.rung import measure_untrained, ready, stored_bits
+from codenas.experiment.splits import verify_corpus
+from codenas.experiment.training import Scored, Subject, load_trainer, scoring_branch, store
 from codenas.files import append_line
 from codenas.log import Progress
 from codenas.metrics import Metrics
@@ -41,7 +33,7 @@ from codenas.search.plan import VocabularySize, closed_form
 from codenas.search.result import SearchFolder
 from codenas.search.table import CHOICE, Cell, Row, at_step, read_lines, write_table
 from codenas.seeds import derive, stream
-from codenas.train import Trainer
+from codenas.train.trainer import Trainer
 from tune_jobs.config import RecordJob
 
 LOGGER = logging.getLogger("codenas")

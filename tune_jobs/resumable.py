@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ConfigError, first_fault
-from codenas.experiment import forget_training_states, require_windows, verify_corpus
+from codenas.experiment.rung import forget_training_states
+from codenas.experiment.splits import require_windows, verify_corpus
 from codenas.log import Progress
 from codenas.search.history import History
 from codenas.search.plan import Plan, VocabularySize, check_reachable

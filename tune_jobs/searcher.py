@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from ray.tune.search import Searcher
 
 from codenas.errors import CodeNASError, UserError
-from codenas.experiment import ExperimentSetup
+from codenas.experiment.config import ExperimentSetup
 from codenas.log import Progress
 from codenas.search.candidate import Outcome
 from codenas.search.history import History

@@ -8,10 +8,11 @@ from typing import Any
 from ray import tune
 
 from codenas.errors import UserError
-from codenas.experiment import ExperimentSetup, execute
+from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.rung import execute
 from codenas.search.candidate import Candidate, Outcome
 from codenas.search.plan import Job
-from codenas.train import Step
+from codenas.train.course import Step
 from tune_jobs.mirror import mirrored
 from tune_jobs.telemetry import GpuTelemetry
 from tune_jobs.worktime import PREPARING, STORING
@@ -22,7 +23,7 @@ CHUNK_SECONDS = 2.0  # a report costs some milliseconds: often enough for a prog
 
 
 class JobTrainable(tune.Trainable):
-    """Runs `codenas.experiment.execute` in chunks. Checkpoints are ours, in the run's folder; Tune stores none."""
+    """Runs `codenas.experiment.rung.execute` in chunks. Checkpoints are ours, in the run's folder; Tune stores none."""
 
     def setup(self, config: dict[str, Any]) -> None:
         job = Job(Candidate.model_validate_json(config["candidate"]), config["rung"])

@@ -15,6 +15,11 @@ def _known(name: str) -> str:
     return name
 
 
+def bpe_size(name: str) -> int:
+    """The ids of the vocabulary called `bpe-N`."""
+    return int(name.removeprefix("bpe-"))
+
+
 VocabularyName = Annotated[str, AfterValidator(_known)]
 
 
@@ -32,6 +37,11 @@ class Design(Spec):
     vocabulary: VocabularyName | None = None
     storage: Storage = "float16"
     pruning: float = Field(0.0, ge=0, lt=1)
+
+    @property
+    def vocab_size(self) -> int | None:
+        """Ids of its vocabulary; None where the text decides how many, or the corpus."""
+        return None if self.vocabulary in (None, "char") else bpe_size(self.vocabulary)
 
     @property
     def stored_arch(self) -> ArchSpec:

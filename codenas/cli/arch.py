@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from codenas.arch import ArchSpec
+    from codenas.arch import ArchSpec, Design
 
 SPEC_HELP = """\
-What to show: a checkpoint's folder; a JSON file of an architecture, in the format of this project or of the old one;
+What to show: a checkpoint's folder; a JSON file of an architecture, in the format of this project or of the old one, or of a
+design (an architecture as `arch`, with `storage`, `pruning`, `vocabulary`);
 PRESET:SEED, a random draw (small:7); or one line such as 'L8 H512 layernorm gelu rope'."""
 
 
@@ -22,7 +23,7 @@ def show_arch(
     """Show an architecture as a tree, with parameters, bytes and FLOPs of every part.
 
     Training: FLOPs per token over windows of the context's length. Decoding: FLOPs of the last token that fits the context.
-    State: what decoding remembers of one sequence by then.
+    State: what decoding remembers of one sequence by then. What a design stores, rounded and pruned, has a line of its own.
 
     The old format is a flat object. Its keys: num_layers, hidden_size, arch_type (transformer, linear_transformer, mamba, rwkv;
     hybrid with layer_types), num_heads, num_kv_heads, intermediate_size or ffn_multiplier, activation, norm_type, position,
@@ -31,14 +32,14 @@ def show_arch(
     the words of the object. What is not said: gelu, layernorm, rope, a multiplier of 4, heads of 64 channels, tied embeddings.
     """
     from codenas.cli.console import console
-    from codenas.report.architecture import architecture_tree, cost_lines, draw_architecture, headline
+    from codenas.report.architecture import architecture_tree, cost_lines, draw_architecture, headline, stored_lines
     from codenas.report.tables import summary_lines
 
-    arch, own_vocab_size = load_arch(spec)
-    size = vocab_size or own_vocab_size or 4_096
+    design, own_vocab_size = load_design(spec)
+    arch, size = design.arch, vocab_size or own_vocab_size or 4_096
     typer.echo(headline(arch, size))
     console().print(architecture_tree(arch, size))
-    for line in summary_lines(cost_lines(arch, size)):
+    for line in summary_lines([*cost_lines(arch, size), *stored_lines(design, size)]):
         typer.echo(line)
     if picture is not None:
         draw_architecture(arch, size, picture)
@@ -46,46 +47,53 @@ def show_arch(
 
 
 def load_arch(spec: str) -> "tuple[ArchSpec, int | None]":
-    """The architecture that `spec` names, and its vocabulary's size where that is known.
+    """The architecture that `spec` names, as `load_design`."""
+    design, vocab_size = load_design(spec)
+    return design.arch, vocab_size
+
+
+def load_design(spec: str) -> "tuple[Design, int | None]":
+    """The design that `spec` names, and its vocabulary's size where that is known; of a checkpoint, what it stores.
 
     Raises:
         ConfigError: it names none.
         CheckpointError: it is a folder and no checkpoint.
     """
-    from codenas.arch import preset
+    from codenas.arch import Design, preset
     from codenas.arch.legacy import from_line
     from codenas.arch.presets import PRESETS
     from codenas.errors import ConfigError
     from codenas.seeds import stream
 
     path = Path(spec)
-    if path.is_dir():
+    if spec and path.is_dir():  # the path of nothing is the folder one is in
         from codenas.checkpoint import Checkpoint  # and with it torch, which nothing else here needs
 
         manifest = Checkpoint.open(path).manifest
-        return manifest.arch, manifest.vocab_size
+        return Design(arch=manifest.arch, storage=manifest.storage), manifest.vocab_size
     if path.is_file():
         return _read(path)
     name, colon, seed = spec.partition(":")
     if colon or name in PRESETS:
         if not seed.isdecimal():
             raise ConfigError(f"{spec!r}: a random draw needs a seed, a whole number, as in {name or 'small'}:7")
-        return preset(name).sample(stream(int(seed), "draw")).arch, None
+        return preset(name).sample(stream(int(seed), "draw")), None
     if path.suffix == ".json" or "/" in spec:
         raise ConfigError(f"there is no file or folder {spec}")
     try:
         old = from_line(spec)
     except ConfigError as error:
         raise ConfigError(f"{spec!r} is no file, no PRESET:SEED and no line of the old format: {error}") from error
-    return old.arch, old.vocab_size
+    return Design(arch=old.arch), old.vocab_size
 
 
-def _read(path: Path) -> "tuple[ArchSpec, int | None]":
+def _read(path: Path) -> "tuple[Design, int | None]":
     from pydantic import ValidationError
 
-    from codenas.arch import ArchSpec
+    from codenas.arch import ArchSpec, Design
     from codenas.arch.legacy import from_legacy, is_legacy
-    from codenas.errors import ConfigError, first_fault
+    from codenas.cli.faults import explain
+    from codenas.errors import ConfigError
 
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -93,12 +101,14 @@ def _read(path: Path) -> "tuple[ArchSpec, int | None]":
         raise ConfigError(f"{path} is no JSON: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} holds no object of fields, but {type(data).__name__}")
+    kind = Design if "arch" in data else ArchSpec
     try:
         if is_legacy(data):
             old = from_legacy(data)
-            return old.arch, old.vocab_size
-        return ArchSpec.model_validate(data), None
+            return Design(arch=old.arch), old.vocab_size
+        design = Design.model_validate(data) if kind is Design else Design(arch=ArchSpec.model_validate(data))
+        return design, design.vocab_size
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{path}: {first_fault(error)}") from error
+        raise ConfigError(f"{path}: {explain(error, kind)}") from error

@@ -39,8 +39,6 @@ def demo(
     from codenas.cli.serve import check_port
     from codenas.cli.train import require_more_steps
     from codenas.search.result import SearchFolder
-    from data_prep.stages import existing
-    from tune_jobs.resumable import possible_plan, require_possible, warn_of_asked
 
     wanted = load_job(job or DEMO_JOB)
     wanted = wanted.model_copy(update={"search": with_objectives(wanted.search, max_mb, max_ms)})
@@ -48,6 +46,9 @@ def demo(
         require_more_steps(wanted.train, wanted.train.steps, wanted.search.budget.rungs[-1])
     port = wanted.serve.port if port is None else settings_of(ServeJob, {"port": port}).port
     check_port(port)
+    from data_prep.stages import existing
+    from tune_jobs.resumable import possible_plan, require_possible, warn_of_asked  # and with it torch: options are refused before
+
     require_possible(wanted.search)  # better all this now than after ten minutes
     with open_run(run) as opened, PeakMemory() as memory:
         corpus = existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts

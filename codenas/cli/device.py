@@ -60,16 +60,16 @@ def predict(
     on: Annotated[list[Path] | None, typer.Option(help="A calibration, by default device.json; several compare devices.")] = None,
     vocab_size: Annotated[int | None, typer.Option(min=2, help="Ids of the vocabulary. By default the model's own, else 4,096.")] = None,
 ) -> None:
-    """Predict the latency of an architecture on calibrated devices; nothing is built."""
-    from codenas.cli.arch import load_arch
+    """Predict the latency of an architecture on calibrated devices, as pruned where its design says so; nothing is built."""
+    from codenas.cli.arch import load_design
     from codenas.measure.latency_model import Calibration
     from codenas.report.device import device_label, prediction_line
     from codenas.report.tables import summary_lines
 
-    arch, own_vocab_size = load_arch(spec)
+    design, own_vocab_size = load_design(spec)
     calibrations = [Calibration.load(path) for path in on or [DEFAULT_CALIBRATION]]
     size = vocab_size or own_vocab_size or 4_096
-    lines = [(device_label(each), prediction_line(each.predicted_latency(arch, size))) for each in calibrations]
+    lines = [(device_label(each), prediction_line(each.predicted_latency(design.stored_arch, size))) for each in calibrations]
     for line in summary_lines(lines):
         typer.echo(line)
 

@@ -8,7 +8,8 @@ import typer
 from codenas.cli.run import DEFAULT_RUN, Run, open_run
 
 if TYPE_CHECKING:
-    from codenas.evaluation import Evaluation, EvaluationSettings
+    from codenas.evaluate.config import EvaluationSettings
+    from codenas.evaluation import Evaluation
 
 
 def evaluate(
@@ -28,13 +29,14 @@ def evaluate(
 
 def evaluate_run(run: Run, settings: "EvaluationSettings") -> "Evaluation":
     """Evaluate the model of `run`, once per model and settings; the stage behind the command and the demo."""
-    from codenas.checkpoint import Checkpoint
+    model = run.require(run.model, "codenas train")
+    from codenas.checkpoint import Checkpoint  # and with it torch: a run without a model is told at once
     from codenas.corpus import Corpus
     from codenas.evaluation import evaluate_checkpoint
     from codenas.files import write_atomic
     from codenas.log import LOGGER
 
-    checkpoint = Checkpoint.open(run.require(run.model, "codenas train"))
+    checkpoint = Checkpoint.open(model)
     checkpoint.verify()
     known = _known(run.evaluation)
     if known is not None and (known.weights_sha256, known.settings) == (checkpoint.manifest.weights_sha256, settings):

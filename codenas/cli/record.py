@@ -23,9 +23,11 @@ def record(
     """
     from codenas.cli.job import load_job
     from codenas.corpus import Corpus
-    from tune_jobs.record import record as record_table
 
     wanted = load_job(job).record
     with open_run(run, new=corpus is not None) as opened:
-        home = record_table(wanted, Corpus.open(opened.use_corpus(corpus)), run, workers)
+        opened_corpus = Corpus.open(opened.use_corpus(corpus))
+        from tune_jobs.record import record as record_table  # and with it torch: what is wrong with job and corpus is told before
+
+        home = record_table(wanted, opened_corpus, run, workers)
     typer.echo(f"table: {home.table}")

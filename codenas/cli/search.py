@@ -56,7 +56,6 @@ def search(
     from codenas.cli.objectives import with_objectives
     from codenas.corpus import Corpus
     from codenas.search.result import SearchFolder
-    from tune_jobs.resumable import possible_plan
 
     asked: SearchJob | None = None
     if resume is not None:
@@ -69,6 +68,8 @@ def search(
         home, there = SearchFolder(opened.search), _open_mirror(opened, mirror)
         wanted = asked or _recorded_job(opened, there, corpus)
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
+        from tune_jobs.resumable import possible_plan  # and with it torch: what is wrong with options and corpus is told before
+
         possible_plan(wanted, opened_corpus, home, there)  # better now than after Ray has started
         opened.use_mirror(mirror)
         finished = home.finished() is not None

@@ -37,7 +37,8 @@ def load_space(name: str) -> "SearchSpace":
 
     from codenas.arch import SearchSpace, preset
     from codenas.arch.presets import PRESETS
-    from codenas.errors import ConfigError, first_fault
+    from codenas.cli.faults import explain
+    from codenas.errors import ConfigError
 
     path = Path(name)
     if name in PRESETS:
@@ -45,7 +46,7 @@ def load_space(name: str) -> "SearchSpace":
     if not path.is_file():
         raise ConfigError(f"{name!r} is no search space: neither a preset ({', '.join(PRESETS)}) nor a file")
     if path.suffix != ".json":
-        from codenas.cli.job import load_job  # and with it torch, which nothing else here needs
+        from codenas.cli.job import load_job
 
         return load_job(path).search.search_space()
     try:
@@ -53,4 +54,4 @@ def load_space(name: str) -> "SearchSpace":
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{path}: {first_fault(error)}") from error
+        raise ConfigError(f"{path}: {explain(error, SearchSpace)}") from error

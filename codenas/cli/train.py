@@ -14,7 +14,9 @@ from codenas.cli.run import DEFAULT_RUN, Run, open_run
 if TYPE_CHECKING:
     from codenas.checkpoint import Checkpoint
     from codenas.cli.job import TrainJob
-    from codenas.train import Step
+    from codenas.search.history import History
+    from codenas.search.result import SearchResult
+    from codenas.train.course import Step
 
 
 def train(
@@ -36,21 +38,19 @@ def train(
 
 def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     """Train the winner of the search of `run`; the stage behind the command and the demo."""
-    import torch
+    result, history = _finished_search(run)
+    import torch  # not before: a run without a search is told at once
 
     from codenas.checkpoint import stored_at
     from codenas.corpus import Corpus
-    from codenas.errors import RunError
-    from codenas.experiment import FullTraining, best_device, train_fully, verify_corpus
+    from codenas.experiment.full import FullTraining, train_fully
+    from codenas.experiment.splits import verify_corpus
+    from codenas.experiment.training import best_device
     from codenas.files import require_free_space
     from codenas.log import LOGGER
     from codenas.search.result import SearchFolder
 
     home = SearchFolder(run.search)
-    finished = home.finished()
-    if finished is None:
-        raise RunError(f"{run.search} holds no finished search; run `codenas search` first")
-    result, history = finished
     winner = history.trials[result.winner]
     assert winner.last is not None
     corpus, design = Corpus.open(run.corpus), winner.candidate.design
@@ -68,6 +68,16 @@ def train_winner(run: Run, job: "TrainJob") -> "Checkpoint":
     config = job.recipe.model_copy(update={"seed": winner.candidate.seed})
     training = train_fully(corpus, design, config, plan, run.folder, start, best_device())
     return _follow(training, f"train {winner.candidate.id}", plan.steps)
+
+
+def _finished_search(run: Run) -> "tuple[SearchResult, History]":
+    from codenas.errors import RunError
+    from codenas.search.result import SearchFolder
+
+    finished = SearchFolder(run.search).finished()
+    if finished is None:
+        raise RunError(f"{run.search} holds no finished search; run `codenas search` first")
+    return finished
 
 
 def require_more_steps(job: "TrainJob", steps: int, trained: int) -> None:

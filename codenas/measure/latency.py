@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from codenas.decode.generate import generate
 from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import Sequence
+from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
 from codenas.model import LanguageModel
-
-WARMUP_TOKENS = 8
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,19 +41,6 @@ def decoding_latency(model: LanguageModel, tokens: int = 64, prompt_tokens: int 
     sequence = Sequence(prompt, params, frozenset())
     quietest, *others = sorted((_round(model, sequence) for _ in range(rounds)), key=lambda latency: latency.p50_ms)
     return replace(quietest, p50_uncertainty_ms=others[0].p50_ms - quietest.p50_ms if others else None)
-
-
-def lengths_that_fit(context_len: int, tokens: int, prompt_tokens: int) -> tuple[int, int]:
-    """The lengths of prompt and answer that are timed: as asked, or as the context allows.
-
-    Raises:
-        ValueError: the context is too short to time a single token.
-    """
-    room = context_len - WARMUP_TOKENS
-    if room < 2:
-        raise ValueError(f"a context of {context_len} is too short to time decoding; it takes {WARMUP_TOKENS + 2}")
-    tokens = min(tokens, room - 1)
-    return min(prompt_tokens, room - tokens), tokens
 
 
 def _round(model: LanguageModel, sequence: Sequence) -> Latency:

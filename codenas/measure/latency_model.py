@@ -20,7 +20,7 @@ from codenas.arch import cost
 from codenas.arch.spec import GATED, ArchSpec
 from codenas.errors import ConfigError
 from codenas.files import write_atomic
-from codenas.measure.latency import WARMUP_TOKENS, lengths_that_fit
+from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
 
 FLOAT32_BYTES = 4  # decoding reads float32, whatever the file stores
 TOKENS, PROMPT_TOKENS = 32, 64  # of every measurement

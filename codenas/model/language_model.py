@@ -1,10 +1,12 @@
 """The decoder-only language model that an `ArchSpec` describes."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from codenas.arch.spec import ArchSpec
 from codenas.model.block import Block
@@ -97,7 +99,7 @@ def build_model(arch: ArchSpec, vocab_size: int, seed: int = 0) -> LanguageModel
     Matrices have variance 1/fan_in; the last matrix of each residual branch is zero, so that a deep net starts as the
     identity and every depth learns at the same rates (Zhang et al. 2019, as in muP practice).
     """
-    model = LanguageModel(arch, vocab_size)
+    model = undrawn_model(arch, vocab_size)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -109,6 +111,20 @@ def build_model(arch: ArchSpec, vocab_size: int, seed: int = 0) -> LanguageModel
                 fan_in = parameter[0].numel()  # of a depthwise convolution, [channels, 1, width], that is its width
                 parameter.normal_(0.0, 1 / math.sqrt(fan_in), generator=generator)
     return model
+
+
+def undrawn_model(arch: ArchSpec, vocab_size: int) -> LanguageModel:
+    """A model whose matrices hold what memory held: for those who fill them all, or look at no number."""
+    with _Undrawn():  # torch would draw each of them for nothing, half of the time of a large model
+        return LanguageModel(arch, vocab_size)
+
+
+class _Undrawn(TorchFunctionMode):
+    """The functions of `torch.nn.init`, by which torch's own modules draw, leave their tensor as it is."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        return given["tensor"] if getattr(func, "__module__", None) == nn.init.__name__ else func(*args, **given)
 
 
 def count_parameters(model: nn.Module) -> int:

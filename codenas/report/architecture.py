@@ -10,6 +10,7 @@ from rich.tree import Tree
 
 from codenas.arch import cost
 from codenas.arch.cost import Part
+from codenas.arch.design import Design
 from codenas.arch.spec import MIXER_SPECS, ArchSpec, FeedForwardSpec, Spec
 from codenas.arch.storage import STORAGES, layout
 from codenas.report.plots import ProfileBar, Segment, profile
@@ -81,6 +82,15 @@ def cost_lines(arch: ArchSpec, vocab_size: int) -> list[tuple[str, str]]:
         ("decoding", f"{', '.join(flops)} tokens"),
         ("state", f"{', '.join(states)} tokens of a sequence, in float32"),
     ]
+
+
+def stored_lines(design: Design, vocab_size: int) -> list[tuple[str, str]]:
+    """What a file of `design` holds, as `cost_lines`; nothing where that is all of its architecture in float16."""
+    arch, cut = design.stored_arch, f", {100 * design.pruning:.3g} % of the feed-forward's hidden channels cut" if design.pruning else ""
+    if design.storage == "float16" and not cut:
+        return []
+    size = scaled(cost.stored_bytes(arch, vocab_size, design.storage), "B")
+    return [("stored", f"{size} in {design.storage}{cut}: {scaled(cost.parameters(arch, vocab_size))} parameters")]
 
 
 def draw_architecture(arch: ArchSpec, vocab_size: int, path: Path) -> None:

@@ -3,6 +3,7 @@
 from statistics import median
 
 from codenas.measure.latency_model import Calibration, Prediction
+from codenas.report.scale import brief
 
 QUIET, TRUSTED = 0.05, 0.10  # relative: above, a warning
 
@@ -11,7 +12,7 @@ def calibration_figures(calibration: Calibration) -> list[tuple[str, str]]:
     """A calibration as names and values for `summary_lines`."""
     error, low, high = calibration.median_error()
     times = sorted(point.p50_ms for point in calibration.points)
-    prices = [f"{1000 * price:.3g} us for {name}" for name, price in calibration.prices.items() if price > 0]
+    prices = [f"{brief(1000 * price)} us for {name}" for name, price in calibration.prices.items() if price > 0]
     return [
         ("device", device_label(calibration)),
         ("measured", f"{len(times)} architectures, {times[0]:.2f} to {times[-1]:.2f} ms per token"),

@@ -8,7 +8,7 @@ from codenas.report.architecture import KINDS, profile_bars
 from codenas.report.charts import Bar, Coordinate, Line, Mark, Shape, Span, bars, parallel, plot, timeline
 from codenas.report.page_data import CandidateFigures, Rung, SearchFigures
 from codenas.report.plots import ProfileBar, Segment
-from codenas.report.scale import ABSENT, scaled
+from codenas.report.scale import ABSENT, brief, scaled
 
 BITS = "bits per byte on held-out code"
 _RUNG_KINDS = ("k0", "k2", "k3", "k4", "k5", "k6")
@@ -189,8 +189,8 @@ def told(candidate: CandidateFigures, rung: Rung) -> str:
     metrics, size = rung.metrics, megabytes(rung.metrics)
     figures = [
         ABSENT if metrics.bits_per_byte is None else f"{metrics.bits_per_byte:.3f} bits per byte",
-        "" if size is None else f"{size:.3g} MB",
-        "" if metrics.latency_ms_p50 is None else f"{metrics.latency_ms_p50:.3g} ms a token",
+        "" if size is None else f"{brief(size)} MB",
+        "" if metrics.latency_ms_p50 is None else f"{brief(metrics.latency_ms_p50)} ms a token",
     ]
     choices = ", ".join(f"{field.rpartition('.')[2]} {choice}" for field, choice in candidate.choices.items())
     of = f" of {' and '.join(candidate.parents)}" if candidate.parents else ""

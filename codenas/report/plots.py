@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codenas.files import write_atomic
+from codenas.report.scale import brief
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,7 +169,7 @@ def _stack(axes: "Axes", bars: Sequence[ProfileBar], lengths: Sequence[Sequence[
             axes.barh(y, length, left=start, height=0.72, color=colors[segment.kind], edgecolor="white", linewidth=0.8)
             start += length
         if start:
-            axes.text(start + 0.01 * longest, y, f"{start:.3g}", va="center", fontsize=8, color=_LIMIT)
+            axes.text(start + 0.01 * longest, y, brief(start), va="center", fontsize=8, color=_LIMIT)
     axes.set_xlim(0, 1.14 * longest)
     axes.set_ylim(-0.6, len(bars) - 0.4)
     axes.grid(alpha=0.25, axis="x")

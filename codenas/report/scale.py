@@ -12,6 +12,11 @@ def scaled(value: float, unit: str = "") -> str:
     return f"{value / size:,.{digits}f} {prefix}{unit}".rstrip()
 
 
+def brief(value: float) -> str:
+    """`1,049`, `26.2`, `0.524`: at least three figures, and never an exponent."""
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
 def fixed(value: float | None, digits: int) -> str:
     """`1,234.50`, with `digits` behind the point."""
     return ABSENT if value is None else f"{value:,.{digits}f}"

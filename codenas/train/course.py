@@ -1,15 +1,24 @@
-"""How a training went: where, when, and its losses."""
+"""How a training went: its steps, where, when, and its losses."""
 
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from codenas.metrics import Course
-from codenas.train.trainer import Step
 
 _POINTS = 25  # of a curve: enough to draw it, and a line of the history stays short
+
+
+@dataclass(slots=True)
+class Step:
+    """What one training step tells: its number (1 is the first), mean nats per target, seconds spent."""
+
+    step: int
+    loss: float
+    seconds: float
 
 
 class Recorder:

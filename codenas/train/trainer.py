@@ -8,7 +8,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +18,10 @@ from codenas.model import LanguageModel
 from codenas.seeds import derive
 from codenas.train.allocator import keep_freed_memory
 from codenas.train.config import TrainConfig
+from codenas.train.course import Step
 from codenas.train.losses import cross_entropy
 from codenas.train.optim import build_optimizers, load_state_tensors, set_rates, state_tensors
 from codenas.train.schedule import rate_factor
-
-
-@dataclass(slots=True)
-class Step:
-    """What one training step tells: its number (1 is the first), mean nats per target, seconds spent."""
-
-    step: int
-    loss: float
-    seconds: float
 
 
 class Trainer:
@@ -48,7 +39,7 @@ class Trainer:
         self.step = self.cursor = 0
         self.seconds = 0.0
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-        self._forward = _compiled(model) if config.compile else model
+        self._forward = _compiled(model, config) if config.compile else model
         self._average = {name: parameter.detach().clone() for parameter, name in self._names.items()}
         self._optimizers = build_optimizers(model, config, model.arch.d_model, model.arch.n_layers)
 
@@ -147,6 +138,16 @@ class Trainer:
         torch._foreach_lerp_(averages, [parameter.detach() for parameter in self._names], 1 - decay)
 
 
-def _compiled(model: LanguageModel) -> Callable[[Tensor], Tensor]:
-    """`model` compiled for its one shape of batch; on a GPU with its kernels recorded once and replayed (CUDA graphs)."""
-    return torch.compile(model, mode="reduce-overhead" if model.device.type == "cuda" else "default")
+def _compiled(model: LanguageModel, config: TrainConfig) -> Callable[[Tensor], Tensor]:
+    """`model` compiled for its one shape of batch."""
+    return torch.compile(model, mode=compile_mode(model.device.type, config))
+
+
+def compile_mode(device: str, config: TrainConfig) -> str:
+    """How torch compiles for `device`: on a GPU the kernels are recorded once and replayed (CUDA graphs).
+
+    But not where a step adds up the gradients of several micro-batches: what a recording returns is valid until it is replayed,
+    and torch takes a first gradient over as it is, without a copy.
+    """
+    one_batch = config.micro_batch is None or config.micro_batch >= config.batch_size
+    return "reduce-overhead" if device == "cuda" and one_batch else "default"

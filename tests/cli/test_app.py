@@ -49,6 +49,17 @@ def test_what_is_decided_in_closed_form_imports_nothing_heavy(arguments: str) ->
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        "search --max-mb -1", "search --weights x=1", "search", "search record", "train --steps 0", "train", "evaluate", "serve",
+        "demo --max-ms 0", "demo --port 65536",
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_options_is_told_before_anything_heavy_is_imported(arguments: str, tmp_path: Path) -> None:
+    _said_without_heavy_imports(*arguments.split(), "--run", str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["search", "--run", "RUN"], "there is no corpus in RUN/corpus (no corpus.json); run: codenas prepare --output RUN/corpus"),

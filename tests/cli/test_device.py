@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from codenas.arch import SearchSpace
+from codenas.arch import Design, SearchSpace
+from codenas.arch.cost import parameters
 from codenas.cli.app import app
 from codenas.measure import calibration
 from codenas.measure.latency import Latency
-from codenas.measure.latency_model import Calibration
+from codenas.measure.latency_model import Calibration, Point
 from codenas.report.device import calibration_figures, calibration_warnings
 from tests.fakes import tiny_arch
 
@@ -37,6 +38,18 @@ def test_a_device_is_calibrated_and_predicts_on_its_own(space: Path, tmp_path: P
     done = codenas("device", "predict", tmp_path / "arch.json", "--on", stored, "--on", stored, "--vocab-size", 64)
     assert done.exit_code == 0, done.output
     assert done.stdout.count("ms per token predicted (") == 2
+
+
+def test_a_pruned_design_is_predicted_as_it_is_stored(tmp_path: Path) -> None:
+    archs = [tiny_arch(d_model=width) for width in range(16, 256, 16)]
+    points = [Point(arch=arch, vocab_size=64, p50_ms=parameters(arch, 64) / 1e3, p50_uncertainty_ms=0) for arch in archs]
+    Calibration.fit("box", 1, points).save(tmp_path / "box.json")
+    pruned = Design(arch=archs[-1], pruning=0.5)
+    for name, spec in {"pruned": pruned, "stored": pruned.stored_arch, "whole": pruned.arch}.items():
+        (tmp_path / name).write_text(spec.model_dump_json())
+    command = ("device", "predict", "--on", tmp_path / "box.json", "--vocab-size", 64)
+    said = {name: codenas(*command, tmp_path / name).stdout for name in ("pruned", "stored", "whole")}
+    assert said["pruned"] == said["stored"] != said["whole"]
 
 
 def test_an_interrupted_calibration_goes_on_and_finds_the_same(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from codenas.arch import ArchSpec, preset
+from codenas.arch import ArchSpec, Design, preset
+from codenas.arch.cost import stored_bytes
 from codenas.checkpoint import Manifest, write_checkpoint
+from codenas.report.scale import scaled
+from codenas.seeds import stream
 from codenas.vocab import Char
 from tests.cli.commands import codenas, shown
 from tests.fakes import drawn_model, tiny_arch
@@ -32,6 +35,16 @@ def test_every_way_to_name_an_architecture(tmp_path: Path) -> None:
     assert shown("arch", "show", "L4 H256 V512") == shown("arch", "show", tmp_path / "old.json")
     assert shown("arch", "show", "L4 H256", "--vocab-size", "512") == shown("arch", "show", tmp_path / "old.json")
     assert shown("arch", "show", "full:3") == shown("arch", "show", "full:3") != shown("arch", "show", "full:4")
+
+
+def test_a_design_is_shown_with_what_its_file_holds(tmp_path: Path) -> None:
+    (tmp_path / "design.json").write_text('{"arch": {"n_layers": 2}, "storage": "int4", "pruning": 0.5, "vocabulary": "bpe-1000"}')
+    said = shown("arch", "show", tmp_path / "design.json")
+    design = Design(arch=ArchSpec(n_layers=2), storage="int4", pruning=0.5)
+    size = scaled(stored_bytes(design.stored_arch, 1_000, "int4"), "B")
+    assert "1,000 ids" in said and f"{size} in int4, 50 % of the feed-forward's hidden channels cut: " in said
+    drawn = next(seed for seed in range(9) if preset("full").sample(stream(seed, "draw")).pruning)
+    assert "hidden channels cut: " in shown("arch", "show", f"full:{drawn}")
 
 
 def test_a_checkpoint_is_shown_with_its_own_vocabulary(tmp_path: Path) -> None:
@@ -60,10 +73,14 @@ def test_a_picture_is_drawn_where_one_is_asked_for(tmp_path: Path) -> None:
         (["space", "show", "FOLDER/absent.toml"], "absent.toml' is no search space"),
         (["arch", "show", "FOLDER"], "is no checkpoint: manifest.json"),
         (["arch", "show", "FOLDER/absent.json"], "there is no file or folder FOLDER/absent.json"),
-        (["arch", "show", "FOLDER/broken.json"], "broken.json: choices: "),
+        (["arch", "show", "FOLDER/broken.json"], "broken.json: unknown key choices; known keys are attention_dropout, "),
         (["arch", "show", "FOLDER/list.json"], "list.json holds no object of fields, but list"),
         (["arch", "show", "FOLDER/text.json"], "text.json is no JSON"),
         (["arch", "show", "FOLDER/old.json"], "old.json: unknown key 'num_experts' = 8 of an old architecture; known keys are num_layers"),
+        (["arch", "show", ""], "'' is no file, no PRESET:SEED and no line of the old format"),
+        (["arch", "show", "FOLDER/misspelt.json"], "misspelt.json: unknown key pattern.0.attention.n_head; did you mean 'n_heads'?"),
+        (["arch", "show", "FOLDER/odd.json"], "odd.json: n_heads 4 does not divide d_model 130"),
+        (["space", "show", "FOLDER/misnamed.json"], "misnamed.json: unknown key base.d_modell; did you mean 'd_model'?"),
         (["arch", "show", "small"], "'small': a random draw needs a seed, a whole number, as in small:7"),
         (["arch", "show", "small:x"], "'small:x': a random draw needs a seed"),
         (["arch", "show", "huge:7"], "no search space is called 'huge'; choose one of tiny"),
@@ -74,6 +91,9 @@ def test_what_cannot_be_read_is_one_line_and_exit_code_2(tmp_path: Path, argumen
     (tmp_path / "broken.json").write_text('{"choices": {}}')
     (tmp_path / "depth.json").write_text('{"choices": {"depth": [2]}}')
     (tmp_path / "kinds.json").write_text('{"choices": {"pattern": [3]}}')
+    (tmp_path / "misspelt.json").write_text('{"pattern": [{"kind": "attention", "n_head": 8}]}')
+    (tmp_path / "odd.json").write_text('{"d_model": 130}')
+    (tmp_path / "misnamed.json").write_text('{"base": {"d_modell": 64}, "choices": {"norm": ["rmsnorm", "layernorm"]}}')
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "text.json").write_text("hello")
     (tmp_path / "old.json").write_text(json.dumps({**LEGACY, "num_experts": 8}))

@@ -16,7 +16,8 @@ from codenas.cli.run import Run
 from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
 from codenas.search.result import SearchFolder
-from codenas.train import TrainConfig, Trainer
+from codenas.train.config import TrainConfig
+from codenas.train.trainer import Trainer
 from tests.fakes import SMALL_SEARCH, tiny_corpus
 from tests.tune_jobs.test_resumable import JOB as SEARCH
 from tune_jobs.local import search_here

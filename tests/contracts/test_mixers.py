@@ -15,8 +15,9 @@ from torch import Tensor
 
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
 from codenas.arch.spec import MIXER_SPECS, Activation, LinearAttentionSpec, MambaSpec, Norm, Position, RwkvSpec
-from codenas.model import DecodingState, LanguageModel, build_model, count_parameters
-from codenas.model.mixers import build_mixer
+from codenas.model import DecodingState, LanguageModel, build_model, count_parameters, undrawn_model
+from codenas.model.mixers import attention as attention_mixer
+from codenas.model.mixers import build_mixer, rwkv7
 from tests.fakes import drawn_model, tiny_arch
 
 LENGTH, LONG, VOCAB_SIZE, WINDOW = 20, 133, 50, 5
@@ -185,6 +186,30 @@ def test_a_row_that_is_reset_has_forgotten_everything(model: LanguageModel) -> N
     found = extend(model, torch.stack((tokens[0, 9:12], tokens[0, :3])), state)
     assert_same(found[[1]], scores(model, tokens[[0], :3]))
     assert_same(found[[0]], scores(model, tokens[[0], :12])[:, -3:])
+
+
+def test_attention_is_the_same_where_it_is_not_read_in_blocks(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long sequences, and all on a GPU, take torch's own way."""
+    tokens = drawn_tokens(2)
+    in_blocks = scores(model, tokens)
+    monkeypatch.setattr(attention_mixer, "LONGEST_IN_BLOCKS", 0)
+    assert_same(scores(model, tokens), in_blocks)
+
+
+@pytest.mark.parametrize("arch", ARCHS.values(), ids=ARCHS)
+def test_everything_is_made_where_the_weights_are(arch: ArchSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On torch's device without numbers: as on a GPU, what meets a tensor of another device is an error."""
+    monkeypatch.setattr(rwkv7, "_matrix_dtype", lambda x: x.dtype)  # autocast knows no such device
+    model, tokens = undrawn_model(arch, VOCAB_SIZE).to("meta"), torch.zeros(2, 3, dtype=torch.long, device="meta")
+    model(tokens).sum().backward()
+    for lengths in ([4, 4], [3, 5]):
+        state = model.initial_state(2)
+        state.lengths[:] = lengths
+        with torch.inference_mode():
+            found = [model.extend(tokens, state), model.extend(tokens[:, :1], state), model.extend(tokens[:1, :1], state.rows(0, 1))]
+        state.move(0, 1)
+        state.reset(0)
+        assert {scores.device.type for scores in found} == {"meta"}
 
 
 def test_no_gradient_is_broken(model: LanguageModel) -> None:

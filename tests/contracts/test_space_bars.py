@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from codenas.arch import ArchSpec, Design, preset
 from codenas.arch.cost import parameters
 from codenas.measure.plausibility import check_causal
-from codenas.model import LanguageModel, count_parameters
-from tests.fakes import drawn_model, skip_initial_weights
+from codenas.model import count_parameters, undrawn_model
+from tests.fakes import drawn_model
 
 DRAWS, BUILDS, VOCAB_SIZE = 10_000, 1_000, 64
 CONTEXT = 72  # longer than a chunk of any mixer, and than the shortest window
@@ -27,11 +27,6 @@ SPACE = preset("full")
 def draws() -> list[Design]:
     rng = random.Random(11)
     return [SPACE.sample(rng) for _ in range(DRAWS)]
-
-
-@pytest.fixture
-def _no_initial_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    skip_initial_weights(monkeypatch)
 
 
 def narrowed(arch: ArchSpec) -> ArchSpec:
@@ -53,16 +48,14 @@ def test_ten_thousand_draws_are_valid_and_read_back_as_they_were(draws: list[Des
     assert {tuple(mixer.kind for mixer in design.arch.pattern) for design in draws} == set(SPACE.choices["pattern"])
 
 
-@pytest.mark.usefixtures("_no_initial_weights")
 def test_a_thousand_build_as_large_as_the_closed_form_says(draws: list[Design]) -> None:
     for design in draws[:BUILDS]:
         short = design.stored_arch.model_copy(
             update={"context_len": CONTEXT}
         )  # tables of positions as long as drawn would take most of the time
-        assert count_parameters(LanguageModel(short, VOCAB_SIZE)) == parameters(short, VOCAB_SIZE)
+        assert count_parameters(undrawn_model(short, VOCAB_SIZE)) == parameters(short, VOCAB_SIZE)
 
 
-@pytest.mark.usefixtures("_no_initial_weights")  # all are drawn anew
 def test_a_thousand_are_causal(draws: list[Design]) -> None:
     with torch.inference_mode():
         for design in draws[:BUILDS]:

@@ -7,7 +7,8 @@ import pytest
 
 from codenas.decode.sequence import Sequence
 from codenas.measure import latency
-from codenas.measure.latency import WARMUP_TOKENS, decoding_latency
+from codenas.measure.latency import decoding_latency
+from codenas.measure.timed_tokens import WARMUP_TOKENS
 from codenas.model import LanguageModel
 from tests.fakes import CONTEXT, Clock, drawn_model, tiny_arch
 

@@ -13,8 +13,9 @@ from codenas.arch.spec import FeedForwardSpec, LinearAttentionSpec, MambaSpec
 from codenas.errors import ConfigError
 from codenas.measure import calibration
 from codenas.measure.calibration import device_name, measure_points
-from codenas.measure.latency import WARMUP_TOKENS, Latency, lengths_that_fit
+from codenas.measure.latency import Latency
 from codenas.measure.latency_model import FEWEST_POINTS, Calibration, Point, features, non_negative_least_squares
+from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
 from codenas.model import LanguageModel
 from tests.fakes import tiny_arch
 

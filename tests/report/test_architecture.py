@@ -5,14 +5,15 @@ import random
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from codenas.arch import ArchSpec, cost, preset
 from codenas.arch.presets import PRESETS
 from codenas.arch.spec import MIXER_SPECS, AttentionSpec, FeedForwardSpec, MambaSpec
-from codenas.report import architecture
-from codenas.report.architecture import Figures, architecture_tree, cost_lines, describe, draw_architecture
-from codenas.report.plots import ProfileBar
+from codenas.report import architecture, plots
+from codenas.report.architecture import KINDS, Figures, architecture_tree, cost_lines, describe, draw_architecture
+from codenas.report.plots import ProfileBar, Segment
 from codenas.report.scale import scaled
 from tests.fakes import tiny_arch
 
@@ -101,6 +102,14 @@ def test_the_picture_has_a_bar_per_layer_and_leaves_out_what_cannot_be_seen(tmp_
     norms = (2 * 8 + 1) * HYBRID.d_model
     seen = sum(segment.parameters for bar in drawn for segment in bar.segments)
     assert seen == cost.parameters(HYBRID, VOCAB_SIZE) - norms
+
+
+def test_sums_in_a_picture_have_no_exponents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "_write", lambda figure, _: figures.append(figure))
+    bars = [ProfileBar("layer", (Segment("attention", 4_200_000, 26_214_400, size),)) for size in (999_600, 1_048_576)]
+    plots.profile(bars, KINDS, "title", tmp_path / "absent")
+    assert [text.get_text() for axes in figures[0].axes for text in axes.texts] == ["4.2", "4.2", "26.2", "26.2", "1,000", "1,049"]
 
 
 def test_the_picture_is_a_png_and_the_same_every_time(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 from codenas.train.precision import bfloat16_pays
 
 

@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from codenas.train.course import Recorder, thinned
-from codenas.train.trainer import Step
+from codenas.train.course import Recorder, Step, thinned
 from tests.fakes import Clock
 
 

@@ -12,8 +12,8 @@ from codenas.cli.run import Run
 from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
 from codenas.errors import CorpusError
-from codenas.evaluation import EvaluationSettings
-from codenas.experiment import tokens_to_score
+from codenas.evaluate.config import EvaluationSettings
+from codenas.experiment.splits import tokens_to_score
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.model import count_parameters
 from codenas.search.candidate import Budget
@@ -21,7 +21,7 @@ from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.plan import VocabularySize, closed_form
 from codenas.search.result import SearchResult
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 from codenas.vocab import load_vocabulary
 from serve.app import load
 from serve.settings import ServeSettings

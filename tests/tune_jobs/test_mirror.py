@@ -12,14 +12,16 @@ from codenas.arch import SearchSpace
 from codenas.checkpoint import TRAINING, WEIGHTS
 from codenas.corpus import Corpus
 from codenas.errors import CheckpointError, ResourceError, RunError, UserError
-from codenas.experiment import ExperimentSetup, execute
+from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.rung import execute
 from codenas.search.candidate import Budget, Outcome, Trial
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.plan import Job
 from codenas.search.result import SearchFolder, SearchResult
-from codenas.train import Step, TrainConfig
+from codenas.train.config import TrainConfig
+from codenas.train.course import Step
 from tests.fakes import tiny_arch, tiny_corpus
 from tests.stores import give_keys, s3
 from tune_jobs import local

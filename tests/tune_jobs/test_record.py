@@ -10,11 +10,12 @@ from codenas.arch import SearchSpace
 from codenas.arch.spec import RwkvSpec
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError, RunError, TrialFailure
-from codenas.experiment import ExperimentSetup, run_job
+from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.rung import run_job
 from codenas.search.candidate import Candidate, Report
 from codenas.search.plan import Job
 from codenas.search.table import Row, read_lines
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 from tests.fakes import tiny_arch, tiny_corpus
 from tune_jobs import record as recording
 from tune_jobs.config import RecordJob

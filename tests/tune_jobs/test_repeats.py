@@ -12,14 +12,14 @@ from codenas.cli.job import TrainJob
 from codenas.cli.run import Run
 from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
-from codenas.experiment import run_job
+from codenas.experiment.rung import run_job
 from codenas.log import Progress
 from codenas.search.candidate import Budget, Candidate
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.plan import Job
 from codenas.search.result import SearchFolder, SearchResult
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 from tests.cli.commands import shown
 from tests.fakes import SMALL_SEARCH, tiny_arch, tiny_corpus
 from tune_jobs.config import SearchJob, TrialResources

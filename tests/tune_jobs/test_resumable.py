@@ -14,7 +14,7 @@ from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
 from codenas.search.plan import VocabularySize, check_reachable, closed_form
 from codenas.search.result import SearchFolder
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 from codenas.vocab import Char
 from codenas.vocab.bpe import SMALLEST_SIZE
 from tests.fakes import tiny_arch, tiny_corpus

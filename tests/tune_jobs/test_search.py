@@ -14,13 +14,13 @@ import pytest
 from codenas.arch import SearchSpace
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ResourceError, RunError, UserError
-from codenas.experiment import run_job
+from codenas.experiment.rung import run_job
 from codenas.log import Progress
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 from tests.fakes import small_disk, tiny_arch, tiny_corpus
 from tune_jobs import launch
 from tune_jobs.config import SearchJob, TrialResources

@@ -12,7 +12,7 @@ from codenas.errors import ConfigError, RunError
 from codenas.search.candidate import Budget
 from codenas.search.history import History
 from codenas.search.result import SearchFolder, SearchResult
-from codenas.train import TrainConfig
+from codenas.train.config import TrainConfig
 from tests.cli.commands import codenas
 from tests.fakes import SMALL_SEARCH, tiny_arch, tiny_corpus
 from tests.tune_jobs.test_resumable import JOB

@@ -84,8 +84,9 @@ class Attention(Mixer):
         query, key, value = self._project(x, positions)
         if x.shape[1] == 1:
             return self._extend_by_one(query, key, value, state, lengths, positions)
-        remembered = _positions_in_slots(start, self.slots)
-        keys, values = torch.cat((state.keys, key), 2), torch.cat((state.values, value), 2)
+        used = min(max(lengths), self.slots)  # a prompt has nothing before it: it must not be compared with a context of empty slots
+        remembered = _positions_in_slots(start, self.slots)[:, :used]
+        keys, values = torch.cat((state.keys[:, :, :used], key), 2), torch.cat((state.values[:, :, :used], value), 2)
         bias = self._bias(positions, torch.cat((remembered, positions), 1))
         kept = slice(max(0, x.shape[1] - self.slots), None)  # older ones would fall out of the ring at once
         _write(state, key[:, :, kept], value[:, :, kept], positions[:, kept] % self.slots)
@@ -106,7 +107,19 @@ class Attention(Mixer):
         if self.alibi or len(lengths) > 1:
             remembered = _positions_in_slots(positions + 1, self.slots)[:, :used]
             bias = self._bias(positions, remembered).to(query.dtype)
-        return self._attend(query, state.keys[:, :, :used], state.values[:, :, :used], bias, 0.0, everything=bias is None)
+        return self._look_back(query, state.keys[:, :, :used], state.values[:, :, :used], bias)
+
+    def _look_back(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+        """`_attend` of one token per row to everything remembered.
+
+        The query heads of one key head are rows of one product: repeated for each of them, the cache would be copied for every
+        token, and fewer key heads would save room and no time.
+        """
+        rows = query.unflatten(1, (self.n_kv_heads, -1))[:, :, :, 0]  # [batch, kv_heads, group, head_width]
+        if bias is not None and self.alibi:  # else it is the same for every head
+            bias = bias.unflatten(1, (self.n_kv_heads, -1))[:, :, :, 0]
+        mixed = F.scaled_dot_product_attention(rows, keys, values, bias)
+        return self.output(mixed.flatten(1)[:, None])
 
     def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values by head, [batch, heads, tokens, head_width], normalised and turned."""
@@ -136,13 +149,12 @@ class Attention(Mixer):
         slope = self.slopes[:, None, None] if self.alibi else torch.zeros(1, 1, 1, device=queries.device)
         return (-slope * distance).masked_fill_(hidden, float("-inf"))
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float, everything: bool = False) -> Tensor:
-        """Scores, weights, mix, output. Without a bias the mask is the causal triangle, or none if `everything` is past."""
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+        """Scores, weights, mix, output. Without a bias the mask is the causal triangle."""
         groups = self.n_heads // self.n_kv_heads
         if groups > 1:
             key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        causal = bias is None and not everything
-        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=causal)
+        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=bias is None)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 

@@ -16,7 +16,10 @@ from codenas.arch.storage import STORAGES, Storage
 from codenas.checkpoint import MANIFEST, Checkpoint, update_metrics
 from codenas.corpus import Corpus
 from codenas.errors import CheckpointError, CorpusError, TrialFailure
-from codenas.experiment import ExperimentSetup, FullTraining, execute, load_trainer, run_job, train_fully
+from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.full import FullTraining, train_fully
+from codenas.experiment.rung import execute, run_job
+from codenas.experiment.training import load_trainer
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import Latency
 from codenas.metrics import Metrics
@@ -27,7 +30,8 @@ from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.plan import Job, Plan, VocabularySize, closed_form
 from codenas.search.random_search import RandomSearch
-from codenas.train import Step, TrainConfig
+from codenas.train.config import TrainConfig
+from codenas.train.course import Step
 from codenas.vocab import load_vocabulary
 from tests.fakes import tiny_arch, tiny_corpus
 
@@ -229,7 +233,7 @@ def test_a_checkpoint_of_another_corpus_or_architecture_is_not_resumed(setup: Ex
 def test_a_context_above_the_corpus_is_refused_before_anything_is_built(
     context_len: int, split: str, setup: ExperimentSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codenas.experiment.build_model", lambda *_: pytest.fail("a model was built"))
+    monkeypatch.setattr("codenas.experiment.training.build_model", lambda *_: pytest.fail("a model was built"))
     with pytest.raises(CorpusError, match=f"too small for the context: .* tokens in split '{split}', .*{context_len + 1}; prepare more"):
         run_job(setup, job(LOW, tiny_arch(context_len=context_len)))
     wide, plan = tiny_arch(context_len=20_000_000, position="absolute"), FullTraining(steps=1, decay_share=0.5, save_every=1)
@@ -240,9 +244,9 @@ def test_a_context_above_the_corpus_is_refused_before_anything_is_built(
 @pytest.mark.parametrize(
     ("work", "done"),
     [
-        ("build_model", "the model was built"),
-        ("decoding_latency", "its latency was measured"),
-        ("bits_per_byte", "the stored model was scored"),
+        ("training.build_model", "the model was built"),
+        ("rung.decoding_latency", "its latency was measured"),
+        ("rung.bits_per_byte", "the stored model was scored"),
     ],
 )
 def test_a_model_that_does_not_fit_into_memory_is_a_failure_with_a_way_out(
@@ -398,7 +402,7 @@ def test_documents_are_moved_in_the_vocabulary_of_the_design(vocabulary: str | N
 
 
 def test_without_a_rate_no_vocabulary_is_read(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codenas.experiment.load_vocabulary", lambda _: pytest.fail("a vocabulary was read"))
+    monkeypatch.setattr("codenas.experiment.training.load_vocabulary", lambda _: pytest.fail("a vocabulary was read"))
     load_trainer(corpus, PLAIN, CONFIG, "cpu", None)
 
 
@@ -466,7 +470,7 @@ def test_size_and_latency_are_those_of_the_stored_model_before_the_first_step(
         timed.append(model.arch)
         return Latency(1.0, 2.0, tokens)
 
-    monkeypatch.setattr("codenas.experiment.decoding_latency", latency)
+    monkeypatch.setattr("codenas.experiment.rung.decoding_latency", latency)
     limited = setup.model_copy(update={"objectives": (BITS, Objective(metric="size_bytes", limit=1_000.0))})
     refusal, report = run_job(limited, designed(LOW, PACKED)), reported(setup, designed(LOW, PACKED))
     assert isinstance(refusal, Refusal)

@@ -1,0 +1,19 @@
+"""What an evaluation looks at."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EvaluationSettings(BaseModel):
+    """What an evaluation looks at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    split: str = "test"
+    tokens: int = Field(131_072, ge=1, description="held-out tokens that bits per byte are measured on, spread over the split")
+    prompts: int = Field(20, ge=1)
+    prompt_tokens: int = Field(96, ge=1)
+    completion_tokens: int = Field(96, ge=8)
+    temperature: float = Field(0.8, ge=0, le=2)
+    latency_tokens: int = Field(128, ge=1)
+    latency_threads: int = Field(1, ge=1, description="those of one replica that serves")
+    seed: int = 0

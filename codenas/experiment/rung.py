@@ -1,0 +1,157 @@
+"""One candidate to one rung of a search."""
+
+import math
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+import torch
+
+from codenas.arch.design import Design
+from codenas.checkpoint import TRAINING, Checkpoint, stored_at, update_metrics, write_checkpoint
+from codenas.compress.prune import pruned
+from codenas.corpus import Corpus
+from codenas.errors import TrialFailure
+from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.splits import VALID, require_windows, tokens_to_score
+from codenas.experiment.training import Subject, best_device, build, load_trainer, manifest_of, memory_for, scoring_branch, store
+from codenas.measure.bits_per_byte import bits_per_byte
+from codenas.measure.latency import decoding_latency
+from codenas.metrics import Metrics
+from codenas.model import count_parameters
+from codenas.search.candidate import Candidate, Outcome, Refusal, Report
+from codenas.search.fitness import broken_limit
+from codenas.search.plan import Job
+from codenas.train.course import Recorder, Step
+from codenas.vocab import load_vocabulary
+
+
+def run_job(setup: ExperimentSetup, job: Job) -> Outcome:
+    """Do `job` to its end, here and now."""
+    steps = execute(setup, job)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+
+def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
+    """Do `job` step by step: yields every training step, returns what became of the candidate.
+
+    Steps beyond the rung are those of a scoring branch, which nobody resumes.
+
+    A rung that is already stored is not trained again; a later one goes on from the highest stored one below it.
+    """
+    recorder = Recorder()
+    setup, corpus = ready(setup, job.candidate.design)
+    start, path = _checkpoint_below(setup, job), setup.checkpoint(job.candidate, job.rung)
+    if (reached := stored_at(path)) is not None:
+        return _report(setup, corpus, job, start, reached)
+    try:
+        free = start.manifest.metrics if start is not None else measure_untrained(setup, corpus, job.candidate)
+        new = start is None and not job.candidate.repeat  # who has trained was inside the limits
+        reason = broken_limit(free, setup.objectives) if new else None
+        if reason is not None:
+            return Refusal(index=job.candidate.index, reason=reason, metrics=free)
+        finished = yield from _train_to_rung(setup, corpus, job, start, free, recorder)
+    except TrialFailure as failure:
+        return job.failed(str(failure), recorder.course())
+    return _report(setup, corpus, job, start, finished)
+
+
+def ready(setup: ExperimentSetup, design: Design) -> tuple[ExperimentSetup, Corpus]:
+    """`setup` as it is on this machine, in this process, and the corpus in the vocabulary of `design`.
+
+    Raises:
+        CorpusError: the corpus lacks the vocabulary, or is shorter than the context.
+    """
+    torch.set_num_threads(setup.threads)
+    device = best_device() if setup.device == "auto" else setup.device
+    own = Corpus.open(setup.corpus)
+    corpus = own.with_vocabulary(design.vocabulary)
+    require_windows(corpus, design.arch.context_len)
+    found = {"device": device, "train": setup.train.on(device), "score_tokens": tokens_to_score(setup.score_tokens, own, corpus)}
+    return setup.model_copy(update=found), corpus
+
+
+def _checkpoint_below(setup: ExperimentSetup, job: Job) -> Checkpoint | None:
+    """The highest stored rung of the candidate below the job's."""
+    rungs = [int(path.name) for path in (setup.folder / job.candidate.id).glob("[1-9]*")]
+    below = max((rung for rung in rungs if rung < job.rung), default=None)
+    return Checkpoint.open(setup.checkpoint(job.candidate, below)) if below is not None else None
+
+
+def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candidate) -> Metrics:
+    """Size and latency do not depend on training: a candidate outside a limit is refused before its first step."""
+    fresh = build(candidate.arch, corpus.manifest.vocab_size, candidate.seed)
+    path, manifest = setup.checkpoint(candidate, 0), manifest_of(corpus, candidate.design, 0, 0)
+    stored = write_checkpoint(path, pruned(dict(fresh.named_parameters()), candidate.design), manifest, corpus.tokenizer_path)
+    stored_size, model = stored.size_bytes, stored.load_model(setup.device)
+    with memory_for(candidate.arch, "its latency was measured"):
+        latency = decoding_latency(model, setup.latency_tokens)
+    shutil.rmtree(path)
+    return Metrics(params=count_parameters(model), size_bytes=stored_size, latency_ms_p50=latency.p50_ms, latency_ms_p95=latency.p95_ms)
+
+
+def _train_to_rung(
+    setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, free: Metrics, recorder: Recorder
+) -> Generator[Step, None, Checkpoint]:
+    config = setup.train.model_copy(update={"seed": job.candidate.seed})
+    trainer = load_trainer(corpus, job.candidate.arch, config, setup.device, start)
+    yield from recorder.watch(trainer.run_to(job.rung))
+    branch_steps = scoring_steps(setup, job)
+    scored = (yield from scoring_branch(trainer, branch_steps)) if branch_steps else None
+    subject = Subject(corpus, job.candidate.design, free)
+    return store(trainer, setup.checkpoint(job.candidate, job.rung), subject, scored=scored, course=recorder.course())
+
+
+def scoring_steps(setup: ExperimentSetup, job: Job) -> int:
+    """Steps that are trained only to score the job's rung: nobody resumes them."""
+    return setup.scoring_steps.get(job.rung, 0)
+
+
+def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, finished: Checkpoint) -> Outcome:
+    """Score the stored checkpoint on held-out repositories, once."""
+    metrics = finished.manifest.metrics
+    if metrics.bits_per_byte is None:
+        try:
+            metrics = metrics.merged(Metrics(bits_per_byte=stored_bits(setup, corpus, finished)))
+        except TrialFailure as failure:
+            return job.failed(str(failure), finished.manifest.course)
+        update_metrics(finished, metrics)
+    before = start.manifest.metrics.train_seconds or 0.0 if start is not None else 0.0
+    return Report(
+        index=job.candidate.index,
+        rung=job.rung,
+        steps=job.rung - (start.manifest.step if start is not None else 0),
+        scoring_steps=scoring_steps(setup, job),
+        metrics=metrics,
+        seconds=(metrics.train_seconds or 0.0) - before,
+        checkpoint=str(finished.path.relative_to(setup.folder)),
+        course=finished.manifest.course,
+        repeat=job.candidate.repeat,
+    )
+
+
+def stored_bits(setup: ExperimentSetup, corpus: Corpus, checkpoint: Checkpoint) -> float:
+    """Bits per byte of what is stored, on held-out repositories.
+
+    Raises:
+        TrialFailure: they are not finite, or memory ran out.
+    """
+    vocabulary = load_vocabulary(corpus.tokenizer_path)
+    model = checkpoint.load_model(setup.device)
+    with memory_for(model.arch, "the stored model was scored"):
+        scored = bits_per_byte(model, corpus.split(VALID), vocabulary.bytes_per_token, setup.score_tokens, setup.train.precision)
+    if not math.isfinite(scored.bits_per_byte):
+        raise TrialFailure("the stored model scores no finite bits per byte")
+    return scored.bits_per_byte
+
+
+def forget_training_states(checkpoints: Path, keep: Path) -> None:
+    """Remove what only a resumed training needs from every stored rung but `keep`: it is most of the space."""
+    for state in checkpoints.glob(f"*/*/{TRAINING}"):
+        if state.parent != keep:
+            state.unlink()

@@ -1,0 +1,35 @@
+"""What is asked of a corpus before anything is trained on it or scored."""
+
+from codenas.corpus import Corpus, count_windows
+from codenas.errors import CorpusError
+from codenas.vocab import Vocabulary, load_vocabulary
+
+TRAIN, VALID = "train", "valid"
+
+
+def verify_corpus(corpus: Corpus) -> Vocabulary:
+    """See that shards and vocabulary are what was written, before a stage begins; returns the vocabulary.
+
+    Raises:
+        CorpusError: they are not.
+    """
+    vocabulary = load_vocabulary(corpus.tokenizer_path)
+    if vocabulary.digest != corpus.manifest.vocab_digest:
+        raise CorpusError(f"{corpus.tokenizer_path} is not the vocabulary of the shards beside it; restore it, or prepare the corpus again")
+    corpus.verify()
+    return vocabulary
+
+
+def require_windows(corpus: Corpus, context_len: int) -> None:
+    """See that there is something to train and to score on, before anything is built: a context may be larger than the memory.
+
+    Raises:
+        CorpusError: a split has not even one window of `context_len`.
+    """
+    for split in (TRAIN, VALID):
+        count_windows(len(corpus.split(split)), context_len, split)
+
+
+def tokens_to_score(tokens: int, own: Corpus, corpus: Corpus) -> int:
+    """How many tokens of `corpus` hold as much text as `tokens` of `own`: in every vocabulary as much of the split is scored."""
+    return max(1, round(tokens * len(corpus.split(VALID)) / len(own.split(VALID))))

@@ -1,0 +1,138 @@
+"""A training that can be stored at any step and resumed: the same for the rungs of a search and for a training to its end."""
+
+import contextlib
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codenas.arch.design import Design
+from codenas.arch.spec import ArchSpec
+from codenas.checkpoint import Checkpoint, Manifest, write_checkpoint
+from codenas.compress.prune import pruned
+from codenas.corpus import Batches, Corpus
+from codenas.errors import CheckpointError, TrialFailure, is_out_of_memory
+from codenas.experiment.splits import TRAIN
+from codenas.metrics import Course, Metrics
+from codenas.model import LanguageModel, build_model
+from codenas.seeds import derive
+from codenas.train.config import TrainConfig
+from codenas.train.course import Step
+from codenas.train.trainer import Trainer
+from codenas.vocab import Infilling, load_vocabulary
+
+
+def best_device() -> str:
+    """A GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: str, start: Checkpoint | None) -> Trainer:
+    """A trainer of `arch` on the training split; it goes on from `start` where one is given."""
+    if start is not None and (start.manifest.corpus_digest != corpus.manifest.digest or start.manifest.training_arch != arch):
+        raise CheckpointError(f"{start.path} was trained on another corpus or is another architecture; resume it where it came from")
+    batches = Batches(corpus.split(TRAIN), arch.context_len, derive(config.seed, "batches"), _infilling(corpus, config))
+    model = build(arch, corpus.manifest.vocab_size, config.seed, device)
+    trainer = Trainer(model, batches, config)
+    if start is not None:
+        trainer.load_state(start.load_training_state())
+    return trainer
+
+
+def _infilling(corpus: Corpus, config: TrainConfig) -> Infilling | None:
+    """Moves the middle of documents where the recipe wants that; else no vocabulary is read."""
+    return Infilling(load_vocabulary(corpus.tokenizer_path), config.fim_rate, config.fim_spm_share) if config.fim_rate else None
+
+
+def build(arch: ArchSpec, vocab_size: int, seed: int, device: str = "cpu") -> LanguageModel:
+    with memory_for(arch, "the model was built"):
+        model = build_model(arch, vocab_size, seed).to(device)
+    return model
+
+
+@contextlib.contextmanager
+def memory_for(arch: ArchSpec, done: str) -> Iterator[None]:
+    """What does not fit into memory is a failed trial, before and after training as in it."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        size = f"d_model {arch.d_model}, {arch.n_layers} layers, context_len {arch.context_len}"
+        raise TrialFailure(f"out of memory while {done} ({size}); take a smaller one, or close something") from error
+
+
+@dataclass(slots=True, frozen=True)
+class Subject:
+    """What is trained, on what (the corpus in the design's vocabulary), and what of its metrics training does not change."""
+
+    corpus: Corpus
+    design: Design
+    free: Metrics
+
+
+@dataclass(slots=True, frozen=True)
+class Scored:
+    """What a training is worth now, and the state that it goes on from; None where nobody resumes it."""
+
+    weights: Mapping[str, Tensor]
+    state: Mapping[str, Tensor] | None
+
+
+def scoring_branch(trainer: Trainer, steps: int) -> Generator[Step, None, Scored]:
+    """Let the rate of a copy fall to zero over `steps` steps; the state at its root, at full rate, is the one to resume.
+
+    So a short training is scored as if it had ended here (Hu et al. 2024), and is still the beginning of a longer one.
+    """
+    stable = {name: value.clone() for name, value in trainer.state().items()}
+    root = trainer.step
+    yield from trainer.run_to(root + steps, decay_from=root)
+    weights = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+    stable["seconds"] = trainer.state()["seconds"]  # the branch took its time too
+    trainer.load_state(stable)
+    return Scored(weights, stable)
+
+
+def store(
+    trainer: Trainer,
+    path: Path,
+    subject: Subject,
+    recipe: dict[str, Any] | None = None,
+    parent: str | None = None,
+    scored: Scored | None = None,
+    course: Course | None = None,
+) -> Checkpoint:
+    """Write what `trainer` has reached, as the design of `subject` stores it, and the state to go on from, whole.
+
+    The weights are the moving average, or those of `scored`.
+    """
+    scored = scored or Scored(trainer.averaged_weights(), trainer.state())
+    trained = Metrics(
+        train_tokens=trainer.tokens, train_seconds=trainer.seconds, tokens_per_second=trainer.tokens / max(trainer.seconds, 1e-9)
+    )
+    metrics = subject.free.model_copy(update={"bits_per_byte": None}).merged(trained)
+    manifest = manifest_of(subject.corpus, subject.design, trainer.step, trainer.tokens).model_copy(
+        update={"metrics": metrics, "training": recipe or trainer.config.model_dump(mode="json"), "parent": parent, "course": course}
+    )
+    try:
+        return write_checkpoint(path, pruned(scored.weights, subject.design), manifest, subject.corpus.tokenizer_path, scored.state)
+    except CheckpointError as error:
+        raise TrialFailure(str(error)) from error
+
+
+def manifest_of(corpus: Corpus, design: Design, step: int, tokens: int) -> Manifest:
+    stored = design.stored_arch
+    return Manifest(
+        arch=stored,
+        trained_arch=design.arch if design.arch != stored else None,
+        storage=design.storage,
+        vocabulary=design.vocabulary,
+        vocab_size=corpus.manifest.vocab_size,
+        vocab_digest=corpus.manifest.vocab_digest,
+        corpus_digest=corpus.manifest.digest,
+        step=step,
+        train_tokens=tokens,
+    )
