@@ -12,6 +12,7 @@ from codenas.corpus import Corpus, card_of
 from codenas.errors import CorpusError
 from codenas.log import LOGGER
 from codenas.seeds import derive
+from codenas.vocab import load_vocabulary
 from data_prep.document import Document, Entry
 from data_prep.languages import LANGUAGES, language_of
 from data_prep.ledger import Ledger, load_entries
@@ -21,7 +22,7 @@ from data_prep.tokenise import sample
 from data_prep.units import units_of
 
 UNKNOWN = "unknown"
-_DOCUMENTS, _SOURCE = "documents.parquet", "source"
+_DOCUMENTS = "documents.parquet"
 _LARGEST = 1_000_000  # bytes of a file; larger ones are data, not code
 
 
@@ -72,22 +73,28 @@ def _documents(source: Path, limit: int, seed: int, split: str) -> Iterator[Docu
     if not source.exists():
         raise CorpusError(f"there is no source {source}; give a prepared corpus, parquet in The Stack v1 schema, or a folder of code")
     if card_of(source) is not None:
-        return _of_entries(sample(_corpus_entries(source, split), limit, seed), source / _SOURCE)
+        return _of_corpus(Corpus.open(source), split, limit, seed)
     if source.is_file() or any(source.rglob("*.parquet")):
         root = source.parent if source.is_file() else source
         return _of_entries(sample(list(list_entries(parquet_files(source), root)), limit, seed), root)
     return _of_folder(source, limit, seed)
 
 
-def _corpus_entries(corpus: Path, split: str) -> list[Entry]:
-    Corpus.open(corpus)  # says what is wrong with one that is unfinished
-    if not (corpus / _DOCUMENTS).is_file() or not (corpus / _SOURCE).is_dir():
-        raise CorpusError(f"{corpus} does not hold the text that it was made of; give that text instead: its parquet, or a folder of code")
-    entries = load_entries(corpus / _DOCUMENTS)[0]
-    splits = sorted({entry.split for entry in entries})
+def _of_corpus(corpus: Corpus, split: str, limit: int, seed: int) -> Iterator[Document]:
+    """The text of a corpus is in its tokens, as models read it, wherever its source is now."""
+    if not (corpus.path / _DOCUMENTS).is_file():
+        raise CorpusError(f"{corpus.path} does not say which documents it holds (it has no {_DOCUMENTS}); give the text it was made of")
+    every = sorted(load_entries(corpus.path / _DOCUMENTS)[0], key=lambda entry: entry.place)  # the order of the shards
+    splits = sorted({entry.split for entry in every})
     if split not in splits:
-        raise CorpusError(f"{corpus} has no split {split!r}; it has {', '.join(splits)}")
-    return [entry for entry in entries if entry.split == split]
+        raise CorpusError(f"{corpus.path} has no split {split!r}; it has {', '.join(splits)}")
+    entries = [entry for entry in every if entry.split == split]
+    chosen = {entry.place for entry in sample(entries, limit, seed)}
+    vocabulary = load_vocabulary(corpus.tokenizer_path)
+    for entry, ids in zip(entries, corpus.split(split).documents(), strict=True):
+        if entry.place in chosen:
+            text = vocabulary.decode(ids.tolist()).decode()
+            yield Document(entry.repository, entry.path, entry.licences, entry.language or language_of(entry.path), text)
 
 
 def _of_entries(entries: Iterable[Entry], root: Path) -> Iterator[Document | str]:

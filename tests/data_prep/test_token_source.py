@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from data_prep.ledger import load_entries
 from data_prep.pipeline import prepare
 from data_prep.sources import stack_row
 from data_prep.token_source import read_texts
-from tests.data_prep.sources import document, documents, write_environment, write_rows, write_source
+from tests.data_prep.sources import code, document, documents, write_environment, write_rows, write_source
 from tests.data_prep.test_pipeline import configure
 from tests.fakes import tiny_corpus
 
@@ -54,9 +55,24 @@ def test_of_a_corpus_one_split_is_read(tmp_path: Path) -> None:
         read_texts(tmp_path / "corpus", 10, seed=0, split="dev")
 
 
-def test_a_corpus_without_its_text_is_refused(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("plain")
+def test_the_text_of_a_corpus_is_what_models_read_wherever_its_source_is_now(tmp_path: Path) -> None:
+    mail = document("owner/mail", text=f'{code(90, 0)}\n\n# write to bob.smith@corp-mail.io\nnaive = "naïve 数 <|endoftext|>"\n')
+    go = document("owner/go", "main.go", text=code(91, 0))
+    go.language = "Go"
+    held = [*documents(), mail, go]
+    prepare(configure(str(write_source(tmp_path / "source", held)), languages=("all",)), tmp_path / "corpus")
+    shutil.rmtree(tmp_path / "source")
+    texts = [read_texts(tmp_path / "corpus", 10, seed=0, split=split) for split in ("train", "valid", "test")]
+    found = sorted((language, text) for held_out in texts for language, each in held_out.items() for text in each)
+    assert found == sorted((each.language, each.text.replace("bob.smith@corp-mail.io", "user1@example.com")) for each in held)
+    part = list(read_texts(tmp_path / "corpus", 0.01, seed=0)["Python"])
+    assert 8_000 < sum(map(len, part)) <= 10_000
+
+
+def test_a_corpus_that_does_not_list_its_documents_is_refused(tmp_path: Path) -> None:
     corpus = tiny_corpus(tmp_path / "corpus")
-    with pytest.raises(CorpusError, match="does not hold the text that it was made of; give that text instead"):
+    with pytest.raises(CorpusError, match=r"does not say which documents it holds \(it has no documents.parquet\); give the text"):
         read_texts(corpus.path, 10, seed=0)
 
 
