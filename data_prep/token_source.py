@@ -1,6 +1,5 @@
 """Texts by language for what is said of tokens: of a prepared corpus, of parquet in The Stack's schema, of a folder of code."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,8 +12,9 @@ from codenas.errors import CorpusError
 from codenas.log import LOGGER
 from codenas.seeds import derive
 from codenas.vocab import load_vocabulary
+from data_prep.code_folder import CodeFolder
 from data_prep.document import Document, Entry
-from data_prep.languages import LANGUAGES, language_of
+from data_prep.languages import language_of
 from data_prep.ledger import Ledger, load_entries
 from data_prep.select import total_cap
 from data_prep.sources import list_entries, parquet_files, read_documents
@@ -107,25 +107,13 @@ def _of_entries(entries: Iterable[Entry], root: Path) -> Iterator[Document | str
 
 
 def _of_folder(folder: Path, limit: int, seed: int) -> Iterator[Document | str]:
-    found = sorted(_code_files(folder), key=lambda entry: (derive(seed, "vocabulary", *entry.key), entry.key))
-    for entry in Ledger(str(folder)).sift(found, total_cap(limit)):
-        if entry.size > _LARGEST:
-            yield f"above {_LARGEST:,} bytes"
-            continue
-        try:
-            text = (folder / entry.path).read_bytes().decode()
-        except UnicodeDecodeError:
-            yield "not UTF-8"
+    """What `codenas prepare` would take of a folder of code, under whatever licence."""
+    code = CodeFolder(folder, _LARGEST)
+    sound: list[Entry] = []
+    for entry in code.find():
+        if reason := code.objection(entry):
+            yield reason
         else:
-            yield Document(entry.repository, entry.path, (), language_of(entry.path), text)
-
-
-def _code_files(folder: Path) -> Iterator[Entry]:
-    """Files whose name tells a language; hidden ones and links are passed over."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(place) / name
-            if path.suffix.lower() in LANGUAGES and not name.startswith(".") and path.is_file() and not path.is_symlink():
-                local = path.relative_to(folder)
-                yield Entry(local.parts[0], local.as_posix(), (), path.stat().st_size, local.as_posix())
+            sound.append(entry)
+    sound.sort(key=lambda entry: (derive(seed, "vocabulary", *entry.key), entry.key))
+    yield from map(code.read, Ledger(code.description).sift(sound, total_cap(limit)))

@@ -1,8 +1,10 @@
 """Texts by language of every kind of source."""
 
 import logging
+import os
 import pickle
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -79,17 +81,24 @@ def test_a_corpus_that_does_not_list_its_documents_is_refused(tmp_path: Path) ->
 def test_a_folder_of_code_is_read_by_its_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = {
         "a.py": b"x = 1\n", "deep/er/b.PY": b"y = 2\n", "c.go": b"package c\n", "notes.txt": b"no code", "latin.py": "é".encode("latin-1"),
-        ".git/d.py": b"hidden", ".e.py": b"hidden", "large.py": b"#" * 1_000_001, "empty.py": b"",
+        "large.py": b"#" * 1_000_001, "empty.py": b"", "nul.py": b"\0", "node_modules/d.py": b"copied", os.fsdecode(b"caf\xe9.py"): b"x",
     }  # fmt: skip
     source = write(tmp_path / "code", files)
     (source / "link.py").symlink_to(source / "a.py")
     with caplog.at_level(logging.WARNING, "codenas"):
         texts = read_texts(source, 10, seed=0)
     assert {language: sorted(held) for language, held in texts.items()} == {"Go": ["package c\n"], "Python": ["x = 1\n", "y = 2\n"]}
-    assert caplog.messages == [f"{source}: 2 documents are left out (1 above 1,000,000 bytes, 1 not UTF-8)"]
+    reasons = "1 binary, 1 not UTF-8, 1 too large, 1 unprintable name, 1 vendored copy"
+    assert caplog.messages == [f"{source}: 5 documents are left out ({reasons})"]
     many = write(tmp_path / "many", {f"{number}.py": f"number_{number} = {number}\n".encode() * 40 for number in range(50)})
     bounded = [sorted(read_texts(many, 0.01, seed)["Python"]) for seed in (0, 0, 1)]
     assert bounded[0] == bounded[1] != bounded[2] and 8_000 < sum(map(len, bounded[0])) <= 10_000
+
+
+def test_of_a_checkout_what_git_ignores_is_passed_over(tmp_path: Path) -> None:
+    source = write(tmp_path / "code", {"a.py": b"x = 1\n", "built.py": b"y = 2\n", ".gitignore": b"built.py\n"})
+    subprocess.run(["git", "init", "-q", source], check=True)
+    assert list(read_texts(source, 10, seed=0)["Python"]) == ["x = 1\n"]
 
 
 @pytest.mark.parametrize(
