@@ -76,3 +76,10 @@ def test_of_a_corpus_all_vocabularies_are_compared(tmp_path: Path) -> None:
     assert corpus_vocabularies(tmp_path / "corpus") == found
     Char("").save(tmp_path / "corpus/vocab-char.json")
     assert corpus_vocabularies(tmp_path / "corpus") == [found[0], tmp_path / "corpus/vocab-char.json", found[1]]
+
+
+def test_the_characters_of_a_corpus_are_compared_once(tmp_path: Path) -> None:
+    tiny_corpus(tmp_path / "corpus", vocabularies=("char",))
+    Char("").save(tmp_path / "corpus/vocab-char.json")
+    found = [tmp_path / "corpus/tokenizer.json", tmp_path / "corpus/vocabularies/char/tokenizer.json"]
+    assert corpus_vocabularies(tmp_path / "corpus") == found
