@@ -13,6 +13,7 @@ from codenas.log import LOGGER
 from codenas.seeds import derive
 from codenas.vocab import load_vocabulary
 from data_prep.code_folder import CodeFolder
+from data_prep.config import CODE
 from data_prep.document import Document, Entry
 from data_prep.languages import language_of
 from data_prep.ledger import Ledger, load_entries
@@ -70,6 +71,8 @@ def read_texts(source: Path, megabytes: float, seed: int, split: str = "train") 
 
 def _documents(source: Path, limit: int, seed: int, split: str) -> Iterator[Document | str]:
     """The documents of a source of any kind; the reason in place of one that cannot be read."""
+    if str(source).startswith(CODE):
+        return _of_folder(Path(str(source).removeprefix(CODE)), limit, seed)
     if not source.exists():
         raise CorpusError(f"there is no source {source}; give a prepared corpus, parquet in The Stack v1 schema, or a folder of code")
     if card_of(source) is not None:

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from codenas.errors import CorpusError
@@ -99,6 +101,14 @@ def test_of_a_checkout_what_git_ignores_is_passed_over(tmp_path: Path) -> None:
     source = write(tmp_path / "code", {"a.py": b"x = 1\n", "built.py": b"y = 2\n", ".gitignore": b"built.py\n"})
     subprocess.run(["git", "init", "-q", source], check=True)
     assert list(read_texts(source, 10, seed=0)["Python"]) == ["x = 1\n"]
+
+
+def test_of_a_folder_that_holds_parquet_too_the_code_is_read_where_that_is_asked_for(tmp_path: Path) -> None:
+    source = write(tmp_path / "code", {"a.py": b"x = 1\n"})
+    pq.write_table(pa.table({"year": [2026]}), source / "table.parquet")
+    with pytest.raises(CorpusError, match="it has year; take it out of the source, or give code:FOLDER for the code of a folder"):
+        read_texts(source, 10, seed=0)
+    assert list(read_texts(Path(f"code:{source}"), 10, seed=0)["Python"]) == ["x = 1\n"]
 
 
 @pytest.mark.parametrize(
