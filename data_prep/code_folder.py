@@ -59,7 +59,7 @@ class CodeFolder:
 
     def objection(self, entry: Entry) -> str | None:
         """Copies of other people's code, and files that are too large to read or whose names no table holds."""
-        if not _is_name(entry.repository + entry.file):
+        if not entry.is_printable:
             return "unprintable name"
         if set(PurePosixPath(entry.file).parent.parts) & FOREIGN_FOLDERS:
             return "vendored copy"
@@ -155,8 +155,3 @@ def _licence_texts(folder: Path) -> Iterator[str]:
         if path.name.upper().startswith(_LICENCE_FILES) and path.is_file() and not path.is_symlink() and not language_of(path.name):
             with path.open("rb") as file:
                 yield file.read(_LARGEST_LICENCE).decode(errors="replace")
-
-
-def _is_name(path: str) -> bool:
-    """Names that are not UTF-8 cannot be written into a table."""
-    return path.isprintable() and not any("\ud800" <= letter <= "\udfff" for letter in path)

@@ -34,7 +34,7 @@ def decide(config: PrepareConfig, entries: list[Entry], store: UnitStore, ledger
     """
     filtered, sketches = _filter(entries, store, ledger)
     unique = ledger.enter("unique", ledger.sift(filtered, first_copy()))
-    if ledger.drops and not unique:
+    if not unique:
         raise CorpusError(nothing_left(config, ledger))
     if config.near_dedup.enabled:
         unique = ledger.enter("near-unique", ledger.sift(unique, best_copy(unique, _column(unique, store, "bands"))))

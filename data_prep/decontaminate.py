@@ -76,15 +76,18 @@ def load_benchmarks(paths: Iterable[str]) -> Benchmarks:
 
 
 def passages_of(record: Mapping[str, Any], path: str) -> Iterator[Passage]:
-    """What must not be trained on: docstrings and solution (HumanEval), text and code of the test problems 11 to 510 (MBPP).
+    """What must not be trained on: docstrings and solution (HumanEval, also with a gap), text and code of the problems 11 to 510 (MBPP).
 
     Raises:
         ConfigError: the record is of neither.
     """
     match record:
         case {"task_id": str(task), "prompt": str(prompt), "canonical_solution": str(solution)}:
-            yield from ((f"{task} docstring", found[2]) for found in _DOCSTRING.finditer(prompt))
-            yield f"{task} solution", solution
+            docstrings = [*_DOCSTRING.finditer(prompt)]
+            yield from ((f"{task} docstring", found[2]) for found in docstrings)
+            # Where a gap is to be filled, the rest of the solution stands before it and behind it.
+            begun = prompt[docstrings[-1].end() :] if docstrings else ""
+            yield f"{task} solution", f"{begun}{solution}{record.get('suffix') or ''}"
         case {"task_id": int(task), "text": str(text), "code": str(code)} | {"task_id": int(task), "prompt": str(text), "code": str(code)}:
             if task in _MBPP_TEST:
                 yield from ((f"MBPP/{task} text", text), (f"MBPP/{task} code", code))

@@ -8,7 +8,7 @@ from functools import lru_cache
 import pyarrow as pa
 
 from codenas.errors import CorpusError
-from data_prep.config import PERMISSIVE_UNNAMED
+from data_prep.config import CODE, PERMISSIVE_UNNAMED
 from data_prep.languages import language_of
 
 # What the repository, the path and the stars are, before the first line of some documents of starcoderdata.
@@ -130,7 +130,10 @@ def dialect_of(found: pa.Schema, file: str) -> Dialect:
     if 2 * len(missing[near.name]) > len(near.required):  # it is near to none
         near = V1
     held = ", ".join(found.names) or "none"
-    raise CorpusError(f"{file} lacks the columns {', '.join(missing[near.name])} of {near.name}; it has {held}")
+    raise CorpusError(
+        f"{file} lacks the columns {', '.join(missing[near.name])} of {near.name}; it has {held}; take it out of the source, or give "
+        f"{CODE}FOLDER for the code of a folder that holds parquet too"
+    )
 
 
 def _check_types(dialect: Dialect, found: pa.Schema, file: str) -> None:

@@ -58,6 +58,11 @@ class Entry:
         return self.repository, self.path
 
     @property
+    def is_printable(self) -> bool:
+        """Whether a table can hold its names; bytes of a name that are not UTF-8 are unprintable, too."""
+        return (self.repository + self.path).isprintable()
+
+    @property
     def place(self) -> tuple[str, int, int]:
         """Where the text is."""
         return self.file, self.row_group, self.row

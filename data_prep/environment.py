@@ -56,11 +56,13 @@ class Environment:
 
     def read(self, entry: Entry) -> Document | str:
         """The document of an entry that `find` returned; the reason where it cannot be read."""
-        data = (self._roots[entry.repository] / entry.file).read_bytes()
         try:
-            return Document(entry.repository, entry.path, entry.licences, PYTHON, data.decode())
+            text = (self._roots[entry.repository] / entry.file).read_bytes().decode()
+        except OSError:
+            return "unreadable"
         except UnicodeDecodeError:
             return "not UTF-8"
+        return Document(entry.repository, entry.path, entry.licences, PYTHON, text)
 
     def _standard_library(self) -> Iterator[Entry]:
         for folder, folders, files in os.walk(self._library):
@@ -94,7 +96,9 @@ class Environment:
 
 
 def foreign(entry: Entry) -> str | None:
-    """Tests teach little and repeat much; vendored copies have other licences than their package says."""
+    """Tests teach little and repeat much; vendored copies have other licences than their package says; some names no table holds."""
+    if not entry.is_printable:
+        return "unprintable name"
     folders = set(PurePosixPath(entry.path).parent.parts)
     if folders & _TESTS:
         return "tests"

@@ -32,5 +32,6 @@ def language_named(name: str) -> str:
     if found := _BY_NAME.get(name.strip().lower()):
         return found
     near = difflib.get_close_matches(name.lower(), _BY_NAME, 1)
-    hint = f"did you mean {_BY_NAME[near[0]]!r}?" if near else f"known are {', '.join(sorted(set(LANGUAGES.values())))}"
+    known = ", ".join(sorted(set(LANGUAGES.values())))
+    hint = f"did you mean {_BY_NAME[near[0]]!r}?" if near else f"known are {known}; all takes every one"
     raise ValueError(f"{name!r} is no language that is known here; {hint}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -121,6 +122,7 @@ class _S3:
 
 
 _STORES: dict[str, Callable[[], _Store]] = {"hf": _HuggingFace, "s3": _S3}
+_WHOLE = {"hf": re.compile(r"datasets/[^/]+/[^/]"), "s3": re.compile(".")}  # of less, the hub speaks of other kinds of things
 
 
 def location_of(source: str) -> Location:
@@ -134,7 +136,7 @@ def location_of(source: str) -> Location:
         return Path(source)
     if scheme == "file":
         return Path(unquote(urlsplit(source).path))
-    if scheme not in _STORES or not path.strip("/"):
+    if scheme not in _STORES or not _WHOLE[scheme].match(path.strip("/")):
         raise CorpusError(f"the source {source} is in no place that is known here; known are {_KNOWN}")
     return Remote(f"{scheme}://{path.strip('/')}")
 

@@ -1,6 +1,5 @@
 """Texts by language for what is said of tokens: of a prepared corpus, of parquet in The Stack's schema, of a folder of code."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,8 +11,11 @@ from codenas.corpus import Corpus, card_of
 from codenas.errors import CorpusError
 from codenas.log import LOGGER
 from codenas.seeds import derive
+from codenas.vocab import load_vocabulary
+from data_prep.code_folder import CodeFolder
+from data_prep.config import CODE
 from data_prep.document import Document, Entry
-from data_prep.languages import LANGUAGES, language_of
+from data_prep.languages import language_of
 from data_prep.ledger import Ledger, load_entries
 from data_prep.select import total_cap
 from data_prep.sources import list_entries, parquet_files, read_documents
@@ -21,7 +23,7 @@ from data_prep.tokenise import sample
 from data_prep.units import units_of
 
 UNKNOWN = "unknown"
-_DOCUMENTS, _SOURCE = "documents.parquet", "source"
+_DOCUMENTS = "documents.parquet"
 _LARGEST = 1_000_000  # bytes of a file; larger ones are data, not code
 
 
@@ -69,25 +71,33 @@ def read_texts(source: Path, megabytes: float, seed: int, split: str = "train") 
 
 def _documents(source: Path, limit: int, seed: int, split: str) -> Iterator[Document | str]:
     """The documents of a source of any kind; the reason in place of one that cannot be read."""
+    if str(source).startswith(CODE):
+        return _of_folder(Path(str(source).removeprefix(CODE)), limit, seed)
     if not source.exists():
         raise CorpusError(f"there is no source {source}; give a prepared corpus, parquet in The Stack v1 schema, or a folder of code")
     if card_of(source) is not None:
-        return _of_entries(sample(_corpus_entries(source, split), limit, seed), source / _SOURCE)
+        return _of_corpus(Corpus.open(source), split, limit, seed)
     if source.is_file() or any(source.rglob("*.parquet")):
         root = source.parent if source.is_file() else source
         return _of_entries(sample(list(list_entries(parquet_files(source), root)), limit, seed), root)
     return _of_folder(source, limit, seed)
 
 
-def _corpus_entries(corpus: Path, split: str) -> list[Entry]:
-    Corpus.open(corpus)  # says what is wrong with one that is unfinished
-    if not (corpus / _DOCUMENTS).is_file() or not (corpus / _SOURCE).is_dir():
-        raise CorpusError(f"{corpus} does not hold the text that it was made of; give that text instead: its parquet, or a folder of code")
-    entries = load_entries(corpus / _DOCUMENTS)[0]
-    splits = sorted({entry.split for entry in entries})
+def _of_corpus(corpus: Corpus, split: str, limit: int, seed: int) -> Iterator[Document]:
+    """The text of a corpus is in its tokens, as models read it, wherever its source is now."""
+    if not (corpus.path / _DOCUMENTS).is_file():
+        raise CorpusError(f"{corpus.path} does not say which documents it holds (it has no {_DOCUMENTS}); give the text it was made of")
+    every = sorted(load_entries(corpus.path / _DOCUMENTS)[0], key=lambda entry: entry.place)  # the order of the shards
+    splits = sorted({entry.split for entry in every})
     if split not in splits:
-        raise CorpusError(f"{corpus} has no split {split!r}; it has {', '.join(splits)}")
-    return [entry for entry in entries if entry.split == split]
+        raise CorpusError(f"{corpus.path} has no split {split!r}; it has {', '.join(splits)}")
+    entries = [entry for entry in every if entry.split == split]
+    chosen = {entry.place for entry in sample(entries, limit, seed)}
+    vocabulary = load_vocabulary(corpus.tokenizer_path)
+    for entry, ids in zip(entries, corpus.split(split).documents(), strict=True):
+        if entry.place in chosen:
+            text = vocabulary.decode(ids.tolist()).decode()
+            yield Document(entry.repository, entry.path, entry.licences, entry.language or language_of(entry.path), text)
 
 
 def _of_entries(entries: Iterable[Entry], root: Path) -> Iterator[Document | str]:
@@ -100,25 +110,13 @@ def _of_entries(entries: Iterable[Entry], root: Path) -> Iterator[Document | str
 
 
 def _of_folder(folder: Path, limit: int, seed: int) -> Iterator[Document | str]:
-    found = sorted(_code_files(folder), key=lambda entry: (derive(seed, "vocabulary", *entry.key), entry.key))
-    for entry in Ledger(str(folder)).sift(found, total_cap(limit)):
-        if entry.size > _LARGEST:
-            yield f"above {_LARGEST:,} bytes"
-            continue
-        try:
-            text = (folder / entry.path).read_bytes().decode()
-        except UnicodeDecodeError:
-            yield "not UTF-8"
+    """What `codenas prepare` would take of a folder of code, under whatever licence."""
+    code = CodeFolder(folder, _LARGEST)
+    sound: list[Entry] = []
+    for entry in code.find():
+        if reason := code.objection(entry):
+            yield reason
         else:
-            yield Document(entry.repository, entry.path, (), language_of(entry.path), text)
-
-
-def _code_files(folder: Path) -> Iterator[Entry]:
-    """Files whose name tells a language; hidden ones and links are passed over."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            path = Path(place) / name
-            if path.suffix.lower() in LANGUAGES and not name.startswith(".") and path.is_file() and not path.is_symlink():
-                local = path.relative_to(folder)
-                yield Entry(local.parts[0], local.as_posix(), (), path.stat().st_size, local.as_posix())
+            sound.append(entry)
+    sound.sort(key=lambda entry: (derive(seed, "vocabulary", *entry.key), entry.key))
+    yield from map(code.read, Ledger(code.description).sift(sound, total_cap(limit)))

@@ -22,4 +22,5 @@ def settings_of(model: type[Model], values: Mapping[str, Any], options: Mapping[
         first = error.errors()[0]
         field = str(first["loc"][0])
         option = (options or {}).get(field, f"--{field.replace('_', '-')}")
-        raise ConfigError(f"{option} {first['input']} is refused: {first['msg'].removeprefix('Value error, ')}") from None
+        given = ",".join(map(str, first["input"])) if isinstance(first["input"], list) else first["input"]
+        raise ConfigError(f"{option} {given} is refused: {first['msg'].removeprefix('Value error, ')}") from None

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from data_prep.config import PrepareConfig
 
 DEFAULT_OUTPUT = Path("corpora/environment")
-_OPTIONS = {"max_megabytes": "--max-mb", "max_repository_megabytes": "--max-repository-mb", "languages": "--language"}
+_OPTIONS = {
+    "max_megabytes": "--max-mb", "max_repository_megabytes": "--max-repository-mb", "languages": "--language",
+    "vocabularies": "--vocabulary",
+}  # fmt: skip
 
 
 def prepare(

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from codenas.vocab.sample_stats import SampleStats
     from codenas.vocab.sampling import SamplingSettings
 
-Source = Annotated[Path, typer.Option(help="A prepared corpus, parquet in The Stack v1 schema, or a folder of code.")]
+Source = Annotated[
+    Path, typer.Option(help="A prepared corpus, parquet in The Stack v1 schema, or a folder of code (code:FOLDER if it holds parquet).")
+]
 MaxMb = Annotated[float, typer.Option(min=0.001, max=100_000, help="Text taken from the source, in MB; it is held in memory.")]
 Seed = Annotated[int, typer.Option(help="Of all that is drawn.")]
 

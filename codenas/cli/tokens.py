@@ -90,11 +90,14 @@ def corpus_vocabularies(source: Path) -> list[Path]:
     from codenas.corpus import Corpus, card_of
     from codenas.corpus.shards import VOCABULARIES
     from codenas.errors import ConfigError
+    from data_prep.config import CHAR
 
     if card_of(source) is None:
         raise ConfigError(f"{source} is no prepared corpus with vocabularies of its own; name those to compare")
     corpus = Corpus.open(source)
-    beside = [source / "vocab-char.json", *(source / VOCABULARIES / name / "tokenizer.json" for name in corpus.vocabularies)]
+    beside = [source / VOCABULARIES / name / "tokenizer.json" for name in corpus.vocabularies]
+    if CHAR not in corpus.vocabularies:  # or it is among them
+        beside.insert(0, source / "vocab-char.json")
     return [corpus.tokenizer_path, *(path for path in beside if path.is_file())]
 
 

@@ -26,7 +26,8 @@ class Bars:
 def histograms(manifest: CorpusManifest) -> list[Bars]:
     """What is known of the documents: licences, reasons of drops, and of each split languages and lengths."""
     drawn = [_tallies("Dropped, by reason", manifest.drops), _tallies("Licences of what is kept", manifest.licences)]
-    for split, figures in manifest.figures.items():
+    for split in (name for name in manifest.splits if name in manifest.figures):
+        figures = manifest.figures[split]
         languages = tuple(
             (name or "unknown", one.bytes, f"{one.documents:,} documents, {one.bytes / 1e6:,.2f} MB, {one.tokens:,} tokens")
             for name, one in figures.languages.items()

@@ -58,7 +58,7 @@ def test_vocabularies_stand_side_by_side(folder: Path) -> None:
         (["frequencies", "FOLDER/none.json", "--source", "FOLDER/code"], "there is no vocabulary at FOLDER/none.json"),
         (["frequencies", "FOLDER/bpe.json", "--source", "FOLDER/none"], "there is no source FOLDER/none"),
         (["frequencies", "FOLDER/bpe.json", "--source", "FOLDER/code", "--output-file", "FOLDER"], "Is a directory: FOLDER"),
-        (["frequencies", "--source", "FOLDER/corpus"], "FOLDER/corpus does not hold the text that it was made of"),
+        (["frequencies", "--source", "FOLDER/corpus"], "FOLDER/corpus does not say which documents it holds"),
         (["compare", "--source", "FOLDER/code"], "FOLDER/code is no prepared corpus with vocabularies of its own; name those to compare"),
         (["compare", "FOLDER/bpe.json", "--source", "FOLDER/code", "--arch", "no such thing"], "'no such thing' is no file"),
     ],
@@ -76,3 +76,10 @@ def test_of_a_corpus_all_vocabularies_are_compared(tmp_path: Path) -> None:
     assert corpus_vocabularies(tmp_path / "corpus") == found
     Char("").save(tmp_path / "corpus/vocab-char.json")
     assert corpus_vocabularies(tmp_path / "corpus") == [found[0], tmp_path / "corpus/vocab-char.json", found[1]]
+
+
+def test_the_characters_of_a_corpus_are_compared_once(tmp_path: Path) -> None:
+    tiny_corpus(tmp_path / "corpus", vocabularies=("char",))
+    Char("").save(tmp_path / "corpus/vocab-char.json")
+    found = [tmp_path / "corpus/tokenizer.json", tmp_path / "corpus/vocabularies/char/tokenizer.json"]
+    assert corpus_vocabularies(tmp_path / "corpus") == found

@@ -57,6 +57,12 @@ def test_every_passage_is_found_in_a_file_and_named(record: dict[str, Any]) -> N
     assert BENCHMARKS.match("") is None
 
 
+def test_a_solution_with_a_gap_in_it_is_found_as_a_whole() -> None:
+    before, gap, behind = HUMANEVAL["canonical_solution"].splitlines(keepends=True)
+    infilling = HUMANEVAL | {"prompt": HUMANEVAL["prompt"] + before, "canonical_solution": gap, "suffix": behind}
+    assert [text.strip() for _, text in passages_of(infilling, "")] == [text.strip() for _, text in passages_of(HUMANEVAL, "")]
+
+
 def test_a_passage_inside_longer_words_is_found() -> None:
     benchmarks = Benchmarks([("b/1", "ten a b c d e f g h end")])
     assert benchmarks.match("x = 'often a b c d e f g h ending'") == ("b/1", "ten a b c d e f g h end")

@@ -55,6 +55,17 @@ def test_what_is_not_utf8_cannot_be_read(tmp_path: Path) -> None:
     assert isinstance(texts["utf8.py"], Document) and texts["utf8.py"].text == "# é\n"
 
 
+def test_what_goes_or_has_no_name_does_not_end_the_job(tmp_path: Path) -> None:
+    environment = write_environment(tmp_path, packages=0)
+    library = tmp_path / "lib/python3.11"
+    for name in (b"caf\xe9.py", b"gone.py"):
+        Path(os.fsdecode(os.fsencode(library) + b"/" + name)).write_text("x = 1\n")
+    found = {entry.path: entry for entry in environment.find()}
+    (library / "gone.py").unlink()
+    assert environment.objection(found["caf\udce9.py"]) == "unprintable name" and environment.objection(found["gone.py"]) is None
+    assert environment.read(found["gone.py"]) == "unreadable"
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [

@@ -150,7 +150,7 @@ def test_a_connection_that_breaks_is_no_bad_row(place: tuple[Remote, Place], mon
         list(read_documents(file, 0, [0]))
 
 
-@pytest.mark.parametrize("source", ["ftp://host/data", "gs://bucket/data", "hf://", "://x"])
+@pytest.mark.parametrize("source", ["ftp://host/data", "gs://bucket/data", "hf://", "hf://org/name", "hf://datasets/name", "://x"])
 def test_an_unknown_kind_of_place_is_refused_with_those_that_are_known(source: str) -> None:
     with pytest.raises(CorpusError, match=r"is in no place that is known here; known are .*hf://datasets/.* and s3://BUCKET/FOLDER"):
         location_of(source)

@@ -264,6 +264,11 @@ def test_links_are_passed_over_and_paths_that_lead_out_are_counted(tmp_path: Pat
     assert sorted(found.items()) == [("../../out.py", "unsafe path"), ("etc/abs.py", "unsafe path"), ("good.py", None)]
 
 
+def test_names_in_an_archive_that_no_table_can_hold_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = listed({"x-1.tar.gz": sdist("x", {"good.py": b"x", "two\nlines.py": b"x", "\udcff.py": b"x"})}, tmp_path, monkeypatch)
+    assert found == {"good.py": None, "two\nlines.py": "unprintable name", "\udcff.py": "unprintable name"}
+
+
 def test_a_package_that_cannot_be_read_does_not_end_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb(tmp_path / "bomb.whl")
     held = {"one-1.whl": HELD["one-1-py3-none-any.whl"], "two-1.whl": (tmp_path / "bomb.whl").read_bytes()}

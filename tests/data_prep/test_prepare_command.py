@@ -52,6 +52,8 @@ def test_options_are_checked_as_settings(tmp_path: Path) -> None:
     for option, value in (("--max-mb", "-1"), ("--max-mb", "inf"), ("--max-repository-mb", "0"), ("--vocab-size", "9"), ("--workers", "0")):
         with pytest.raises(ConfigError, match=rf"^{option} {value}(\.0)? is refused: Input should be "):
             run(source, tmp_path / "corpus", option, value)
+    with pytest.raises(ConfigError, match=r"^--vocabulary bpe-9999999 is refused: "):
+        run(source, tmp_path / "corpus", "--vocabulary", "bpe-9999999")
     with pytest.raises(CorpusError, match="there is no source"):
         run(tmp_path / "nowhere", tmp_path / "corpus")
 
@@ -93,5 +95,7 @@ def test_languages_and_licences_are_options(tmp_path: Path) -> None:
         run(tmp_path / "mine", tmp_path / "corpus", "--language", "python,go")
     with pytest.raises(CorpusError, match="no repository fits into valid and test"):
         run(tmp_path / "mine", tmp_path / "corpus", "--language", "all", "--any-licence")
-    with pytest.raises(ConfigError, match=r"--language .* is refused: 'pyton' is no language that is known here; did you mean 'Python'"):
+    with pytest.raises(ConfigError, match="^--language pyton is refused: 'pyton' is no language that is known here; did you mean 'Python'"):
         run(tmp_path / "mine", tmp_path / "corpus", "--language", "pyton")
+    with pytest.raises(ConfigError, match="'fortran' is no language that is known here; known are C, .*, Zig; all takes every one"):
+        run(tmp_path / "mine", tmp_path / "corpus", "--language", "fortran")

@@ -1,9 +1,14 @@
 """Texts by language of every kind of source."""
 
 import logging
+import os
 import pickle
+import shutil
+import subprocess
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from codenas.errors import CorpusError
@@ -11,7 +16,7 @@ from data_prep.ledger import load_entries
 from data_prep.pipeline import prepare
 from data_prep.sources import stack_row
 from data_prep.token_source import read_texts
-from tests.data_prep.sources import document, documents, write_environment, write_rows, write_source
+from tests.data_prep.sources import code, document, documents, write_environment, write_rows, write_source
 from tests.data_prep.test_pipeline import configure
 from tests.fakes import tiny_corpus
 
@@ -54,26 +59,56 @@ def test_of_a_corpus_one_split_is_read(tmp_path: Path) -> None:
         read_texts(tmp_path / "corpus", 10, seed=0, split="dev")
 
 
-def test_a_corpus_without_its_text_is_refused(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("plain")
+def test_the_text_of_a_corpus_is_what_models_read_wherever_its_source_is_now(tmp_path: Path) -> None:
+    mail = document("owner/mail", text=f'{code(90, 0)}\n\n# write to bob.smith@corp-mail.io\nnaive = "naïve 数 <|endoftext|>"\n')
+    go = document("owner/go", "main.go", text=code(91, 0))
+    go.language = "Go"
+    held = [*documents(), mail, go]
+    prepare(configure(str(write_source(tmp_path / "source", held)), languages=("all",)), tmp_path / "corpus")
+    shutil.rmtree(tmp_path / "source")
+    texts = [read_texts(tmp_path / "corpus", 10, seed=0, split=split) for split in ("train", "valid", "test")]
+    found = sorted((language, text) for held_out in texts for language, each in held_out.items() for text in each)
+    assert found == sorted((each.language, each.text.replace("bob.smith@corp-mail.io", "user1@example.com")) for each in held)
+    part = list(read_texts(tmp_path / "corpus", 0.01, seed=0)["Python"])
+    assert 8_000 < sum(map(len, part)) <= 10_000
+
+
+def test_a_corpus_that_does_not_list_its_documents_is_refused(tmp_path: Path) -> None:
     corpus = tiny_corpus(tmp_path / "corpus")
-    with pytest.raises(CorpusError, match="does not hold the text that it was made of; give that text instead"):
+    with pytest.raises(CorpusError, match=r"does not say which documents it holds \(it has no documents.parquet\); give the text"):
         read_texts(corpus.path, 10, seed=0)
 
 
 def test_a_folder_of_code_is_read_by_its_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = {
         "a.py": b"x = 1\n", "deep/er/b.PY": b"y = 2\n", "c.go": b"package c\n", "notes.txt": b"no code", "latin.py": "é".encode("latin-1"),
-        ".git/d.py": b"hidden", ".e.py": b"hidden", "large.py": b"#" * 1_000_001, "empty.py": b"",
+        "large.py": b"#" * 1_000_001, "empty.py": b"", "nul.py": b"\0", "node_modules/d.py": b"copied", os.fsdecode(b"caf\xe9.py"): b"x",
     }  # fmt: skip
     source = write(tmp_path / "code", files)
     (source / "link.py").symlink_to(source / "a.py")
     with caplog.at_level(logging.WARNING, "codenas"):
         texts = read_texts(source, 10, seed=0)
     assert {language: sorted(held) for language, held in texts.items()} == {"Go": ["package c\n"], "Python": ["x = 1\n", "y = 2\n"]}
-    assert caplog.messages == [f"{source}: 2 documents are left out (1 above 1,000,000 bytes, 1 not UTF-8)"]
+    reasons = "1 binary, 1 not UTF-8, 1 too large, 1 unprintable name, 1 vendored copy"
+    assert caplog.messages == [f"{source}: 5 documents are left out ({reasons})"]
     many = write(tmp_path / "many", {f"{number}.py": f"number_{number} = {number}\n".encode() * 40 for number in range(50)})
     bounded = [sorted(read_texts(many, 0.01, seed)["Python"]) for seed in (0, 0, 1)]
     assert bounded[0] == bounded[1] != bounded[2] and 8_000 < sum(map(len, bounded[0])) <= 10_000
+
+
+def test_of_a_checkout_what_git_ignores_is_passed_over(tmp_path: Path) -> None:
+    source = write(tmp_path / "code", {"a.py": b"x = 1\n", "built.py": b"y = 2\n", ".gitignore": b"built.py\n"})
+    subprocess.run(["git", "init", "-q", source], check=True)
+    assert list(read_texts(source, 10, seed=0)["Python"]) == ["x = 1\n"]
+
+
+def test_of_a_folder_that_holds_parquet_too_the_code_is_read_where_that_is_asked_for(tmp_path: Path) -> None:
+    source = write(tmp_path / "code", {"a.py": b"x = 1\n"})
+    pq.write_table(pa.table({"year": [2026]}), source / "table.parquet")
+    with pytest.raises(CorpusError, match="it has year; take it out of the source, or give code:FOLDER for the code of a folder"):
+        read_texts(source, 10, seed=0)
+    assert list(read_texts(Path(f"code:{source}"), 10, seed=0)["Python"]) == ["x = 1\n"]
 
 
 @pytest.mark.parametrize(

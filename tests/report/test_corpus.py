@@ -39,6 +39,13 @@ def test_every_figure_is_a_histogram() -> None:
     assert named["Documents of train by tokens"] == (("0", 1, "1"), ("1 to 1", 2, "2"))
 
 
+def test_splits_come_in_the_order_of_the_corpus() -> None:
+    splits = dict.fromkeys(("train", "valid", "test"), SPLITS["train"])
+    card = CARD.model_copy(update={"splits": splits, "figures": dict.fromkeys(sorted(splits), FIGURES)})
+    titles = [bars.title for bars in histograms(card)]
+    assert [title for title in titles if title.startswith("Languages")] == [f"Languages of {split}" for split in splits]
+
+
 def test_the_longest_bar_is_full_and_the_others_are_shares_of_it() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(bars_table(histograms(CARD)[0]))
