@@ -67,7 +67,7 @@ class Benchmarks:
 
 
 def load_benchmarks(paths: Iterable[str]) -> Benchmarks:
-    """The benchmarks in files of the format of HumanEval or MBPP, .jsonl or .jsonl.gz.
+    """The benchmarks in files of the format of HumanEval or MBPP: JSON, one record a line or a list of them, plain or in gzip.
 
     Raises:
         ConfigError: a file is missing, is no such file, or has a record of another form.
@@ -101,14 +101,21 @@ def passages_of(record: Mapping[str, Any], path: str) -> Iterator[Passage]:
 def _records(path: Path) -> Iterator[dict[str, Any]]:
     try:
         data = path.read_bytes()
-        lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode().splitlines()
-        records = [json.loads(line) for line in lines if line.strip()]
+        records = _parsed((gzip.decompress(data) if path.suffix == ".gz" else data).decode())
     except (OSError, EOFError, zlib.error, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ConfigError(f"the benchmark {path} cannot be read: {reason}; give a .jsonl or .jsonl.gz file") from None
+        raise ConfigError(f"the benchmark {path} cannot be read: {reason}; give a file of JSON, plain or in gzip") from None
     if not records or not all(isinstance(record, dict) for record in records):
-        raise ConfigError(f"the benchmark {path} has {len(records)} records, and not all are objects; give a .jsonl or .jsonl.gz file")
+        raise ConfigError(f"the benchmark {path} has {len(records)} records, and not all are objects; give one a line, or a list of them")
     yield from records
+
+
+def _parsed(text: str) -> list[Any]:
+    """One record a line, or all of them in one list, as MBPP's sanitised form comes."""
+    if text.lstrip().startswith("["):
+        records: list[Any] = json.loads(text)
+        return records
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
 
 
 def _plain(text: str) -> str:

@@ -110,20 +110,24 @@ def test_docstrings_solutions_texts_and_codes_are_what_counts() -> None:
     assert list(passages_of(cleaned, "")) == [("MBPP/12 text", "Do this."), ("MBPP/12 code", "x")]
 
 
-def test_files_are_read_plain_and_compressed(tmp_path: Path) -> None:
+def test_files_are_read_plain_and_compressed_by_line_and_as_a_list(tmp_path: Path) -> None:
     (tmp_path / "he.jsonl.gz").write_bytes(gzip.compress((json.dumps(HUMANEVAL) + "\n").encode()))
     (tmp_path / "mbpp.jsonl").write_text(json.dumps(MBPP) + "\n\n")
     benchmarks = load_benchmarks([str(tmp_path / "he.jsonl.gz"), str(tmp_path / "mbpp.jsonl")])
     assert all(benchmarks.match(passage) for _, passage in PASSAGES)
+    for name, indent in (("compact.json", None), ("indented.json", 4)):
+        (tmp_path / name).write_text(json.dumps([HUMANEVAL, MBPP], indent=indent))
+        assert all(load_benchmarks([str(tmp_path / name)]).match(passage) for _, passage in PASSAGES)
     assert load_benchmarks([]).match("\n".join(passage for _, passage in PASSAGES)) is None
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b"{", "a.jsonl cannot be read: .*; give a .jsonl or .jsonl.gz file"),
+        ("a.jsonl", b"{", "a.jsonl cannot be read: .*; give a file of JSON, plain or in gzip"),
         ("a.jsonl", b"\xff", "a.jsonl cannot be read"),
         ("a.jsonl", b"", "a.jsonl has 0 records"),
+        ("a.jsonl", b"[1]\n[2]\n", "a.jsonl cannot be read: Extra data"),
         ("a.jsonl", b"[1]\n", "a.jsonl has 1 records, and not all are objects"),
         ("a.jsonl", b'{"question": "why?"}', "a.jsonl has a record with the keys question; a benchmark has task_id"),
         ("a.jsonl.gz", b"{}", "a.jsonl.gz cannot be read: Not a gzipped file"),
