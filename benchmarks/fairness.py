@@ -1,6 +1,6 @@
 """Is the comparison fair? The best learning rate over widths and depths for every family, and the spread over seeds.
 
-An hour on two cores, one training on each; every finished training is a line in `runs/fairness.jsonl`, and a rerun does only what
+An hour or two on two cores, one training on each; every finished training is a line in `runs/fairness.jsonl`, and a rerun does only what
 is missing. `docs/fairness.md` quotes what came out.
 """
 

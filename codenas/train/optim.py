@@ -2,10 +2,10 @@
 
 Muon replaces the momentum of a matrix by the nearest (semi-)orthogonal one, times sqrt(max(1, rows / columns)) (Jordan et
 al. 2024): the update has the same spectral norm at every width, so one rate serves all. Adam's update of an embedding has
-entries of fixed size, and moves the logits of a tied head by up to width times the rate: that rate falls with 1/width, as
-that of muP's output layer (Yang et al. 2022, table 8). Gains are of size one at every width: one rate. Where AdamW trains the
-matrices too, their rate falls with 1/fan-in (muP), at every depth. Muon's updates of all layers add up in the residual stream:
-its rate falls with 1/sqrt(depth) (Yang et al. 2023). `docs/fairness.md` has what was measured.
+entries of fixed size, and moves the logits of a tied head by up to width times the rate: that rate falls with 1/width (of the
+table: its rank, where it is factorised), as that of muP's output layer (Yang et al. 2022, table 8). Gains are of size one at every
+width: one rate. Where AdamW trains the matrices too, their rate falls with 1/fan-in (muP), at every depth. Muon's updates of all
+layers add up in the residual stream: its rate falls with 1/sqrt(depth) (Yang et al. 2023). `docs/fairness.md` has what was measured.
 """
 
 from collections import defaultdict
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from codenas.train.config import TrainConfig
 
 BASE_WIDTH, BASE_DEPTH = 256, 4
+TABLES = ("embedding.weight", "positions.weight", "head.weight")  # a row for each token or position; all other matrices are maps
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that pushes singular values to about one
 _ITERATIONS = 5
 
@@ -66,17 +67,16 @@ class Muon(torch.optim.Optimizer):
         return parameter.grad.lerp(buffer, momentum)
 
 
-def build_optimizers(model: nn.Module, config: TrainConfig, width: int, depth: int) -> list[torch.optim.Optimizer]:
-    """Muon over the matrices of the blocks (or AdamW), AdamW over tables and gains; each group keeps its `base_rate`."""
+def build_optimizers(model: nn.Module, config: TrainConfig, depth: int) -> list[torch.optim.Optimizer]:
+    """Muon over the matrices (or AdamW), AdamW over tables and gains; each group keeps its `base_rate`."""
     matrices: list[nn.Parameter] = []
     tables: list[nn.Parameter] = []
     gains: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         # A depthwise convolution, [channels, 1, width], is a bundle of vectors: nothing in it to orthogonalise.
-        home = gains if parameter.ndim != 2 else matrices if name.startswith("blocks.") else tables
+        home = gains if parameter.ndim != 2 else tables if name in TABLES else matrices
         home.append(parameter)
-    table_rate = config.embedding_rate * BASE_WIDTH / width
-    rest = [{"params": tables, "lr": table_rate}, {"params": gains, "lr": config.gain_rate}]
+    rest = [*_by_fan_in(tables, config.embedding_rate, 0.0), {"params": gains, "lr": config.gain_rate}]
     optimizers: list[torch.optim.Optimizer] = (
         [Muon(matrices, config.matrix_rate * (BASE_DEPTH / depth) ** 0.5, config.momentum, config.weight_decay), _adamw(rest, config)]
         if config.optimizer == "muon"

@@ -41,7 +41,7 @@ class Trainer:
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         self._forward = _compiled(model, config) if config.compile else model
         self._average = {name: parameter.detach().clone() for parameter, name in self._names.items()}
-        self._optimizers = build_optimizers(model, config, model.arch.d_model, model.arch.n_layers)
+        self._optimizers = build_optimizers(model, config, model.arch.n_layers)
 
     def run_to(self, last_step: int, decay_from: int | None = None) -> Iterator[Step]:
         """Train until `last_step` steps are done in all, yielding after each; rates decay to zero from `decay_from` on.

@@ -7,7 +7,16 @@ from torch import Tensor, nn
 from codenas.arch.spec import MambaSpec
 from codenas.model import build_model
 from codenas.train.config import TrainConfig
-from codenas.train.optim import BASE_DEPTH, BASE_WIDTH, Muon, build_optimizers, load_state_tensors, orthogonalise, set_rates, state_tensors
+from codenas.train.optim import (
+    BASE_DEPTH,
+    BASE_WIDTH,
+    Muon,
+    build_optimizers,
+    load_state_tensors,
+    orthogonalise,
+    set_rates,
+    state_tensors,
+)
 from tests.fakes import drawn_model, tiny_arch
 
 
@@ -73,42 +82,51 @@ def test_the_update_of_a_tall_matrix_is_scaled_by_its_shape() -> None:
     torch.testing.assert_close(tall.detach(), 2 * wide.detach().T, rtol=0.02, atol=0.02)
 
 
-def test_every_parameter_has_one_optimizer_and_its_kind_decides_which() -> None:
-    model = drawn_model(tiny_arch(tie_embeddings=False, position="absolute"))
-    muon, adam = build_optimizers(model, TrainConfig(), width=16, depth=BASE_DEPTH)
+@pytest.mark.parametrize("rank", [None, 8])
+def test_every_parameter_has_one_optimizer_and_its_kind_decides_which(rank: int | None) -> None:
+    model = drawn_model(tiny_arch(tie_embeddings=False, position="absolute", embedding_rank=rank))
+    muon, adam = build_optimizers(model, TrainConfig(), depth=BASE_DEPTH)
     names = {parameter: name for name, parameter in model.named_parameters()}
     groups = [{names[parameter] for parameter in group["params"]} for optimizer in (muon, adam) for group in optimizer.param_groups]
-    matrices, tables, gains = groups
+    matrices, *tables, gains = groups
     assert sum(map(len, groups)) == len(names) == len(set().union(*groups))
-    assert tables == {"embedding.weight", "positions.weight", "head.weight"}
-    assert all(name.startswith("blocks.") for name in matrices)
+    assert set().union(*tables) == {"embedding.weight", "positions.weight", "head.weight"}
+    outside = {"widen.weight", "narrow.weight"} if rank else set()
+    assert {name for name in matrices if not name.startswith("blocks.")} == outside
     assert all(model.get_parameter(name).ndim == 1 for name in gains)
 
 
 def test_the_taps_of_a_convolution_are_no_matrix() -> None:
     model = build_model(tiny_arch(MambaSpec(head_width=8, state_width=8)), 50)
-    muon, adam = build_optimizers(model, TrainConfig(), width=16, depth=BASE_DEPTH)
+    muon, adam = build_optimizers(model, TrainConfig(), depth=BASE_DEPTH)
     vectors = {id(parameter) for parameter in adam.param_groups[1]["params"]}
     assert all(parameter.ndim == 2 for parameter in muon.param_groups[0]["params"])
     taps = [parameter for name, parameter in model.named_parameters() if name.endswith("mixer.taps")]
     assert taps and all(id(parameter) in vectors and 0.3 < parameter.std() < 0.7 for parameter in taps)  # 1 / sqrt(4 taps)
 
 
-def test_only_the_rate_of_the_tables_depends_on_the_width() -> None:
+def rates_of(optimizers: list[torch.optim.Optimizer], model: nn.Module) -> dict[str, float]:
+    """The rate of every parameter, by its name."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return {names[each]: group["lr"] for optimizer in optimizers for group in optimizer.param_groups for each in group["params"]}
+
+
+def test_only_the_rate_of_a_table_depends_on_a_width_and_that_is_its_own() -> None:
     config = TrainConfig(matrix_rate=0.1, embedding_rate=0.2, gain_rate=0.3)
-    rates = {}
-    for width in (BASE_WIDTH, 4 * BASE_WIDTH):
-        optimizers = build_optimizers(drawn_model(tiny_arch()), config, width, BASE_DEPTH)
-        set_rates(optimizers, 0.5)
-        rates[width] = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    assert rates == {BASE_WIDTH: pytest.approx([0.05, 0.1, 0.15]), 4 * BASE_WIDTH: pytest.approx([0.05, 0.025, 0.15])}
+    model = drawn_model(tiny_arch(d_model=32, embedding_rank=8, tie_embeddings=False, position="absolute"))
+    optimizers = build_optimizers(model, config, BASE_DEPTH)
+    set_rates(optimizers, 0.5)
+    rates = rates_of(optimizers, model)
+    of_tables = {"embedding.weight": 0.1 * BASE_WIDTH / 8, "head.weight": 0.1 * BASE_WIDTH / 8, "positions.weight": 0.1 * BASE_WIDTH / 32}
+    assert {name: rates.pop(name) for name in of_tables} == pytest.approx(of_tables)
+    assert rates == pytest.approx({name: 0.05 if model.get_parameter(name).ndim == 2 else 0.15 for name in rates})
 
 
 @pytest.mark.parametrize(("optimizer", "of_matrices"), [("muon", 2), ("adamw", 1)])
 def test_only_the_rate_of_muon_depends_on_the_depth(optimizer: str, of_matrices: float) -> None:
     config = TrainConfig.model_validate({"optimizer": optimizer})
     shallow, deep = (
-        [group["lr"] for each in build_optimizers(drawn_model(tiny_arch()), config, 16, depth) for group in each.param_groups]
+        [group["lr"] for each in build_optimizers(drawn_model(tiny_arch()), config, depth) for group in each.param_groups]
         for depth in (BASE_DEPTH, 4 * BASE_DEPTH)
     )
     ratios = sorted(a / b for a, b in zip(shallow, deep, strict=True))
@@ -119,7 +137,7 @@ def test_under_adamw_the_rate_of_a_matrix_falls_with_its_fan_in() -> None:
     """And its decay times rate does not: matrices of every width forget at one pace."""
     model = drawn_model(tiny_arch())
     config = TrainConfig(optimizer="adamw", adam_rate=0.1, weight_decay=0.5)
-    (adam,) = build_optimizers(model, config, width=16, depth=BASE_DEPTH)
+    (adam,) = build_optimizers(model, config, depth=BASE_DEPTH)
     names = {parameter: name for name, parameter in model.named_parameters()}
     seen = set()
     for group in adam.param_groups:
@@ -137,7 +155,7 @@ def test_the_memory_survives_as_named_tensors() -> None:
     """Two models that go on from the same memory stay equal; one that starts without it does not."""
     models = [drawn_model(tiny_arch()) for _ in range(3)]
     names: list[dict[Tensor, str]] = [{parameter: name for name, parameter in model.named_parameters()} for model in models]
-    optimizers = [build_optimizers(model, TrainConfig(), 16, BASE_DEPTH) for model in models]
+    optimizers = [build_optimizers(model, TrainConfig(), BASE_DEPTH) for model in models]
 
     def step(number: int, seed: int) -> None:
         for i, each in enumerate(models[number].parameters()):
