@@ -1,6 +1,6 @@
 """Reading, filtering, exact deduplication and tokenising with two workers: ours beside two plain processes, and beside datatrove.
 
-DATATROVE names the Python of an environment of its own with datatrove[processing], pydantic and psutil; without it that one is left out.
+DATATROVE names the Python of an environment of its own with datatrove[io,processing], pydantic and psutil; without it that one is left out.
 """
 
 import json
