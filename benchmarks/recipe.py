@@ -1,14 +1,12 @@
-"""How fast the recipe learns: against AdamW, on the same model, corpus, order and tokens.
+"""How fast the recipe learns: against AdamW as nanoGPT has it, on the same model, corpus, order and tokens.
 
-AdamW twice: as nanoGPT has it, with one rate for everything and the decay of its matrices, and with our own rates for embeddings and
-gains. One number of each is tuned: the rate of AdamW, a factor on all rates of the recipe.
+Two numbers of each are tuned: the rate (a factor on all rates of the recipe), and how long gradients are remembered. For AdamW that is
+its first beta, 0.9 in nanoGPT; for the recipe its own memory, made for thousands of steps, or a shorter one.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from benchmarks._cores import on_every_core
 from benchmarks._corpus import environment_corpus
@@ -21,7 +19,6 @@ from codenas.train.trainer import Trainer
 from codenas.vocab import load_vocabulary
 
 STEPS = 300
-ADAMW = ("adamw", "adamw with our other rates")
 ARCH = ArchSpec(
     d_model=192,
     n_layers=4,
@@ -31,40 +28,48 @@ ARCH = ArchSpec(
     position="rope",
     context_len=256,
 )
-ADAM_RATES = (0.001, 0.002, 0.004, 0.008)
-FACTORS = (1.0, 1.5, 2.0, 3.0)  # on all rates of the recipe
-SHORTER = (90, 100, 110, 120)
+RATES, FIRST_BETAS = (0.002, 0.004, 0.008), (0.9, 0.7, 0.5)
+FACTORS = (1.5, 2.0)  # on all rates of the recipe
+MEMORIES: dict[str, dict[str, object]] = {"its own": {}, "short": {"momentum": 0.85, "betas": (0.5, 0.95)}}
+SHORTER = (110, 120, 130, 160, 180)
 SCORE_TOKENS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One training of `steps` steps; `number` is what was tuned."""
+    """One training of `steps` steps: of AdamW with a rate and a first beta, or of the recipe with a factor and a memory."""
 
-    contender: Literal["muon", "adamw", "adamw with our other rates"]
     steps: int
-    number: float
+    rate: float
+    memory: float | str
 
 
 def measure() -> dict[str, object]:
     """Bits per byte on held-out packages. Every run ends with its own decay: a shorter one is no piece of a longer one."""
     corpus = environment_corpus()
-    cases = [
-        *(Case("adamw", STEPS, rate) for rate in ADAM_RATES),
-        *(Case("adamw with our other rates", STEPS, rate) for rate in ADAM_RATES),
-        *(Case("muon", steps, factor) for steps in (STEPS, *reversed(SHORTER)) for factor in FACTORS),
-    ]
-    scores = dict(on_every_core(partial(_trained, corpus.path), cases))
-    by_number = {contender: {case.number: scores[case] for case in cases if case.contender == contender} for contender in ADAMW}
-    by_steps = {steps: {factor: scores[Case("muon", steps, factor)] for factor in FACTORS} for steps in (*SHORTER, STEPS)}
+    adamw = [Case(STEPS, rate, beta) for beta in FIRST_BETAS for rate in RATES]
+    muon = [Case(steps, factor, memory) for steps in (STEPS, *reversed(SHORTER)) for memory in MEMORIES for factor in FACTORS]
+    scores = dict(on_every_core(partial(_trained, corpus.path), [*adamw, *muon]))
+    bounds = {
+        f"adamw, first beta {FIRST_BETAS[0]}": min(scores[case] for case in adamw if case.memory == FIRST_BETAS[0]),
+        "adamw, any first beta": min(scores[case] for case in adamw),
+    }
+    muon_best = {memory: _best(scores, memory) for memory in MEMORIES}
     return {
         "parameters": count_parameters(build_model(ARCH, corpus.manifest.vocab_size)),
         "vocabulary": corpus.manifest.vocab_size,
         "tokens_per_step": TrainConfig().batch_size * ARCH.context_len,
-        f"after_{STEPS}_steps_by_rate": by_number,
-        "muon_by_steps_and_factor": by_steps,
-        f"muon_steps_to_reach_step_{STEPS}_of": {name: _first_at(by_steps, min(held.values())) for name, held in by_number.items()},
+        f"adamw_{STEPS}_steps_by_first_beta_and_rate": {b: {rate: scores[Case(STEPS, rate, b)] for rate in RATES} for b in FIRST_BETAS},
+        "muon_by_memory_and_steps": muon_best,
+        f"muon_steps_to_reach_step_{STEPS}_by_memory": {
+            name: {memory: _first_at(by_steps, bound) for memory, by_steps in muon_best.items()} for name, bound in bounds.items()
+        },
     }
+
+
+def _best(scores: dict[Case, float], memory: str) -> dict[int, float]:
+    """By the number of steps: the recipe with this memory and the better factor."""
+    return {steps: min(scores[Case(steps, factor, memory)] for factor in FACTORS) for steps in (*SHORTER, STEPS)}
 
 
 def _scaled(factor: float) -> dict[str, float]:
@@ -73,17 +78,17 @@ def _scaled(factor: float) -> dict[str, float]:
     return {name: factor * getattr(plain, name) for name in ("matrix_rate", "embedding_rate", "gain_rate")}
 
 
-def _first_at(by_steps: dict[int, dict[float, float]], bound: float) -> int | None:
-    """The fewest steps whose best run is at `bound` or below."""
-    return next((steps for steps, by_rate in by_steps.items() if min(by_rate.values()) <= bound), None)
+def _first_at(by_steps: dict[int, float], bound: float) -> int | None:
+    """The fewest steps that end at `bound` or below."""
+    return next((steps for steps, bpb in by_steps.items() if bpb <= bound), None)
 
 
 def _trained(place: Path, case: Case) -> float:
     corpus, config = Corpus.open(place), TrainConfig.model_validate(_recipe(case))
     model = build_model(ARCH, corpus.manifest.vocab_size, config.seed)
     trainer = Trainer(model, Batches(corpus.split("train"), ARCH.context_len, config.seed), config)
-    if case.contender == "adamw":
-        _as_nanogpt(trainer, case.number)
+    if config.optimizer == "adamw":
+        _as_nanogpt(trainer, case.rate)
     for _ in trainer.run_to(case.steps, decay_from=case.steps // 2):
         pass
     vocabulary = load_vocabulary(corpus.tokenizer_path)
@@ -91,12 +96,10 @@ def _trained(place: Path, case: Case) -> float:
     return round(scored.bits_per_byte, 4)
 
 
-def _recipe(case: Case) -> Mapping[str, object]:
-    if case.contender == "muon":
-        return _scaled(case.number)
-    if case.contender == "adamw":
-        return {"optimizer": "adamw", "betas": (0.9, 0.95)}
-    return {"optimizer": "adamw", "adam_rate": case.number}
+def _recipe(case: Case) -> dict[str, object]:
+    if isinstance(case.memory, str):
+        return {**_scaled(case.rate), **MEMORIES[case.memory]}
+    return {"optimizer": "adamw", "betas": (case.memory, 0.95)}
 
 
 def _as_nanogpt(trainer: Trainer, rate: float) -> None:
