@@ -92,6 +92,8 @@ def corpus_vocabularies(source: Path) -> list[Path]:
     from codenas.errors import ConfigError
     from data_prep.config import CHAR
 
+    if not source.exists():
+        raise ConfigError(f"there is no source {source}; give a prepared corpus, or name the vocabularies to compare")
     if card_of(source) is None:
         raise ConfigError(f"{source} is no prepared corpus with vocabularies of its own; name those to compare")
     corpus = Corpus.open(source)

@@ -59,6 +59,7 @@ def test_vocabularies_stand_side_by_side(folder: Path) -> None:
         (["frequencies", "FOLDER/bpe.json", "--source", "FOLDER/none"], "there is no source FOLDER/none"),
         (["frequencies", "FOLDER/bpe.json", "--source", "FOLDER/code", "--output-file", "FOLDER"], "Is a directory: FOLDER"),
         (["frequencies", "--source", "FOLDER/corpus"], "FOLDER/corpus does not say which documents it holds"),
+        (["compare", "--source", "FOLDER/none"], "there is no source FOLDER/none; give a prepared corpus, or name the vocabularies"),
         (["compare", "--source", "FOLDER/code"], "FOLDER/code is no prepared corpus with vocabularies of its own; name those to compare"),
         (["compare", "FOLDER/bpe.json", "--source", "FOLDER/code", "--arch", "no such thing"], "'no such thing' is no file"),
     ],
