@@ -31,7 +31,7 @@ ARCH = ArchSpec(
 RATES, FIRST_BETAS = (0.002, 0.004, 0.008), (0.9, 0.7, 0.5)
 FACTORS = (1.5, 2.0)  # on all rates of the recipe
 MEMORIES: dict[str, dict[str, object]] = {"its own": {}, "short": {"momentum": 0.85, "betas": (0.5, 0.95)}}
-SHORTER = (110, 120, 130, 160, 180)
+SHORTER = (110, 120, 130, 160, 180, 200)
 SCORE_TOKENS = 65_536
 
 
