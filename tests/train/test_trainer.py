@@ -15,7 +15,6 @@ from codenas.corpus import Batches, Corpus
 from codenas.errors import TrialFailure
 from codenas.model import build_model
 from codenas.train.config import TrainConfig
-from codenas.train.losses import cross_entropy
 from codenas.train.trainer import Trainer, compile_mode
 from tests.fakes import CONTEXT, tiny_arch, tiny_corpus
 
@@ -197,20 +196,6 @@ def test_a_compiled_training_is_the_same_training(corpus: Corpus, tmp_path: Path
 def test_gradients_that_are_added_up_are_of_no_recorded_kernels(device: str, micro_batch: int | None, mode: str) -> None:
     """A second replay writes over the gradients of the first."""
     assert compile_mode(device, TrainConfig(batch_size=4, micro_batch=micro_batch)) == mode
-
-
-def test_cross_entropy_is_the_mean_of_nats() -> None:
-    scores = torch.tensor([[[0.0, 0.0], [math.log(3.0), 0.0]]], dtype=torch.bfloat16)
-    loss = cross_entropy(scores, torch.tensor([[0, 1]]))
-    assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx((math.log(2) + math.log(4)) / 2, rel=1e-2)
-
-
-def test_a_smoothed_target_is_spread_over_the_whole_vocabulary() -> None:
-    scores, targets = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0)), torch.tensor([[0, 1, 2], [3, 4, 6]])
-    logprobs = scores.log_softmax(-1)
-    plain, even = -logprobs.gather(-1, targets[..., None]).mean(), -logprobs.mean()
-    torch.testing.assert_close(cross_entropy(scores, targets, 0.1), 0.9 * plain + 0.1 * even)
 
 
 def test_the_recipe_says_how_smooth_the_targets_are(corpus: Corpus) -> None:
