@@ -1,23 +1,58 @@
-"""Normalisations over the last dimension; per token, so they can never leak. Gains only: biases buy nothing here."""
+"""Normalisations over the last dimension; per token, so they can never leak. Gains only: biases buy nothing here.
+
+What the modules return has the precision of the matrices that read it: cast once, and not again by each of them.
+"""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codenas.arch.spec import NORM_GROUPS, Norm
+from codenas.model.gradients import own_gradients
 
 EPSILON = 1e-6
 
 
+def matrix_dtype(x: Tensor) -> torch.dtype:
+    """The precision of products with `x`: under autocast that is not its own."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
 def rms_norm(x: Tensor, gain: Tensor | None = None) -> Tensor:
-    """x / rms(x) * gain over the last dimension. On a processor, torch's own takes thrice as long to train through."""
-    if x.is_cuda:
+    """x / rms(x) * gain over the last dimension, in the precision of `x`."""
+    if not own_gradients(x):
         return F.rms_norm(x, x.shape[-1:], None if gain is None else gain.to(x.dtype), EPSILON)
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-    scaled = x * (length.square() / x.shape[-1] + EPSILON).rsqrt().to(x.dtype)
-    return scaled if gain is None else scaled * gain.to(x.dtype)
+    normal: Tensor = _RmsNorm.apply(x, gain)  # type: ignore[no-untyped-call]
+    return normal
+
+
+class _RmsNorm(torch.autograd.Function):
+    """Training through torch's own takes several times as long on a processor; here with as few passes over `x` as there can be."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor | None) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+        shrink = length.square_().div_(x.shape[-1]).add_(EPSILON).rsqrt_().to(x.dtype)
+        normal = x * shrink
+        ctx.save_for_backward(normal, shrink, gain)
+        return normal if gain is None else normal * gain.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor | None]:
+        normal, shrink, gain = ctx.saved_tensors
+        to_gain, to_normal = None, upstream[0]
+        along = to_normal * normal
+        if gain is None:
+            common = along.mean(-1, keepdim=True)
+        else:
+            to_gain = along.flatten(0, -2).sum(0, dtype=gain.dtype)
+            common = (along @ gain.to(along.dtype)).unsqueeze(-1) / gain.numel()
+            to_normal = to_normal * gain.to(to_normal.dtype)
+        return torch.addcmul(to_normal, normal, common, value=-1).mul_(shrink), to_gain
 
 
 class RMSNorm(nn.Module):
@@ -28,7 +63,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return rms_norm(x, self.weight)
+        return rms_norm(x, self.weight).to(matrix_dtype(x))
 
 
 class LayerNorm(nn.Module):
@@ -39,7 +74,7 @@ class LayerNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, (x.shape[-1],), self.weight.to(x.dtype), None, EPSILON)
+        return F.layer_norm(x, (x.shape[-1],), self.weight.to(x.dtype), None, EPSILON).to(matrix_dtype(x))
 
 
 class GroupNorm(nn.Module):
@@ -51,7 +86,8 @@ class GroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         groups = x.unflatten(-1, (NORM_GROUPS, -1))
-        return F.layer_norm(groups, groups.shape[-1:], None, None, EPSILON).flatten(-2) * self.weight.to(x.dtype)
+        normal = F.layer_norm(groups, groups.shape[-1:], None, None, EPSILON).flatten(-2)
+        return (normal * self.weight.to(x.dtype)).to(matrix_dtype(x))
 
 
 _NORMS: dict[Norm, Callable[[int], nn.Module]] = {"rmsnorm": RMSNorm, "layernorm": LayerNorm, "groupnorm": GroupNorm}

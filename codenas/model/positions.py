@@ -1,18 +1,22 @@
 """Rotary angles and ALiBi slopes."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from codenas.model.gradients import own_gradients
 
 ROTARY_BASE = 10_000.0
 
 
 def rotary_table(context_len: int, head_width: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine per position (Su et al. 2021), each [context_len, head_width / 2]."""
+    """Cosines for the channels and signed sines for their partners at each position (Su et al. 2021), each [context_len, head_width]."""
     frequencies = ROTARY_BASE ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
     angles = torch.outer(torch.arange(context_len, dtype=torch.float64), frequencies)
-    return angles.cos().float(), angles.sin().float()
+    cos, sin = angles.cos().float(), angles.sin().float()
+    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -20,11 +24,32 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Args:
         x: [batch, heads, tokens, head_width].
-        cos, sin: broadcast to [batch, 1, tokens, head_width / 2].
+        cos, sin: of `rotary_table`, broadcast to [batch, 1, tokens, head_width].
     """
-    first, second = x.chunk(2, dim=-1)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    if not own_gradients(x):
+        return _turn(x, cos, sin, 1)
+    turned: Tensor = _Rotation.apply(x, cos, sin)  # type: ignore[no-untyped-call]
+    return turned
+
+
+class _Rotation(torch.autograd.Function):
+    """The way back is the same turn the other way round: half of the passes that torch would make of it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turn(upstream[0], cos, sin, -1), None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, way: int) -> Tensor:
+    first, second = x.chunk(2, dim=-1)
+    return (x * cos).addcmul_(torch.cat((second, first), -1), sin, value=way)
 
 
 def alibi_slopes(n_heads: int) -> Tensor:

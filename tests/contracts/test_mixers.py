@@ -15,7 +15,7 @@ from torch import Tensor
 
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
 from codenas.arch.spec import MIXER_SPECS, Activation, LinearAttentionSpec, MambaSpec, Norm, Position, RwkvSpec
-from codenas.model import DecodingState, LanguageModel, build_model, count_parameters, undrawn_model
+from codenas.model import DecodingState, LanguageModel, build_model, count_parameters, norms, undrawn_model
 from codenas.model.mixers import attention as attention_mixer
 from codenas.model.mixers import build_mixer, rwkv7
 from tests.fakes import drawn_model, tiny_arch
@@ -199,7 +199,8 @@ def test_attention_is_the_same_where_it_is_not_read_in_blocks(model: LanguageMod
 @pytest.mark.parametrize("arch", ARCHS.values(), ids=ARCHS)
 def test_everything_is_made_where_the_weights_are(arch: ArchSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """On torch's device without numbers: as on a GPU, what meets a tensor of another device is an error."""
-    monkeypatch.setattr(rwkv7, "_matrix_dtype", lambda x: x.dtype)  # autocast knows no such device
+    for module in (norms, rwkv7):
+        monkeypatch.setattr(module, "matrix_dtype", lambda x: x.dtype)  # autocast knows no such device
     model, tokens = undrawn_model(arch, VOCAB_SIZE).to("meta"), torch.zeros(2, 3, dtype=torch.long, device="meta")
     model(tokens).sum().backward()
     for lengths in ([4, 4], [3, 5]):

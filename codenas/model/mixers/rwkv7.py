@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from codenas.arch.spec import ArchSpec, RwkvSpec
 from codenas.model.mixers import delta
 from codenas.model.mixers.base import Mixer, MixerState
+from codenas.model.norms import matrix_dtype
 
 FASTEST_DECAY = -0.606531  # log of the decay of a channel that forgets as fast as it can: -exp(-1/2)
 NORM_EPSILON = 64e-5
@@ -94,7 +95,7 @@ class Rwkv7(Mixer):
 
     def _mix(self, x: Tensor, state: RwkvState) -> tuple[Tensor, RwkvState]:
         """One stretch; one token takes the short way."""
-        x = x.to(_matrix_dtype(x))
+        x = x.to(matrix_dtype(x))  # the shifts too: in float32 they cost as much as the matrices
         step_back = torch.cat((state.last[:, None].to(x.dtype), x[:, :-1]), 1) - x
         receptance, key, value, decay, rate, gate = (torch.addcmul(x, step_back, shift) for shift in self.shift.to(x.dtype).chunk(6))
         inputs = self._delta_inputs(receptance, key, value, decay, rate)
@@ -130,12 +131,6 @@ class Rwkv7(Mixer):
 
 def _low_rank(width: int, rank: int, activation: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, rank, bias=False), activation, nn.Linear(rank, width, bias=False))
-
-
-def _matrix_dtype(x: Tensor) -> torch.dtype:
-    """The precision of what goes into matrices. Under autocast the shifts too may have it: in float32 they cost as much as the matrices."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def _wide(x: Tensor) -> Tensor:
