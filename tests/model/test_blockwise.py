@@ -47,6 +47,24 @@ def _assert_equal(inputs: tuple[Tensor, Tensor, Tensor], window: int, bias: Tens
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_dropped_weights_get_no_gradient_and_the_others_their_part(kv_heads: int) -> None:
+    inputs = drawn(2, 200, 0), drawn(kv_heads, 200, 1), drawn(kv_heads, 200, 2)
+
+    def mixed(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        torch.manual_seed(0)  # drops the same weights every time
+        return blockwise_attention(query, key, value, 150, dropout=0.3)
+
+    assert torch.autograd.gradcheck(mixed, inputs, fast_mode=True)
+
+
+def test_who_only_looks_ahead_sees_the_same() -> None:
+    inputs = drawn(4, 200, 0), drawn(2, 200, 1), drawn(2, 200, 2)
+    with torch.no_grad():
+        ahead = blockwise_attention(*inputs, 150)
+    torch.testing.assert_close(ahead, blockwise_attention(*inputs, 150).detach())
+
+
 def test_dropout_drops_weights_and_keeps_their_mean() -> None:
     query, key = drawn(2, 64, 0), drawn(2, 64, 1)
     value = torch.ones_like(key)

@@ -11,7 +11,7 @@ from codenas.arch.chunks import LONGEST_IN_BLOCKS
 from codenas.arch.spec import ArchSpec, AttentionSpec
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.mixers.blockwise import blockwise_attention
-from codenas.model.norms import EPSILON
+from codenas.model.norms import rms_norm
 from codenas.model.positions import alibi_slopes, rotary_table, rotate
 
 
@@ -125,15 +125,15 @@ class Attention(Mixer):
         """Queries, keys and values by head, [batch, heads, tokens, head_width], normalised and turned."""
         query, key, value = self._heads(self.query(x)), self._heads(self.key(x)), self._heads(self.value(x))
         if self.query_gain is not None and self.key_gain is not None:
-            query = F.rms_norm(query, (self.head_width,), self.query_gain.to(query.dtype), EPSILON)
-            key = F.rms_norm(key, (self.head_width,), self.key_gain.to(key.dtype), EPSILON)
+            query, key = rms_norm(query, self.query_gain), rms_norm(key, self.key_gain)
         if self.rotary:
             cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
             query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         return query, key, value
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+        heads = x.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+        return heads if x.is_cuda else heads.contiguous()  # a processor pays more for strides, at every step that follows, than for a copy
 
     def _bias(self, queries: Tensor, keys: Tensor) -> Tensor:
         """What each query adds to its scores: minus infinity outside its past and its window, else ALiBi's slope.

@@ -5,11 +5,15 @@ square is never done, and what is done is matrix products. The weights of all bl
 with the square of the tokens, so this is for contexts up to `LONGEST_IN_BLOCKS`.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from codenas.arch.chunks import ATTENTION_BLOCK, first_seen
+from codenas.model.gradients import own_gradients
 
 
 def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, window: int, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
@@ -19,39 +23,108 @@ def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, window: int, 
         query: [batch, heads, tokens, width].
         key, value: [batch, kv_heads, tokens, width]; heads is a multiple of kv_heads.
         window: positions that a query sees, itself included.
-        bias: added to the scores, [heads, tokens, tokens]; it must hide what is outside the window.
+        bias: added to the scores, [heads, tokens, tokens]; it must hide what is outside the window. It gets no gradient.
 
     Returns:
         [batch, heads, tokens, width].
     """
-    batch, heads, tokens, width = query.shape
-    kv_heads = key.shape[1]
-    folded = (query * width**-0.5).view(batch, kv_heads, heads // kv_heads, tokens, width)
-    mixed = [
-        _block(folded, key, value, start, min(start + ATTENTION_BLOCK, tokens), window, bias, dropout)
-        for start in range(0, tokens, ATTENTION_BLOCK)
-    ]
-    return torch.cat(mixed, 3).view(batch, heads, tokens, width)
+    if own_gradients(query):
+        mixed: Tensor = _Blockwise.apply(query, key, value, window, bias, dropout)  # type: ignore[no-untyped-call]
+        return mixed
+    return _mix(*_by_key_head(query, key, value), _blocks(query.shape[2], window), window, bias, dropout)[0].view(query.shape)
 
 
-def _block(query: Tensor, key: Tensor, value: Tensor, start: int, stop: int, window: int, bias: Tensor | None, dropout: float) -> Tensor:
-    """The queries `start` to `stop`. The query heads of one key head are rows of one product: no key is copied."""
-    batch, kv_heads, group, _, width = query.shape
-    first = first_seen(start, window)
-    rows = query[:, :, :, start:stop].reshape(batch * kv_heads, group * (stop - start), width)
-    seen = key[:, :, first:stop].reshape(batch * kv_heads, stop - first, width)
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The queries `start` to `stop`, and the first key that they see."""
+
+    start: int
+    stop: int
+    first: int
+
+    def queries(self, heads: Tensor) -> Tensor:
+        """Its part of [batch * kv_heads, group, tokens, width]: the heads of one key are rows of one product, no key is copied."""
+        return heads[:, :, self.start : self.stop].flatten(1, 2)
+
+    def keys(self, heads: Tensor) -> Tensor:
+        """Its part, a view, of [batch * kv_heads, tokens, width]."""
+        return heads[:, self.first : self.stop]
+
+
+class _Blockwise(torch.autograd.Function):
+    """With a way back that adds to one gradient of all tokens: torch's would fill one for every slice of every block."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int, bias: Tensor | None, dropout: float) -> Tensor:
+        heads, ctx.blocks, ctx.dropout = _by_key_head(query, key, value), _blocks(query.shape[2], window), dropout
+        mixed, kept = _mix(*heads, ctx.blocks, window, bias, dropout)
+        ctx.save_for_backward(*heads, *kept)
+        return mixed.view(query.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        queries, keys, values, *kept = ctx.saved_tensors
+        to_mixed = upstream[0].reshape(queries.shape)
+        to_queries, to_keys, to_values = [], torch.zeros_like(keys), torch.zeros_like(values)
+        for block, weights, dropped in zip(ctx.blocks, kept[::2], kept[1::2], strict=True):
+            to_rows = block.queries(to_mixed)
+            block.keys(to_values).add_(dropped.mT @ to_rows)
+            to_weights = to_rows @ block.keys(values).mT
+            if ctx.dropout:
+                to_weights *= (dropped != 0) / (1 - ctx.dropout)
+            to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
+            block.keys(to_keys).add_(to_scores.mT @ block.queries(queries))
+            to_queries.append(to_scores @ block.keys(keys))
+        to_query = _joined(to_queries, queries.shape[1]).mul_(_scale(queries)).view(upstream[0].shape)
+        batch = len(to_query)
+        return to_query, to_keys.unflatten(0, (batch, -1)), to_values.unflatten(0, (batch, -1)), None, None, None
+
+
+def _blocks(tokens: int, window: int) -> list[_Block]:
+    return [_Block(start, min(start + ATTENTION_BLOCK, tokens), first_seen(start, window)) for start in range(0, tokens, ATTENTION_BLOCK)]
+
+
+def _by_key_head(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Scaled queries, [batch * kv_heads, group, tokens, width]; keys and values, [batch * kv_heads, tokens, width]."""
+    queries = (query * _scale(query)).unflatten(1, (key.shape[1], -1)).flatten(0, 1)
+    return queries, key.flatten(0, 1), value.flatten(0, 1)
+
+
+def _scale(queries: Tensor) -> float:
+    return queries.shape[-1] ** -0.5
+
+
+def _mix(
+    queries: Tensor, keys: Tensor, values: Tensor, blocks: list[_Block], window: int, bias: Tensor | None, dropout: float
+) -> tuple[Tensor, list[Tensor]]:
+    """What `queries` see, in their shape; and of every block the weights before and after dropout."""
+    mixed, kept = [], []
+    for block in blocks:
+        weights = _scores(block, queries, keys, window, bias).softmax(-1)
+        dropped = F.dropout(weights, dropout)
+        mixed.append(dropped @ block.keys(values))
+        kept += [weights, dropped]
+    return _joined(mixed, queries.shape[1]), kept
+
+
+def _joined(blocks: list[Tensor], group: int) -> Tensor:
+    """The rows of all blocks, [batch * kv_heads, group * queries, width], as one [batch * kv_heads, group, tokens, width]."""
+    return torch.cat([rows.unflatten(1, (group, -1)) for rows in blocks], 2)
+
+
+def _scores(block: _Block, queries: Tensor, keys: Tensor, window: int, bias: Tensor | None) -> Tensor:
+    """Of a block, minus infinity outside its past and its window; [batch * kv_heads, group * queries, keys]."""
+    rows, seen, group = block.queries(queries), block.keys(keys), queries.shape[1]
     if bias is None:
-        hidden = _hidden(start, stop, first, window, query).repeat(group, 1)
-        scores = torch.baddbmm(hidden, rows, seen.mT)
+        added = _hidden(block, window, queries).repeat(group, 1)
     else:
-        added = bias[:, start:stop, first:stop].reshape(kv_heads, group * (stop - start), stop - first)
-        scores = ((rows @ seen.mT).view(batch, kv_heads, *added.shape[1:]) + added).flatten(0, 1)
-    weights = F.dropout(scores.softmax(-1), dropout)
-    mixed = weights @ value[:, :, first:stop].reshape(batch * kv_heads, stop - first, width)
-    return mixed.view(batch, kv_heads, group, stop - start, width)
+        added = bias[:, block.start : block.stop, block.first : block.stop].unflatten(0, (-1, group)).flatten(1, 2)
+        added = added.repeat(len(rows) // len(added), 1, 1)
+    return torch.baddbmm(added, rows, seen.mT)
 
 
-def _hidden(start: int, stop: int, first: int, window: int, like: Tensor) -> Tensor:
+def _hidden(block: _Block, window: int, like: Tensor) -> Tensor:
     """Minus infinity where a key is in the future of a query or has left its window, else 0; [queries, keys]."""
-    distance = torch.arange(start, stop, device=like.device)[:, None] - torch.arange(first, stop, device=like.device)
+    queries = torch.arange(block.start, block.stop, device=like.device)
+    distance = queries[:, None] - torch.arange(block.first, block.stop, device=like.device)
     return torch.zeros_like(distance, dtype=like.dtype).masked_fill((distance < 0) | (distance >= window), float("-inf"))
