@@ -1,6 +1,6 @@
 """Muon or AdamW for matrices, AdamW for the rest, with rates that transfer over widths.
 
-Muon replaces the momentum of a matrix by the nearest (semi-)orthogonal one, times sqrt(max(1, rows / columns)) (Jordan et
+Muon replaces the momentum of a matrix by a nearly (semi-)orthogonal one, times sqrt(max(1, rows / columns)) (Jordan et
 al. 2024): the update has the same spectral norm at every width, so one rate serves all. Adam's update of an embedding has
 entries of fixed size, and moves the logits of a tied head by up to width times the rate: that rate falls with 1/width (of the
 table: its rank, where it is factorised), as that of muP's output layer (Yang et al. 2022, table 8). Gains are of size one at every
@@ -18,22 +18,31 @@ from codenas.train.config import TrainConfig
 
 BASE_WIDTH, BASE_DEPTH = 256, 4
 TABLES = ("embedding.weight", "positions.weight", "head.weight")  # a row for each token or position; all other matrices are maps
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that pushes singular values to about one
-_ITERATIONS = 5
+# Odd quintics, each the nearest to one on the interval into which those before it send [0.003, 1].
+_QUINTICS = ((8.3838, -24.7664, 18.3574), (4.0434, -3.0114, 0.5695), (3.5056, -2.6267, 0.5257), (2.4901, -1.8343, 0.4368))
+_SAFETY = 1.01  # above its interval a quintic soars: room for what bfloat16 rounds
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """The nearest orthogonal matrices of a stack [count, rows, columns], by five Newton-Schulz steps in bfloat16."""
-    a, b, c = _COEFFICIENTS
+    """The nearest orthogonal matrices of a stack [count, rows, columns], roughly: singular values come to lie between 0.8 and 1.21.
+
+    In bfloat16, by the best polynomial that four steps of Newton-Schulz's kind can make (Amsel et al. 2025). It needs singular
+    values of at most one, and wastes a step where they are far below: the root of the Gram matrix's norm is a bound that is up to
+    four times closer at rank 256 than the matrix's norm. So four steps train as well as the five of Jordan et al. (2024).
+    """
     x = matrices.bfloat16()
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(_ITERATIONS):
-        gram = x @ x.mT
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, polynomial, x, beta=a)
+    gram = x @ x.mT
+    bound = gram.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-30)
+    x, gram = x * bound.rsqrt(), gram / bound
+    for step, (a, b, c) in enumerate(_QUINTICS):
+        if step > 0:
+            gram = x @ x.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b / _SAFETY**3, alpha=c / _SAFETY**5)
+        x = torch.baddbmm(x, polynomial, x, beta=a / _SAFETY)
     return (x.mT if tall else x).to(matrices.dtype)
 
 
@@ -54,7 +63,8 @@ class Muon(torch.optim.Optimizer):
                 scale = max(1.0, shape[0] / shape[1]) ** 0.5
                 updates = orthogonalise(torch.stack([self._nesterov(p, group["momentum"]) for p in parameters]))
                 for parameter, update in zip(parameters, updates, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    if group["weight_decay"]:
+                        parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(update, alpha=-group["lr"] * scale)
 
     def _nesterov(self, parameter: nn.Parameter, momentum: float) -> Tensor:
