@@ -6,6 +6,8 @@ dropout of seed and step. So a training that was stopped and resumed gives the s
 
 import contextlib
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from codenas.corpus.batches import Batches
-from codenas.errors import TrialFailure, is_out_of_memory
+from codenas.errors import ResourceError, TrialFailure, is_out_of_memory
 from codenas.model import LanguageModel
 from codenas.seeds import derive
 from codenas.train.allocator import keep_freed_memory
@@ -139,7 +141,16 @@ class Trainer:
 
 
 def _compiled(model: LanguageModel, config: TrainConfig) -> Callable[[Tensor], Tensor]:
-    """`model` compiled for its one shape of batch."""
+    """`model` compiled for its one shape of batch.
+
+    Raises:
+        ResourceError: torch writes C++ for a processor, and there is nothing to compile that.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if model.device.type == "cpu" and shutil.which(compiler) is None:
+        raise ResourceError(
+            f"compile = true needs a C++ compiler, and there is no {compiler}: install one, name it in CXX, or do without"
+        )
     return torch.compile(model, mode=compile_mode(model.device.type, config))
 
 

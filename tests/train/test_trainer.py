@@ -12,7 +12,7 @@ from torch import Tensor
 
 from codenas.arch import ArchSpec
 from codenas.corpus import Batches, Corpus
-from codenas.errors import TrialFailure
+from codenas.errors import ResourceError, TrialFailure
 from codenas.model import build_model
 from codenas.train.config import TrainConfig
 from codenas.train.trainer import Trainer, compile_mode
@@ -188,6 +188,13 @@ def test_a_compiled_training_is_the_same_training(corpus: Corpus, tmp_path: Path
     plain, compiled = (trainer(corpus, arch, precision="float32", compile=choice) for choice in (False, True))
     assert run(compiled, 3) == pytest.approx(run(plain, 3), rel=1e-4)
     assert compiled.state().keys() == plain.state().keys()
+
+
+def test_who_wants_to_compile_is_told_what_is_missing(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ResourceError, match=r"needs a C\+\+ compiler, and there is no g\+\+: install one"):
+        trainer(corpus, compile=True)
 
 
 @pytest.mark.parametrize(("device", "micro_batch", "mode"), [
