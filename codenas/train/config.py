@@ -26,7 +26,7 @@ class TrainConfig(BaseModel):
     gain_rate: float = Field(0.01, gt=0, description="of gains, biases, decays and convolutions")
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
-    betas: tuple[float, float] = (0.8, 0.95)
+    betas: tuple[float, float] = (0.7, 0.95)
     warmup_steps: int = Field(10, ge=0)
     average_decay: float = Field(0.95, ge=0, lt=1, description="per step, of the moving average that is evaluated and stored")
     clip_norm: float = Field(1.0, gt=0)

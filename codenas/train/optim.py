@@ -1,11 +1,13 @@
 """Muon or AdamW for matrices, AdamW for the rest, with rates that transfer over widths.
 
-Muon replaces the momentum of a matrix by a nearly (semi-)orthogonal one, times sqrt(max(1, rows / columns)) (Jordan et
-al. 2024): the update has the same spectral norm at every width, so one rate serves all. Adam's update of an embedding has
-entries of fixed size, and moves the logits of a tied head by up to width times the rate: that rate falls with 1/width (of the
-table: its rank, where it is factorised), as that of muP's output layer (Yang et al. 2022, table 8). Gains are of size one at every
-width: one rate. Where AdamW trains the matrices too, their rate falls with 1/fan-in (muP), at every depth. Muon's updates of all
-layers add up in the residual stream: its rate falls with 1/sqrt(depth) (Yang et al. 2023). `docs/fairness.md` has what was measured.
+Muon replaces the momentum of a matrix by a nearly (semi-)orthogonal one (Jordan et al. 2024), times sqrt(rows / columns): so every
+entry of the matrix' output moves by as much, whatever its shape and the model's width, and one rate serves all (the spectral
+condition: Yang, Simon and Bernstein 2023). Muon's updates of all layers add up in the residual stream: its rate falls with
+1/sqrt(depth) (Tensor Programs VI: Yang et al. 2023).
+Adam's update of an embedding has entries of fixed size, and moves the logits of a tied head by up to width times the rate: that
+rate falls with 1/width (of the table: its rank, where it is factorised), as that of muP's output layer (Yang et al. 2022, table 8).
+Gains are of size one at every width: one rate. Where AdamW trains the matrices too, their rate falls with 1/fan-in (muP), at every
+depth. `docs/fairness.md` has what was measured.
 """
 
 from collections import defaultdict
@@ -60,7 +62,7 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape[parameter.shape].append(parameter)
             for shape, parameters in by_shape.items():
-                scale = max(1.0, shape[0] / shape[1]) ** 0.5
+                scale = (shape[0] / shape[1]) ** 0.5
                 updates = orthogonalise(torch.stack([self._nesterov(p, group["momentum"]) for p in parameters]))
                 for parameter, update in zip(parameters, updates, strict=True):
                     if group["weight_decay"]:

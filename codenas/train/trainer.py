@@ -148,9 +148,7 @@ def _compiled(model: LanguageModel, config: TrainConfig) -> Callable[[Tensor], T
     """
     compiler = os.environ.get("CXX", "g++")
     if model.device.type == "cpu" and shutil.which(compiler) is None:
-        raise ResourceError(
-            f"compile = true needs a C++ compiler, and there is no {compiler}: install one, name it in CXX, or do without"
-        )
+        raise ResourceError(f"compile = true needs a C++ compiler, and there is no {compiler}: install one, name it in CXX, or do without")
     return torch.compile(model, mode=compile_mode(model.device.type, config))
 
 
