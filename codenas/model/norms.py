@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from codenas.arch.spec import NORM_GROUPS, Norm
 from codenas.model.gradients import own_gradients
@@ -42,6 +43,7 @@ class _RmsNorm(torch.autograd.Function):
         return normal if gain is None else normal * gain.to(x.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor | None]:
         normal, shrink, gain = ctx.saved_tensors
         to_gain, to_normal = None, upstream[0]

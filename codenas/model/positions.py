@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from codenas.model.gradients import own_gradients
 
@@ -42,6 +43,7 @@ class _Rotation(torch.autograd.Function):
         return _turn(x, cos, sin, 1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         return _turn(upstream[0], cos, sin, -1), None, None

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 _SCORES_AT_ONCE = 2**20  # what is made of them in float32, 4 MB, stays in a core's cache
 
@@ -50,6 +51,7 @@ class _InPieces(torch.autograd.Function):
         return nats / count
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient if upstream[0] == 1 else gradient * upstream[0].to(gradient.dtype), None, None
+        return gradient if upstream[0] == 1 else gradient * upstream[0], None, None

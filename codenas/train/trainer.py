@@ -8,6 +8,7 @@ import contextlib
 import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -146,7 +147,7 @@ def _compiled(model: LanguageModel, config: TrainConfig) -> Callable[[Tensor], T
     Raises:
         ResourceError: torch writes C++ for a processor, and there is nothing to compile that.
     """
-    compiler = os.environ.get("CXX", "g++")
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if model.device.type == "cpu" and shutil.which(compiler) is None:
         raise ResourceError(f"compile = true needs a C++ compiler, and there is no {compiler}: install one, name it in CXX, or do without")
     return torch.compile(model, mode=compile_mode(model.device.type, config))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from codenas.model.mixers import blockwise
 from codenas.model.mixers.blockwise import blockwise_attention
 
 
@@ -48,14 +49,17 @@ def _assert_equal(inputs: tuple[Tensor, Tensor, Tensor], window: int, bias: Tens
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2])
-def test_dropped_weights_get_no_gradient_and_the_others_their_part(kv_heads: int) -> None:
+def test_dropped_weights_get_no_gradient_and_the_others_their_part(kv_heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = drawn(2, 200, 0), drawn(kv_heads, 200, 1), drawn(kv_heads, 200, 2)
 
-    def mixed(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def gradients() -> tuple[Tensor, ...]:
         torch.manual_seed(0)  # drops the same weights every time
-        return blockwise_attention(query, key, value, 150, dropout=0.3)
+        return torch.autograd.grad(blockwise_attention(*inputs, 150, dropout=0.3).square().sum(), inputs)
 
-    assert torch.autograd.gradcheck(mixed, inputs, fast_mode=True)
+    by_hand = gradients()
+    monkeypatch.setattr(blockwise, "own_gradients", lambda x: False)
+    for one, other in zip(by_hand, gradients(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)  # the share that is kept is a number of single precision
 
 
 def test_who_only_looks_ahead_sees_the_same() -> None:

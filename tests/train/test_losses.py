@@ -39,6 +39,15 @@ def test_pieces_give_the_loss_and_the_gradient_of_the_whole(smoothing: float, ro
     torch.testing.assert_close(mine, theirs)
 
 
+def test_a_part_of_a_batch_gets_exactly_its_part() -> None:
+    scores = torch.randn(4, 8, 11, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    loss = cross_entropy(scores, torch.zeros(4, 8, dtype=torch.long))
+    (whole,) = torch.autograd.grad(loss, scores, retain_graph=True)
+    (part,) = torch.autograd.grad(loss * (5 / 12), scores)
+    torch.testing.assert_close(part.sum(-1, dtype=torch.float64).abs().max(), torch.zeros((), dtype=torch.float64), rtol=0, atol=1e-3)
+    assert (part.double() / whole.double()).median().item() == pytest.approx(5 / 12, rel=2e-4)
+
+
 def test_a_target_held_for_impossible_costs_what_it_costs() -> None:
     """Its probability is zero in float32; the loss is not infinite."""
     scores = torch.tensor([[[300.0, 0.0]]], requires_grad=True)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from codenas.arch.chunks import ATTENTION_BLOCK, first_seen
 from codenas.model.gradients import own_gradients
@@ -57,11 +58,12 @@ class _Blockwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int, bias: Tensor | None, dropout: float) -> Tensor:
         heads, ctx.blocks, ctx.dropout = _by_key_head(query, key, value), _blocks(query.shape[2], window), dropout
-        mixed, kept = _mix(*heads, ctx.blocks, window, bias, dropout)
+        mixed, kept = _mix(*heads, ctx.blocks, window, bias, dropout, keep=True)
         ctx.save_for_backward(*heads, *kept)
         return mixed.view(query.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, values, *kept = ctx.saved_tensors
         to_mixed = upstream[0].reshape(queries.shape)
@@ -95,15 +97,22 @@ def _scale(queries: Tensor) -> float:
 
 
 def _mix(
-    queries: Tensor, keys: Tensor, values: Tensor, blocks: list[_Block], window: int, bias: Tensor | None, dropout: float
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    blocks: list[_Block],
+    window: int,
+    bias: Tensor | None,
+    dropout: float,
+    keep: bool = False,
 ) -> tuple[Tensor, list[Tensor]]:
-    """What `queries` see, in their shape; and of every block the weights before and after dropout."""
+    """What `queries` see, in their shape; if asked for, also the weights of every block before and after dropout."""
     mixed, kept = [], []
     for block in blocks:
         weights = _scores(block, queries, keys, window, bias).softmax(-1)
         dropped = F.dropout(weights, dropout)
         mixed.append(dropped @ block.keys(values))
-        kept += [weights, dropped]
+        kept += [weights, dropped] if keep else []
     return _joined(mixed, queries.shape[1]), kept
 
 
