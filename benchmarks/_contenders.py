@@ -25,7 +25,7 @@ from codenas.train.trainer import Trainer
 
 BATCH, TOKENS, VOCAB, WIDTH, LAYERS, HEADS = 8, 256, 4096, 256, 4, 4
 NANOGPT = "NANOGPT"  # environment variable: a checkout of github.com/karpathy/nanoGPT
-WARM_STEPS = 5
+WARM_STEPS = 8
 
 Step = Callable[[], None]
 
@@ -92,7 +92,12 @@ def nanogpt(dtype: str, compiled: bool) -> Step:
     return step
 
 
-OURS: dict[str, Callable[[], Step]] = {"codenas_muon": ours, "codenas_adamw": lambda: ours(optimizer="adamw")}
+OURS: dict[str, Callable[[], Step]] = {
+    "codenas_muon": ours,
+    "codenas_muon_compiled": lambda: ours(compile=True),
+    "codenas_adamw": lambda: ours(optimizer="adamw"),
+    "codenas_adamw_compiled": lambda: ours(optimizer="adamw", compile=True),
+}
 THEIRS: dict[str, Callable[[], Step]] = {
     "nanogpt_autocast": lambda: nanogpt("autocast", compiled=False),
     "nanogpt_bfloat16": lambda: nanogpt("pure", compiled=False),

@@ -7,7 +7,7 @@ import sys
 
 from benchmarks._contenders import BATCH, NANOGPT, OURS, THEIRS, TOKENS
 
-ROUNDS, STEPS = 3, 25
+ROUNDS, STEPS = 5, 25
 
 
 def measure() -> dict[str, object]:

@@ -102,7 +102,7 @@ class Trainer:
         loss = self._gradients(inputs.to(self.model.device), targets.to(self.model.device))
         if not math.isfinite(loss):
             raise TrialFailure(f"diverged: the loss of step {self.step + 1} is {loss}")
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self._clip()
         for optimizer in self._optimizers:
             optimizer.step()
         self.step += 1
@@ -127,6 +127,14 @@ class Trainer:
             loss.backward()
             total += loss.detach()
         return total.item()
+
+    def _clip(self) -> None:
+        """Shorten a gradient that is too long; one that is not is left alone, where torch would multiply all of it by one."""
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in self._names if parameter.grad is not None])
+        if not math.isfinite(norm):
+            raise TrialFailure(f"diverged: the norm of the gradient of step {self.step + 1} is {norm.item()}")
+        if norm > self.config.clip_norm:
+            nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.clip_norm, norm)
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         if self.config.precision == "float32":

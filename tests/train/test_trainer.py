@@ -161,6 +161,21 @@ def test_gradients_are_clipped(corpus: Corpus) -> None:
     assert norm <= 1.001e-3
 
 
+def test_a_short_gradient_is_left_as_it_is(corpus: Corpus) -> None:
+    free, bounded = (trainer(corpus, clip_norm=norm, precision="float32") for norm in (1e6, 1e3))
+    assert run(free, 3) == run(bounded, 3)
+    assert_equal(comparable(free), comparable(bounded))
+
+
+def test_a_gradient_without_bound_fails_the_trial_and_leaves_the_weights_alone(corpus: Corpus) -> None:
+    """The loss before it may well be finite; afterwards no weight would be."""
+    broken = trainer(corpus)
+    broken.model.embedding.weight.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(TrialFailure, match="diverged: the norm of the gradient of step 1 is (inf|nan)"):
+        run(broken, 1)
+    assert all(bool(weights.isfinite().all()) for weights in broken.model.parameters())
+
+
 def test_micro_batches_add_up_to_the_gradient_of_the_batch(corpus: Corpus) -> None:
     """5 sequences at once, then 3: every target must count the same."""
     whole, parts = (trainer(corpus, batch_size=8, precision="float32", micro_batch=size) for size in (None, 5))
