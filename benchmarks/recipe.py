@@ -1,7 +1,6 @@
 """How fast the recipe learns: against AdamW as nanoGPT has it, on the same model, corpus, order and tokens.
 
-Two numbers of each are tuned: the rate (a factor on all rates of the recipe), and how long gradients are remembered. For AdamW that is
-its first beta, 0.9 in nanoGPT; for the recipe its own memory, made for thousands of steps, or a shorter one.
+Of both the rate is tuned (a factor on all rates of the recipe). AdamW has its first beta tuned too: nanoGPT's is 0.9.
 """
 
 from dataclasses import dataclass
@@ -30,46 +29,38 @@ ARCH = ArchSpec(
 )
 RATES, FIRST_BETAS = (0.002, 0.004, 0.008), (0.9, 0.7, 0.5)
 FACTORS = (1.5, 2.0)  # on all rates of the recipe
-MEMORIES: dict[str, dict[str, object]] = {"its own": {}, "short": {"momentum": 0.85, "betas": (0.5, 0.95)}}
 SHORTER = (110, 120, 130, 160, 180, 200)
 SCORE_TOKENS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One training of `steps` steps: of AdamW with a rate and a first beta, or of the recipe with a factor and a memory."""
+    """One training of `steps` steps: of AdamW with a rate and a first beta, or of the recipe with a factor on its rates."""
 
     steps: int
     rate: float
-    memory: float | str
+    first_beta: float | None = None
 
 
 def measure() -> dict[str, object]:
     """Bits per byte on held-out packages. Every run ends with its own decay: a shorter one is no piece of a longer one."""
     corpus = environment_corpus()
     adamw = [Case(STEPS, rate, beta) for beta in FIRST_BETAS for rate in RATES]
-    muon = [Case(steps, factor, memory) for steps in (STEPS, *reversed(SHORTER)) for memory in MEMORIES for factor in FACTORS]
-    scores = dict(on_every_core(partial(_trained, corpus.path), [*adamw, *muon]))
+    recipe = [Case(steps, factor) for steps in (STEPS, *reversed(SHORTER)) for factor in FACTORS]
+    scores = dict(on_every_core(partial(_trained, corpus.path), [*adamw, *recipe]))
+    by_steps = {steps: min(scores[Case(steps, factor)] for factor in FACTORS) for steps in (*SHORTER, STEPS)}
     bounds = {
-        f"adamw, first beta {FIRST_BETAS[0]}": min(scores[case] for case in adamw if case.memory == FIRST_BETAS[0]),
+        f"adamw, first beta {FIRST_BETAS[0]}": min(scores[case] for case in adamw if case.first_beta == FIRST_BETAS[0]),
         "adamw, any first beta": min(scores[case] for case in adamw),
     }
-    muon_best = {memory: _best(scores, memory) for memory in MEMORIES}
     return {
         "parameters": count_parameters(build_model(ARCH, corpus.manifest.vocab_size)),
         "vocabulary": corpus.manifest.vocab_size,
         "tokens_per_step": TrainConfig().batch_size * ARCH.context_len,
         f"adamw_{STEPS}_steps_by_first_beta_and_rate": {b: {rate: scores[Case(STEPS, rate, b)] for rate in RATES} for b in FIRST_BETAS},
-        "muon_by_memory_and_steps": muon_best,
-        f"muon_steps_to_reach_step_{STEPS}_by_memory": {
-            name: {memory: _first_at(by_steps, bound) for memory, by_steps in muon_best.items()} for name, bound in bounds.items()
-        },
+        "recipe_by_steps": by_steps,
+        f"recipe_steps_to_reach_step_{STEPS}": {name: _first_at(by_steps, bound) for name, bound in bounds.items()},
     }
-
-
-def _best(scores: dict[Case, float], memory: str) -> dict[int, float]:
-    """By the number of steps: the recipe with this memory and the better factor."""
-    return {steps: min(scores[Case(steps, factor, memory)] for factor in FACTORS) for steps in (*SHORTER, STEPS)}
 
 
 def _scaled(factor: float) -> dict[str, float]:
@@ -97,9 +88,9 @@ def _trained(place: Path, case: Case) -> float:
 
 
 def _recipe(case: Case) -> dict[str, object]:
-    if isinstance(case.memory, str):
-        return {**_scaled(case.rate), **MEMORIES[case.memory]}
-    return {"optimizer": "adamw", "betas": (case.memory, 0.95)}
+    if case.first_beta is None:
+        return {**_scaled(case.rate)}
+    return {"optimizer": "adamw", "betas": (case.first_beta, 0.95)}
 
 
 def _as_nanogpt(trainer: Trainer, rate: float) -> None:
