@@ -36,7 +36,7 @@ class TrainConfig(BaseModel):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of matrix products; auto: bfloat16 where it is native")
-    compile: bool = Field(False, description="compile the model first: minutes that only a long training earns back")
+    compile: bool = Field(False, description="compile the model first: up to minutes, for steps that are some percent shorter")
     seed: int = 0
 
     def on(self, device: str) -> Self:
