@@ -3,10 +3,11 @@
 import contextlib
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,20 +77,37 @@ def head() -> Iterator[Head]:
                 f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", f"http://127.0.0.1:{metrics}", token, folder, process
             )
             for url in (f"{found.url}/api/version", f"http://127.0.0.1:{agent}/api/local_raylet_healthz"):  # the agent starts jobs
-                _await(url, found)
+                _await(_answers(url, token), found)
+            _await(_connects(client), found)
             yield found
         finally:
             process.kill()  # what it started is reaped
             process.wait()
 
 
-def _await(url: str, starting: Head) -> None:
-    """Wait until `url` answers: who does not listen yet gives no event to wait on."""
-    headers, pause = {"Authorization": f"Bearer {starting.token}"}, threading.Event()
+def _await(ready: Callable[[], bool], starting: Head) -> None:
+    """Wait until `ready`: who does not listen yet gives no event to wait on."""
+    pause = threading.Event()
     for _ in range(_PATIENCE_S * 10):
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, headers=headers).status_code == 200:
-                return
+        if ready():
+            return
         assert starting.process.poll() is None, (starting.folder / "head.log").read_text()
         pause.wait(0.1)
     raise AssertionError((starting.folder / "head.log").read_text())
+
+
+def _answers(url: str, token: str) -> Callable[[], bool]:
+    def ready() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(url, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+        return False
+
+    return ready
+
+
+def _connects(port: int) -> Callable[[], bool]:
+    def ready() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return ready

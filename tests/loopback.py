@@ -7,8 +7,9 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# Under the ports that the kernel hands to whoever names none (from 32768: Ray does that dozens of times), over those of Ray's workers.
-PORTS = range(20_000, 32_000)
+# Under the ports that the kernel hands to whoever names none (from 32768: Ray does that dozens of times), over those of Ray's workers
+# (to 19999) and of its servers for clients (23000 to 24000).
+PORTS = range(25_000, 32_000)
 
 
 def free_port() -> int:
