@@ -63,7 +63,7 @@ def measure() -> dict[str, object]:
     }
 
 
-def _scaled(factor: float) -> dict[str, float]:
+def _scaled(factor: float) -> dict[str, object]:
     """All rates of the recipe times `factor`."""
     plain = TrainConfig()
     return {name: factor * getattr(plain, name) for name in ("matrix_rate", "embedding_rate", "gain_rate")}
@@ -89,7 +89,7 @@ def _trained(place: Path, case: Case) -> float:
 
 def _recipe(case: Case) -> dict[str, object]:
     if case.first_beta is None:
-        return {**_scaled(case.rate)}
+        return _scaled(case.rate)
     return {"optimizer": "adamw", "betas": (case.first_beta, 0.95)}
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -77,8 +78,8 @@ def head() -> Iterator[Head]:
                 f"http://127.0.0.1:{dashboard}", f"ray://127.0.0.1:{client}", f"http://127.0.0.1:{metrics}", token, folder, process
             )
             for url in (f"{found.url}/api/version", f"http://127.0.0.1:{agent}/api/local_raylet_healthz"):  # the agent starts jobs
-                _await(_answers(url, token), found)
-            _await(_connects(client), found)
+                _await(partial(_answers, url, token), found)
+            _await(partial(_connects, client), found)
             yield found
         finally:
             process.kill()  # what it started is reaped
@@ -96,18 +97,12 @@ def _await(ready: Callable[[], bool], starting: Head) -> None:
     raise AssertionError((starting.folder / "head.log").read_text())
 
 
-def _answers(url: str, token: str) -> Callable[[], bool]:
-    def ready() -> bool:
-        with contextlib.suppress(httpx.TransportError):
-            return httpx.get(url, headers={"Authorization": f"Bearer {token}"}).status_code == 200
-        return False
-
-    return ready
+def _answers(url: str, token: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    return False
 
 
-def _connects(port: int) -> Callable[[], bool]:
-    def ready() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    return ready
+def _connects(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
