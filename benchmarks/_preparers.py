@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from data_prep.config import Thresholds
 from data_prep.document import Document
-from data_prep.filters import Filter, first_reason, quality_filters
+from data_prep.rules.filters import Filter, first_reason, quality_filters
 
 WORKERS = 2
 HELD_OUT = 0.04
@@ -35,8 +35,8 @@ Ids = npt.NDArray[np.uint16]
 
 def ours(source: Path, output: Path, tokenizer: Path) -> dict[str, float]:
     """`prepare` as it is, but for the vocabulary, which is given, and for near-duplicates and redaction, which no other does."""
-    from codenas.cli.cluster import local_ray
     from codenas.vocab import Bpe
+    from tune_jobs.cluster.own import local_ray
 
     started = time.perf_counter()
     with local_ray(cpus=WORKERS):

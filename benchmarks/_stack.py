@@ -9,8 +9,8 @@ from pathlib import Path
 
 from codenas.seeds import stream
 from data_prep.document import Document
-from data_prep.environment import Environment
-from data_prep.sources import write_stack
+from data_prep.sources.environment import Environment
+from data_prep.sources.parquet import write_stack
 
 FILES = 8
 _NAME = re.compile(r"\b(?!(?:" + "|".join(keyword.kwlist) + r")\b)[A-Za-z_]\w{4,}\b")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks._table import TABLE
 from codenas.search.candidate import Budget
-from codenas.search.replay import Recorded, Roles
-from codenas.search.table import Row, Table, at_step
+from codenas.search.replay.replay import Recorded, Roles
+from codenas.search.replay.table import Row, Table, at_step
 
 METRIC, SCREENS = "bits_per_byte", {"plain": "bits_per_byte", "decayed": "bits_per_byte_decayed"}
 CAPACITY = "body_params"

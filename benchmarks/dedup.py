@@ -12,9 +12,9 @@ import numpy as np
 
 from codenas.seeds import stream
 from data_prep.document import Document
-from data_prep.environment import Environment
-from data_prep.near_dedup import MinHash
-from data_prep.words import words
+from data_prep.rules.near_dedup import MinHash
+from data_prep.rules.words import words
+from data_prep.sources.environment import Environment
 
 DOCUMENTS, ROUNDS, PAIRS = 400, 3, 100
 SIMILARITIES = (0.6, 0.7, 0.8, 0.9)

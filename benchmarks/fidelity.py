@@ -6,7 +6,7 @@ Of scores at full rate and on a branch of falling rate, and of what is known wit
 
 from benchmarks._table import TABLE
 from codenas.search.fidelity import interval, spearman
-from codenas.search.table import Table
+from codenas.search.replay.table import Table
 
 LAST = "bits_per_byte@300"
 BEFORE = {

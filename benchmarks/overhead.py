@@ -9,8 +9,8 @@ import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from codenas.cli.cluster import local_ray
 from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.jobs import SearchJob
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.fitness import Objective
@@ -19,7 +19,7 @@ from codenas.search.loop import run_search
 from codenas.search.plan import Job
 from codenas.train.course import Step
 from tests.fakes import tiny_corpus
-from tune_jobs.config import SearchJob
+from tune_jobs.cluster.own import local_ray
 from tune_jobs.launch import search
 from tune_jobs.trainable import JobTrainable
 

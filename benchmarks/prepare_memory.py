@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from benchmarks._stack import write_source
-from codenas.cli.memory import PeakMemory
 from codenas.corpus import Corpus
+from codenas.experiment.memory import PeakMemory
 
 MEGABYTES = 2_000
 BAR_BYTES = 2_500_000_000

@@ -10,9 +10,9 @@ from benchmarks._table import TABLE
 from codenas.cli.replay import some_replays
 from codenas.processes import worker_pool
 from codenas.report.replay import replay_rows
-from codenas.search.replay import Recorded, Roles
-from codenas.search.strategies import STRATEGIES
-from codenas.search.table import Table
+from codenas.search.replay.replay import Recorded, Roles
+from codenas.search.replay.table import Table
+from codenas.search.strategies.registry import STRATEGIES
 
 FIRST = "frontier"
 NEEDS_SCIPY = "optuna-gp"

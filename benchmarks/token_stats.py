@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks._corpus import environment_corpus
-from codenas.cli.memory import PeakMemory
+from codenas.experiment.memory import PeakMemory
 
 DRAWS, SIZE, WORKERS = 1_000, 32_768, 2
 BAR_SECONDS, BAR_BYTES = 60, 2_000_000_000

@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Generator
 from pathlib import Path
 
-from codenas.cli.cluster import local_ray
 from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.jobs import SearchJob
 from codenas.metrics import Metrics
 from codenas.processes import worker_pool
 from codenas.search.candidate import Budget, Outcome, Report
@@ -24,7 +24,7 @@ from codenas.search.result import SearchResult
 from codenas.train.course import Step
 from tests.fakes import tiny_corpus
 from tests.nodes import nodes
-from tune_jobs.config import SearchJob
+from tune_jobs.cluster.own import local_ray
 from tune_jobs.launch import search
 from tune_jobs.trainable import JobTrainable
 

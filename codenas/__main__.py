@@ -1,6 +1,6 @@
 """`python -m codenas` is `codenas`."""
 
-from codenas.cli.interrupts import hold_back
+from codenas.interrupts import hold_back
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from codenas.arch.design import VocabularyName, bpe_size
 from codenas.errors import ConfigError
-from data_prep.languages import ALL, PYTHON, language_named
+from data_prep.sources.languages import ALL, PYTHON, language_named
 
 ENVIRONMENT = "environment"
 PACKAGES, CODE = "pypi:", "code:"  # before the name of a list, and of a folder

@@ -14,14 +14,14 @@ from codenas.corpus import Redacted
 from codenas.errors import CorpusError
 from codenas.log import LOGGER
 from data_prep.config import PrepareConfig
-from data_prep.dedup import first_copy
 from data_prep.document import Entry
-from data_prep.kinship import KIN_SHARE, kin
 from data_prep.ledger import BadRow, Ledger, Match
-from data_prep.near_dedup import Place, best_copy
-from data_prep.redact import KINDS
-from data_prep.select import nothing_left
-from data_prep.split import split_by_repository
+from data_prep.rules.dedup import first_copy
+from data_prep.rules.kinship import KIN_SHARE, kin
+from data_prep.rules.near_dedup import Place, best_copy
+from data_prep.rules.redact import KINDS
+from data_prep.rules.select import nothing_left
+from data_prep.rules.split import split_by_repository
 from data_prep.unit_store import UnitStore
 from data_prep.units import CONTAMINATED, units_of
 

@@ -23,11 +23,11 @@ from codenas.vocab import END_OF_TEXT, Vocabulary
 from data_prep import stages
 from data_prep.config import PrepareConfig
 from data_prep.document import Entry
-from data_prep.environment import Environment
 from data_prep.ledger import NOTHING, Ledger
-from data_prep.locations import Location
-from data_prep.split import SPLITS
-from data_prep.token_journal import Tokenised
+from data_prep.rules.split import SPLITS
+from data_prep.sources.environment import Environment
+from data_prep.sources.locations import Location
+from data_prep.tokens.journal import Tokenised
 from data_prep.unit_store import take_over
 from data_prep.units import Unit, portions
 

@@ -20,19 +20,19 @@ from codenas.log import LOGGER
 from codenas.vocab import Bpe, Char, Vocabulary, load_vocabulary
 from data_prep.config import CHAR, PrepareConfig
 from data_prep.decide import decide
-from data_prep.decontaminate import load_benchmarks
 from data_prep.document import Entry
-from data_prep.environment import Environment
-from data_prep.gather import BOOKS, SOURCE, agreed, gather, gathered, gatherer_of, is_gathered
 from data_prep.ledger import BadRow, Ledger, load_entries, save_entries, save_quarantine
-from data_prep.locations import Location, folder_of, location_of
 from data_prep.meter import Meter
-from data_prep.opt_out import load_opt_out
-from data_prep.select import select
-from data_prep.sources import list_entries, parquet_files
-from data_prep.split import SPLITS
-from data_prep.token_journal import JournaledShards, Tokenised, parts_of
-from data_prep.tokenise import encode, sample, texts_of
+from data_prep.rules.decontaminate import load_benchmarks
+from data_prep.rules.opt_out import load_opt_out
+from data_prep.rules.select import select
+from data_prep.rules.split import SPLITS
+from data_prep.sources.environment import Environment
+from data_prep.sources.gather import BOOKS, SOURCE, agreed, gather, gathered, gatherer_of, is_gathered
+from data_prep.sources.locations import Location, folder_of, location_of
+from data_prep.sources.parquet import list_entries, parquet_files
+from data_prep.tokens.journal import JournaledShards, Tokenised, parts_of
+from data_prep.tokens.tokenise import encode, sample, texts_of
 from data_prep.unit_store import SourceList, UnitStore, list_row_groups, same_row_groups
 from data_prep.units import Examiner, Unit, by_unit, judge, units_of
 

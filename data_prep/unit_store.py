@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from codenas.files import write_atomic
-from data_prep.blobs import blob_sizes, folder_of_blobs
-from data_prep.dialects import dialect_of
-from data_prep.locations import Location, Remote, open_parquet, read_bytes, version_of
-from data_prep.sources import broken
+from data_prep.sources.blobs import blob_sizes, folder_of_blobs
+from data_prep.sources.dialects import dialect_of
+from data_prep.sources.locations import Location, Remote, open_parquet, read_bytes, version_of
+from data_prep.sources.parquet import broken
 from data_prep.units import VERDICTS, Unit
 
 _DIGEST = b"row group"

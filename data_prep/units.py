@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow as pa
 
 from data_prep.config import PrepareConfig
-from data_prep.decontaminate import Benchmarks, load_benchmarks
 from data_prep.document import Document, Entry
-from data_prep.filters import Filter, first_reason, quality_filters
-from data_prep.kinship import sketch
-from data_prep.locations import Location
-from data_prep.near_dedup import MinHash
-from data_prep.redact import KINDS, redact
-from data_prep.sources import read_documents
+from data_prep.rules.decontaminate import Benchmarks, load_benchmarks
+from data_prep.rules.filters import Filter, first_reason, quality_filters
+from data_prep.rules.kinship import sketch
+from data_prep.rules.near_dedup import MinHash
+from data_prep.rules.redact import KINDS, redact
+from data_prep.sources.locations import Location
+from data_prep.sources.parquet import read_documents
 
 _PORTION_ROWS = 1000  # what a worker that dies has done in vain, and what of the results is in memory at a time
 UNREADABLE, CONTAMINATED, FAILED = "unreadable", "benchmark text", "failed"

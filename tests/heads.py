@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from codenas.cli.reaper import reaped_folder
 from tests.loopback import free_port
+from tune_jobs.cluster.reaper import reaped_folder
 
 ROOT = Path(__file__).parents[1]
 _PATIENCE_S = 100

@@ -16,12 +16,12 @@ from typing import Any
 
 import psutil
 
-from codenas.cli.reaper import reaped_folder
-from codenas.cli.run import Run
+from codenas.experiment.run import Run
 from codenas.files import is_whole
 from codenas.search.result import SearchFolder
 from tests.loopback import free_port
 from tests.processes import title, tree
+from tune_jobs.cluster.reaper import reaped_folder
 
 ROOT = Path(__file__).parents[1]
 _PATIENCE_S = 300  # generous: it bounds a hang, it measures nothing

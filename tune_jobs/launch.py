@@ -14,15 +14,15 @@ from ray.tune.schedulers import TrialScheduler
 
 from codenas.corpus import Corpus
 from codenas.errors import ResourceError
+from codenas.experiment.jobs import SearchJob
+from codenas.experiment.mirror import Mirror
+from codenas.experiment.session import run_resumable, search_progress
 from codenas.files import require_free_space
 from codenas.search.history import History
 from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.asha import AshaSearcher, ClimbTrainable, asha
-from tune_jobs.config import SearchJob
-from tune_jobs.mirror import Mirror
 from tune_jobs.nodes import Room, live_nodes, require_one_card, trial_resources
-from tune_jobs.resumable import run_resumable, search_progress
 from tune_jobs.searcher import PlanSearcher
 from tune_jobs.trainable import JobTrainable
 
@@ -52,7 +52,7 @@ def search(
         ResourceError: Ray is not up, or the machine has too little memory or disk.
     """
     if not ray.is_initialized():
-        raise ResourceError("no Ray is up in this process; start one with codenas.cli.cluster.local_ray or ray.init(address=...)")
+        raise ResourceError("no Ray is up in this process; start one with tune_jobs.cluster.own.local_ray or ray.init(address=...)")
     work = partial(_run, scratch=scratch / "tune", trainable=trainable, mirror=mirror.url if mirror is not None else None)
     return run_resumable(job, corpus, SearchFolder(folder), work, mirror)
 

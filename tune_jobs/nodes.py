@@ -9,8 +9,8 @@ import ray
 from ray.tune import Callback, Stopper
 
 from codenas.errors import ResourceError
+from codenas.experiment.jobs import TrialResources
 from codenas.search.fitness import Objective
-from tune_jobs.config import TrialResources
 from tune_jobs.searcher import PlanSearcher
 
 _LOOK_EVERY_S = 1.0

@@ -15,12 +15,12 @@ from ray.tune.search import Searcher
 
 from codenas.errors import CodeNASError, UserError
 from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.messages import best, bound, told, told_again
 from codenas.log import Progress
 from codenas.search.candidate import Outcome
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
 from tune_jobs.telemetry import SearchTelemetry
-from tune_jobs.telling import best, bound, told, told_again
 from tune_jobs.worktime import WorkTime
 
 LOGGER = logging.getLogger("codenas")

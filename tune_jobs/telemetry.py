@@ -14,9 +14,9 @@ from ray.util import metrics
 from codenas.search.candidate import Trial
 from codenas.search.fitness import Objective
 from codenas.search.history import History
-from codenas.search.pareto import front
 from codenas.search.plan import Plan
 from codenas.search.rungs import narrowed
+from codenas.stats.pareto import front
 
 
 @dataclass(slots=True, frozen=True)

@@ -21,7 +21,6 @@ from codenas.cli.demo import demo
 from codenas.cli.device import calibrate, predict
 from codenas.cli.evaluate import evaluate
 from codenas.cli.fetch import fetch
-from codenas.cli.interrupts import listening
 from codenas.cli.prepare import prepare
 from codenas.cli.record import record
 from codenas.cli.remote import jobs, logs, stop
@@ -39,6 +38,7 @@ from codenas.cli.tokens import compare as compare_tokens
 from codenas.cli.tokens import frequencies
 from codenas.cli.train import train
 from codenas.errors import CodeNASError, is_out_of_memory
+from codenas.interrupts import listening
 from codenas.log import LOGGER, configure
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codenas.cli.run import Run
+from codenas.experiment.run import Run
 
 if TYPE_CHECKING:
     from codenas.report.compare import Finding
@@ -45,11 +45,11 @@ def finding_of(run: Run, name: str) -> "Finding":
         ConfigError: its job is of another version.
     """
     from codenas.errors import RunError
+    from codenas.experiment.jobs import present_job
     from codenas.report.compare import Finding
     from codenas.report.front import front_rows
     from codenas.search.config import SearchConfig
     from codenas.search.result import SearchFolder
-    from tune_jobs.config import present_job
 
     run.require_begun()
     home = SearchFolder(run.search)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codenas.cli.run import DEFAULT_RUN, Run, open_run
+from codenas.experiment.run import DEFAULT_RUN, Run, open_run
 
 if TYPE_CHECKING:
-    from codenas.cli.job import Job
-    from codenas.cli.memory import PeakMemory
+    from codenas.cli.job_file import Job
     from codenas.cli.summary import Answer
+    from codenas.experiment.memory import PeakMemory
 
 PROMPTS = (
     "import os\nimport sys\n\n\ndef read_lines(path):\n    with open(path) as",
@@ -31,14 +31,14 @@ def demo(
     port: Annotated[int | None, typer.Option(help="Port of the endpoint on 127.0.0.1.")] = None,
 ) -> None:
     """Prepare a corpus, search, train the winner, evaluate it, serve it and ask it. Run again, it goes on where it was."""
-    from codenas.cli.cluster import local_ray
-    from codenas.cli.job import DEMO_JOB, ServeJob, load_job
-    from codenas.cli.memory import PeakMemory
+    from codenas.cli.job_file import DEMO_JOB, ServeJob, load_job
     from codenas.cli.objectives import with_objectives
     from codenas.cli.options import settings_of
     from codenas.cli.serve import check_port
     from codenas.cli.train import require_more_steps
+    from codenas.experiment.memory import PeakMemory
     from codenas.search.result import SearchFolder
+    from tune_jobs.cluster.own import local_ray
 
     wanted = load_job(job or DEMO_JOB)
     wanted = wanted.model_copy(update={"search": with_objectives(wanted.search, max_mb, max_ms)})
@@ -46,8 +46,8 @@ def demo(
         require_more_steps(wanted.train, wanted.train.steps, wanted.search.budget.rungs[-1])
     port = wanted.serve.port if port is None else settings_of(ServeJob, {"port": port}).port
     check_port(port)
+    from codenas.experiment.session import possible_plan, require_possible, warn_of_asked  # and with it torch: options are refused before
     from data_prep.stages import existing
-    from tune_jobs.resumable import possible_plan, require_possible, warn_of_asked  # and with it torch: options are refused before
 
     require_possible(wanted.search)  # better all this now than after ten minutes
     with open_run(run) as opened, PeakMemory() as memory:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codenas.cli.run import DEFAULT_RUN, Run, open_run
+from codenas.experiment.run import DEFAULT_RUN, Run, open_run
 
 if TYPE_CHECKING:
     from codenas.evaluate.config import EvaluationSettings
-    from codenas.evaluation import Evaluation
+    from codenas.evaluate.run import Evaluation
 
 
 def evaluate(
@@ -18,7 +18,7 @@ def evaluate(
 ) -> None:
     """Bits per byte on repositories never trained on beside zlib and xz; repetition and parse rate beside people."""
     from codenas.cli.console import console
-    from codenas.cli.job import load_job
+    from codenas.cli.job_file import load_job
     from codenas.report.quality import quality_table
 
     settings = load_job(job).evaluate
@@ -32,7 +32,7 @@ def evaluate_run(run: Run, settings: "EvaluationSettings") -> "Evaluation":
     model = run.require(run.model, "codenas train")
     from codenas.checkpoint import Checkpoint  # and with it torch: a run without a model is told at once
     from codenas.corpus import Corpus
-    from codenas.evaluation import evaluate_checkpoint
+    from codenas.evaluate.run import evaluate_checkpoint
     from codenas.files import write_atomic
     from codenas.log import LOGGER
 
@@ -55,7 +55,7 @@ def _known(path: Path) -> "Evaluation | None":
     """An earlier evaluation; None where there is none, or none that can be read: it is then made again."""
     from pydantic import ValidationError
 
-    from codenas.evaluation import Evaluation
+    from codenas.evaluate.run import Evaluation
 
     try:
         return Evaluation.model_validate_json(path.read_bytes())

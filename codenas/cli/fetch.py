@@ -26,8 +26,8 @@ def fetch(
     machine and the cluster must have the same Ray and Python. Each file is compared with its digest there, and the folder
     appears when it is whole.
     """
-    from codenas.cli.cluster import local_ray, require_listener
     from codenas.errors import ConfigError
+    from tune_jobs.cluster.own import local_ray, require_listener
 
     if not run.is_absolute():
         raise ConfigError(f"{run} is relative, and nobody knows to what on the cluster; give the whole path that --run had")

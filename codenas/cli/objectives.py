@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from codenas.errors import ConfigError, first_fault
+from codenas.experiment.jobs import SearchJob
 from codenas.metrics import Metrics
-from tune_jobs.config import SearchJob
 
 _EXAMPLES = {"--weights": "bits_per_byte=0.5,size_bytes=0.3,latency_ms_p50=0.2", "--targets": "latency_ms_p50=5"}
 

@@ -53,7 +53,7 @@ def prepare(
     Interrupted or killed, the same command goes on. --update examines only what the source has gained, and decides and tokenises
     again over all: the corpus is then that of a fresh run.
     """
-    from codenas.cli.job import load_job
+    from codenas.cli.job_file import load_job
     from codenas.cli.options import settings_of
     from data_prep.config import ANY_LICENCE, PrepareConfig
 
@@ -71,9 +71,9 @@ def prepare(
 
 
 def _prepared(config: "PrepareConfig", output: Path, update: bool) -> "Corpus":
-    from codenas.cli.cluster import local_ray
     from codenas.log import LOGGER
     from data_prep.stages import existing
+    from tune_jobs.cluster.own import local_ray
 
     corpus = existing(config, output, update)
     if corpus is not None:

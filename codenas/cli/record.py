@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from codenas.cli.run import open_run
+from codenas.experiment.run import open_run
 
 DEFAULT_RUN = Path("runs/table")
 
@@ -21,13 +21,13 @@ def record(
     A row is stored when its training is over: interrupt the recording, or kill it, and run the same command again. Latency is
     measured at the end, one architecture after the other.
     """
-    from codenas.cli.job import load_job
+    from codenas.cli.job_file import load_job
     from codenas.corpus import Corpus
 
     wanted = load_job(job).record
     with open_run(run, new=corpus is not None) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
-        from tune_jobs.record import record as record_table  # and with it torch: what is wrong with job and corpus is told before
+        from codenas.experiment.record import record as record_table  # and with it torch: what is wrong with job and corpus is told before
 
         home = record_table(wanted, opened_corpus, run, workers)
     typer.echo(f"table: {home.table}")

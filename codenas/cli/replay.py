@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from codenas.search.candidate import Budget
-    from codenas.search.replay import Recorded, Roles
+    from codenas.search.replay.replay import Recorded, Roles
 
 _CHUNK = 5  # seeds that a worker does at a time
 
@@ -47,10 +47,10 @@ def replay(
     from codenas.files import require_place, write_atomic
     from codenas.report.plots import volumes
     from codenas.report.replay import replay_rows, replay_table
-    from codenas.search.replay import Recorded
-    from codenas.search.strategies import STRATEGIES
-    from codenas.search.strategies import strategy as strategy_called
-    from codenas.search.table import Table
+    from codenas.search.replay.replay import Recorded
+    from codenas.search.replay.table import Table
+    from codenas.search.strategies.registry import STRATEGIES
+    from codenas.search.strategies.registry import strategy as strategy_called
 
     names = _names(strategy)
     if not names:
@@ -79,8 +79,8 @@ def replay(
 
 def some_replays(recorded: "Recorded", name: str, trainings: int, seeds: Sequence[int]) -> tuple[list[list[float]], float]:
     """What a worker does: the shares of volume of each seed, and the seconds that it took."""
-    from codenas.search.replay import replay
-    from codenas.search.strategies import strategy
+    from codenas.search.replay.replay import replay
+    from codenas.search.strategies.registry import strategy
 
     started = time.process_time()
     shares = [replay(recorded, strategy(name), trainings, seed) for seed in seeds]
@@ -118,7 +118,7 @@ def _replays(
 def _roles(
     free: Sequence[str], costly: Sequence[str], maximize: Sequence[str], capacity: str | None, screen: str | None, choices: Sequence[str]
 ) -> "Roles":
-    from codenas.search.replay import Roles
+    from codenas.search.replay.replay import Roles
 
     chosen = capacity or (free[0] if len(free) > 1 else None)
     return Roles(tuple(free), tuple(costly), frozenset(maximize), chosen, screen, tuple(choices))

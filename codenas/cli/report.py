@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codenas.cli.run import DEFAULT_RUN, Run
+from codenas.experiment.run import DEFAULT_RUN, Run
 
 if TYPE_CHECKING:
     from codenas.report.page_data import Found

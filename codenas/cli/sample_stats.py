@@ -106,10 +106,10 @@ def _sample(
 ) -> "SampleStats":
     import os
 
-    from codenas.cli.cluster import local_ray
     from codenas.log import Progress
     from codenas.vocab.sample_stats import SampleStats, language_weights, plan
-    from data_prep.token_source import read_texts
+    from data_prep.tokens.texts import read_texts
+    from tune_jobs.cluster.own import local_ray
 
     texts = read_texts(source, max_mb, settings.seed)
     weights = language_weights({language: len(held) for language, held in texts.items()}, given, settings.texts)
@@ -117,7 +117,7 @@ def _sample(
     stats = SampleStats()
     with local_ray(cpus=processes):
         # Not before: importing Ray fixes settings that local_ray makes.
-        from data_prep.token_stats import sample_on_ray
+        from data_prep.tokens.sampling import sample_on_ray
 
         progress = Progress("sample", settings.draws, "batches")
         for part in sample_on_ray(plan(settings, weights, processes), texts, settings):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codenas.cli.run import DEFAULT_RUN, Run, open_run
+from codenas.experiment.run import DEFAULT_RUN, Run, open_run
 
 if TYPE_CHECKING:
     from codenas.corpus import Corpus
+    from codenas.experiment.jobs import SearchJob
+    from codenas.experiment.mirror import Mirror
     from codenas.search.history import History
     from codenas.search.result import SearchResult
-    from tune_jobs.config import SearchJob
-    from tune_jobs.mirror import Mirror
 
 _OF_A_NEW_SEARCH = ("--run", "--corpus", "--job", "--max-mb", "--max-ms", "--weights", "--targets", "--warm-start")
 
@@ -51,11 +51,11 @@ def search(
     if context.invoked_subcommand is not None:
         _refuse_options(context)
         return
-    from codenas.cli.cluster import local_ray
-    from codenas.cli.job import load_job
+    from codenas.cli.job_file import load_job
     from codenas.cli.objectives import with_objectives
     from codenas.corpus import Corpus
     from codenas.search.result import SearchFolder
+    from tune_jobs.cluster.own import local_ray
 
     asked: SearchJob | None = None
     if resume is not None:
@@ -68,7 +68,7 @@ def search(
         home, there = SearchFolder(opened.search), _open_mirror(opened, mirror)
         wanted = asked or _recorded_job(opened, there, corpus)
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
-        from tune_jobs.resumable import possible_plan  # and with it torch: what is wrong with options and corpus is told before
+        from codenas.experiment.session import possible_plan  # and with it torch: what is wrong with options and corpus is told before
 
         possible_plan(wanted, opened_corpus, home, there)  # better now than after Ray has started
         opened.use_mirror(mirror)
@@ -125,7 +125,7 @@ def _open_mirror(run: Run, url: str | None) -> "Mirror | None":
     url = url or run.mirror
     if url is None:
         return None
-    from tune_jobs.mirror import Mirror
+    from codenas.experiment.mirror import Mirror
 
     mirror = Mirror(url)
     mirror.require_writable()
@@ -135,8 +135,8 @@ def _open_mirror(run: Run, url: str | None) -> "Mirror | None":
 def _recorded_job(run: Run, mirror: "Mirror | None", corpus: Path | None) -> "SearchJob":
     """The job of the search in `run`, which a new machine has from the mirror; the corpus it must have."""
     from codenas.errors import RunError
+    from codenas.experiment.session import recorded_job
     from codenas.search.result import SearchFolder
-    from tune_jobs.resumable import recorded_job
 
     home = SearchFolder(run.search)
     if mirror is not None:
@@ -155,7 +155,7 @@ def search_stage(
         from tune_jobs.launch import search as launch
 
         return launch(job, corpus, run.search, scratch, mirror=mirror)
-    from tune_jobs.local import search_here
+    from codenas.experiment.local import search_here
 
     return search_here(job, corpus, run.search, mirror)
 

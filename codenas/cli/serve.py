@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codenas.cli.interrupts import held
-from codenas.cli.run import DEFAULT_RUN, Run
+from codenas.experiment.run import DEFAULT_RUN, Run
+from codenas.interrupts import held
 
 if TYPE_CHECKING:
     from serve.settings import ServeSettings
@@ -48,7 +48,7 @@ def serve(
 def serve_until_interrupted(settings: "ServeSettings") -> None:
     """Serve on a Ray of one's own; returns after Ctrl-C or SIGTERM, with nothing left behind."""
     from codenas.checkpoint import Checkpoint
-    from codenas.cli.cluster import local_ray
+    from tune_jobs.cluster.own import local_ray
 
     check_port(settings.port, settings.host)
     Checkpoint.open(settings.checkpoint)  # better now than when Ray is up

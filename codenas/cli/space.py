@@ -46,7 +46,7 @@ def load_space(name: str) -> "SearchSpace":
     if not path.is_file():
         raise ConfigError(f"{name!r} is no search space: neither a preset ({', '.join(PRESETS)}) nor a file")
     if path.suffix != ".json":
-        from codenas.cli.job import load_job
+        from codenas.cli.job_file import load_job
 
         return load_job(path).search.search_space()
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codenas.cli.run import DEFAULT_RUN, Run
+from codenas.experiment.run import DEFAULT_RUN, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from codenas.cli.run import DEFAULT_RUN, Run
+from codenas.experiment.run import DEFAULT_RUN, Run
 
 
 def study(
@@ -19,12 +19,12 @@ def study(
 ) -> None:
     """Store the history of a search, of whatever strategy, as a study: `optuna-dashboard sqlite:///FILE` opens it."""
     from codenas.corpus import Corpus
+    from codenas.experiment.jobs import SearchJob
+    from codenas.experiment.session import possible_plan
     from codenas.search.design_space import seen
-    from codenas.search.optuna_search import extend_study, write_study
     from codenas.search.result import SearchFolder
-    from codenas.search.strategies import require_modules
-    from tune_jobs.config import SearchJob
-    from tune_jobs.resumable import possible_plan
+    from codenas.search.strategies.optuna_samplers import extend_study, write_study
+    from codenas.search.strategies.registry import require_modules
 
     require_modules("the study", ("optuna",))
     home = SearchFolder(Run(run).search)

@@ -10,7 +10,7 @@ import typer
 from codenas.cli.remote import DEFAULT_ADDRESS, Address, TokenFile, connect, follow_job
 
 if TYPE_CHECKING:
-    from tune_jobs.config import SearchJob
+    from codenas.experiment.jobs import SearchJob
 
 
 def submit_search(
@@ -43,9 +43,9 @@ def submit_search(
     It lives on the cluster: this machine may go. What trials take stands in the job file ([search] trial = { gpus = 1 }). The
     token is read from the environment or a file, never from the command line, which every user of a machine can read.
     """
-    from codenas.cli.job import load_job
+    from codenas.cli.job_file import load_job
     from codenas.cli.objectives import with_objectives
-    from tune_jobs.objects import require_known
+    from codenas.experiment.objects import require_known
     from tune_jobs.submit import Submission
 
     wanted = with_objectives(load_job(job).search, max_mb, max_ms)  # better here than on the cluster

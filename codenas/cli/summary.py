@@ -11,10 +11,10 @@ from codenas.arch.storage import Storage
 from codenas.checkpoint import Checkpoint
 from codenas.cli.console import console
 from codenas.cli.report import write_report
-from codenas.cli.run import Run
 from codenas.corpus import Corpus
 from codenas.corpus.manifest import SplitInfo, Tally
-from codenas.evaluation import Evaluation
+from codenas.evaluate.run import Evaluation
+from codenas.experiment.run import Run
 from codenas.log import duration
 from codenas.metrics import Metrics
 from codenas.report.front import draw_front, front_rows

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from codenas.cli.run import DEFAULT_RUN, Run
+from codenas.experiment.run import DEFAULT_RUN, Run
 
 
 def tensorboard(
@@ -16,7 +16,7 @@ def tensorboard(
     from codenas.report.tensorboard import NEEDS, write_events
     from codenas.search.config import SpaceChoice
     from codenas.search.result import SearchFolder
-    from codenas.search.strategies import require_modules
+    from codenas.search.strategies.registry import require_modules
 
     require_modules("the export", NEEDS)
     home = SearchFolder(Run(run).search)

@@ -12,7 +12,7 @@ from codenas.cli.sample_stats import MaxMb, Seed, Source
 if TYPE_CHECKING:
     from codenas.vocab import Vocabulary
     from codenas.vocab.frequencies import Frequencies
-    from data_prep.token_source import Texts
+    from data_prep.tokens.texts import Texts
 
 
 def frequencies(
@@ -31,7 +31,7 @@ def frequencies(
     from codenas.files import require_place, write_atomic
     from codenas.report.tokens import frequent_table, uses_table
     from codenas.vocab.frequencies import frequency_table
-    from data_prep.token_source import read_texts
+    from data_prep.tokens.texts import read_texts
 
     require_place(output_file)
     loaded = load_named(vocabulary or source)
@@ -59,7 +59,7 @@ def compare(
     from codenas.cli.console import console
     from codenas.report.tokens import Compared, comparison_table
     from codenas.vocab.frequencies import Frequencies, sum_of, use_of
-    from data_prep.token_source import read_texts
+    from data_prep.tokens.texts import read_texts
 
     spec = ArchSpec() if arch is None else load_arch(arch)[0]
     named = {str(path): load_named(path) for path in vocabularies or corpus_vocabularies(source)}

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codenas.cli.interrupts import held
-from codenas.cli.run import DEFAULT_RUN, Run, open_run
+from codenas.experiment.run import DEFAULT_RUN, Run, open_run
+from codenas.interrupts import held
 
 if TYPE_CHECKING:
     from codenas.checkpoint import Checkpoint
-    from codenas.cli.job import TrainJob
+    from codenas.cli.job_file import TrainJob
     from codenas.search.history import History
     from codenas.search.result import SearchResult
     from codenas.train.course import Step
@@ -25,7 +25,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Training steps in all, those of the search included.")] = None,
 ) -> None:
     """Train the winner of a search on to its end. Interrupted, it goes on where it was."""
-    from codenas.cli.job import TrainJob, load_job
+    from codenas.cli.job_file import TrainJob, load_job
     from codenas.cli.options import settings_of
 
     wanted = load_job(job).train

@@ -19,7 +19,7 @@ from codenas.log import duration
 from codenas.report.plots import FrontPoint, overlaid_fronts
 from codenas.report.scale import ABSENT
 from codenas.report.tables import FrontRow
-from codenas.search.student import Pooled
+from codenas.stats.student import Pooled
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {
     "run": "left", "seed": "right", "winner": "left", "layers x width": "left", "bits per\nbyte": "right", "size\n(MB)": "right",

@@ -8,7 +8,7 @@ from codenas.report.plots import FrontPoint, front
 from codenas.report.tables import FrontRow
 from codenas.search.candidate import Trial
 from codenas.search.fitness import Objective
-from codenas.search.pareto import front as front_indices
+from codenas.stats.pareto import front as front_indices
 
 
 def front_rows(trials: Sequence[Trial], winner: int, rung: int, objectives: Sequence[Objective]) -> list[FrontRow]:

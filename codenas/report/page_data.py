@@ -18,8 +18,8 @@ from codenas.report.status import highest_rung, progress_line
 from codenas.search.candidate import Failure, Proposal, Refusal, Report, Trial
 from codenas.search.config import SearchConfig
 from codenas.search.fidelity import fidelity, interval
-from codenas.search.pareto import front
 from codenas.search.result import SearchResult
+from codenas.stats.pareto import front
 
 Event = Proposal | Report | Refusal | Failure
 

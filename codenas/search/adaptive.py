@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codenas.search.pareto import Point, scaled
+from codenas.stats.pareto import Point, scaled
 
 Numbers = npt.NDArray[np.floating[Any]]
 

@@ -13,7 +13,7 @@ from codenas.search.adaptive import LEARNED
 from codenas.search.candidate import Budget
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives, usual_direction
 from codenas.search.plan import Plan, VocabularySize
-from codenas.search.strategies import strategy
+from codenas.search.strategies.registry import strategy
 
 _OBJECT = TypeAdapter(dict[str, Any])
 

@@ -10,7 +10,7 @@ from codenas.arch.space import SearchSpace
 from codenas.errors import ConfigError
 from codenas.search.candidate import Trial
 from codenas.search.fitness import Objective, costs
-from codenas.search.strategy import Goal, Seen
+from codenas.search.strategies.base import Goal, Seen
 
 
 @dataclass(slots=True, frozen=True)

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from codenas.errors import ConfigError
 from codenas.metrics import Metrics
-from codenas.search.pareto import scaled
-from codenas.search.strategy import Goal
+from codenas.search.strategies.base import Goal
+from codenas.stats.pareto import scaled
 
 Direction = Literal["minimize", "maximize"]
 

@@ -25,7 +25,7 @@ from codenas.search.fitness import Objective, broken_limit
 from codenas.search.history import History
 from codenas.search.repeats import to_repeat
 from codenas.search.rungs import going_on, promoted
-from codenas.search.strategy import Idea, Problem, Strategy
+from codenas.search.strategies.base import Idea, Problem, Strategy
 from codenas.search.warm_start import WarmStart
 from codenas.seeds import derive, stream
 

@@ -12,7 +12,7 @@ from codenas.errors import NoWinnerError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective, broken_limit, weighted_fitness
-from codenas.search.student import Pooled
+from codenas.stats.student import Pooled
 
 
 @dataclass(slots=True, frozen=True)

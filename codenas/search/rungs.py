@@ -9,7 +9,7 @@ from codenas.arch.cost import body_parameters
 from codenas.search.adaptive import LEARNED, Screened, known_part, promotion
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective, costs
-from codenas.search.pareto import ranking
+from codenas.stats.pareto import ranking
 
 
 def promoted(trials: Sequence[Trial], rung: int, keep: int, objectives: Sequence[Objective]) -> list[Trial]:

@@ -12,8 +12,8 @@ from codenas.arch.space import SearchSpace
 from codenas.metrics import Metrics
 from codenas.search.candidate import Record, Trial
 from codenas.search.fitness import Objective, broken_limit, costs
-from codenas.search.pareto import front, ranking
-from codenas.search.strategy import Seen
+from codenas.search.strategies.base import Seen
+from codenas.stats.pareto import front, ranking
 
 _UNTRAINED = ("params", "size_bytes", "latency_ms_p50", "latency_ms_p95")  # what a candidate is refused by
 

@@ -76,7 +76,7 @@ FAULTS: dict[str, tuple[Rule, dict[str, str], str]] = {
     "ray before the command": (libraries, {"codenas/cli/bad.py": "import ray.tune"}, "codenas.cli.bad:1 imports ray"),
     "fastapi outside": (libraries, {"tune_jobs/bad.py": "import fastapi"}, "only serve may"),
     "plots outside": (libraries, {"codenas/report/bad.py": "import matplotlib.pyplot"}, "codenas.report.bad:1 imports matplotlib"),
-    "a second optuna": (libraries, {"codenas/search/bad.py": "import optuna"}, "only codenas.search.optuna_search may"),
+    "a second optuna": (libraries, {"codenas/search/bad.py": "import optuna"}, "only codenas.search.strategies.optuna_samplers may"),
     "torch in search": (libraries, {"codenas/search/bad.py": "from torch import nn"}, "imports torch: this floor knows none"),
     "torch in metrics": (libraries, {"codenas/metrics.py": "import torch"}, "codenas.metrics:1 imports torch"),
     "ground library": (libraries, {"codenas/log.py": "import rich"}, "standard library only"),

@@ -1,20 +1,12 @@
-"""The pages for readers: the README names every source file with one phrase, and what they link to is there."""
+"""The pages for readers: what they link to is there."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.architecture.source import PACKAGES
-
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-FILES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py")
-
-
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_the_tree_of_the_readme_has_every_file(path: Path) -> None:
-    assert any(line.split()[:1] == [path.name] for line in README.splitlines()), f"{path} is not in the tree of README.md"
 
 
 def test_the_readme_is_finished() -> None:

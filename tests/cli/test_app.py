@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from codenas.cli import cluster
 from codenas.cli.app import app
 from codenas.search.result import SearchFolder
 from data_prep.config import PrepareConfig
 from tests.cli.commands import codenas, complaint
 from tests.fakes import SMALL_SEARCH, tiny_corpus
+from tune_jobs.cluster import own as cluster
 
 ROOT = Path(__file__).parents[2]
 

@@ -111,5 +111,5 @@ def test_an_empty_mirror_holds_no_search(tmp_path: Path) -> None:
 def test_a_mirror_that_cannot_be_is_refused_before_ray_starts(
     given: str, told: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune_jobs.objects.PAUSES_S", ())
+    monkeypatch.setattr("codenas.experiment.objects.PAUSES_S", ())
     assert told in complaint("search", "--run", tmp_path / "run", "--mirror", given, *anew(finished))

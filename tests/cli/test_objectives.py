@@ -3,8 +3,8 @@
 import pytest
 
 from codenas.cli.objectives import with_objectives
+from codenas.experiment.jobs import SearchJob
 from tests.cli.commands import codenas
-from tune_jobs.config import SearchJob
 
 
 def test_limits_targets_and_weights_reach_the_objectives() -> None:

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from codenas.cli.app import app
-from codenas.search.table import write_table
+from codenas.search.replay.table import write_table
 from tests.search.tables import made_up_rows
 
 ROLES = ["--free", "params,latency_ms", "--costly", "bits_per_byte"]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from codenas.cli.job import load_job
+from codenas.cli.job_file import load_job
+from codenas.experiment.jobs import SearchJob
 from codenas.log import LOGGER
 from codenas.search.result import SearchFolder
 from tests.cli.commands import codenas, shown
 from tests.fakes import SMALL_SEARCH, tiny_corpus
-from tune_jobs.config import SearchJob
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ def one_after_the_other(runs: Sequence[Run], texts: Mapping[str, Sequence[str]],
 
 @pytest.fixture(autouse=True)
 def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codenas.cli.cluster.local_ray", lambda cpus: contextlib.nullcontext())
-    monkeypatch.setattr("data_prep.token_stats.sample_on_ray", one_after_the_other)
+    monkeypatch.setattr("tune_jobs.cluster.own.local_ray", lambda cpus: contextlib.nullcontext())
+    monkeypatch.setattr("data_prep.tokens.sampling.sample_on_ray", one_after_the_other)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_an_interrupt_says_that_nothing_is_kept(source: Path, tmp_path: Path, mo
     def interrupted(*_: object) -> Iterator[Part]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("data_prep.token_stats.sample_on_ray", interrupted)
+    monkeypatch.setattr("data_prep.tokens.sampling.sample_on_ray", interrupted)
     done = sampled(source, *SMALL, "--output-file", tmp_path / "stats.json")
     assert done.exit_code == 130 and done.stderr.endswith("codenas: interrupted; " + NOTHING_KEPT + "\n")
     assert not (tmp_path / "stats.json").exists()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codenas.cli.run import Run
 from codenas.cli.status import read_status
+from codenas.experiment.run import Run
 from codenas.files import folder_lock
 from codenas.log import LOGGER
 from tests.cli.commands import codenas, shown

@@ -11,16 +11,16 @@ from typer.testing import CliRunner, Result
 from codenas.arch.cost import training_flops_per_token
 from codenas.checkpoint import Checkpoint
 from codenas.cli.app import app
-from codenas.cli.job import TrainJob
-from codenas.cli.run import Run
+from codenas.cli.job_file import TrainJob
 from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
+from codenas.experiment.local import search_here
+from codenas.experiment.run import Run
 from codenas.search.result import SearchFolder
 from codenas.train.config import TrainConfig
 from codenas.train.trainer import Trainer
+from tests.experiment.test_session import JOB as SEARCH
 from tests.fakes import SMALL_SEARCH, tiny_corpus
-from tests.tune_jobs.test_resumable import JOB as SEARCH
-from tune_jobs.local import search_here
 
 TRAIN = TrainJob(steps=4, threads=1, recipe=TrainConfig(batch_size=2, precision="float32", warmup_steps=1))
 JOB = f"""{SMALL_SEARCH}

@@ -16,14 +16,14 @@ from codenas.errors import ConfigError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Refusal, Report, Trial
 from codenas.search.design_space import DesignSpace, goals, seen
-from codenas.search.evolution import Evolution
 from codenas.search.fitness import DEFAULT_OBJECTIVES
-from codenas.search.optuna_search import OptunaSearch
 from codenas.search.plan import CAPACITY
-from codenas.search.replay import Recorded, Roles
+from codenas.search.replay.replay import Recorded, Roles
 from codenas.search.rungs import promoted
-from codenas.search.strategies import STRATEGIES, strategy
-from codenas.search.strategy import Problem, Seen, Strategy
+from codenas.search.strategies.base import Problem, Seen, Strategy
+from codenas.search.strategies.evolution import Evolution
+from codenas.search.strategies.optuna_samplers import OptunaSearch
+from codenas.search.strategies.registry import STRATEGIES, strategy
 from tests.search.tables import made_up_table
 
 RUNG = 50

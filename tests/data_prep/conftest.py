@@ -6,7 +6,7 @@ import pytest
 import ray
 
 from data_prep import pipeline
-from tests.data_prep.sources import plain_stream, write_source
+from tests.data_prep.example_documents import plain_stream, write_source
 
 
 @pytest.fixture

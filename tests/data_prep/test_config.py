@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from codenas.cli.job import load_job
+from codenas.cli.job_file import load_job
 from codenas.cli.options import settings_of
 from codenas.errors import ConfigError
 from data_prep.config import PrepareConfig, Thresholds

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from codenas.corpus import Tally
-from data_prep.dedup import first_copy
 from data_prep.document import Entry
 from data_prep.ledger import Ledger, load_entries, save_entries
+from data_prep.rules.dedup import first_copy
 
 
 def test_the_first_copy_is_kept_and_the_others_are_counted() -> None:

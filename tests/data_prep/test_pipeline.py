@@ -25,8 +25,8 @@ from data_prep.config import PrepareConfig
 from data_prep.ledger import load_entries
 from data_prep.pipeline import prepare
 from data_prep.units import Examiner, Unit, judge
-from tests.data_prep.sources import code, document, documents, install, plain_stream, write_environment, write_rows, write_source
-from tests.data_prep.test_dialects import V2
+from tests.data_prep.example_documents import code, document, documents, install, plain_stream, write_environment, write_rows, write_source
+from tests.data_prep.sources.test_dialects import V2
 
 SETTINGS = {"vocab_size": 400, "valid_share": 0.1, "test_share": 0.1}
 MORE = {**SETTINGS, "vocabularies": ["char", "bpe-300"]}
@@ -335,7 +335,7 @@ from codenas.cli.options import settings_of
 from codenas.corpus import ShardWriter
 from data_prep import pipeline
 from data_prep.config import PrepareConfig
-from tests.data_prep.sources import plain_stream
+from tests.data_prep.example_documents import plain_stream
 
 source, output, settings, calls = sys.argv[1], Path(sys.argv[2]), eval(sys.argv[3]), int(sys.argv[4])
 pipeline._stream, ray.is_initialized = plain_stream, lambda: True

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from codenas.cli.prepare import prepare
 from codenas.errors import ConfigError, CorpusError
 from data_prep import pipeline
-from tests.data_prep.sources import plain_stream, write_source
+from tests.data_prep.example_documents import plain_stream, write_source
 
 APP = typer.Typer()
 APP.command()(prepare)
@@ -19,7 +19,7 @@ APP.command()(prepare)
 
 @pytest.fixture(autouse=True)
 def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codenas.cli.cluster.local_ray", contextlib.nullcontext)
+    monkeypatch.setattr("tune_jobs.cluster.own.local_ray", contextlib.nullcontext)
     monkeypatch.setattr(pipeline, "_stream", plain_stream)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
 

@@ -14,12 +14,12 @@ from codenas.errors import CorpusError
 from codenas.seeds import stream
 from data_prep import pipeline, stages, units
 from data_prep.document import Document
-from data_prep.filters import Filter, first_reason
 from data_prep.pipeline import prepare
-from data_prep.sources import stack_row
+from data_prep.rules.filters import Filter, first_reason
+from data_prep.sources.parquet import stack_row
 from data_prep.unit_store import UnitStore
 from data_prep.units import Unit
-from tests.data_prep.sources import code, document, documents, plain_stream, write_environment, write_rows
+from tests.data_prep.example_documents import code, document, documents, plain_stream, write_environment, write_rows
 from tests.data_prep.test_pipeline import configure, content, run_killed
 
 pytestmark = pytest.mark.usefixtures("plain")

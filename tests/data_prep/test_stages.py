@@ -11,9 +11,9 @@ from codenas.vocab import load_vocabulary
 from data_prep.document import Document
 from data_prep.ledger import load_entries
 from data_prep.pipeline import prepare
-from data_prep.sources import stack_row
-from tests.data_prep.sources import code, document, documents, write_rows, write_source
-from tests.data_prep.test_decontaminate import HUMANEVAL, MBPP
+from data_prep.sources.parquet import stack_row
+from tests.data_prep.example_documents import code, document, documents, write_rows, write_source
+from tests.data_prep.rules.test_decontaminate import HUMANEVAL, MBPP
 from tests.data_prep.test_pipeline import configure, content
 
 CONTACT = '"""Written by Ann, ann@mail.org."""\nHOST = "99.100.101.102"\n'

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from data_prep.config import Thresholds
-from data_prep.filters import quality_filters
-from data_prep.sources import list_entries, parquet_files, stack_row
+from data_prep.rules.filters import quality_filters
+from data_prep.sources.parquet import list_entries, parquet_files, stack_row
 from data_prep.unit_store import UnitStore, list_row_groups, take_over
 from data_prep.units import Examiner, Unit, judge, units_of
-from tests.data_prep.sources import documents, write_rows
+from tests.data_prep.example_documents import documents, write_rows
 
 EXAMINER = Examiner(quality_filters(Thresholds()))
 

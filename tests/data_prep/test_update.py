@@ -11,17 +11,18 @@ from huggingface_hub import HfFileSystem
 
 from codenas.corpus import Corpus
 from codenas.errors import CorpusError
-from data_prep import locations, pipeline, stages
-from data_prep.locations import Remote
+from data_prep import pipeline, stages
 from data_prep.pipeline import prepare
-from data_prep.sources import parquet_files
+from data_prep.sources import locations
+from data_prep.sources.locations import Remote
+from data_prep.sources.parquet import parquet_files
 from data_prep.unit_store import list_row_groups, same_row_groups
+from tests.data_prep.example_documents import code, documents, write_source
 from tests.data_prep.places import Place
-from tests.data_prep.sources import code, documents, write_source
-from tests.data_prep.test_dialects import V2
-from tests.data_prep.test_gather import OWN, write_code
-from tests.data_prep.test_locations import files, place
-from tests.data_prep.test_packages import listing, sha256, wheel
+from tests.data_prep.sources.test_dialects import V2
+from tests.data_prep.sources.test_gather import OWN, write_code
+from tests.data_prep.sources.test_locations import files, place
+from tests.data_prep.sources.test_packages import listing, sha256, wheel
 from tests.data_prep.test_pipeline import configure, content
 from tests.data_prep.test_resume import examined
 
@@ -34,7 +35,7 @@ def same_corpus(one: Corpus, other: Corpus) -> bool:
 
 @pytest.fixture
 def small_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_prep.sources.ROW_GROUP_BYTES", 8_000)
+    monkeypatch.setattr("data_prep.sources.parquet.ROW_GROUP_BYTES", 8_000)
 
 
 @pytest.mark.usefixtures("plain", "small_row_groups")

@@ -29,7 +29,7 @@ from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.plan import Job, Plan, VocabularySize, closed_form
-from codenas.search.random_search import RandomSearch
+from codenas.search.strategies.random_search import RandomSearch
 from codenas.train.config import TrainConfig
 from codenas.train.course import Step
 from codenas.vocab import load_vocabulary

@@ -12,7 +12,7 @@ from codenas.search.candidate import Budget, Outcome, Refusal, Report
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
-from codenas.search.strategies import strategy
+from codenas.search.strategies.registry import strategy
 
 VOCAB_SIZE = 512
 SMALL_SPACE = SearchSpace(base=preset("tiny").base, choices={"n_layers": (2, 3), "norm": ("layernorm", "rmsnorm")})

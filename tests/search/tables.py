@@ -4,7 +4,7 @@ import math
 import random
 from pathlib import Path
 
-from codenas.search.table import Row, Table, at_step
+from codenas.search.replay.table import Row, Table, at_step
 
 WIDTHS, DEPTHS, KINDS = (32, 64, 96, 128, 192, 256), (1, 2, 3, 4, 6, 8), ("attention", "mamba", "rwkv")
 SLOW = {"attention": 1.0, "mamba": 1.4, "rwkv": 1.7}

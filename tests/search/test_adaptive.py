@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from codenas.search.adaptive import AHEAD, Forecast, Promotion, Screened, known_part, promotion
-from codenas.search.pareto import ranking
+from codenas.stats.pareto import ranking
 
 MANY, LEAST, MOST = 24, 2, 10
 

@@ -7,7 +7,7 @@ from codenas.arch import SearchSpace, preset
 from codenas.errors import ConfigError
 from codenas.search.config import SearchConfig
 from codenas.search.fitness import DEFAULT_OBJECTIVES
-from codenas.search.frontier import Frontier
+from codenas.search.strategies.frontier import Frontier
 from tests.fakes import tiny_arch
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.data_prep.sources import documents, write_source
+from tests.data_prep.example_documents import documents, write_source
 from tests.smoke.demos import JOB, Demo
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError
+from codenas.experiment.jobs import SearchJob
+from codenas.experiment.local import search_here
 from codenas.log import Progress
 from codenas.metrics import Metrics
 from codenas.report.status import progress_line, rung_statuses
@@ -18,9 +20,7 @@ from codenas.search.history import History
 from tests.fakes import tiny_corpus
 from tests.tune_jobs.test_search import JOB as PROMOTION
 from tune_jobs.asha import AshaSearcher, ClimbTrainable, asha
-from tune_jobs.config import SearchJob
 from tune_jobs.launch import search
-from tune_jobs.local import search_here
 
 RUNGS = (4, 12)
 BUDGET = Budget(candidates=6, rungs=RUNGS, promote=(2,))

@@ -7,12 +7,14 @@ import pytest
 from codenas.arch import SearchSpace
 from codenas.checkpoint import Checkpoint
 from codenas.cli.evaluate import evaluate_run
-from codenas.cli.job import TrainJob
-from codenas.cli.run import Run
+from codenas.cli.job_file import TrainJob
 from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
 from codenas.errors import CorpusError
 from codenas.evaluate.config import EvaluationSettings
+from codenas.experiment.jobs import SearchJob, TrialResources
+from codenas.experiment.local import search_here
+from codenas.experiment.run import Run
 from codenas.experiment.splits import tokens_to_score
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.model import count_parameters
@@ -26,9 +28,7 @@ from codenas.vocab import load_vocabulary
 from serve.app import load
 from serve.settings import ServeSettings
 from tests.fakes import tiny_arch, tiny_corpus
-from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.launch import search
-from tune_jobs.local import search_here
 
 CHOICES = {"vocabulary": (None, "bpe-300", "char"), "storage": ("float16", "int8"), "pruning": (0.0, 0.25)}
 JOB = SearchJob(

@@ -8,11 +8,11 @@ import pytest
 
 from codenas.corpus import Corpus
 from codenas.errors import RunError
+from codenas.experiment.jobs import present_job
+from codenas.experiment.local import search_here
 from codenas.search.result import SearchFolder
+from tests.experiment.test_session import JOB
 from tests.fakes import tiny_corpus
-from tests.tune_jobs.test_resumable import JOB
-from tune_jobs.config import present_job
-from tune_jobs.local import search_here
 
 NEW_SINCE: dict[str, frozenset[str]] = {
     "job.json": frozenset({"target", "repeats", "repeated", "warm_start", "fim_rate", "fim_spm_share"}),

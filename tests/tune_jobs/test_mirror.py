@@ -12,7 +12,12 @@ from codenas.arch import SearchSpace
 from codenas.checkpoint import TRAINING, WEIGHTS
 from codenas.corpus import Corpus
 from codenas.errors import CheckpointError, ResourceError, RunError, UserError
+from codenas.experiment import local
 from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.jobs import SearchJob, TrialResources
+from codenas.experiment.local import search_here
+from codenas.experiment.mirror import Mirror, mirrored
+from codenas.experiment.objects import Objects
 from codenas.experiment.rung import execute
 from codenas.search.candidate import Budget, Outcome, Trial
 from codenas.search.fitness import Objective
@@ -24,11 +29,6 @@ from codenas.train.config import TrainConfig
 from codenas.train.course import Step
 from tests.fakes import tiny_arch, tiny_corpus
 from tests.stores import give_keys, s3
-from tune_jobs import local
-from tune_jobs.config import SearchJob, TrialResources
-from tune_jobs.local import search_here
-from tune_jobs.mirror import Mirror, mirrored
-from tune_jobs.objects import Objects
 
 JOB = SearchJob(
     space=SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16), "norm": ("rmsnorm", "layernorm")}),
@@ -254,7 +254,7 @@ def test_a_history_that_was_torn_there_is_told(half: Path, corpus: Corpus, there
 
 
 def test_events_of_many_objects_come_back_in_order(there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tune_jobs.mirror._BLOCK", 3)
+    monkeypatch.setattr("codenas.experiment.mirror._BLOCK", 3)
     events, home = [f'{{"number":{number}}}' for number in range(8)], SearchFolder(tmp_path / "home")
     mirror = Mirror(there.as_uri())
     mirror.pull(home)
@@ -279,7 +279,7 @@ def search_until_the_network_goes(writes: int, corpus: Corpus, folder: Path, the
         write(objects, name, blocks)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ResourceError, match="cannot be reached .curlCode: 7.*nothing is lost here"):
-        patch.setattr("tune_jobs.objects.PAUSES_S", (0.0, 0.0))
+        patch.setattr("codenas.experiment.objects.PAUSES_S", (0.0, 0.0))
         patch.setattr(Objects, "_write", cut)
         search_here(JOB, corpus, folder, Mirror(there.as_uri()))
     assert left[0] == -3, "it was not tried again"

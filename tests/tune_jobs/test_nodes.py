@@ -7,12 +7,12 @@ from pydantic import ValidationError
 
 from codenas.corpus import Corpus
 from codenas.errors import ResourceError
+from codenas.experiment.jobs import SearchJob, TrialResources
 from codenas.log import Progress
 from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from tests.fakes import Clock, tiny_corpus
-from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.nodes import Node, Room, require_one_card, trial_resources
 from tune_jobs.searcher import PlanSearcher
 

@@ -8,10 +8,12 @@ import pytest
 
 from codenas.arch import SearchSpace
 from codenas.checkpoint import TRAINING
-from codenas.cli.job import TrainJob
-from codenas.cli.run import Run
+from codenas.cli.job_file import TrainJob
 from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
+from codenas.experiment.jobs import SearchJob, TrialResources
+from codenas.experiment.local import search_here
+from codenas.experiment.run import Run
 from codenas.experiment.rung import run_job
 from codenas.log import Progress
 from codenas.search.candidate import Budget, Candidate
@@ -22,8 +24,6 @@ from codenas.search.result import SearchFolder, SearchResult
 from codenas.train.config import TrainConfig
 from tests.cli.commands import shown
 from tests.fakes import SMALL_SEARCH, tiny_arch, tiny_corpus
-from tune_jobs.config import SearchJob, TrialResources
-from tune_jobs.local import search_here
 from tune_jobs.searcher import PlanSearcher
 
 JOB = SearchJob(

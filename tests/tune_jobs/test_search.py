@@ -14,6 +14,7 @@ import pytest
 from codenas.arch import SearchSpace
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ResourceError, RunError, UserError
+from codenas.experiment.jobs import SearchJob, TrialResources
 from codenas.experiment.rung import run_job
 from codenas.log import Progress
 from codenas.search.candidate import Budget, Trial
@@ -23,7 +24,6 @@ from codenas.search.loop import run_search
 from codenas.train.config import TrainConfig
 from tests.fakes import small_disk, tiny_arch, tiny_corpus
 from tune_jobs import launch
-from tune_jobs.config import SearchJob, TrialResources
 from tune_jobs.launch import search
 from tune_jobs.searcher import PlanSearcher
 from tune_jobs.trainable import JobTrainable

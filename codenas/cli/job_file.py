@@ -1,0 +1,84 @@
+"""Job files: TOML with one table per stage. What a file leaves out keeps its default; what nobody knows is refused."""
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from codenas.arch import ArchSpec
+from codenas.arch.cost import training_flops_per_token
+from codenas.cli.faults import explain
+from codenas.errors import ConfigError
+from codenas.evaluate.config import EvaluationSettings
+from codenas.experiment.jobs import RecordJob, SearchJob
+from codenas.train.config import TrainConfig
+from data_prep.config import PrepareConfig
+
+DEMO_JOB = Path(__file__).parents[2] / "tune_jobs" / "jobs" / "demo.toml"
+
+
+class TrainJob(BaseModel):
+    """Training the winner on to its end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    steps: int = Field(900, ge=1, description="in all, those of the search included")
+    compute: float | None = Field(
+        None, gt=0, description="FLOPs in all, whatever the winner's size: they say how many steps, `steps` does not"
+    )
+    decay_share: float = Field(0.5, ge=0, le=1, description="share of all steps over which the rate falls to zero")
+    save_every: int = Field(100, ge=1, description="steps between two stored states")
+    threads: int | None = Field(None, ge=1, description="by default one per core")
+    recipe: TrainConfig = TrainConfig()
+
+    def steps_of(self, arch: ArchSpec, vocab_size: int) -> int:
+        """Steps in all of a winner that is `arch`."""
+        if self.compute is None:
+            return self.steps
+        per_step = training_flops_per_token(arch, vocab_size) * arch.context_len * self.recipe.batch_size
+        return max(1, round(self.compute / per_step))
+
+
+class ServeJob(BaseModel):
+    """Where the model is served."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    port: int = Field(8000, ge=1, le=65535)
+
+
+class Job(BaseModel):
+    """All stages of the main job, and the recording of a table, which is none of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    prepare: PrepareConfig = PrepareConfig()
+    search: SearchJob = SearchJob()
+    record: RecordJob = RecordJob()
+    train: TrainJob = TrainJob()
+    evaluate: EvaluationSettings = EvaluationSettings()
+    serve: ServeJob = ServeJob()
+
+
+def load_job(path: Path | None) -> Job:
+    """The job in the file at `path`; all defaults without one.
+
+    Raises:
+        ConfigError: the file is missing, is no TOML, or has an unknown key or an illegal value (named with its place).
+    """
+    if path is None:
+        return Job()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no job file {path}; the demo's is {DEMO_JOB}") from None
+    except OSError as error:
+        raise ConfigError(f"the job file {path} cannot be read: {error.strerror}; the demo's is {DEMO_JOB}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from error
+    try:
+        return Job.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error, Job)}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error

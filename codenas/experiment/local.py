@@ -1,0 +1,54 @@
+"""The same search without Ray, one job after the other in this process: for a machine that has only torch."""
+
+import logging
+import time
+from functools import partial
+from pathlib import Path
+
+from codenas.corpus import Corpus
+from codenas.errors import ConfigError
+from codenas.experiment.jobs import SearchJob
+from codenas.experiment.messages import best, bound, told
+from codenas.experiment.mirror import Mirror, mirrored
+from codenas.experiment.rung import execute
+from codenas.experiment.session import run_resumable, search_progress
+from codenas.search.candidate import Outcome
+from codenas.search.history import History
+from codenas.search.loop import run_search
+from codenas.search.plan import Job, Plan
+from codenas.search.result import Effort, SearchFolder, SearchResult
+
+LOGGER = logging.getLogger("codenas")
+
+
+def search_here(job: SearchJob, corpus: Corpus, folder: Path, mirror: Mirror | None = None) -> tuple[SearchResult, History]:
+    """What `tune_jobs.launch.search` finds, to the bit on a CPU; resumable in the same folder, or from `mirror` in another.
+
+    Raises:
+        ConfigError: the job wants a scheduler that only Ray has, and is not finished.
+    """
+    if job.scheduler == "asha" and SearchFolder(folder).result() is None:
+        raise ConfigError('scheduler asha is Ray\'s own; leave --no-ray out, or search with scheduler = "promotion"')
+    return run_resumable(job, corpus, SearchFolder(folder), partial(_run, url=mirror.url if mirror is not None else None), mirror)
+
+
+def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder, url: str | None) -> Effort:
+    setup, progress, started = job.setup(corpus, home.checkpoints), search_progress(job, plan, history, 1), time.monotonic()
+    before, step_seconds = progress.done, 0.0
+
+    def run_job(next_job: Job) -> Outcome:
+        nonlocal step_seconds
+        bound(progress, plan, history)
+        steps = mirrored(execute(setup, next_job), url, next_job, setup.folder)
+        while True:
+            try:
+                step = next(steps)
+                step_seconds += step.seconds
+                progress.update(progress.done + (step.step <= next_job.rung), best(history))  # what is beyond only scores the rung
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                LOGGER.info(told(next_job, outcome))
+                return outcome
+
+    run_search(plan, history, run_job)
+    return Effort(1, time.monotonic() - started, progress.done - before, step_seconds)

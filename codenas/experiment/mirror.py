@@ -1,0 +1,216 @@
+"""A search whose truth lies behind a URL: the run's folder is a working copy, which any machine can make anew.
+
+    job.json, warm_start.json, result.json    as in the folder
+    trials/000000.jsonl, ...                  the events in order, `_BLOCK` in each but the last: a bucket cannot append
+    checkpoints/<id>/<rung>/                  stored candidates; one is whole when its manifest is there
+
+A checkpoint is there before its report, and the events are always the beginning of those that the folder holds, or the reverse.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from codenas.checkpoint import MANIFEST, TOKENIZER, TRAINING, WEIGHTS, Checkpoint, stored_at
+from codenas.errors import CheckpointError, RunError, first_fault
+from codenas.experiment.objects import Objects
+from codenas.files import atomic_folder, is_whole, sha256_file, write_atomic
+from codenas.search.candidate import EVENT, Outcome, Report
+from codenas.search.history import History
+from codenas.search.plan import Job
+from codenas.search.result import CLAIM, LEARNED, RESULT, TRIALS, Claim, SearchFolder
+from codenas.train.course import Step
+
+_BLOCK = 100  # events in an object: the last one is put anew with every event, all are read when another machine goes on
+
+
+class Mirror:
+    """What lies behind `url`. All methods may raise as those of `Objects`."""
+
+    def __init__(self, url: str) -> None:
+        self._objects = Objects(url)
+        self._events: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._objects.url
+
+    def require_writable(self) -> None:
+        """See that something can be written there, before the work whose result it is.
+
+        Raises:
+            ResourceError: it cannot.
+        """
+        self._objects.write("writable", b"")
+
+    def require_own(self, job: str, corpus_digest: str, present: Callable[[str], str]) -> None:
+        """See that nobody's search is there yet, or that of `job` on a corpus; see `SearchFolder.require_own`.
+
+        Raises:
+            RunError: it is another search's.
+        """
+        content = self._objects.read(CLAIM)
+        if content is None:
+            return
+        try:
+            claim = Claim.model_validate_json(content)
+        except ValidationError as error:
+            raise RunError(f"{self._objects}/{CLAIM} cannot be read ({first_fault(error)}); choose another --mirror") from error
+        if not claim.is_of(job, corpus_digest, present):
+            raise RunError(f"{self._objects} holds a search with another job or another corpus; choose another --mirror")
+
+    def pull(self, home: SearchFolder) -> None:
+        """Bring claim, history and result to `home`, where it lacks them. Checkpoints come when somebody goes on from them.
+
+        Raises:
+            RunError: they are of another search, or both histories have events that the other lacks.
+        """
+        self._pull_claim(home)
+        theirs, own = self._read_events(), _own_events(home)
+        if own[: len(theirs)] != theirs[: len(own)]:
+            at = next(number for number, (left, right) in enumerate(zip(own, theirs, strict=False), 1) if left != right)
+            raise RunError(
+                f"{home.path / TRIALS} and {self._objects} differ from event {at} on, of {len(own)} and {len(theirs)}: the search went on "
+                f"elsewhere; remove {home.path} to go on with what is there, or choose another --mirror"
+            )
+        self._events = theirs
+        if len(theirs) > len(own):
+            write_atomic(home.path / TRIALS, b"".join(event + b"\n" for event in theirs))
+        result = self._objects.read(RESULT)
+        if result is not None and not (home.path / RESULT).exists():
+            write_atomic(home.path / RESULT, result)
+
+    def push(self, home: SearchFolder) -> None:
+        """Bring claim, history and result there, where it lacks them, and the checkpoints that the history names; after `pull`."""
+        if self._objects.read(CLAIM) is None:
+            for name in (LEARNED, CLAIM):  # the claim names the other
+                if (home.path / name).exists():
+                    self._objects.upload(name, home.path / name)
+        missing = _own_events(home)[len(self._events) :]
+        for event in map(EVENT.validate_json, missing):
+            if isinstance(event, Report):
+                self.put_checkpoint(event.checkpoint, home.checkpoints)
+        self._append(missing)
+        if (home.path / RESULT).exists() and self._objects.read(RESULT) is None:
+            self._objects.upload(RESULT, home.path / RESULT)
+
+    def append(self, event: str) -> None:
+        """Note the next event of the history.
+
+        Raises:
+            RunError: somebody else has noted one meanwhile.
+        """
+        self._append([event.encode()])
+
+    def forget_training_states(self, history: History, keep: str) -> None:
+        """Remove what only a resumed training needs from every stored rung of `history` but `keep`, as in the folder."""
+        for report in (report for trial in history.trials for report in trial.all_reports):
+            if report.checkpoint != keep:
+                self._objects.remove(f"checkpoints/{report.checkpoint}/{TRAINING}")
+
+    def prepare(self, job: Job, checkpoints: Path) -> None:
+        """Bring what `job` goes on from to `checkpoints`, on any node: its own rung, where a kill took only the report, and the one below.
+
+        Raises:
+            RunError: the folder around `checkpoints` is another search's.
+            CheckpointError: what is stored there is not what was written.
+        """
+        self._pull_claim(SearchFolder(checkpoints.parent))
+        stored = self._objects.names(f"checkpoints/{job.candidate.id}")
+        rungs = sorted((int(name) for name in stored if name.isdecimal() and int(name) <= job.rung), reverse=True)
+        for rung in rungs:
+            whole = self.fetch(f"{job.candidate.id}/{rung}", checkpoints)
+            if whole and rung < job.rung:
+                return
+
+    def fetch(self, name: str, checkpoints: Path) -> bool:
+        """Bring the checkpoint `name` to `checkpoints`, unless it is there; False where nothing whole has this name.
+
+        Raises:
+            CheckpointError: it is not what was written.
+        """
+        if stored_at(checkpoints / name) is not None:
+            return True
+        files = self._objects.names(f"checkpoints/{name}")
+        if MANIFEST not in files:
+            return False
+        with atomic_folder(checkpoints / name) as folder:
+            for file in files & {MANIFEST, WEIGHTS, TOKENIZER, TRAINING}:
+                self._objects.download(f"checkpoints/{name}/{file}", folder / file)
+            self._require_written(name, folder)
+        return True
+
+    def put_checkpoint(self, name: str, checkpoints: Path) -> None:
+        """Store the checkpoint `name` of `checkpoints` there, unless it is; its manifest last."""
+        if MANIFEST in self._objects.names(f"checkpoints/{name}"):
+            return
+        for file in (WEIGHTS, TOKENIZER, TRAINING, MANIFEST):
+            if (checkpoints / name / file).exists():
+                self._objects.upload(f"checkpoints/{name}/{file}", checkpoints / name / file)
+
+    def _pull_claim(self, home: SearchFolder) -> None:
+        """See that `home` and this are of one search; a folder that is nobody's becomes that of this one."""
+        theirs, path = self._objects.read(CLAIM), home.path / CLAIM
+        if theirs is None:
+            return
+        if path.exists():
+            if path.read_bytes() != theirs:
+                raise RunError(f"{home.path} and {self._objects} hold two searches; choose another --run or another --mirror")
+            return
+        learned = self._objects.read(LEARNED)
+        if learned is not None:
+            write_atomic(home.path / LEARNED, learned)
+        write_atomic(path, theirs)
+
+    def _read_events(self) -> list[bytes]:
+        blocks = sorted(name for name in self._objects.names("trials") if name.endswith(".jsonl"))
+        events = [line for name in blocks for line in (self._objects.read(f"trials/{name}") or b"").splitlines()]
+        if blocks != [_block(number) for number in range(-(-len(events) // _BLOCK))] or not all(map(is_whole, events)):
+            raise RunError(f"{self._objects}/trials is not what was written: a part of it is lost or torn; restore it")
+        return events
+
+    def _append(self, events: Sequence[bytes]) -> None:
+        if not events:
+            return
+        first, all_events = len(self._events) // _BLOCK, [*self._events, *events]
+        if (self._objects.read(f"trials/{_block(first)}") or b"").splitlines() != self._events[first * _BLOCK :]:
+            raise RunError(f"{self._objects} is written by another process too; let one of them go on, finished work is kept")
+        for number in range(first, -(-len(all_events) // _BLOCK)):
+            block = all_events[number * _BLOCK : (number + 1) * _BLOCK]
+            self._objects.write(f"trials/{_block(number)}", b"".join(event + b"\n" for event in block))
+        self._events = all_events
+
+    def _require_written(self, name: str, folder: Path) -> None:
+        try:
+            checkpoint = Checkpoint.open(folder)
+            checkpoint.verify()
+            whole = not (folder / TRAINING).exists() or sha256_file(folder / TRAINING) == checkpoint.manifest.training_sha256
+        except CheckpointError:  # it would name a folder that is gone
+            whole = False
+        if not whole:
+            raise CheckpointError(
+                f"{self._objects}/checkpoints/{name} is not what was written; restore it, or remove it there to train it again"
+            )
+
+
+def mirrored(steps: Generator[Step, None, Outcome], url: str | None, job: Job, checkpoints: Path) -> Generator[Step, None, Outcome]:
+    """`steps`, which do `job` on any node: before the first comes what they go on from, after the last goes what they stored."""
+    if url is None:
+        return (yield from steps)
+    mirror = Mirror(url)
+    mirror.prepare(job, checkpoints)
+    outcome = yield from steps
+    if isinstance(outcome, Report):
+        mirror.put_checkpoint(outcome.checkpoint, checkpoints)
+    return outcome
+
+
+def _own_events(home: SearchFolder) -> list[bytes]:
+    path = home.path / TRIALS
+    return [line for line in path.read_bytes().split(b"\n") if is_whole(line)] if path.exists() else []
+
+
+def _block(number: int) -> str:
+    return f"{number:06d}.jsonl"

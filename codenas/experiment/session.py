@@ -1,0 +1,165 @@
+"""What every way of running a search shares: the folder is claimed, finished work is found, the result is written once."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from codenas.corpus import Corpus
+from codenas.errors import BudgetError, ConfigError, first_fault
+from codenas.experiment.jobs import SearchJob, present_job
+from codenas.experiment.messages import bound, told_promotions
+from codenas.experiment.mirror import Mirror
+from codenas.experiment.rung import forget_training_states
+from codenas.experiment.splits import require_windows, verify_corpus
+from codenas.experiment.warm_start import told, warm_start
+from codenas.log import Progress
+from codenas.search.history import History
+from codenas.search.plan import Plan, VocabularySize, check_reachable
+from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, trained_steps
+from codenas.search.warm_start import WarmStart
+from codenas.vocab.bpe import SMALLEST_SIZE
+
+LOGGER = logging.getLogger("codenas")
+
+Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
+
+
+def run_resumable(
+    job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work, mirror: Mirror | None = None
+) -> tuple[SearchResult, History]:
+    """Let `work` do what the history in `home`, or in its `mirror`, does not hold yet; a finished search is returned at once."""
+    plan = possible_plan(job, corpus, home, mirror)  # first: a search that cannot be must not claim the folder
+    home.claim(job.model_dump_json(), corpus.manifest.digest, present_job, plan.warm_start)
+    if mirror is not None:
+        mirror.push(home)
+    finished = home.finished()
+    if finished is not None:
+        LOGGER.info(f"search: {home.path} is finished")
+        if mirror is not None:
+            mirror.fetch(_winning(*finished), home.checkpoints)
+        return finished
+    for each in corpora_of(job, corpus).values():
+        verify_corpus(each)
+    if plan.warm_start != WarmStart():
+        LOGGER.info(told(plan.warm_start))
+    history = home.history(mirror.append if mirror is not None else None)
+    result = conclude(plan, history, work(job, plan, history, corpus, home))
+    home.finish(result)
+    if mirror is not None:
+        mirror.push(home)
+        mirror.fetch(_winning(result, history), home.checkpoints)  # another node may have trained it
+        mirror.forget_training_states(history, keep=_winning(result, history))
+    forget_training_states(home.checkpoints, keep=home.checkpoints / _winning(result, history))
+    return result, history
+
+
+def _winning(result: SearchResult, history: History) -> str:
+    """The checkpoint of the winner."""
+    winner = history.trials[result.winner].last
+    assert winner is not None
+    return winner.checkpoint
+
+
+def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mirror | None = None) -> Plan:
+    """The plan of `job` on `corpus` in `home`; it can be asked for before a Ray is started.
+
+    Writes nothing, but what of the same search is in `mirror` and not in `home`.
+
+    Raises:
+        BudgetError: no architecture can meet a limit.
+        ConfigError: the calibration cannot be read, or a run to start from does not compare.
+        CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
+        RunError: `home` or `mirror` holds another search, or what is to be started from cannot be read.
+    """
+    if mirror is not None:
+        mirror.require_own(job.model_dump_json(), corpus.manifest.digest, present_job)
+        mirror.pull(home)
+    home.require_own(job.model_dump_json(), corpus.manifest.digest, present_job)
+    corpora = corpora_of(job, corpus)
+    for each in corpora.values():
+        require_windows(each, max(job.search_space().context_lens))
+    own, named = _size(corpus), {name: _size(each) for name, each in corpora.items() if name is not None}
+    plan = job.plan(own.ids, own.stored_bytes, job.least_ms(), named)
+    check_reachable(plan)
+    return replace(plan, warm_start=warm_start(job, corpus.manifest.digest, home))
+
+
+def recorded_job(home: SearchFolder) -> SearchJob:
+    """The job that the search in `home` was asked to do.
+
+    Raises:
+        RunError: there is none.
+        ConfigError: it is of another version.
+    """
+    asked = home.job()
+    try:
+        return SearchJob.model_validate_json(asked)
+    except (ValidationError, ConfigError) as error:
+        reason = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(f"the job in {home.path} cannot be read ({reason}); it is damaged, or of another version") from error
+
+
+def require_possible(job: SearchJob) -> None:
+    """Refuse, before a corpus is prepared for it, what no corpus makes possible; `possible_plan` knows more once there is one.
+
+    What is asked for would be a sharper bound than the smallest vocabulary, but no sure one: from a small source a vocabulary
+    has fewer ids than were asked (`warn_of_asked`). Only limits that more ids make harder to meet are looked at.
+
+    Raises:
+        BudgetError: no architecture can meet a limit, however small the vocabulary.
+        ConfigError: the calibration cannot be read.
+    """
+    try:
+        _require_reachable(job, dict.fromkeys((None, *job.search_space().vocabularies), SMALLEST_SIZE))
+    except BudgetError as error:
+        raise BudgetError(f"{error} (with a vocabulary of {SMALLEST_SIZE} ids, the smallest; a larger one takes more)") from None
+
+
+def warn_of_asked(job: SearchJob, asked: Mapping[str | None, int]) -> None:
+    """Warn, before a corpus is prepared, where nothing is possible with as many ids as are `asked` of each vocabulary (None: its own).
+
+    Raises:
+        ConfigError: the calibration cannot be read.
+    """
+    try:
+        _require_reachable(job, asked)
+    except BudgetError as error:
+        ids = ", ".join(f"{count:,}" for count in dict.fromkeys(asked.values()))
+        LOGGER.warning(f"{error} (with the {ids} ids that are asked for: only a source too small to give so many makes it possible)")
+
+
+def _require_reachable(job: SearchJob, ids: Mapping[str | None, int]) -> None:
+    """Raises: BudgetError: no architecture with so many ids can meet a limit that more ids make harder to meet."""
+    named = {name: VocabularySize(ids[name]) for name in job.search_space().vocabularies if name is not None}
+    plan = job.plan(ids[None], least_ms=job.least_ms(), vocabularies=named)
+    check_reachable(replace(plan, objectives=tuple(each for each in plan.objectives if each.direction == "minimize")))
+
+
+def corpora_of(job: SearchJob, corpus: Corpus) -> dict[str | None, Corpus]:
+    """`corpus` in every vocabulary that the space of `job` names.
+
+    Raises:
+        CorpusError: it lacks one.
+    """
+    return {name: corpus.with_vocabulary(name) for name in job.search_space().vocabularies}
+
+
+def _size(corpus: Corpus) -> VocabularySize:
+    return VocabularySize(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size)
+
+
+def search_progress(job: SearchJob, plan: Plan, history: History, workers: int) -> Progress:
+    """Say what is ahead; counts training steps."""
+    asha = job.scheduler == "asha"
+    done, budget = trained_steps(history), plan.budget
+    going_on = "ASHA" if asha else told_promotions(budget)
+    again = f"the best {budget.repeated} again with {budget.repeats} other seeds, " if budget.repeats else ""
+    LOGGER.info(
+        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {going_on} promoted, {again}"
+        f"{'at most ' if asha or budget.adaptive else ''}{budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
+    )
+    progress = Progress("search", budget.total_steps, already=done, at_most=asha)
+    bound(progress, plan, history)
+    return progress

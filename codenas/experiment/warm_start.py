@@ -1,0 +1,79 @@
+"""Which earlier runs may warm a search: those whose scores compare with its own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from codenas.errors import ConfigError, RunError, first_fault
+from codenas.experiment.jobs import SearchJob
+from codenas.search.candidate import Trial
+from codenas.search.result import SearchFolder
+from codenas.search.warm_start import WarmStart, learn
+
+
+def warm_start(job: SearchJob, corpus_digest: str, home: SearchFolder) -> WarmStart:
+    """What the runs that `job` names have learned: as it was copied into `home` when that was claimed, else read from them.
+
+    At most a quarter of the candidates are proposed from it.
+
+    Raises:
+        RunError: one is no run, is `home` itself, or a file of it (or the copy) is damaged.
+        ConfigError: one was searched on another corpus, or its scores do not compare with those of `job`.
+    """
+    if home.claimed() is not None:
+        return home.warm_start()
+    if not job.warm_start:
+        return WarmStart()
+    runs = {str(run): _trials(run, job, corpus_digest, home) for run in job.warm_start}
+    return learn(runs, job.budget.rungs[0], job.search_space(), job.objectives, job.budget.candidates // 4)
+
+
+def told(learned: WarmStart) -> str:
+    """What a search begins with, as a line."""
+    runs = ", ".join(dict.fromkeys(lesson.run for lesson in learned.lessons)) or "no run"
+    return (
+        f"warm start: {len(learned.lessons)} candidates of {runs}, {len(learned.proposed)} designs of them proposed first; "
+        f"{learned.skipped} outside this search's space were skipped"
+    )
+
+
+def _trials(run: Path, job: SearchJob, corpus_digest: str, home: SearchFolder) -> tuple[Trial, ...]:
+    earlier = SearchFolder(run / "search")
+    if earlier.path.resolve() == home.path.resolve():
+        raise RunError(f"{run} is this run itself, and cannot warm-start it; it goes on where it was without")
+    claim = earlier.claimed()
+    if claim is None:
+        raise RunError(f"{run} holds no search to start from; name the folder of a run, as it was given to --run")
+    if claim.corpus != corpus_digest:
+        raise _incomparable(run, "the digest of the corpus", claim.corpus[:12], corpus_digest[:12])
+    try:
+        theirs = _scoring(SearchJob.model_validate_json(claim.job))
+    except (ValidationError, ConfigError) as error:
+        reason = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise RunError(f"the job of {run} cannot be read ({reason}); it is damaged, or of another version") from error
+    ours = _scoring(job)
+    for name in ours:
+        if theirs[name] != ours[name]:
+            raise _incomparable(run, name, theirs[name], ours[name])
+    return earlier.history().trials
+
+
+def _scoring(job: SearchJob) -> Mapping[str, Any]:
+    """What scores at the first rung depend on, beside corpus and design. Not the seed: that is luck, as in any two searches."""
+    first = job.budget.rungs[0]
+    return {
+        "the first of budget.rungs": first,
+        "trial.score_tokens": job.trial.score_tokens,
+        "trial.score_decay at the first rung, in steps,": job.scoring_steps().get(first, 0),
+        "trial.latency_tokens": job.trial.latency_tokens,
+        **{f"train.{name}": value for name, value in job.train.model_dump(mode="json").items() if name != "seed"},
+    }
+
+
+def _incomparable(run: Path, name: str, theirs: object, ours: object) -> ConfigError:
+    return ConfigError(
+        f"{run} cannot warm-start this search: {name} is {theirs} there and {ours} here, and scores compare only where it is the same; "
+        "search with the same, or leave that run out"
+    )

@@ -1,0 +1,1 @@
+"""Searches replayed on recorded results, so that strategies can be compared without training."""

@@ -1,0 +1,253 @@
+"""A search replayed on recorded results: a training takes no time, so that strategies can be compared over many seeds.
+
+What is compared is how much of the volume that all rows of the table dominate the trained ones dominate, against the training
+steps that were spent. Each metric is scaled to the table, and the reference is its worst row in each.
+"""
+
+import math
+import random
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from codenas.errors import ConfigError
+from codenas.search.adaptive import Screened, known_part, promotion
+from codenas.search.candidate import Budget
+from codenas.search.replay.table import Numbers, Table, at_step
+from codenas.search.replay.table_space import TableSpace
+from codenas.search.strategies.base import Goal, Problem, Seen, Strategy
+from codenas.seeds import stream
+from codenas.stats.hypervolume import hypervolume
+from codenas.stats.pareto import Point, front, ranking
+
+_REDRAWS = 16  # proposals that repeat a row before a random one takes their place
+
+
+@dataclass(slots=True, frozen=True)
+class Roles:
+    """Which columns are what.
+
+    Attributes:
+        free: known before training. `capacity` is the one that promises quality where there is much of it.
+        costly: known after training, as one column or one for each step that was scored.
+        maximized: those of both that are to be high.
+        screen: what the rungs below the last are judged by, in place of the first costly metric; None: by that one itself.
+        choices: what tells architectures apart; by default the columns that are named so, or all that are nothing else.
+    """
+
+    free: tuple[str, ...]
+    costly: tuple[str, ...]
+    maximized: frozenset[str] = frozenset()
+    capacity: str | None = None
+    screen: str | None = None
+
+    choices: tuple[str, ...] = ()
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What is optimised: the costly metrics, and all free ones but the capacity."""
+        return (*self.costly, *(name for name in self.free if name != self.capacity))
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All that are named, so that none of them is a choice."""
+        return (*self.free, *self.costly, *([self.screen] if self.screen else []))
+
+    def check(self, table: Table) -> None:
+        """See that the names make sense together, and in `table`.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        if not self.costly:
+            raise ConfigError("no costly metric is named: what would a search have to train for?")
+        twice = [name for name, count in Counter((*self.free, *self.costly)).items() if count > 1]
+        if twice:
+            raise ConfigError(f"{twice[0]} is named twice; a metric is free or costly")
+        for name in self.maximized:
+            if name not in self.objectives:
+                raise ConfigError(f"{name} cannot be maximized: it is none of the objectives, {', '.join(self.objectives)}")
+        if self.capacity is not None and self.capacity not in self.free:
+            raise ConfigError(f"the capacity {self.capacity} is none of the free metrics, {', '.join(self.free) or 'there is none'}")
+        table.require([*self.free, *self.choices, *(name for name in self.costly if not table.steps(name))])
+
+
+@dataclass(slots=True, frozen=True)
+class Recorded:
+    """A table made ready for replays.
+
+    Attributes:
+        budget: one round of a search; it is repeated until the steps are spent. Without rungs a round is one training.
+        costs: [rows, objectives] at each rung, less is better; nan in rows that failed.
+        low: the best of each objective in all rows after the last rung; `span` is the way from there to the worst.
+        volume: what all rows together dominate, in these units.
+    """
+
+    problem: Problem[int]
+    budget: Budget
+    costs: Mapping[int, Numbers]
+    low: Numbers
+    span: Numbers
+    volume: float
+
+    @classmethod
+    def of(cls, table: Table, roles: Roles, budget: Budget | None = None) -> "Recorded":
+        """`table` for replays with the rungs of `budget`; without one every training goes to its end.
+
+        Raises:
+            ConfigError: a column is missing or has a cell that is no finite number, or the rows cannot be told apart.
+        """
+        roles.check(table)
+        budget = budget or Budget(candidates=1, rungs=(max(table.steps(roles.costly[0]), default=1),), promote=())
+        free = {name: table.numbers(name) for name in roles.free}
+        space = TableSpace(table.choices(roles.choices, roles.all), free)
+        goals = tuple(Goal(name, name in roles.maximized) for name in roles.objectives)
+        raw = {rung: _costs(table, roles, goals, rung, rung == budget.rungs[-1]) for rung in budget.rungs}
+        last = raw[budget.rungs[-1]]
+        trained = last[~np.isnan(last).any(axis=1)]
+        if not len(trained) or not np.ptp(trained, axis=0).all():
+            raise ConfigError(
+                f"{table.path}: {len(trained)} rows were trained to the end, and do not differ in all of {', '.join(roles.objectives)}"
+            )
+        low, span = trained.min(axis=0), np.ptp(trained, axis=0)
+        return cls(Problem(space, goals, roles.capacity), budget, raw, low, span, _volume(((trained - low) / span).tolist()))
+
+    def cost(self, rung: int, row: int) -> tuple[float, ...] | None:
+        """The costs of a row after `rung` steps; None where it failed."""
+        costs = tuple(self.costs[rung][row].tolist())
+        return None if any(map(math.isnan, costs)) else costs
+
+    def going_on(self, rows: Sequence[int], number: int) -> list[int]:
+        """Those of `rows` who go on to rung `number` (1 is the second rung), best first; adaptively if the budget says so.
+
+        Adaptive promotion takes the first costly metric for the one that is learned, and all objectives for equally important.
+        """
+        below, rung = self.budget.rungs[number - 1 : number + 1]
+        least, most = self.budget.at_least[number - 1], self.budget.promote[number - 1]
+        reached = [(row, costs) for row in rows if (costs := self.cost(below, row)) is not None]
+        rows, points = [row for row, _ in reached], [costs for _, costs in reached]
+        if least == most:
+            return [rows[i] for i in ranking(points, most)]
+
+        def high(position: int) -> float:
+            costs = self.cost(rung, rows[position])
+            return math.inf if costs is None else costs[0]
+
+        capacity = [self.problem.space.free(row)[self.problem.capacity] if self.problem.capacity else 0.0 for row in rows]
+        known = known_part(points, [1.0] * len(self.problem.goals), 0)
+        screened = Screened([point[0] for point in points], capacity, known)
+        return [rows[i] for i in promotion(screened, ranking(points), least, most, high).chosen]
+
+    def require_rows(self, trainings: int) -> None:
+        """See that there are as many rows as `trainings`.
+
+        Raises:
+            ConfigError: there are not.
+        """
+        rows = len(self.problem.space.pool(0, random.Random(0)))
+        if trainings > rows:
+            raise ConfigError(f"the table has {rows} rows; {trainings} trainings are too many")
+
+
+def replay(recorded: Recorded, strategy: Strategy, trainings: int, seed: int) -> list[float]:
+    """The share of the volume after each of `trainings` trainings, or as many steps.
+
+    What has no place among the steps any more is not begun.
+    """
+    clock = _Clock(trainings, recorded.budget.rungs[-1])
+    history, trained = list[Seen[int]](), _Front(recorded)
+    while True:
+        first = len(history)
+        for _ in range(recorded.budget.candidates):
+            row = _propose(recorded, strategy, history, seed)
+            if row is None or not clock.take(recorded.budget.rungs[0]):
+                return clock.shares()
+            history.append(Seen(len(history), row, recorded.cost(recorded.budget.rungs[0], row)))
+            if len(recorded.budget.rungs) == 1:
+                clock.note(trained.add(history[-1].costs))
+        if not _promote(recorded, [seen.point for seen in history[first:]], clock, trained):
+            return clock.shares()
+
+
+def _promote(recorded: Recorded, rows: Sequence[int], clock: "_Clock", trained: "_Front") -> bool:
+    """Take the best of `rows` from rung to rung; False when the steps are spent."""
+    budget = recorded.budget
+    for number, (low, high) in enumerate(pairwise(budget.rungs), 1):
+        rows = recorded.going_on(rows, number)
+        for row in rows:
+            if not clock.take(high - low):
+                return False
+            if high == budget.rungs[-1]:
+                clock.note(trained.add(recorded.cost(high, row)))
+    return True
+
+
+def _propose(recorded: Recorded, strategy: Strategy, history: Sequence[Seen[int]], seed: int) -> int | None:
+    """A row that was not proposed before; None when there is none left."""
+    rng, known = stream(seed, "proposal", len(history)), {seen.point for seen in history}
+    for count in (1, _REDRAWS):  # many at once: a strategy looks at the history once for all of them
+        for idea in strategy.ask(recorded.problem, history, count, rng):
+            if idea.point not in known:
+                return idea.point
+    left = [row for row in recorded.problem.space.pool(0, rng) if row not in known]
+    return rng.choice(left) if left else None
+
+
+class _Clock:
+    """Counts training steps, and remembers what was reached when."""
+
+    def __init__(self, trainings: int, steps: int) -> None:
+        self._trainings, self._steps, self._spent = trainings, steps, 0
+        self._noted = [(0, 0.0)]
+
+    def take(self, steps: int) -> bool:
+        """Spend `steps`, if so many are left."""
+        enough = self._spent + steps <= self._trainings * self._steps
+        self._spent += steps if enough else 0
+        return enough
+
+    def note(self, share: float) -> None:
+        """Remember what is reached now."""
+        self._noted.append((self._spent, share))
+
+    def shares(self) -> list[float]:
+        """What was reached after each training's worth of steps."""
+        ends = [training * self._steps for training in range(1, self._trainings + 1)]
+        spent = [when for when, _ in self._noted]
+        return [self._noted[bisect_right(spent, end) - 1][1] for end in ends]
+
+
+class _Front:
+    """The front of what was trained to the end, and the share of the volume that it dominates."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self._recorded, self._points, self._share = recorded, list[Point](), 0.0
+
+    def add(self, costs: Point | None) -> float:
+        """The share with one more; None is one that failed."""
+        if costs is not None:
+            point = tuple(((np.array(costs) - self._recorded.low) / self._recorded.span).tolist())
+            self._points.append(point)
+            self._points = [self._points[i] for i in front(self._points)]
+            self._share = _volume(self._points) / self._recorded.volume
+        return self._share
+
+
+def _volume(points: Sequence[Point]) -> float:
+    return hypervolume(points, (1.0,) * len(points[0]))
+
+
+def _costs(table: Table, roles: Roles, goals: Sequence[Goal], rung: int, last: bool) -> Numbers:
+    """The costs of all rows at `rung`: a free metric is what it always is, a costly one what it is after so many steps."""
+    columns = []
+    for goal in goals:
+        name = goal.metric
+        if name in roles.costly:
+            screen = roles.screen if roles.screen and name == roles.costly[0] and not last else name
+            name = screen if last and screen in table.columns else at_step(screen, rung)
+        columns.append(table.numbers(name, gaps=goal.metric in roles.costly) * (-1 if goal.maximized else 1))
+    return np.stack(columns, axis=1)

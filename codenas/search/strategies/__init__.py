@@ -1,0 +1,1 @@
+"""What proposes candidates: one file per strategy, found by name in `registry`."""

@@ -1,0 +1,36 @@
+"""How two parents make a child: tournaments, crossover and mutation (as NSGA-II ranks the parents, Deb et al. 2002)."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codenas.search.strategies.base import Idea, P, Problem, Seen
+
+
+@dataclass(slots=True, frozen=True)
+class Breeding:
+    """The rules.
+
+    Attributes:
+        tournament: how many of the population meet; the best of them is a parent.
+        crossover: probability that a child has two parents.
+        mutations: fields that a mutation changes.
+    """
+
+    tournament: int = 3
+    crossover: float = 0.5
+    mutations: int = 1
+
+    def child(self, problem: Problem[P], ranked: Sequence[Seen[P]], rng: random.Random) -> Idea[P]:
+        """A mutated child of one or two of `ranked`, the population, best first."""
+        mother = self._parent(ranked, rng)
+        if rng.random() >= self.crossover:
+            mutant = problem.space.mutate(mother.point, rng, self.mutations)
+            return Idea(mutant, "mutation", (mother.index,))
+        father = self._parent([seen for seen in ranked if seen is not mother] or ranked, rng)
+        child = problem.space.cross(mother.point, father.point, rng)
+        mutant = problem.space.mutate(child, rng, self.mutations)
+        return Idea(mutant, "crossover", (mother.index, father.index))
+
+    def _parent(self, ranked: Sequence[Seen[P]], rng: random.Random) -> Seen[P]:
+        return ranked[min(rng.randrange(len(ranked)) for _ in range(self.tournament))]

@@ -1,0 +1,43 @@
+"""A genetic algorithm in generations, with elites and ageing (Real et al. 2019 let the oldest die; elites never do)."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codenas.search.strategies.base import Idea, P, Problem, Seen, best
+from codenas.search.strategies.breeding import Breeding
+from codenas.search.strategies.random_search import RandomSearch
+
+_BREEDING = Breeding(tournament=2, crossover=0.7)
+
+
+@dataclass(slots=True, frozen=True)
+class Genetic:
+    """The first generation is random, or of what earlier searches left; the parents of each later one are the survivors before it.
+
+    Attributes:
+        population: candidates of a generation, and survivors at most.
+        elites: the best of all generations, who survive for ever.
+        lifetime: generations that anybody else survives.
+        breeding: how survivors make children.
+    """
+
+    population: int = 6
+    elites: int = 2
+    lifetime: int = 2
+    breeding: Breeding = _BREEDING
+
+    def ask(self, problem: Problem[P], history: Sequence[Seen[P]], count: int, rng: random.Random) -> list[Idea[P]]:
+        """See `Strategy.ask`."""
+        parents = self._survivors(history)
+        if not parents:
+            return RandomSearch().ask(problem, history, count, rng)
+        return [self.breeding.child(problem, parents, rng) for _ in range(count)]
+
+    def _survivors(self, history: Sequence[Seen[P]]) -> list[Seen[P]]:
+        """Whoever of the finished generations is young or elite, the best of them, best first."""
+        finished = max((seen.index + 1 for seen in history if seen.costs is not None), default=0) // self.population * self.population
+        born = [seen for seen in history if seen.index < finished]
+        elites = {seen.index for seen in best(born, self.elites)}
+        oldest = finished - self.lifetime * self.population
+        return best([seen for seen in born if seen.index >= oldest or seen.index in elites], self.population)

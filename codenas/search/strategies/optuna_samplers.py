@@ -1,0 +1,137 @@
+"""Optuna's samplers as strategies, by ask and tell. The only file that knows Optuna; it is imported when it is first asked.
+
+The study is built anew from the history for every question: the history stays the only state.
+"""
+
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from codenas.errors import ConfigError
+from codenas.search.strategies.base import Idea, P, Problem, Seen
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+_GENERATION = "NSGAIISampler:generation"  # where its trials keep the number of theirs; nothing else tells it who the parents are
+_POPULATION = 6
+_DRAWS = 4  # of TPE for each field: more of them always hold the best of a few choices, and every question had one answer
+
+
+@dataclass(slots=True, frozen=True)
+class OptunaSearch:
+    """TPE (Bergstra et al. 2011), NSGA-II (Deb et al. 2002), or a Gaussian process; limits are constraints of each.
+
+    Attributes:
+        needs: modules that must be installed.
+        startup: random trials before the sampler sets in; NSGA-II has generations instead.
+    """
+
+    sampler: Literal["tpe", "nsga2", "gp"]
+    needs: tuple[str, ...] = ("optuna",)
+    startup: int = 8
+
+    def ask(self, problem: Problem[P], history: Sequence[Seen[P]], count: int, rng: random.Random) -> list[Idea[P]]:
+        """See `Strategy.ask`."""
+        fields = {name: values for name, values in problem.space.choices.items() if len(values) > 1}
+        study = _study(problem, history, self._sampler(rng.randrange(2**32)), None)
+        ideas: list[Idea[P]] = []
+        for _ in range(count):
+            places = study.ask(_distributions(fields)).params
+            wanted = {name: values[0] for name, values in problem.space.choices.items()}
+            wanted |= {name: values[places[name]] for name, values in fields.items()}
+            ideas.append(Idea(problem.space.near(wanted, rng), f"optuna-{self.sampler}"))
+        return ideas
+
+    def _sampler(self, seed: int) -> "BaseSampler":
+        from optuna.samplers import GPSampler, NSGAIISampler, TPESampler
+
+        if self.sampler == "nsga2":
+            return NSGAIISampler(population_size=_POPULATION, seed=seed)
+        if self.sampler == "gp":
+            return GPSampler(seed=seed, n_startup_trials=self.startup)
+        return TPESampler(seed=seed, n_startup_trials=self.startup, n_ei_candidates=_DRAWS)
+
+
+def write_study(problem: Problem[P], history: Sequence[Seen[P]], path: Path, name: str) -> None:
+    """Store `history` as a study in SQLite at `path`, which optuna-dashboard opens.
+
+    Raises:
+        ConfigError: there is something at `path`.
+    """
+    if path.exists():
+        raise ConfigError(f"{path} is there already; remove it, or choose another file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _study(problem, history, None, f"sqlite:///{path}", name)
+
+
+def extend_study(problem: Problem[P], history: Sequence[Seen[P]], path: Path, name: str) -> None:
+    """Add to the study at `path` the candidates of `history` that it does not hold: who has optuna-dashboard open sees them come."""
+    import optuna
+
+    study = optuna.load_study(study_name=name, storage=f"sqlite:///{path}")
+    held = {trial.user_attrs["candidate"] for trial in study.trials}
+    study.add_trials([_trial(problem, seen, 0) for seen in history if seen.index not in held])
+
+
+def _study(
+    problem: Problem[P], history: Sequence[Seen[P]], sampler: "BaseSampler | None", storage: str | None, name: str | None = None
+) -> "Study":
+    import optuna
+    from optuna.study import StudyDirection
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    directions = [StudyDirection.MAXIMIZE if goal.maximized else StudyDirection.MINIMIZE for goal in problem.deciding]
+    study = optuna.create_study(directions=directions, sampler=sampler, storage=storage, study_name=name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # a later Optuna may name them otherwise
+        study.set_metric_names([goal.metric for goal in problem.deciding])
+    oldest = min((seen.index for seen in history), default=0)
+    before = max(0, -(oldest // _POPULATION))  # generations of earlier searches: Optuna's are counted from 0
+    study.add_trials([_trial(problem, seen, before) for seen in sorted(history, key=lambda seen: seen.index)])
+    return study
+
+
+def _trial(problem: Problem[P], seen: Seen[P], before: int) -> "FrozenTrial":
+    """A candidate as Optuna knows it: choices by their places, a limit as a constraint that is 0 or less where it is met."""
+    from optuna.trial import TrialState, create_trial
+
+    fields = {name: values for name, values in problem.space.choices.items() if len(values) > 1}
+    taken, figures = problem.space.flatten(seen.point), problem.space.free(seen.point)
+    costs = (
+        None if seen.costs is None else [-cost if goal.maximized else cost for goal, cost in zip(problem.deciding, seen.costs, strict=True)]
+    )
+    inside = {name: values for name, values in fields.items() if taken[name] in values}  # a field that is asleep may have another
+    return create_trial(
+        state=TrialState.FAIL if costs is None else TrialState.COMPLETE,
+        values=costs,
+        params={name: values.index(taken[name]) for name, values in inside.items()},
+        distributions=_distributions(inside),
+        user_attrs={"candidate": seen.index, **{name: taken[name] for name in taken}},
+        system_attrs={_GENERATION: before + seen.index // _POPULATION},
+        constraints={
+            goal.metric: goal.cost(figures[goal.metric]) - goal.cost(goal.limit)
+            for goal in problem.goals
+            if goal.limit is not None and goal.metric in figures
+        },
+    )
+
+
+def _distributions(fields: Mapping[str, tuple[Any, ...]]) -> "dict[str, BaseDistribution]":
+    """The places of the choices: in their order where they are numbers."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    return {
+        name: IntDistribution(0, len(values) - 1) if _ordered(values) else CategoricalDistribution(range(len(values)))
+        for name, values in fields.items()
+    }
+
+
+def _ordered(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

@@ -1,0 +1,1 @@
+"""Statistics that know nothing of searches: Pareto fronts, hypervolume, significance, rank correlation."""

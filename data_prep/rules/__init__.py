@@ -1,0 +1,1 @@
+"""Which documents are kept: filters, licences, opt-outs, deduplication, decontamination, the split."""

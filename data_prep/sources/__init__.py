@@ -1,0 +1,1 @@
+"""Where documents come from: parquet of The Stack, folders of code, installed and downloaded packages."""

@@ -1,0 +1,157 @@
+"""A folder of somebody's own code: git checkouts, or files that no git knows."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from codenas.errors import CorpusError
+from data_prep.document import Document, Entry
+from data_prep.rules.licences import licences_in
+from data_prep.rules.split import SPLITS
+from data_prep.sources.environment import VENDORED
+from data_prep.sources.languages import language_of
+
+# Folders that hold other people's code, or what a program wrote.
+FOREIGN_FOLDERS = VENDORED | {
+    ".bundle", ".eggs", ".gradle", ".nox", ".tox", ".venv", ".yarn", "Carthage", "Pods", "__pycache__", "bower_components", "env",
+    "jspm_packages", "node_modules", "site-packages", "venv", "virtualenv",
+}  # fmt: skip
+_LICENCE_FILES = ("LICENSE", "LICENCE", "COPYING", "UNLICENSE")  # and what begins so
+_LARGEST_LICENCE = 200_000  # bytes
+# Settings of a repository can name programs for git to run.
+_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+
+
+class CodeFolder:
+    """Finds and reads the code in a folder: what git tracks or would track where there is a checkout, else every file.
+
+    Each checkout in it is a repository. Where there are too few to split them, each folder of files is taken for one.
+    Links are passed over, so that nothing leads out of the folder or in a circle.
+
+    Args:
+        folder: of one checkout, or of many, or of code without git.
+        largest: bytes; larger files are not read.
+
+    Raises:
+        CorpusError: there is no such folder.
+    """
+
+    name = "code"
+
+    def __init__(self, folder: Path, largest: int) -> None:
+        if not folder.is_dir():
+            raise CorpusError(f"there is no folder {folder}; give one of your own code, of parquet, or 'environment'")
+        self._folder = Path(os.path.realpath(folder))
+        self._largest = largest
+        self.description = f"code: {self._folder.name}"
+        self._licences = cache(self._licences_at)
+
+    def find(self) -> list[Entry]:
+        """Every file whose name tells a language, unread, sorted by repository and path; `file` is its path below the folder."""
+        checkouts = {root: list(self._files(root)) for root in self._roots()}
+        named = [root for root, files in checkouts.items() if files]
+        entries = (self._entry(root, path, whole=len(named) >= len(SPLITS)) for root in named for path in checkouts[root])
+        return sorted((entry for entry in entries if entry), key=lambda entry: entry.key)
+
+    def objection(self, entry: Entry) -> str | None:
+        """Copies of other people's code, and files that are too large to read or whose names no table holds."""
+        if not entry.is_printable:
+            return "unprintable name"
+        if set(PurePosixPath(entry.file).parent.parts) & FOREIGN_FOLDERS:
+            return "vendored copy"
+        return "too large" if entry.size > self._largest else None
+
+    def read(self, entry: Entry) -> Document | str:
+        """The document of an entry that `find` returned; the reason where it cannot be read."""
+        try:
+            with (self._folder / entry.file).open("rb") as file:
+                data = file.read(self._largest + 1)  # it may have grown
+        except OSError:
+            return "unreadable"
+        if len(data) > self._largest:
+            return "too large"
+        if b"\0" in data:
+            return "binary"
+        try:
+            text = data.decode().replace("\r\n", "\n")
+        except UnicodeDecodeError:
+            return "not UTF-8"
+        return Document(entry.repository, entry.path, entry.licences, entry.language, text)
+
+    def _roots(self) -> list[str]:
+        """The folder itself and the checkouts in it, as paths below it."""
+        found = [""]
+        for place, folders, files in os.walk(self._folder):
+            if place != str(self._folder) and ".git" in (*folders, *files):
+                found.append(Path(place).relative_to(self._folder).as_posix())
+            folders[:] = sorted(name for name in folders if name != ".git" and name not in FOREIGN_FOLDERS)
+        return found
+
+    def _files(self, root: str) -> Iterator[str]:
+        """The paths of files below a root, none of a checkout in it."""
+        place = self._folder / root
+        if not _is_checkout(place):
+            yield from _walked(place)
+            return
+        done = _git(place, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+            raise CorpusError(f"git cannot list {place}: {reason}; mend the checkout, or copy its files into a folder without .git")
+        yield from sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name and not name.endswith(b"/")})
+
+    def _entry(self, root: str, path: str, whole: bool) -> Entry | None:
+        language, place = language_of(path), self._folder / root / path
+        if not language or os.path.realpath(place.parent) != str(place.parent):  # a link on the way
+            return None
+        try:
+            status = os.lstat(place)
+        except OSError:  # tracked and deleted
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        file = place.relative_to(self._folder).as_posix()
+        repository = "/".join(filter(None, (self._folder.name, root if whole else str(PurePosixPath(file).parent)))).removesuffix("/.")
+        local = path if whole else PurePosixPath(path).name
+        return Entry(sys.intern(repository), local, self._licences(place.parent), status.st_size, file, language=language)
+
+    def _licences_at(self, folder: Path) -> tuple[str, ...]:
+        """What the licence files of the nearest folder that has some say; files of a folder without any are under those above."""
+        if found := licences_in(_licence_texts(folder)):
+            return found
+        return () if folder == self._folder or (folder / ".git").exists() else self._licences(folder.parent)
+
+
+def _is_checkout(folder: Path) -> bool:
+    """Whether git knows the folder; one that a repository around it ignores is not its business."""
+    if (folder / ".git").exists():
+        return True
+    if not any((above / ".git").exists() for above in folder.parents):
+        return False
+    return _git(folder, "check-ignore", "-q", ".").returncode == 1
+
+
+def _git(folder: Path, *command: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run([*_GIT, *command], cwd=folder, capture_output=True)
+    except FileNotFoundError:
+        raise CorpusError(f"{folder} is a git checkout and git is not installed; install it, or copy the files elsewhere") from None
+
+
+def _walked(folder: Path) -> Iterator[str]:
+    for place, folders, files in os.walk(folder):
+        if place != str(folder) and ".git" in (*folders, *files):
+            folders[:] = []
+            continue
+        folders[:] = sorted(name for name in folders if name != ".git")
+        yield from (Path(place, name).relative_to(folder).as_posix() for name in sorted(files))
+
+
+def _licence_texts(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.iterdir()):
+        if path.name.upper().startswith(_LICENCE_FILES) and path.is_file() and not path.is_symlink() and not language_of(path.name):
+            with path.open("rb") as file:
+                yield file.read(_LARGEST_LICENCE).decode(errors="replace")

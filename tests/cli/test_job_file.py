@@ -1,0 +1,96 @@
+"""Job files: what is wrong is named with its place and the way out."""
+
+from pathlib import Path
+
+import pytest
+
+from codenas.cli.job_file import DEMO_JOB, Job, load_job
+from codenas.errors import ConfigError
+
+
+def _load(tmp_path: Path, text: str) -> Job:
+    path = tmp_path / "job.toml"
+    path.write_text(text)
+    return load_job(path)
+
+
+def test_without_a_file_all_is_default() -> None:
+    assert load_job(None) == Job()
+
+
+@pytest.mark.parametrize("path", sorted(DEMO_JOB.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_job_that_is_shipped_can_be_read(path: Path) -> None:
+    assert load_job(path) != Job()
+
+
+def test_the_demo_trains_twelve_and_promotes_four() -> None:
+    budget = load_job(DEMO_JOB).search.budget
+    assert (budget.candidates, budget.rungs, budget.promote, budget.total_steps) == (12, (50, 300), (4,), 1_600)
+
+
+def test_the_demo_decides_by_what_repeats_to_the_bit() -> None:
+    deciding = [objective.metric for objective in load_job(DEMO_JOB).search.objectives if objective.weight > 0]
+    assert deciding == ["bits_per_byte"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[serch]\n", "unknown key serch; did you mean 'search'"),
+        ("[search]\nbudjet = 1\n", "unknown key search.budjet; did you mean 'budget'"),
+        ("[train.recipe]\nzzz = 1\n", "unknown key train.recipe.zzz; known keys are .*batch_size"),
+        ("[search]\nstrategy = 'luck'\n", "job.toml: no strategy is called 'luck'; choose one of random, evolution"),
+        ("[search]\nspace = 'galaxy'\n", "no search space is called 'galaxy'"),
+        ("[train]\nsteps = -1\n", "train.steps = -1 is refused: .* greater than or equal to 1"),
+        ("[search]\nbudget = { candidates = 4, rungs = [300, 50], promote = [2] }\n", r"rungs \[300, 50\] must be positive and rise"),
+        ("[search]\nbudget = { candidates = 4, rungs = [50, 300], promote = [6] }\n", "must be positive and not grow"),
+        ("[search]\nobjectives = [{ metric = 'beauty' }]\n", "there is no metric 'beauty'"),
+        ("[search]\nobjectives = [{ metric = 'params' }]\n", "weights of params are all zero"),
+        ("[search\n", "is no TOML"),
+        ("[search]\nobjectives = [{ metrik = 'params' }]\n", r"unknown key search.objectives.0.metrik; did you mean 'metric'"),
+        ("[search]\nspace = 5\n", r"search.space = 5 is refused: must be the name of a preset \(tiny, .*full\) or a table"),
+        ("[search.trial]\nscore_decay = 2\n", "search.trial.score_decay = 2 is refused: Input should be less than or equal to 1"),
+        ("[search.trial]\nscore_decay = [0.5]\n", r"search: trial.score_decay \[0.5\] has not one share for each of the rungs"),
+        ("[search.space]\nbase = 3\n", "search.space.base = 3 is refused"),
+        ("[search.space]\nbase = { zzz = 3 }\n", "unknown key search.space.base.zzz; known keys are .*d_model"),
+        (
+            "[search.space]\nbase = { pattern = [{ kind = 'attention', n_headz = 3 }] }\n",
+            r"unknown key search.space.base.pattern.0.attention.n_headz; did you mean 'n_heads'",
+        ),
+        ("[prepare]\nmax_megabytes = inf\n", "prepare.max_megabytes = inf is refused: Input should be a finite number"),
+        ("[prepare.filters]\nmegabytes = 1e999\n", "prepare.filters.megabytes = inf is refused: Input should be a finite number"),
+        ("[search]\nobjectives = [{ metric = 'params', weight = inf }]\n", "search.objectives.0.weight = inf is refused"),
+        ("[search]\nobjectives = [{ metric = 'params', limit = nan }]\n", "search.objectives.0.limit = nan is refused"),
+        ("[search]\nobjectives = [{ metric = 'params', target = inf }]\n", "search.objectives.0.target = inf is refused"),
+        (
+            "[search]\nobjectives = [{ metric = 'params', limit = 2, target = 3 }]\n",
+            "search.objectives.0: the target of params, 3, is outside its limit, at most 2",
+        ),
+        (
+            "[search.space]\nchoices = { vocabulary = ['char', 'bpe'] }\n",
+            "job.toml: search.space: vocabulary: 'bpe' is no choice: 'bpe' names no vocabulary; write char, or bpe-N",
+        ),
+        ("[search.space]\nchoices = { storage = ['int2'] }\n", "job.toml: search.space: storage: 'int2' is no choice: .*'int8'"),
+        ("[search.space]\nstorage = 'int8'\n", "unknown key search.space.storage; known keys are .*choices"),
+        ("[prepare]\nvocabularies = ['words']\n", "prepare.vocabularies.0 = 'words' is refused: 'words' names no vocabulary"),
+        (
+            "[prepare]\nvocabularies = ['bpe-200']\n",
+            r"prepare.vocabularies = \['bpe-200'\] is refused: 'bpe-200': a byte-level BPE has 262",
+        ),
+        ("[search.space]\nbase = { d_model = 'wide' }\n", "search.space.base.d_model = 'wide' is refused"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        _load(tmp_path, text)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no job file .*absent.toml"):
+        load_job(tmp_path / "absent.toml")
+
+
+def test_a_folder_is_no_job_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"the job file {tmp_path} cannot be read: Is a directory; the demo's is"):
+        load_job(tmp_path)

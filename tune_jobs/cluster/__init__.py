@@ -1,0 +1,1 @@
+"""A Ray cluster of our own on this machine: started, watched, and cleaned up after."""
