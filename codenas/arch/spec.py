@@ -58,10 +58,16 @@ class MixerBase(PartSpec):
     multiply-add; work per element (norms, gates, decays, rank-one updates) is left out, as `FlopCounterMode` does.
 
     Attributes:
+        label: the name of the family in tables and pictures.
         constraints: what `check_width` and validation refuse, in words.
     """
 
+    label: ClassVar[str]
     constraints: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def summary(self) -> str:
+        """The label and the fields that tell mixers of the family apart, in a few words: a cell of a table."""
 
     @abstractmethod
     def check_width(self, d_model: int, position: Position) -> None:
@@ -91,6 +97,7 @@ class AttentionSpec(MixerBase):
     `qk_norm` normalises queries and keys per head (Dehghani et al. 2023): high learning rates stay stable.
     """
 
+    label: ClassVar[str] = "attention"
     constraints: ClassVar[tuple[str, ...]] = ("n_kv_heads divides n_heads", "n_heads divides d_model", "with rope the head width is even")
 
     kind: Literal["attention"] = "attention"
@@ -104,6 +111,11 @@ class AttentionSpec(MixerBase):
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}")
         return self
+
+    def summary(self) -> str:
+        """Query heads over key-value heads, and the window."""
+        heads = f"{self.label} {self.n_heads}/{self.n_kv_heads}"
+        return heads if self.window is None else f"{heads}, window {self.window}"
 
     def check_width(self, d_model: int, position: Position) -> None:
         if d_model % self.n_heads:
@@ -143,10 +155,14 @@ class LinearAttentionSpec(MixerBase):
     Keys and queries are normalised per head; the output is normalised per head and gated. Positions come from the decay.
     """
 
+    label: ClassVar[str] = "linear attention"
     constraints: ClassVar[tuple[str, ...]] = ("n_heads divides d_model",)
 
     kind: Literal["linear_attention"] = "linear_attention"
     n_heads: int = Field(4, ge=1, le=64)
+
+    def summary(self) -> str:
+        return f"{self.label} {self.n_heads}"
 
     def check_width(self, d_model: int, position: Position) -> None:
         if d_model % self.n_heads:
@@ -185,6 +201,7 @@ class MambaSpec(MixerBase):
     `expand` is the inner width over the model width, `head_width` the channels of one head, `state_width` the size of its memory.
     """
 
+    label: ClassVar[str] = "Mamba-2"
     constraints: ClassVar[tuple[str, ...]] = ("head_width divides expand x d_model",)
 
     kind: Literal["mamba2"] = "mamba2"
@@ -192,6 +209,9 @@ class MambaSpec(MixerBase):
     head_width: int = Field(64, ge=8, le=256)
     state_width: int = Field(64, ge=8, le=256)
     conv_width: int = Field(4, ge=2, le=8)
+
+    def summary(self) -> str:
+        return f"{self.label} x{self.expand}, state {self.state_width}"
 
     def check_width(self, d_model: int, position: Position) -> None:
         if self.inner_width(d_model) % self.head_width:
@@ -253,12 +273,16 @@ class RwkvSpec(MixerBase):
     low-rank maps behind decay and in-context rate, `gate_rank` that of the output gate.
     """
 
+    label: ClassVar[str] = "RWKV-7"
     constraints: ClassVar[tuple[str, ...]] = ("head_width divides d_model",)
 
     kind: Literal["rwkv7"] = "rwkv7"
     head_width: int = Field(64, ge=8, le=128)
     rank: int = Field(32, ge=1, le=256)
     gate_rank: int = Field(64, ge=1, le=512)
+
+    def summary(self) -> str:
+        return f"{self.label} heads of {self.head_width}"
 
     def check_width(self, d_model: int, position: Position) -> None:
         if d_model % self.head_width:
@@ -293,7 +317,7 @@ class RwkvSpec(MixerBase):
 # A new mixer joins the union here and brings one file, codenas/model/mixers/<kind>.py: the builder and the contract tests
 # find it by its kind, nothing else changes.
 MixerSpec = Annotated[AttentionSpec | LinearAttentionSpec | MambaSpec | RwkvSpec, Field(discriminator="kind")]
-MIXER_SPECS: tuple[type[Spec], ...] = (AttentionSpec, LinearAttentionSpec, MambaSpec, RwkvSpec)
+MIXER_SPECS: tuple[type[MixerBase], ...] = (AttentionSpec, LinearAttentionSpec, MambaSpec, RwkvSpec)
 
 
 class FeedForwardSpec(PartSpec):

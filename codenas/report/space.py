@@ -11,7 +11,7 @@ from rich.table import Table
 from codenas.arch.cost import decoding_flops, parameters, stored_bytes
 from codenas.arch.design import Design
 from codenas.arch.space import Choice, SearchSpace
-from codenas.arch.spec import MIXER_SPECS, ArchSpec, MixerBase
+from codenas.arch.spec import MIXER_SPECS, ArchSpec
 from codenas.errors import ConfigError
 from codenas.report.architecture import describe
 from codenas.report.scale import scaled
@@ -104,7 +104,7 @@ def _constraints(space: SearchSpace) -> list[str]:
     """Those that can bind here."""
     kinds = {kind for pattern in _patterns(space) for kind in pattern}
     mixers = [spec for spec in MIXER_SPECS if spec.model_fields["kind"].default in kinds]
-    own = [f"{spec.model_fields['kind'].default}: {', '.join(spec.constraints)}" for spec in mixers if issubclass(spec, MixerBase)]
+    own = [f"{spec.model_fields['kind'].default}: {', '.join(spec.constraints)}" for spec in mixers]
     return [*ArchSpec.constraints, *own]
 
 

@@ -7,7 +7,7 @@ from statistics import stdev
 from rich.table import Table
 
 from codenas.arch.design import Design
-from codenas.arch.spec import ArchSpec, MixerSpec
+from codenas.arch.spec import ArchSpec
 from codenas.log import duration
 from codenas.metrics import Metrics
 from codenas.report.scale import ABSENT
@@ -50,7 +50,7 @@ def front_table(rows: Sequence[FrontRow], title: str = "Front") -> Table:
     """
     table = Table(title=title, title_justify="left", caption_justify="left")
     beside = [name for name, told in _BESIDE.items() if any(told(row.design) != told(_DEFAULT) for row in rows)]
-    for heading in ("", "id", "layers x width", "heads/kv", "norm", "feed-forward", "position", *beside):
+    for heading in ("", "id", "layers x width", "mixers", "norm", "feed-forward", "position", *beside):
         table.add_column(heading)
     repeated = any(row.deviation is not None for row in rows)
     figures = ["params\n(M)", "bits per\nbyte", "size\n(MB)", "latency p50/p95\n(ms per token)", "steps"]
@@ -137,7 +137,7 @@ def _cells(row: FrontRow, beside: Sequence[str]) -> list[str]:
         "★" if row.winner else "",
         row.id,
         f"{arch.n_layers} x {arch.d_model}",
-        ", ".join(dict.fromkeys(_mixer(mixer) for mixer in arch.pattern)),
+        "\n".join(dict.fromkeys(mixer.summary() for mixer in arch.pattern)),
         arch.norm,
         arch.feedforward.activation,
         arch.position,
@@ -148,14 +148,6 @@ def _cells(row: FrontRow, beside: Sequence[str]) -> list[str]:
         _pair(metrics.latency_ms_p50, metrics.latency_ms_p95),
         f"{row.rung:,}",
     ]
-
-
-def _mixer(mixer: MixerSpec) -> str:
-    """`8/2` for attention, with `~128` for a window; a mixer without heads by its kind."""
-    fields = mixer.model_dump()
-    if "n_heads" not in fields:
-        return str(fields["kind"])
-    return f"{fields['n_heads']}/{fields['n_kv_heads']}" + (f" ~{fields['window']}" if fields["window"] else "")
 
 
 def _number(value: float | None, digits: int, scale: float = 1, unit: str = "") -> str:

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from codenas.arch.design import Design
-from codenas.arch.spec import ArchSpec, AttentionSpec, FeedForwardSpec
+from codenas.arch.spec import MIXER_SPECS, ArchSpec, AttentionSpec, FeedForwardSpec, MambaSpec, MixerBase
 from codenas.metrics import Metrics
 from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share, verdict
 from codenas.search.result import SearchResult
@@ -44,8 +44,19 @@ def test_a_row_holds_the_architecture_and_its_figures() -> None:
     (line,) = lines_with(text, "t07")
     cells = [cell.strip() for cell in line.strip("│").split("│")]
     assert cells == [
-        "★", "t07", "6 x 256", "8/8 ~128, 8/8", "rmsnorm", "geglu", "rope", "4.51", "1.704", "9.02", "2.68 / 3.10", "1,300",
+        "★", "t07", "6 x 256", "attention 8/8, window 128", "rmsnorm", "geglu", "rope", "4.51", "1.704", "9.02", "2.68 / 3.10", "1,300",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", MIXER_SPECS, ids=lambda spec: spec.label)
+def test_a_mixer_of_every_family_has_its_label_in_the_row(spec: type[MixerBase]) -> None:
+    text = rendered(FrontRow("t07", Design(arch=ArchSpec(pattern=(spec(),))), MEASURED, rung=300, winner=True))
+    assert spec.label in lines_with(text, "t07")[0]
+
+
+def test_a_hybrid_has_a_line_for_each_of_its_mixers() -> None:
+    text = rendered(FrontRow("t07", Design(arch=ArchSpec(pattern=(MambaSpec(), MambaSpec(), AttentionSpec(n_kv_heads=2)))), MEASURED, 300))
+    assert "Mamba-2 x2, state 64" in text and "attention 4/2" in text and text.count("Mamba-2") == 1
 
 
 def test_units_stand_in_the_headings() -> None:
@@ -61,7 +72,7 @@ def test_the_best_comes_first_and_the_unmeasured_last() -> None:
     )
     assert list(table.columns[1].cells) == ["best", "worse", "none"]
     assert [list(column.cells)[-1] for column in table.columns][7:] == ["–", "–", "–", "–", "0"]
-    assert next(iter(table.columns[3].cells)) == "4/2"
+    assert next(iter(table.columns[3].cells)) == "attention 4/2"
 
 
 def test_what_no_row_decides_otherwise_than_by_default_has_no_column() -> None:
