@@ -1,6 +1,7 @@
 """Job files: TOML with one table per stage. What a file leaves out keeps its default; what nobody knows is refused."""
 
 import tomllib
+from importlib.resources import files
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,7 +15,7 @@ from codenas.experiment.jobs import RecordJob, SearchJob
 from codenas.train.config import TrainConfig
 from data_prep.config import PrepareConfig
 
-DEMO_JOB = Path(__file__).parents[2] / "tune_jobs" / "jobs" / "demo.toml"
+DEMO_JOB = Path(str(files("tune_jobs").joinpath("jobs", "demo.toml")))  # a wheel has it too
 
 
 class TrainJob(BaseModel):
