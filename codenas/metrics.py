@@ -1,11 +1,80 @@
-"""What was measured of one model, and how its training went. A number is measured or absent (None), and its unit is in its name."""
+"""What was measured of one model, and how its training went. A number is measured or absent (None), and its unit is in its name.
+
+A metric is one field of `Metrics` with its `MetricInfo`. Whatever lists metrics, formats one, or needs to know its direction or when
+it is known asks `METRICS`.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from codenas.log import duration
+
+Direction = Literal["minimize", "maximize"]
+Known = Literal["before building", "untrained", "after training"]
+
+_PREFIXES = {"": 1.0, "M": 1e6, "G": 1e9}
+
+
+@dataclass(slots=True, frozen=True)
+class MetricInfo:
+    """Everything that is known of a metric whatever the model.
+
+    Attributes:
+        label: its name in tables and on pages; `short` is one for narrow headings.
+        known: counted before the model is built, measured on untrained weights, or measured after training.
+        direction: which values are better, unless an objective says otherwise.
+        unit: of the stored value; empty for counts and for bits per byte, whose name is its unit.
+        prefix: SI prefix of the unit that values are shown in.
+        digits: after the decimal point, where a value is shown.
+        formatter: formats values in place of `prefix`, `digits` and `unit`.
+    """
+
+    label: str
+    short: str
+    known: Known
+    direction: Direction = "minimize"
+    unit: str = ""
+    prefix: Literal["", "M", "G"] = ""
+    digits: int = 2
+    formatter: Callable[[float], str] | None = None
+
+    @property
+    def static(self) -> bool:
+        """Whether it is known before training, and so never changes during a search."""
+        return self.known != "after training"
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit that values are shown in, such as `MB` or `ms per token`."""
+        return self.prefix + self.unit
+
+    @property
+    def heading(self) -> str:
+        """The label with the unit in brackets, for the heading of a column or an axis."""
+        return f"{self.label} ({self.shown_unit})" if self.shown_unit else self.label
+
+    def scaled(self, value: float) -> float:
+        """`value` in `shown_unit`."""
+        return value / _PREFIXES[self.prefix]
+
+    def number(self, value: float) -> str:
+        """`value` in `shown_unit`, without the unit: for a column whose heading has it."""
+        return self.formatter(value) if self.formatter is not None else f"{self.scaled(value):,.{self.digits}f}"
+
+    def format(self, value: float) -> str:
+        """`value` with its unit."""
+        unit = "" if self.formatter is not None else self.shown_unit
+        return f"{self.number(value)} {unit}".rstrip()
+
+    def exact(self, value: float) -> str:
+        """`value` in six digits, as a limit is given: what has a prefixed unit in it (MB), all else as stored."""
+        return f"{_six_digits(self.scaled(value))} {self.shown_unit}" if self.unit and self.prefix else _six_digits(value)
 
 
 class Metrics(BaseModel):
@@ -16,15 +85,31 @@ class Metrics(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    bits_per_byte: NonNegativeFloat | None = None  # on held-out text, over its raw bytes
-    params: PositiveInt | None = None
-    size_bytes: PositiveInt | None = None  # of the stored artefact
-    latency_ms_p50: NonNegativeFloat | None = None  # per token of cached decoding
-    latency_ms_p95: NonNegativeFloat | None = None
-    tokens_per_second: NonNegativeFloat | None = None  # while training
-    peak_memory_bytes: PositiveInt | None = None
-    train_tokens: NonNegativeInt | None = None
-    train_seconds: NonNegativeFloat | None = None
+    bits_per_byte: Annotated[
+        NonNegativeFloat | None,  # on held-out text, over its raw bytes
+        MetricInfo("bits per byte", "bits per byte", "after training", digits=3),
+    ] = None
+    params: Annotated[PositiveInt | None, MetricInfo("parameters", "params", "before building", prefix="M")] = None
+    size_bytes: Annotated[
+        PositiveInt | None,  # of the stored artefact
+        MetricInfo("stored size", "size", "before building", unit="B", prefix="M"),
+    ] = None
+    latency_ms_p50: Annotated[
+        NonNegativeFloat | None,  # per token of cached decoding
+        MetricInfo("latency p50", "p50", "untrained", unit="ms per token"),
+    ] = None
+    latency_ms_p95: Annotated[NonNegativeFloat | None, MetricInfo("latency p95", "p95", "untrained", unit="ms per token")] = None
+    tokens_per_second: Annotated[
+        NonNegativeFloat | None,  # while training
+        MetricInfo("training speed", "speed", "after training", "maximize", unit="tokens/s", digits=0),
+    ] = None
+    peak_memory_bytes: Annotated[PositiveInt | None, MetricInfo("peak memory", "memory", "after training", unit="B", prefix="G")] = None
+    train_tokens: Annotated[
+        NonNegativeInt | None, MetricInfo("training tokens", "tokens", "after training", "maximize", unit="tokens", digits=0)
+    ] = None
+    train_seconds: Annotated[
+        NonNegativeFloat | None, MetricInfo("training time", "time", "after training", unit="s", formatter=duration)
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -46,6 +131,28 @@ class Metrics(BaseModel):
         return self.model_copy(update=other.model_dump(exclude_none=True))
 
 
+def _info(name: str) -> MetricInfo:
+    """The `MetricInfo` of a field of `Metrics`; each has exactly one."""
+    (info,) = (item for item in Metrics.model_fields[name].metadata if isinstance(item, MetricInfo))
+    return info
+
+
+METRICS: Mapping[str, MetricInfo] = MappingProxyType({name: _info(name) for name in Metrics.model_fields})
+STATIC = tuple(name for name, info in METRICS.items() if info.static)
+QUALITY, SIZE, LATENCY = "bits_per_byte", "size_bytes", "latency_ms_p50"  # what a search trades by default; training decides the first
+
+
+def require_metric(name: str) -> str:
+    """`name`, which must be that of a metric.
+
+    Raises:
+        ValueError: it is not; the message lists the metrics.
+    """
+    if name not in METRICS:
+        raise ValueError(f"there is no metric {name!r}; choose among {', '.join(METRICS)}")
+    return name
+
+
 class Course(BaseModel):
     """How a training went, from one rung to the next.
 
@@ -62,6 +169,11 @@ class Course(BaseModel):
     started: float
     seconds: float = Field(ge=0)
     losses: tuple[tuple[int, float], ...] = ()
+
+
+def _six_digits(value: float) -> str:
+    """Six significant digits, and all of those before the decimal point."""
+    return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
 
 
 def _mean(values: Sequence[float]) -> float:

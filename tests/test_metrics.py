@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from codenas.metrics import Metrics
+from codenas.metrics import METRICS, QUALITY, STATIC, Metrics
 
 FLOAT_FIELDS = ["bits_per_byte", "latency_ms_p50", "latency_ms_p95", "tokens_per_second", "train_seconds"]
 
@@ -69,3 +69,37 @@ def test_the_mean_is_of_what_all_have_measured_and_counts_stay_counts() -> None:
     ]
     assert Metrics.mean(everyone) == Metrics(bits_per_byte=2.5, params=10, size_bytes=6)
     assert Metrics.mean(everyone[1:]) == everyone[1]
+
+
+def test_every_metric_has_one_info() -> None:
+    assert list(METRICS) == list(Metrics.model_fields)
+    assert len({info.label for info in METRICS.values()}) == len(METRICS)
+    assert STATIC == ("params", "size_bytes", "latency_ms_p50", "latency_ms_p95") and QUALITY not in STATIC
+
+
+def test_the_name_of_a_metric_agrees_with_its_unit() -> None:
+    units = {"_bytes": "B", "_seconds": "s", "_tokens": "tokens", "_per_second": "tokens/s"}
+    for name, info in METRICS.items():
+        assert all(info.unit == unit for end, unit in units.items() if name.endswith(end)), name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown", "exact"),
+    [
+        ("bits_per_byte", 1.70449, "1.704", "1.70449"),
+        ("params", 4_512_345, "4.51 M", "4,512,345"),
+        ("size_bytes", 9_023_456, "9.02 MB", "9.02346 MB"),
+        ("latency_ms_p50", 2.6849, "2.68 ms per token", "2.6849"),
+        ("tokens_per_second", 4340.4, "4,340 tokens/s", "4,340.4"),
+        ("peak_memory_bytes", 1_250_000_000, "1.25 GB", "1.25 GB"),
+        ("train_tokens", 614_400, "614,400 tokens", "614,400"),
+        ("train_seconds", 125.0, "2m05s", "125"),
+    ],
+)
+def test_a_value_is_shown_with_its_unit_and_given_exactly_in_messages(name: str, value: float, shown: str, exact: str) -> None:
+    assert (METRICS[name].format(value), METRICS[name].exact(value)) == (shown, exact)
+    assert METRICS[name].number(value) == shown.removesuffix(METRICS[name].shown_unit).rstrip() or METRICS[name].formatter is not None
+
+
+def test_a_heading_has_the_unit_of_its_numbers() -> None:
+    assert METRICS["size_bytes"].heading == "stored size (MB)" and METRICS["bits_per_byte"].heading == "bits per byte"

@@ -21,7 +21,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from codenas.experiment.config import ExperimentSetup
 from codenas.log import Progress
-from codenas.search.adaptive import LEARNED
+from codenas.metrics import QUALITY
 from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
@@ -44,7 +44,7 @@ class ClimbTrainable(JobTrainable):
         result = super().step()
         outcome = _OUTCOME.validate_json(result["outcome"]) if "outcome" in result else None
         if isinstance(outcome, Report):
-            result |= {_RUNG: outcome.rung, LEARNED: outcome.metrics.bits_per_byte}
+            result |= {_RUNG: outcome.rung, QUALITY: outcome.metrics.bits_per_byte}
             if self._left:
                 self._climb()
                 result["done"] = False
@@ -102,7 +102,7 @@ def asha(budget: Budget, history: History) -> tuple[ASHAScheduler, list[Job]]:
     rungs = budget.rungs
     scheduler = ASHAScheduler(
         time_attr=_RUNG,
-        metric=LEARNED,
+        metric=QUALITY,
         mode="min",
         grace_period=rungs[0],
         max_t=rungs[-1] + 1,  # Ray counts milestones by a logarithm that may fall short of a whole number
@@ -114,7 +114,7 @@ def asha(budget: Budget, history: History) -> tuple[ASHAScheduler, list[Job]]:
         trial: Any = SimpleNamespace(trial_id=f"recorded {report.index}")
         if report.rung == rungs[0]:
             scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]
-        decision = scheduler.on_trial_result(None, trial, {_RUNG: report.rung, LEARNED: report.metrics.bits_per_byte})  # type: ignore[arg-type]
+        decision = scheduler.on_trial_result(None, trial, {_RUNG: report.rung, QUALITY: report.metrics.bits_per_byte})  # type: ignore[arg-type]
         climbing.pop(report.index, None)
         whole = history.trials[report.index]
         if decision == TrialScheduler.CONTINUE and report.rung < rungs[-1] and not whole.stopped:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from codenas.errors import ConfigError, first_fault
 from codenas.experiment.jobs import SearchJob
-from codenas.metrics import Metrics
+from codenas.metrics import LATENCY, SIZE, require_metric
 
 _EXAMPLES = {"--weights": "bits_per_byte=0.5,size_bytes=0.3,latency_ms_p50=0.2", "--targets": "latency_ms_p50=5"}
 
@@ -23,7 +23,7 @@ def with_objectives(
     for name, value in (("--max-mb", max_mb), ("--max-ms", max_ms)):
         if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"{name} {value:g} must be a number above 0")
-    limits = {"size_bytes": max_mb * 1e6 if max_mb else None, "latency_ms_p50": max_ms}
+    limits = {SIZE: max_mb * 1e6 if max_mb else None, LATENCY: max_ms}
     try:
         return job.with_objectives(
             limits={metric: limit for metric, limit in limits.items() if limit is not None},
@@ -39,8 +39,10 @@ def _numbers(option: str, given: str) -> Mapping[str, float]:
     numbers: dict[str, float] = {}
     for part in given.split(","):
         metric, _, number = (word.strip() for word in part.partition("="))
-        if metric not in Metrics.model_fields:
-            raise ConfigError(f"{option} {part!r}: there is no metric {metric!r}; choose among {', '.join(Metrics.model_fields)}")
+        try:
+            require_metric(metric)
+        except ValueError as error:
+            raise ConfigError(f"{option} {part!r}: {error}") from None
         if metric in numbers:
             raise ConfigError(f"{option} names {metric} twice; give it one number")
         numbers[metric] = _number(option, metric, number)

@@ -1,6 +1,7 @@
 """What a search tells while it works, the same words with and without Ray."""
 
 from codenas.log import Progress
+from codenas.metrics import LATENCY, METRICS, QUALITY, SIZE
 from codenas.search.candidate import Budget, Failure, Outcome, Refusal
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
@@ -14,11 +15,10 @@ def told(job: Job, outcome: Outcome) -> str:
         return f"{name} failed on the way to {outcome.rung} steps: {outcome.reason}"
     if isinstance(outcome, Refusal):
         return f"{name} refused: {outcome.reason}"
-    metrics = outcome.metrics
-    return (
-        f"{name} at {outcome.rung} steps: {metrics.bits_per_byte:.3f} bits per byte, "
-        f"{(metrics.size_bytes or 0) / 1e6:.2f} MB, {metrics.latency_ms_p50:.2f} ms a token, {outcome.seconds:.0f} s"
-    )
+    measured = outcome.metrics.model_dump(exclude_none=True)
+    figures = [f"{METRICS[QUALITY].format(measured[QUALITY])} {METRICS[QUALITY].label}"] if QUALITY in measured else []
+    figures += [METRICS[metric].format(measured[metric]) for metric in (SIZE, LATENCY) if metric in measured]
+    return f"{name} at {outcome.rung} steps: {', '.join(figures)}, {outcome.seconds:.0f} s"
 
 
 def told_again(job: Job, dead: str) -> str:

@@ -27,7 +27,7 @@ from codenas.experiment.splits import verify_corpus
 from codenas.experiment.training import Scored, Subject, load_trainer, scoring_branch, store
 from codenas.files import append_line
 from codenas.log import Progress
-from codenas.metrics import Metrics
+from codenas.metrics import LATENCY, STATIC, Metrics
 from codenas.processes import worker_pool
 from codenas.search.candidate import Candidate
 from codenas.search.plan import VocabularySize, closed_form
@@ -127,7 +127,7 @@ def _time(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidate
     for candidate in todo:
         ready_setup, corpus = ready(setup, candidate.design)
         metrics = measure_untrained(ready_setup, corpus, candidate)
-        line = {name: getattr(metrics, name) for name in ("size_bytes", "latency_ms_p50", "latency_ms_p95")}
+        line = {name: getattr(metrics, name) for name in STATIC if name != "params"}
         append_line(home.latencies, json.dumps({"digest": candidate.design.digest, **line}))
         progress.update(progress.done + 1)
     progress.finish()
@@ -145,7 +145,7 @@ def _write_table(candidates: Sequence[Candidate], home: Recording) -> None:
 
 
 def _latency(line: Row) -> float:
-    return float(line["latency_ms_p50"] or 0.0)
+    return float(line[LATENCY] or 0.0)
 
 
 def drawn(job: RecordJob) -> list[Candidate]:

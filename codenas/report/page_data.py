@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from codenas.arch.cost import body_parameters
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
-from codenas.metrics import Course, Metrics
+from codenas.metrics import STATIC, Course, Metrics
 from codenas.report.front import front_rows
 from codenas.report.importance import Importance, expected_best, importances
 from codenas.report.reasons import Reason, reasons
@@ -22,9 +22,6 @@ from codenas.search.result import SearchResult
 from codenas.stats.pareto import front
 
 Event = Proposal | Report | Refusal | Failure
-
-# What is known before the first step. Latency is measured then, all else is counted.
-_FREE = ("params", "size_bytes", "latency_ms_p50", "latency_ms_p95")
 
 
 @dataclass(slots=True, frozen=True)
@@ -223,7 +220,7 @@ def _asked(config: SearchConfig) -> Asked:
             direction=each.direction,
             weight=each.weight,
             limit=each.limit,
-            told=None if each.limit is None else each.told(each.limit),
+            told=None if each.limit is None else each.formatted(each.limit),
         )
         for each in config.objectives
     ]
@@ -351,7 +348,7 @@ def _measured(name: str, members: Sequence[tuple[float, Trial]]) -> Baseline:
 
 def _free_front(reported: Sequence[tuple[float, Trial]], rung: int, config: SearchConfig) -> list[tuple[float, Trial]]:
     """Those whom no other beats in what is known before training: more parameters in the layers, less of every objective that is known."""
-    known = [each for each in config.objectives if each.metric in _FREE]
+    known = [each for each in config.objectives if each.metric in STATIC]
     points = [
         (-float(body_parameters(trial.candidate.design.stored_arch)), *(each.cost(report.metrics) for each in known))
         for _, trial in reported

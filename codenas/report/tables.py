@@ -8,8 +8,7 @@ from rich.table import Table
 
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
-from codenas.log import duration
-from codenas.metrics import Metrics
+from codenas.metrics import METRICS, Metrics
 from codenas.report.scale import ABSENT
 from codenas.search.candidate import candidate_id
 from codenas.search.result import SearchResult
@@ -112,18 +111,8 @@ def training_share(result: SearchResult) -> str:
 
 def metric_figures(metrics: Metrics) -> list[tuple[str, str]]:
     """What was measured of one model, as names and values with units for `summary_lines`."""
-    latency = _pair(metrics.latency_ms_p50, metrics.latency_ms_p95)
-    figures = [
-        ("bits per byte", _number(metrics.bits_per_byte, 3)),
-        ("parameters", _number(metrics.params, 2, 1e6, " M")),
-        ("stored size", _number(metrics.size_bytes, 2, 1e6, " MB")),
-        ("latency p50/p95", latency if latency == ABSENT else f"{latency} ms per token"),
-        ("training speed", _number(metrics.tokens_per_second, 0, 1, " tokens/s")),
-        ("peak memory", _number(metrics.peak_memory_bytes, 2, 1e9, " GB")),
-        ("trained on", _number(metrics.train_tokens, 0, 1, " tokens")),
-        ("training time", ABSENT if metrics.train_seconds is None else duration(metrics.train_seconds)),
-    ]
-    return [(name, value) for name, value in figures if value != ABSENT]
+    measured = metrics.model_dump(exclude_none=True)
+    return [(METRICS[name].label, METRICS[name].format(value)) for name, value in measured.items()]
 
 
 def _by_bits(row: FrontRow) -> tuple[bool, float, str]:

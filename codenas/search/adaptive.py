@@ -22,7 +22,6 @@ from codenas.stats.pareto import Point, scaled
 
 Numbers = npt.NDArray[np.floating[Any]]
 
-LEARNED = "bits_per_byte"  # what training decides; size and latency are exact before it
 AHEAD = 1  # promotions that a decision does not wait for: two workers are busy
 CHANCE = 0.5  # that anybody else is better than the best: below it promotion stops
 

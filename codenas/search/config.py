@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from codenas.arch import ArchSpec, SearchSpace, preset
 from codenas.arch.presets import PRESETS
 from codenas.errors import ConfigError, first_fault
-from codenas.search.adaptive import LEARNED
+from codenas.metrics import QUALITY
 from codenas.search.candidate import Budget
-from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives, usual_direction
+from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives
 from codenas.search.plan import Plan, VocabularySize
 from codenas.search.strategies.registry import strategy
 
@@ -72,8 +72,8 @@ class SearchConfig(SpaceChoice):
     def _names_exist(self) -> Self:
         strategy(self.strategy)
         check_objectives(self.objectives)
-        if self.budget.adaptive and not any(each.metric == LEARNED and each.weight > 0 for each in self.objectives):
-            raise ValueError(f"adaptive promotion forecasts {LEARNED}, which decides nothing here; give it a weight, or leave `least` out")
+        if self.budget.adaptive and not any(each.metric == QUALITY and each.weight > 0 for each in self.objectives):
+            raise ValueError(f"adaptive promotion forecasts {QUALITY}, which decides nothing here; give it a weight, or leave `least` out")
         return self
 
     @model_validator(mode="after")
@@ -84,8 +84,8 @@ class SearchConfig(SpaceChoice):
         factors = {high / low for low, high in pairwise(rungs)}
         if len(factors) != 1 or not all(factor.is_integer() for factor in factors):
             raise ValueError(f"the rungs of scheduler asha grow by one whole factor, as [50, 300] and [20, 60, 180]; rungs {rungs} do not")
-        if deciding != [LEARNED]:
-            raise ValueError(f"scheduler asha compares one metric: give {LEARNED} alone a weight, not {', '.join(deciding)}")
+        if deciding != [QUALITY]:
+            raise ValueError(f"scheduler asha compares one metric: give {QUALITY} alone a weight, not {', '.join(deciding)}")
         if self.budget.least:
             raise ValueError(f"scheduler asha decides itself how many go on; leave least {list(self.budget.least)} out")
         if self.budget.repeats:
@@ -142,6 +142,6 @@ class SearchConfig(SpaceChoice):
             weights = {**dict.fromkeys(changed, 0.0), **weights}
         for field, values in (("limit", limits), ("target", targets), ("weight", weights)):
             for metric, value in (values or {}).items():
-                changed.setdefault(metric, {"metric": metric, "direction": usual_direction(metric)})[field] = value
+                changed.setdefault(metric, {"metric": metric})[field] = value
         objectives = tuple(Objective.model_validate(fields) for fields in changed.values())
         return type(self).model_validate({**self.model_dump(), "objectives": objectives})

@@ -2,25 +2,27 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from codenas.errors import ConfigError
-from codenas.metrics import Metrics
+from codenas.metrics import LATENCY, METRICS, QUALITY, SIZE, Direction, Metrics, require_metric
 from codenas.search.strategies.base import Goal
 from codenas.stats.pareto import scaled
 
-Direction = Literal["minimize", "maximize"]
 
-_BYTES = ("size_bytes", "peak_memory_bytes")
-_MORE_IS_BETTER = ("tokens_per_second", "train_tokens")
+def _usual_direction(fields: dict[str, Any]) -> Direction:
+    """The direction of the metric for an objective that names none."""
+    metric = fields.get("metric", "")
+    return METRICS[metric].direction if metric in METRICS else "minimize"  # an unknown metric is refused by its own validator
 
 
 class Objective(BaseModel):
     """One metric. With weight 0 it is shown and limited, but decides nothing.
 
     Attributes:
+        direction: by default that of the metric.
         limit: a value that nothing may break.
         target: a value that is good enough: what is better costs as much, wherever candidates are compared. Inside the limit.
     """
@@ -28,7 +30,7 @@ class Objective(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     metric: str
-    direction: Direction = "minimize"
+    direction: Direction = Field(default_factory=_usual_direction)
     weight: float = Field(0.0, ge=0)
     limit: float | None = None
     target: float | None = None
@@ -36,14 +38,12 @@ class Objective(BaseModel):
     @field_validator("metric")
     @classmethod
     def _metric_exists(cls, metric: str) -> str:
-        if metric not in Metrics.model_fields:
-            raise ValueError(f"there is no metric {metric!r}; choose among {', '.join(Metrics.model_fields)}")
-        return metric
+        return require_metric(metric)
 
     @model_validator(mode="after")
     def _target_is_inside_the_limit(self) -> Self:
         if self.target is not None and self._outside(self.target):
-            target = f"the target of {self.metric}, {self.told(self.target)}"
+            target = f"the target of {self.metric}, {self.formatted(self.target)}"
             raise ValueError(f"{target}, is outside its limit, {self._bound()}; change one of them")
         return self
 
@@ -67,29 +67,24 @@ class Objective(BaseModel):
         value = self.value(metrics)
         if value is None or not self._outside(value):
             return None
-        return f"{self.metric} {self.told(value)} is outside its limit, {self._bound()}"
+        return f"{self.metric} {self.formatted(value)} is outside its limit, {self._bound()}"
 
-    def told(self, value: float) -> str:
-        """`value` as people read it and as the command line takes it: bytes in MB."""
-        return f"{_number(value / 1e6)} MB" if self.metric in _BYTES else _number(value)
+    def formatted(self, value: float) -> str:
+        """`value` as a limit is given: sizes in MB."""
+        return METRICS[self.metric].exact(value)
 
     def _outside(self, value: float) -> bool:
         return self.limit is not None and (value > self.limit if self.direction == "minimize" else value < self.limit)
 
     def _bound(self) -> str:
-        return f"{'at most' if self.direction == 'minimize' else 'at least'} {self.told(self.limit or 0)}"
+        return f"{'at most' if self.direction == 'minimize' else 'at least'} {self.formatted(self.limit or 0)}"
 
 
 DEFAULT_OBJECTIVES = (
-    Objective(metric="bits_per_byte", weight=0.5),
-    Objective(metric="size_bytes", weight=0.3),
-    Objective(metric="latency_ms_p50", weight=0.2),
+    Objective(metric=QUALITY, weight=0.5),
+    Objective(metric=SIZE, weight=0.3),
+    Objective(metric=LATENCY, weight=0.2),
 )
-
-
-def usual_direction(metric: str) -> Direction:
-    """The direction of `metric` for whoever names none."""
-    return "maximize" if metric in _MORE_IS_BETTER else "minimize"
 
 
 def check_objectives(objectives: Sequence[Objective]) -> None:
@@ -120,8 +115,3 @@ def weighted_fitness(everyone: Sequence[Metrics], objectives: Sequence[Objective
     weights = [objective.weight for objective in objectives if objective.weight > 0]
     points = scaled([costs(metrics, objectives) for metrics in everyone])
     return [sum(weight * place for weight, place in zip(weights, point, strict=True)) / sum(weights) for point in points]
-
-
-def _number(value: float) -> str:
-    """As people read it: six digits, and all of them before the point."""
-    return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"

@@ -18,7 +18,7 @@ from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import BITS
 from codenas.errors import BudgetError
-from codenas.metrics import Course, Metrics
+from codenas.metrics import LATENCY, Course, Metrics
 from codenas.search.candidate import Budget, Candidate, Failure, Refusal, Trial
 from codenas.search.design_space import DesignSpace, goals, seen
 from codenas.search.fitness import Objective, broken_limit
@@ -31,7 +31,6 @@ from codenas.seeds import derive, stream
 
 CAPACITY = "body_params"  # of the layers, embedding and head left out: what quality follows, before training
 
-_LATENCY = "latency_ms_p50"
 _REDRAWS = 100  # proposals that repeat a candidate, in a row, before the space counts as used up
 _SHORTLIST = 50  # of the smallest draws, as far as they can be told quickly
 _REFUSALS = 60  # refused candidates before the limits count as out of reach
@@ -99,7 +98,7 @@ class Plan:
         figures = {name: float(value) for name, value in known.model_dump(exclude_none=True).items()}
         figures[CAPACITY] = float(body_parameters(arch))
         if self.least_ms is not None:
-            figures[_LATENCY] = self.least_ms(arch, ids)
+            figures[LATENCY] = self.least_ms(arch, ids)
         return figures
 
     def next_job(self, history: History, running: Collection[int], repeating: Collection[tuple[int, int]] = ()) -> Job | None:
@@ -235,12 +234,12 @@ class Plan:
 
     def _surely_too_slow(self, design: Design) -> str | None:
         """Why nobody needs to build `design` and time it; None where it may be inside the limit. A prediction is no metric."""
-        limits = [objective.limit for objective in self.objectives if objective.metric == _LATENCY and objective.limit is not None]
+        limits = [objective.limit for objective in self.objectives if objective.metric == LATENCY and objective.limit is not None]
         if self.least_ms is None or not limits:
             return None
         least_ms = self.least_ms(design.stored_arch, self.vocabulary(design).ids)
         return (
-            f"{_LATENCY} is predicted at {least_ms:.3g} or more, outside its limit, at most {limits[0]:g}" if least_ms > limits[0] else None
+            f"{LATENCY} is predicted at {least_ms:.3g} or more, outside its limit, at most {limits[0]:g}" if least_ms > limits[0] else None
         )
 
 
@@ -296,7 +295,7 @@ def check_reachable(plan: Plan, draws: int = 2_000) -> Design:
             stored = known.model_copy(update={"size_bytes": _rounded_up(known.size_bytes or 0)})
             raise BudgetError(
                 f"no architecture can meet the limit: of the smallest in {draws:,} draws ({_told(nearest)}) {reason}; "
-                f"relax the limit to {objective.told(objective.value(stored) or 0)} or search smaller architectures"
+                f"relax the limit to {objective.formatted(objective.value(stored) or 0)} or search smaller architectures"
             )
     return min(counted, key=lambda pair: pair[1].size_bytes or 0)[0]
 

@@ -6,7 +6,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from codenas.arch.cost import body_parameters
-from codenas.search.adaptive import LEARNED, Screened, known_part, promotion
+from codenas.metrics import QUALITY
+from codenas.search.adaptive import Screened, known_part, promotion
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective, costs
 from codenas.stats.pareto import ranking
@@ -66,13 +67,13 @@ def narrowed(budget: Budget, trials: Sequence[Trial], objectives: Sequence[Objec
 def _learned(trial: Trial, rung: int, objectives: Sequence[Objective]) -> float:
     """The cost that training decides, after `rung` steps; infinite for one that failed on the way."""
     report = trial.report(rung)
-    return next(each.cost(report.metrics) for each in objectives if each.metric == LEARNED) if report is not None else math.inf
+    return next(each.cost(report.metrics) for each in objectives if each.metric == QUALITY) if report is not None else math.inf
 
 
 def _screened(trials: Sequence[Trial], rung: int, objectives: Sequence[Objective]) -> Screened:
     deciding = [objective for objective in objectives if objective.weight > 0]
     points = [costs(report.metrics, objectives) for trial in trials if (report := trial.report(rung))]
-    learned = next(i for i, objective in enumerate(deciding) if objective.metric == LEARNED)
+    learned = next(i for i, objective in enumerate(deciding) if objective.metric == QUALITY)
     return Screened(
         low=[point[learned] for point in points],
         capacity=[body_parameters(trial.candidate.design.stored_arch) for trial in trials],

@@ -9,13 +9,11 @@ from typing import Literal
 
 from codenas.arch.design import Design
 from codenas.arch.space import SearchSpace
-from codenas.metrics import Metrics
+from codenas.metrics import STATIC, Metrics
 from codenas.search.candidate import Record, Trial
 from codenas.search.fitness import Objective, broken_limit, costs
 from codenas.search.strategies.base import Seen
 from codenas.stats.pareto import front, ranking
-
-_UNTRAINED = ("params", "size_bytes", "latency_ms_p50", "latency_ms_p95")  # what a candidate is refused by
 
 
 class Lesson(Record):
@@ -90,7 +88,7 @@ def _best_last(lessons: Sequence[Lesson], proposed: Sequence[Design]) -> tuple[L
 
 def _costs(metrics: Metrics | None, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
     """What a strategy is told of a lesson: no costs of what this search would refuse, or where one was not measured."""
-    if metrics is None or broken_limit(Metrics(**{name: getattr(metrics, name) for name in _UNTRAINED}), objectives) is not None:
+    if metrics is None or broken_limit(Metrics(**{name: getattr(metrics, name) for name in STATIC}), objectives) is not None:
         return None
     if any(objective.weight > 0 and objective.value(metrics) is None for objective in objectives):
         return None

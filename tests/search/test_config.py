@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from codenas.arch import SearchSpace, preset
 from codenas.errors import ConfigError
+from codenas.metrics import METRICS
 from codenas.search.config import SearchConfig
 from codenas.search.fitness import DEFAULT_OBJECTIVES
 from codenas.search.strategies.frontier import Frontier
@@ -107,3 +108,19 @@ def test_limit_and_target_change_together() -> None:
 def test_weights_that_decide_nothing_are_refused() -> None:
     with pytest.raises(ConfigError, match="the weights of bits_per_byte, size_bytes, latency_ms_p50 are all zero"):
         SearchConfig().with_objectives(weights={"size_bytes": 0.0})
+
+
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_the_default_direction_is_that_of_the_metric_in_a_job_and_on_the_command_line(metric: str) -> None:
+    """`tokens_per_second` in a job without a direction was minimised, and with `--weights` maximised."""
+    in_a_job = SearchConfig.model_validate({"objectives": [{"metric": metric, "weight": 1.0}]}).objectives
+    by_option = SearchConfig().with_objectives(weights={metric: 1.0}).objectives
+    assert in_a_job[0].direction == METRICS[metric].direction
+    assert [each.direction for each in by_option if each.metric == metric] == [METRICS[metric].direction]
+
+
+def test_a_direction_that_a_job_names_stands() -> None:
+    stored = '{"objectives": [{"metric": "tokens_per_second", "direction": "minimize", "weight": 1.0, "limit": null, "target": null}]}'
+    config = SearchConfig.model_validate_json(stored)
+    assert config.objectives[0].direction == "minimize"
+    assert SearchConfig.model_validate_json(config.model_dump_json()) == config
