@@ -1,5 +1,6 @@
 """Files that are whole or absent: atomic replacement, append-only logs, folder locks, readable disk errors."""
 
+import codecs
 import contextlib
 import errno
 import fcntl
@@ -103,6 +104,21 @@ def settle_folder(final: Path) -> None:
         with contextlib.suppress(OSError), (workshop / _LOCK).open("r+") as lock:  # another one clears it, or it may only be read
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _clear(workshop, final)
+
+
+def read_user_text(path: Path) -> str:
+    """The text of a file that a person wrote: without its byte order mark, with `\\n` as line ends.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return path.read_text(encoding="utf-8-sig")
+
+
+def without_bom(data: bytes) -> bytes:
+    """UTF-8 without its byte order mark. Editors on Windows write one; left in, it is part of the first name, key or word."""
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def is_whole(line: bytes) -> bool:

@@ -94,9 +94,10 @@ def _read(path: Path) -> "tuple[Design, int | None]":
     from codenas.arch.legacy import from_legacy, is_legacy
     from codenas.cli.faults import explain
     from codenas.errors import ConfigError
+    from codenas.files import read_user_text
 
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_user_text(path))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no JSON: {error}") from error
     if not isinstance(data, dict):

@@ -63,7 +63,9 @@ def _text(prompt: str | None) -> str:
 
 def _utf8(data: bytes, name: str) -> str:
     from codenas.errors import ConfigError
+    from codenas.files import without_bom
 
+    data = without_bom(data)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -90,11 +92,12 @@ def read_key(path: Path | None) -> str | None:
         ConfigError: it cannot be read, or is no key.
     """
     from codenas.errors import ConfigError
+    from codenas.files import read_user_text
 
     if path is None:
         return None
     try:
-        key = path.read_text(encoding="utf-8").strip()
+        key = read_user_text(path).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the key file {path} cannot be read ({type(error).__name__}); name a file with one line") from error
     if not key or not key.isascii() or not key.isprintable():

@@ -12,6 +12,7 @@ from codenas.cli.faults import explain
 from codenas.errors import ConfigError
 from codenas.evaluate.config import EvaluationSettings
 from codenas.experiment.jobs import RecordJob, SearchJob
+from codenas.files import read_user_text
 from codenas.train.config import TrainConfig
 from data_prep.config import PrepareConfig
 
@@ -70,7 +71,7 @@ def load_job(path: Path | None) -> Job:
     if path is None:
         return Job()
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_user_text(path))
     except FileNotFoundError:
         raise ConfigError(f"there is no job file {path}; the demo's is {DEMO_JOB}") from None
     except OSError as error:

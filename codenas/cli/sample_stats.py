@@ -90,11 +90,12 @@ def read_weights(path: Path) -> dict[str, float]:
     from pydantic import Field, TypeAdapter, ValidationError
 
     from codenas.errors import ConfigError, first_fault
+    from codenas.files import without_bom
 
     weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
     adapter = TypeAdapter(Annotated[dict[str, weight], Field(min_length=1)])
     try:
-        return adapter.validate_json(path.read_bytes())
+        return adapter.validate_json(without_bom(path.read_bytes()))
     except FileNotFoundError:
         raise ConfigError(f'there is no file {path} of weights; --languages takes JSON such as {{"Python": 1}}') from None
     except ValidationError as error:

@@ -39,6 +39,7 @@ def load_space(name: str) -> "SearchSpace":
     from codenas.arch.presets import PRESETS
     from codenas.cli.faults import explain
     from codenas.errors import ConfigError
+    from codenas.files import without_bom
 
     path = Path(name)
     if name in PRESETS:
@@ -50,7 +51,7 @@ def load_space(name: str) -> "SearchSpace":
 
         return load_job(path).search.search_space()
     try:
-        return SearchSpace.model_validate_json(path.read_bytes())
+        return SearchSpace.model_validate_json(without_bom(path.read_bytes()))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:

@@ -105,11 +105,12 @@ def _require_calibration(job: "SearchJob", files: dict[str, Path]) -> None:
 
 def _runtime_env(path: Path | None) -> dict[str, Any]:
     from codenas.errors import ConfigError
+    from codenas.files import read_user_text
 
     if path is None:
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_user_text(path))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--runtime-env {path} cannot be read ({error}); give a JSON file") from error
     if not isinstance(content, dict) or "working_dir" in content:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from codenas.arch import cost
 from codenas.arch.spec import GATED, ArchSpec
 from codenas.errors import ConfigError
-from codenas.files import write_atomic
+from codenas.files import without_bom, write_atomic
 from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
 
 FLOAT32_BYTES = 4  # decoding reads float32, whatever the file stores
@@ -120,7 +120,7 @@ class Calibration(Frozen):
             ConfigError: there is no such file, it cannot be read, or it holds no calibration.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(without_bom(path.read_bytes()))
         except FileNotFoundError:
             raise ConfigError(f"there is no calibration {path}; make one with `codenas device calibrate --output {path}`") from None
         except OSError as error:

@@ -1,16 +1,12 @@
 """Benchmark text in training data: problems and solutions that a model must not have read."""
 
-import gzip
-import json
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from codenas.errors import ConfigError
+from codenas.problems import MbppProblem, Problem, load_problems
 from data_prep.rules.words import Hashes, gram_hashes, word_hashes, words
 
 # A shorter passage is anybody's: "return x + y" is a solution of HumanEval, as is Euclid's algorithm in nine words.
@@ -20,7 +16,6 @@ GRAM = 12
 # has this many different words of more than one letter.
 LEAST_DISTINCT = 6
 
-_MBPP_TEST = range(11, 511)
 _ANCHOR = LEAST_WORDS - 2  # the first and the last word of a passage may be parts of longer words in a file
 _DOCSTRING = re.compile(r'("""|\'\'\')(.*?)\1', re.DOTALL)
 _SHOWN = 80  # characters of a match that are logged
@@ -67,55 +62,25 @@ class Benchmarks:
 
 
 def load_benchmarks(paths: Iterable[str]) -> Benchmarks:
-    """The benchmarks in files of the format of HumanEval or MBPP: JSON, one record a line or a list of them, plain or in gzip.
+    """The benchmarks in files of the formats that `codenas.problems` reads.
 
     Raises:
-        ConfigError: a file is missing, is no such file, or has a record of another form.
+        ConfigError: a file is missing, is no such file, or has a record of another format.
     """
-    return Benchmarks([passage for path in paths for record in _records(Path(path)) for passage in passages_of(record, path)])
+    return Benchmarks([passage for path in paths for problem in load_problems(Path(path)) for passage in passages_of(problem)])
 
 
-def passages_of(record: Mapping[str, Any], path: str) -> Iterator[Passage]:
-    """What must not be trained on: docstrings and solution (HumanEval, also with a gap), text and code of the problems 11 to 510 (MBPP).
-
-    Raises:
-        ConfigError: the record is of neither.
-    """
-    match record:
-        case {"task_id": str(task), "prompt": str(prompt), "canonical_solution": str(solution)}:
-            docstrings = [*_DOCSTRING.finditer(prompt)]
-            yield from ((f"{task} docstring", found[2]) for found in docstrings)
-            # Where a gap is to be filled, the rest of the solution stands before it and behind it.
-            begun = prompt[docstrings[-1].end() :] if docstrings else ""
-            yield f"{task} solution", f"{begun}{solution}{record.get('suffix') or ''}"
-        case {"task_id": int(task), "text": str(text), "code": str(code)} | {"task_id": int(task), "prompt": str(text), "code": str(code)}:
-            if task in _MBPP_TEST:
-                yield from ((f"MBPP/{task} text", text), (f"MBPP/{task} code", code))
-        case _:
-            raise ConfigError(
-                f"{path} has a record with the keys {', '.join(map(str, record)) or 'none'}; a benchmark has task_id, prompt and "
-                "canonical_solution (HumanEval), or task_id, text and code (MBPP)"
-            )
-
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        data = path.read_bytes()
-        records = _parsed((gzip.decompress(data) if path.suffix == ".gz" else data).decode())
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ConfigError(f"the benchmark {path} cannot be read: {reason}; give a file of JSON, plain or in gzip") from None
-    if not records or not all(isinstance(record, dict) for record in records):
-        raise ConfigError(f"the benchmark {path} has {len(records)} records, and not all are objects; give one a line, or a list of them")
-    yield from records
-
-
-def _parsed(text: str) -> list[Any]:
-    """One record a line, or all of them in one list, as MBPP's sanitised form comes."""
-    if text.lstrip().startswith("["):
-        records: list[Any] = json.loads(text)
-        return records
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+def passages_of(problem: Problem) -> Iterator[Passage]:
+    """What must not be trained on: docstrings and solution (HumanEval), text and code of the test problems (MBPP)."""
+    if isinstance(problem, MbppProblem):
+        if problem.is_test:
+            yield from ((f"MBPP/{problem.task_id} text", problem.text), (f"MBPP/{problem.task_id} code", problem.code))
+        return
+    docstrings = [*_DOCSTRING.finditer(problem.prompt)]
+    yield from ((f"{problem.task_id} docstring", found[2]) for found in docstrings)
+    # In an infilling problem the rest of the solution stands before and after the gap.
+    start = problem.prompt[docstrings[-1].end() :] if docstrings else ""
+    yield f"{problem.task_id} solution", f"{start}{problem.canonical_solution}{problem.suffix}"
 
 
 def _plain(text: str) -> str:

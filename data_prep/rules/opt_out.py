@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from codenas.errors import ConfigError
+from codenas.files import read_user_text
 from data_prep.document import Entry
 from data_prep.ledger import Rule
 
@@ -28,7 +29,7 @@ def load_opt_out(path: str | None) -> list[str]:
     if path is None:
         return []
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = read_user_text(Path(path)).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"the opt-out list {path} cannot be read: {reason}; name a file that exists, or leave it out") from None

@@ -18,7 +18,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict
 
 from codenas.errors import ConfigError, ResourceError
-from codenas.files import sha256_file, write_atomic
+from codenas.files import read_user_text, sha256_file, write_atomic
 from codenas.log import LOGGER
 
 LARGEST = 500_000_000  # bytes of a package
@@ -50,7 +50,7 @@ def read_pins(path: Path) -> list[Pin]:
         ConfigError: the file cannot be read, or a line is something else (named with its number), or none is there.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_user_text(path).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"the list of packages {path} cannot be read: {reason}; name a file that exists") from None
@@ -113,7 +113,7 @@ def pip_setting(name: str, environment: Mapping[str, str] = os.environ) -> str |
         files = [Path(named)]
     settings = configparser.ConfigParser(interpolation=None)
     with contextlib.suppress(configparser.Error, UnicodeDecodeError):  # pip itself says what is wrong with them
-        settings.read(files, encoding="utf-8")
+        settings.read(files, encoding="utf-8-sig")
     return settings.get("global", name, fallback=None)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codenas.errors import ConfigError
+from codenas.problems import parse_problem
 from data_prep.rules.decontaminate import GRAM, LEAST_DISTINCT, LEAST_WORDS, Benchmarks, load_benchmarks, passages_of
 from data_prep.rules.words import words
 
@@ -27,7 +28,13 @@ MBPP = {
     "code": "def turn(sentence):\r\n  parts = sentence.split()\r\n  return ' '.join(p[::-1] if i % 2 else p for i, p in enumerate(parts))",
     "test_list": [],
 }
-PASSAGES = [*passages_of(HUMANEVAL, ""), *passages_of(MBPP, "")]
+
+
+def passages(record: dict[str, Any]) -> list[tuple[str, str]]:
+    return list(passages_of(parse_problem(record, Path("bench.jsonl"))))
+
+
+PASSAGES = [*passages(HUMANEVAL), *passages(MBPP)]
 BENCHMARKS = Benchmarks(PASSAGES)
 
 
@@ -48,7 +55,7 @@ def slowly(passages: list[tuple[str, str]], text: str) -> bool:
 
 @pytest.mark.parametrize("record", [HUMANEVAL, MBPP], ids=["HumanEval", "MBPP"])
 def test_every_passage_is_found_in_a_file_and_named(record: dict[str, Any]) -> None:
-    for name, passage in passages_of(record, ""):
+    for name, passage in passages(record):
         found = BENCHMARKS.match(f"import os\n\n# {passage.upper()}\nx = 1\n")
         assert found is not None and found[0] == name
         assert passage.replace("\r\n", "\n").strip().lower().startswith(found[1].rstrip("…")[:40])
@@ -60,7 +67,7 @@ def test_every_passage_is_found_in_a_file_and_named(record: dict[str, Any]) -> N
 def test_a_solution_with_a_gap_in_it_is_found_as_a_whole() -> None:
     before, gap, behind = HUMANEVAL["canonical_solution"].splitlines(keepends=True)
     infilling = HUMANEVAL | {"prompt": HUMANEVAL["prompt"] + before, "canonical_solution": gap, "suffix": behind}
-    assert [text.strip() for _, text in passages_of(infilling, "")] == [text.strip() for _, text in passages_of(HUMANEVAL, "")]
+    assert [text.strip() for _, text in passages(infilling)] == [text.strip() for _, text in passages(HUMANEVAL)]
 
 
 def test_a_passage_inside_longer_words_is_found() -> None:
@@ -105,9 +112,9 @@ def test_docstrings_solutions_texts_and_codes_are_what_counts() -> None:
     assert [name for name, _ in PASSAGES] == ["HumanEval/900 docstring", "HumanEval/900 solution", "MBPP/11 text", "MBPP/11 code"]
     assert PASSAGES[0][1].strip().startswith("Tell whether") and PASSAGES[0][1].strip().endswith("even.")
     for task, held in ((10, 0), (11, 2), (510, 2), (511, 0)):
-        assert len(list(passages_of(MBPP | {"task_id": task}, ""))) == held
+        assert len(passages(MBPP | {"task_id": task})) == held
     cleaned = {"task_id": 12, "prompt": "Do this.", "code": "x", "test_list": []}  # MBPP in its sanitised form
-    assert list(passages_of(cleaned, "")) == [("MBPP/12 text", "Do this."), ("MBPP/12 code", "x")]
+    assert passages(cleaned) == [("MBPP/12 text", "Do this."), ("MBPP/12 code", "x")]
 
 
 def test_files_are_read_plain_and_compressed_by_line_and_as_a_list(tmp_path: Path) -> None:
