@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -57,8 +57,15 @@ class Manifest(BaseModel):
     course: Course | None = None
     weights_sha256: str = ""
     training_sha256: str | None = None
-    compression: str | None = None
     parent: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_versions_wrote_compression(cls, fields: Any) -> Any:
+        """Drop a key that earlier versions wrote, always null, and no version read."""
+        if isinstance(fields, dict) and fields.get("compression", ...) is None:
+            return {name: value for name, value in fields.items() if name != "compression"}
+        return fields
 
     @property
     def training_arch(self) -> ArchSpec:

@@ -89,6 +89,16 @@ def test_a_manifest_of_an_earlier_version_is_one_of_float16(stored: Checkpoint) 
     opened.load_model()
 
 
+def test_a_manifest_that_says_null_of_compression_still_opens(stored: Checkpoint) -> None:
+    content = json.loads((stored.path / MANIFEST).read_text())
+    assert "compression" not in content
+    (stored.path / MANIFEST).write_text(json.dumps(content | {"compression": None}))
+    assert Checkpoint.open(stored.path).manifest == stored.manifest
+    (stored.path / MANIFEST).write_text(json.dumps(content | {"compression": "zip"}))
+    with pytest.raises(CheckpointError, match="compression"):
+        Checkpoint.open(stored.path)
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("claimed", STORAGES)
 def test_a_file_in_another_storage_than_it_says_is_refused(storage: Storage, claimed: Storage, tmp_path: Path) -> None:
