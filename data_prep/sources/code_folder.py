@@ -23,6 +23,7 @@ FOREIGN_FOLDERS = VENDORED | {
 _LICENCE_FILES = ("LICENSE", "LICENCE", "COPYING", "UNLICENSE")  # and what begins so
 _LARGEST_LICENCE = 200_000  # bytes
 # Settings of a repository can name programs for git to run.
+_IGNORED, _NOT_IGNORED = 0, 1  # exit codes of git check-ignore; others are errors
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 
 
@@ -99,8 +100,7 @@ class CodeFolder:
             return
         done = _git(place, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
         if done.returncode:
-            reason = done.stderr.decode(errors="replace").strip().partition("\n")[0]
-            raise CorpusError(f"git cannot list {place}: {reason}; mend the checkout, or copy its files into a folder without .git")
+            raise _git_failed(place, done)
         yield from sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name and not name.endswith(b"/")})
 
     def _entry(self, root: str, path: str, whole: bool) -> Entry | None:
@@ -126,19 +126,41 @@ class CodeFolder:
 
 
 def _is_checkout(folder: Path) -> bool:
-    """Whether git knows the folder; one that a repository around it ignores is not its business."""
+    """Whether the folder belongs to a checkout; one that a repository around it ignores does not.
+
+    Raises:
+        CorpusError: there is a repository around it, and git does not say whether it ignores the folder.
+    """
     if (folder / ".git").exists():
         return True
     if not any((above / ".git").exists() for above in folder.parents):
         return False
-    return _git(folder, "check-ignore", "-q", ".").returncode == 1
+    done = _git(folder, "check-ignore", "-q", ".")
+    if done.returncode not in (_IGNORED, _NOT_IGNORED):
+        raise _git_failed(folder, done)  # private files may be in it: better none than those
+    return done.returncode == _NOT_IGNORED
 
 
 def _git(folder: Path, *command: str) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run([*_GIT, *command], cwd=folder, capture_output=True)
+        return subprocess.run([*_GIT, *command], cwd=folder, capture_output=True, env=_environment())
     except FileNotFoundError:
-        raise CorpusError(f"{folder} is a git checkout and git is not installed; install it, or copy the files elsewhere") from None
+        raise CorpusError(f"{folder} is in a git checkout and git is not installed; install it, or copy the files elsewhere") from None
+
+
+@cache
+def _environment() -> dict[str, str]:
+    """The environment without the variables that name a repository, as a git hook sets them: git would list the files of that one."""
+    named = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, check=True, text=True).stdout.split()
+    return {name: value for name, value in os.environ.items() if name not in named} | {"LC_ALL": "C"}
+
+
+def _git_failed(folder: Path, done: subprocess.CompletedProcess[bytes]) -> CorpusError:
+    """What git says, and its own remedy where it has one: it reads no checkout of another owner unless `safe.directory` allows it."""
+    lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+    remedy = next((line for line in lines if line.startswith("git config")), "")
+    way_out = f"if you trust it, run: {remedy}" if remedy else "repair the checkout, or copy the files to a folder outside it"
+    return CorpusError(f"git cannot list {folder}: {lines[0] if lines else f'exit code {done.returncode}'}; {way_out}")
 
 
 def _walked(folder: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from codenas.errors import CorpusError
 from data_prep.document import Document, Entry
+from data_prep.sources import code_folder
 from data_prep.sources.code_folder import CodeFolder
 
+ROOT = Path(__file__).parents[3]
 MIT = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software\nThis shall be included in all copies"
 
 
@@ -52,6 +55,36 @@ def test_git_says_what_belongs_to_a_checkout(tmp_path: Path) -> None:
     (folder / "lost.py").unlink()
     assert [path for _, path in places(CodeFolder(folder, 100))] == ["kept.py", "new.py"]
     assert [path for _, path in places(CodeFolder(folder / "out", 100))] == ["d.py"]  # asked for by name, ignored or not
+
+
+def test_the_environment_of_a_git_hook_names_no_other_repository(tmp_path: Path) -> None:
+    other, folder = (write(tmp_path / name, {f"{name}.py": "x"}) for name in ("other", "mine"))
+    for one in (other, folder):
+        git(one, "init", "-q")
+        git(one, "add", ".")
+    (folder / "hooked.py").write_text("x")
+    script = "import sys; from pathlib import Path; from data_prep.sources.code_folder import CodeFolder\n"
+    script += "print(*(entry.path for entry in CodeFolder(Path(sys.argv[1]), 100).find()))"
+    hook = {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other), "GIT_INDEX_FILE": str(other / ".git/index"), "GIT_PREFIX": ""}
+    command = [sys.executable, "-c", script, str(folder)]
+    done = subprocess.run(command, env={**os.environ, **hook}, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["hooked.py", "mine.py"]
+
+
+@pytest.mark.parametrize("asked", ["mine", "mine/src"])
+def test_a_checkout_of_another_owner_gives_nothing_and_the_remedy(asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "mine", {".gitignore": "secret.py\n", "src/a.py": "x", "src/secret.py": "x"})
+    git(folder, "init", "-q")
+    monkeypatch.setitem(code_folder._environment(), "GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(CorpusError, match=r"git cannot list .*dubious ownership.*run: git config --global --add safe.directory ") as caught:
+        CodeFolder(tmp_path / asked, 100).find()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_below_a_broken_repository_gives_nothing(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", {".git/HEAD": "nonsense", "src/a.py": "x"})
+    with pytest.raises(CorpusError, match=r"git cannot list .*src: fatal: not a git repository.*; repair the checkout"):
+        CodeFolder(folder / "src", 100).find()
 
 
 def test_three_checkouts_are_repositories(tmp_path: Path) -> None:
@@ -142,7 +175,7 @@ def test_a_folder_that_is_none_and_a_broken_checkout_are_one_line(tmp_path: Path
     with pytest.raises(CorpusError, match=r"there is no folder .*nowhere; give one of your own code"):
         CodeFolder(tmp_path / "nowhere", 100)
     folder = write(tmp_path / "mine", {"a.py": "x", ".git/HEAD": "nonsense"})
-    with pytest.raises(CorpusError, match=r"git cannot list .*mine: fatal: .*; mend the checkout") as caught:
+    with pytest.raises(CorpusError, match=r"git cannot list .*mine: fatal: .*; repair the checkout") as caught:
         CodeFolder(folder, 100).find()
     assert "\n" not in str(caught.value)
 
