@@ -11,17 +11,25 @@ outside the space, and are drawn again.
 
 import math
 import random
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec, MixerSpec, Spec
-from codenas.errors import ConfigError
+from codenas.errors import ConfigError, first_fault
 
 Choice = int | float | bool | str | None | tuple[str, ...]
 Assignment = dict[str, Any]
+
+
+def _lists_are_tuples(choices: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """A file in TOML or JSON has no tuples: there a pattern is a list."""
+    return {path: tuple(tuple(value) if isinstance(value, list) else value for value in values) for path, values in choices.items()}
+
+
+Choices = Annotated[dict[str, tuple[Any, ...]], AfterValidator(_lists_are_tuples)]
 
 _Templates = dict[str, dict[str, Any]]
 
@@ -38,13 +46,7 @@ class SearchSpace(Spec):
 
     base: ArchSpec = ArchSpec()
     mixers: tuple[MixerSpec, ...] = ()
-    choices: dict[str, tuple[Any, ...]] = Field(min_length=1)
-
-    @field_validator("choices")
-    @classmethod
-    def _lists_are_tuples(cls, choices: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
-        """A file in TOML or JSON has no tuples: there a pattern is a list."""
-        return {path: tuple(tuple(value) if isinstance(value, list) else value for value in values) for path, values in choices.items()}
+    choices: Choices = Field(min_length=1)
 
     @model_validator(mode="after")
     def _choices_are_legal(self) -> Self:
@@ -101,6 +103,17 @@ class SearchSpace(Spec):
             math.prod(len(values) for path, values in self.choices.items() if path != "pattern" and _awake(path, kinds))
             for kinds in patterns
         )
+
+    def refined(self, choices: Mapping[str, tuple[Any, ...]]) -> Self:
+        """This space with other choices of some fields; a field that was the same in all designs becomes a choice.
+
+        Raises:
+            ConfigError: a field is unknown, or a value is none of its values.
+        """
+        try:
+            return type(self).model_validate({**dict(self), "choices": {**self.choices, **choices}})
+        except ValidationError as error:
+            raise ConfigError(first_fault(error)) from error
 
     def flatten(self, design: Design) -> Assignment:
         """The choices that make `design`; inverse of `unflatten`. A field that is asleep is flattened to its template's value."""

@@ -225,7 +225,7 @@ def _asked(config: SearchConfig) -> Asked:
         for each in config.objectives
     ]
     return Asked(
-        space=config.space if isinstance(config.space, str) else "of its own",
+        space=config.space_name,
         choices={field: tuple(_word(value) for value in values) for field, values in space.choices.items()},
         combinations=space.cardinality,
         strategy=config.strategy,

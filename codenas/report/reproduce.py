@@ -10,7 +10,7 @@ from typing import Any
 def job_file(job: Mapping[str, Any]) -> str | None:
     """The job file (TOML) that asks for `job`, the parsed JSON of a search; None where it holds what TOML has no word for."""
     try:
-        lines = [f"{_key(name)} = {_value(value)}" for name, value in job.items() if value is not None]
+        lines = [f"{_key(name)} = {_value(value)}" for name, value in job.items() if value not in (None, {})]
     except TypeError:
         return None
     return "\n".join(["[search]", *lines]) + "\n"

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from codenas.arch import ArchSpec, SearchSpace, preset
 from codenas.arch.presets import PRESETS
+from codenas.arch.space import Choices
 from codenas.errors import ConfigError, first_fault
 from codenas.metrics import QUALITY
 from codenas.search.candidate import Budget
@@ -19,11 +20,16 @@ _OBJECT = TypeAdapter(dict[str, Any])
 
 
 class SpaceChoice(BaseModel):
-    """Where architectures come from: a preset's name, or a space of one's own."""
+    """Where architectures come from: a preset's name, or a space of one's own.
+
+    Attributes:
+        choices: refine a preset: they replace its choices of these fields, or make choices of what is the same in all its designs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     space: str | SearchSpace = "tiny"
+    choices: Choices = {}
 
     @field_validator("space", mode="before")
     @classmethod
@@ -31,6 +37,14 @@ class SpaceChoice(BaseModel):
         if not isinstance(space, str | dict | SearchSpace):
             raise ValueError(f"must be the name of a preset ({', '.join(PRESETS)}) or a table with base and choices")
         return space
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _values_are_lists(cls, choices: Any) -> Any:
+        for path, values in choices.items() if isinstance(choices, Mapping) else ():
+            if not isinstance(values, list | tuple):
+                raise ValueError(f"{path} = {values!r} is no list of choices; write {path} = [{values!r}]")
+        return choices
 
     @model_validator(mode="after")
     def _space_exists(self) -> Self:
@@ -53,7 +67,22 @@ class SpaceChoice(BaseModel):
 
     def search_space(self) -> SearchSpace:
         """The space itself."""
-        return preset(self.space) if isinstance(self.space, str) else self.space
+        if not isinstance(self.space, str):
+            if self.choices:
+                raise ConfigError(f"choices refine a preset ({', '.join(PRESETS)}); those of a space of one's own stand in space.choices")
+            return self.space
+        space = preset(self.space)
+        try:
+            return space.refined(self.choices) if self.choices else space
+        except ConfigError as error:
+            raise ConfigError(f"choices of the preset {self.space}: {error}") from error
+
+    @property
+    def space_name(self) -> str:
+        """The preset's name and the fields that are refined, for reports."""
+        if not isinstance(self.space, str):
+            return "of its own"
+        return f"{self.space}, refined in {', '.join(self.choices)}" if self.choices else self.space
 
 
 class SearchConfig(SpaceChoice):

@@ -77,6 +77,8 @@ def test_the_demo_decides_by_what_repeats_to_the_bit() -> None:
             "[prepare]\nvocabularies = ['bpe-200']\n",
             r"prepare.vocabularies = \['bpe-200'\] is refused: 'bpe-200': a byte-level BPE has 262",
         ),
+        ("[search.choices]\nd_model = 128\n", r"search.choices: d_model = 128 is no list of choices; write d_model = \[128\]"),
+        ("[search.choices]\nwidth = [128]\n", "job.toml: choices of the preset tiny: unknown field 'width'"),
         ("[search.space]\nbase = { d_model = 'wide' }\n", "search.space.base.d_model = 'wide' is refused"),
     ],
 )

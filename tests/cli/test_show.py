@@ -23,6 +23,8 @@ def test_a_preset_a_job_and_a_file_are_shown_as_spaces(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text('[search]\nspace = { choices = { norm = ["rmsnorm", "layernorm"], n_layers = [2, 3] } }\n')
     (tmp_path / "space.json").write_text(preset("tiny").model_dump_json())
     assert "4, of which about 100 % fit together" in shown("space", "show", tmp_path / "job.toml")
+    (tmp_path / "refined.toml").write_text('[search]\nspace = "tiny"\n[search.choices]\nd_model = [128]\nstorage = ["int8", "int4"]\n')
+    assert f"{15_552 * 2 // 3:,}, of which" in shown("space", "show", tmp_path / "refined.toml")
     assert shown("space", "show", tmp_path / "space.json") == shown("space", "show", "tiny")
     assert shown("space", "show", "tiny", "--vocab-size", "100") != shown("space", "show", "tiny")
 

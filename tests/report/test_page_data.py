@@ -1,5 +1,6 @@
 """The figures of a search's page: what stands in them is what the history says, and what is computed says how."""
 
+import tomllib
 from dataclasses import replace
 from itertools import combinations
 from statistics import fmean
@@ -11,6 +12,7 @@ from codenas.report.importance import expected_best, importances
 from codenas.report.page_data import search_figures
 from codenas.report.reproduce import commands, job_file
 from codenas.search.candidate import Report
+from codenas.search.config import SearchConfig
 from tests.report.searches import BUDGET, metrics_of, searched
 
 
@@ -106,6 +108,10 @@ def test_a_correlation_over_few_candidates_has_no_figure() -> None:
 
 def test_what_toml_has_no_word_for_is_not_written() -> None:
     assert job_file({"space": {"choices": {"window": [None, 64]}}}) is None
+    refined = {"space": "tiny", "choices": {"d_model": [128, 256], "feedforward.multiplier": [2.0]}}
+    assert job_file(refined) == '[search]\nspace = "tiny"\nchoices = { d_model = [128, 256], "feedforward.multiplier" = [2.0] }\n'
+    assert SearchConfig.model_validate(tomllib.loads(job_file(refined) or "")["search"]) == SearchConfig.model_validate(refined)
+    assert job_file({"space": "tiny", "choices": {}}) == '[search]\nspace = "tiny"\n'
     assert job_file({"seed": 1, "x": None, "space": {"a.b": 'é"\\'}}) == '[search]\nseed = 1\nspace = { "a.b" = "é\\"\\\\" }\n'
 
 

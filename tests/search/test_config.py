@@ -1,5 +1,7 @@
 """What a search can be asked to do."""
 
+import random
+
 import pytest
 from pydantic import ValidationError
 
@@ -124,3 +126,42 @@ def test_a_direction_that_a_job_names_stands() -> None:
     config = SearchConfig.model_validate_json(stored)
     assert config.objectives[0].direction == "minimize"
     assert SearchConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_preset_is_refined() -> None:
+    refined = SearchConfig.model_validate({"space": "tiny", "choices": {"d_model": [128, 256], "storage": ["int8"], "context_len": [64]}})
+    space = refined.search_space()
+    assert space.choices == {**preset("tiny").choices, "d_model": (128, 256), "storage": ("int8",), "context_len": (64,)}
+    assert space.context_lens == (64,) and refined.plan(vocab_size=512).space == space
+    assert {space.sample(random.Random(seed)).storage for seed in range(5)} == {"int8"}
+    assert SearchConfig.model_validate_json(refined.model_dump_json()) == refined
+    assert refined.space_name == "tiny, refined in d_model, storage, context_len"
+
+
+def test_a_pattern_can_be_refined() -> None:
+    refined = SearchConfig.model_validate_json('{"space": "small", "choices": {"pattern": [["mamba2"], ["mamba2", "attention"]]}}')
+    assert refined.search_space().choices["pattern"] == (("mamba2",), ("mamba2", "attention"))
+
+
+@pytest.mark.parametrize(
+    ("space", "choices", "message"),
+    [
+        ("tiny", {"d_modl": [128]}, "choices of the preset tiny: unknown field 'd_modl'"),
+        ("tiny", {"d_model": []}, "choices of the preset tiny: d_model: no choice is given"),
+        ("tiny", {"norm": ["batchnorm"]}, "choices of the preset tiny: norm: 'batchnorm' is no choice"),
+        ("tiny", {"pattern": [["mamba2"]]}, "names a mixer that is unknown here; known are \\['attention'\\]"),
+        (
+            {"choices": {"n_layers": [1]}},
+            {"d_model": [128]},
+            "choices refine a preset .*; those of a space of one's own stand in space.choices",
+        ),
+    ],
+)
+def test_choices_that_refine_nothing_are_refused(space: object, choices: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SearchConfig.model_validate({"space": space, "choices": choices})
+
+
+def test_a_choice_that_is_no_list_is_answered_with_one() -> None:
+    with pytest.raises(ValidationError, match=r"d_model = 128 is no list of choices; write d_model = \[128\]"):
+        SearchConfig.model_validate({"choices": {"d_model": 128}})
