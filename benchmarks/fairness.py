@@ -18,7 +18,9 @@ from matplotlib.figure import Figure
 from benchmarks._cores import on_every_core
 from benchmarks._corpus import environment_corpus
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
-from codenas.arch.spec import LinearAttentionSpec, MambaSpec, RwkvSpec
+from codenas.arch.mixers.linear_attention import LinearAttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.corpus import Batches, Corpus
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.model import build_model

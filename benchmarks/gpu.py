@@ -7,7 +7,9 @@ import torch
 from benchmarks._contenders import RandomBatches
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
 from codenas.arch.cost import parameters, training_flops_per_token
-from codenas.arch.spec import LinearAttentionSpec, MambaSpec, RwkvSpec
+from codenas.arch.mixers.linear_attention import LinearAttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.errors import TrialFailure
 from codenas.model import build_model
 from codenas.train.config import TrainConfig

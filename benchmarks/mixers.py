@@ -6,7 +6,9 @@ import time
 import torch
 
 from codenas.arch import ArchSpec, AttentionSpec, MixerSpec
-from codenas.arch.spec import LinearAttentionSpec, MambaSpec, RwkvSpec
+from codenas.arch.mixers.linear_attention import LinearAttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.model import DecodingState, LanguageModel, build_model
 from codenas.model.mixers import build_mixer
 from codenas.train.allocator import keep_freed_memory

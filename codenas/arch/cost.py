@@ -8,7 +8,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codenas.arch.spec import ArchSpec, MixerSpec, PartSpec, Shapes
+from codenas.arch.mixers import MixerSpec
+from codenas.arch.part import PartSpec, Shapes
+from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import Storage, file_bytes, layout
 
 BACKWARD_OVER_FORWARD = 2  # every product of the forward pass has two gradients

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from codenas.arch.spec import HIDDEN_MULTIPLE, ArchSpec, Spec
+from codenas.arch.part import Spec
+from codenas.arch.spec import HIDDEN_MULTIPLE, ArchSpec
 from codenas.arch.storage import Storage
 
 

@@ -27,6 +27,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from codenas.arch.mixers import MIXER_SPECS
 from codenas.arch.spec import ArchSpec
 from codenas.errors import ConfigError
 
@@ -54,12 +55,16 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 _KEY_OF = {name: key for key, names in KEYS.items() for name in names}
 
+
+def _plain(word: str) -> str:
+    return re.sub(r"[-_ ]", "", word).lower()
+
+
 # Words of the old format for ours; they are compared in lower case, without dashes and underscores.
 WORDS: dict[str, dict[str, str]] = {
     "arch_type": {
-        "transformer": "attention", "attention": "attention", "lineartransformer": "linear_attention",
-        "linearattention": "linear_attention", "mamba": "mamba2", "mamba2": "mamba2", "ssm": "mamba2",
-        "rwkv": "rwkv7", "rwkv7": "rwkv7", "hybrid": "hybrid", "mixture": "hybrid",
+        **{alias: spec.family() for spec in MIXER_SPECS for alias in (*spec.aliases, _plain(spec.family()))},
+        "hybrid": "hybrid", "mixture": "hybrid",
     },
     "activation": {
         "gelu": "gelu", "silu": "silu", "swish": "silu", "relu2": "relu2", "squaredrelu": "relu2", "geglu": "geglu", "swiglu": "swiglu",
@@ -186,14 +191,10 @@ def _kinds(said: Mapping[str, Any]) -> list[str]:
 
 
 def _mixer(kind: str, said: Mapping[str, Any], d_model: int) -> dict[str, Any]:
-    """The mixer of `kind`; what the old format said of heads and windows means something to some kinds only."""
+    """The mixer of `kind`; what the old format says of heads and windows means something to some families only."""
+    spec = next(spec for spec in MIXER_SPECS if spec.family() == kind)
     heads = _whole(said, "num_heads") if "num_heads" in said else max(1, d_model // HEAD_WIDTH)
-    if kind == "attention":
-        kv_heads = said.get("num_kv_heads", heads)
-        return {"kind": kind, "n_heads": heads, "n_kv_heads": kv_heads, "window": said.get("window_size"), "qk_norm": False}
-    if kind == "linear_attention":
-        return {"kind": kind, "n_heads": heads}
-    return {"kind": kind}
+    return {"kind": kind, **spec.from_legacy(heads, said.get("num_kv_heads", heads), said.get("window_size"))}
 
 
 def _multiplier(said: Mapping[str, Any], d_model: int) -> float:
@@ -225,7 +226,3 @@ def _whole(said: Mapping[str, Any], key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"{key} {value!r} must be a whole number above 0")
     return value
-
-
-def _plain(word: str) -> str:
-    return re.sub(r"[-_ ]", "", word).lower()

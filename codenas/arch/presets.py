@@ -1,7 +1,11 @@
 """Named search spaces. A preset is only data: `SearchSpace` says what it means."""
 
+from codenas.arch.mixers.attention import AttentionSpec
+from codenas.arch.mixers.linear_attention import LinearAttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.arch.space import SearchSpace
-from codenas.arch.spec import ArchSpec, AttentionSpec, LinearAttentionSpec, MambaSpec, RwkvSpec
+from codenas.arch.spec import ArchSpec
 from codenas.errors import ConfigError
 
 _ATTENTION = AttentionSpec(n_heads=4, n_kv_heads=4)

@@ -17,7 +17,9 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from codenas.arch.design import Design
-from codenas.arch.spec import ArchSpec, MixerSpec, Spec
+from codenas.arch.mixers import MixerSpec
+from codenas.arch.part import Spec
+from codenas.arch.spec import ArchSpec
 from codenas.errors import ConfigError, first_fault
 
 Choice = int | float | bool | str | None | tuple[str, ...]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from codenas.arch.spec import Shapes
+from codenas.arch.part import Shapes
 
 Storage = Literal["float16", "int8", "int4"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)

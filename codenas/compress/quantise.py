@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codenas.arch.spec import Shapes
+from codenas.arch.part import Shapes
 from codenas.arch.storage import GROUP, PACKED, SCALE, Storage
 
 INT8_LARGEST, INT4_LARGEST = 127, 7

@@ -10,11 +10,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from codenas.arch import cost
 from codenas.arch.spec import GATED, ArchSpec
@@ -31,6 +31,13 @@ _LAYERS = "layers of "
 _LEAST_RATIO = 0.01
 
 Vector = NDArray[np.float64]
+
+
+_FORMER = {"turned queries": "rotary embeddings", "sloped scores": "ALiBi biases"}  # features, as earlier versions called them
+
+
+def _renamed(prices: dict[str, float]) -> dict[str, float]:
+    return {_FORMER.get(name, name): price for name, price in prices.items()}
 
 
 class Frozen(BaseModel):
@@ -68,7 +75,7 @@ class Calibration(Frozen):
     device: str
     threads: int
     points: tuple[Point, ...]
-    prices: dict[str, float]
+    prices: Annotated[dict[str, float], AfterValidator(_renamed)]
     left_out: tuple[float, ...]
 
     @classmethod
@@ -143,7 +150,6 @@ def features(arch: ArchSpec, vocab_size: int) -> dict[str, float]:
         raise ConfigError(str(error)) from error
     layers = arch.layers()
     megabytes = _bytes_read(arch, vocab_size, prompt + WARMUP_TOKENS + tokens // 2) / 1e6
-    attention = sum(mixer.kind == "attention" for mixer in layers)
     found: dict[str, float] = {
         "tokens": 1,
         "megabytes": megabytes,
@@ -151,11 +157,10 @@ def features(arch: ArchSpec, vocab_size: int) -> dict[str, float]:
         "gated feed-forwards": arch.n_layers * (arch.feedforward.activation in GATED),
         "groupnorms": arch.n_layers * (arch.norm == "groupnorm"),
         "rmsnorms": arch.n_layers * (arch.norm == "rmsnorm"),
-        "turned queries": attention * (arch.position == "rope"),
-        "sloped scores": attention * (arch.position == "alibi"),
     }
     for mixer in layers:
-        found[_LAYERS + mixer.kind] = found.get(_LAYERS + mixer.kind, 0) + 1
+        for name in (_LAYERS + mixer.kind, *mixer.timed_operations(arch.position)):
+            found[name] = found.get(name, 0) + 1
     return {name: value for name, value in found.items() if value}
 
 

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from codenas.arch.spec import ArchSpec, MixerSpec
+from codenas.arch.mixers import MixerSpec
+from codenas.arch.spec import ArchSpec
 from codenas.model.feedforward import FeedForward
 from codenas.model.mixers import MixerState, build_mixer
 from codenas.model.norms import build_norm

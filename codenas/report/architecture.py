@@ -11,14 +11,15 @@ from rich.tree import Tree
 from codenas.arch import cost
 from codenas.arch.cost import Part
 from codenas.arch.design import Design
-from codenas.arch.spec import MIXER_SPECS, ArchSpec, FeedForwardSpec, Spec
+from codenas.arch.mixers import MIXER_SPECS, MixerSpec
+from codenas.arch.spec import ArchSpec, FeedForwardSpec
 from codenas.arch.storage import STORAGES, layout
 from codenas.report.plots import ProfileBar, Segment, profile
 from codenas.report.scale import scaled
 
 _NAME_WIDTH, _FIGURE_WIDTH, _INDENT = 72, 11, 4
 _ENDS, _FEEDFORWARD = "embedding and head", "feed-forward"
-KINDS = (_ENDS, _FEEDFORWARD, *(spec.model_fields["kind"].default for spec in MIXER_SPECS))  # of a bar's segments
+KINDS = (_ENDS, _FEEDFORWARD, *(spec.label for spec in MIXER_SPECS))  # of a bar's segments
 HEADINGS = ("parameters", "float16", "training", "decoding", "state")
 
 
@@ -118,11 +119,10 @@ def headline(arch: ArchSpec, vocab_size: int) -> str:
     )
 
 
-def describe(spec: Spec) -> str:
-    """A specification by its kind and what is set: `attention, n_heads 4, n_kv_heads 2, qk_norm`."""
-    fields = spec.model_dump()
-    words = [str(fields.pop("kind"))] if "kind" in fields else []
-    for name, value in fields.items():
+def describe(mixer: MixerSpec) -> str:
+    """A mixer by its label and what is set: `attention, n_heads 4, n_kv_heads 2, qk_norm`."""
+    words = [mixer.label]
+    for name, value in mixer.model_dump(exclude={"kind"}).items():
         if value is not None and value is not False:
             words.append(name if value is True else f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}")
     return ", ".join(words)
@@ -161,7 +161,7 @@ def _layer_bar(parts: Sequence[Part], number: int, arch: ArchSpec) -> ProfileBar
 
 def _segment(part: Part, arch: ArchSpec) -> Segment:
     figures = Figures.of([part], arch)
-    kind = part.mixer.kind if part.mixer else _FEEDFORWARD if part.name.startswith("blocks.") else _ENDS
+    kind = part.mixer.label if part.mixer else _FEEDFORWARD if part.name.startswith("blocks.") else _ENDS
     return Segment(kind, figures.parameters, figures.decoding_flops, figures.state_bytes)
 
 

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from codenas.arch.cost import decoding_flops, parameters, stored_bytes
 from codenas.arch.design import Design
+from codenas.arch.mixers import MIXER_SPECS
 from codenas.arch.space import Choice, SearchSpace
-from codenas.arch.spec import MIXER_SPECS, ArchSpec
+from codenas.arch.spec import ArchSpec
 from codenas.errors import ConfigError
 from codenas.report.architecture import describe
 from codenas.report.scale import scaled
@@ -103,8 +104,7 @@ def _patterns(space: SearchSpace) -> Sequence[tuple[str, ...]]:
 def _constraints(space: SearchSpace) -> list[str]:
     """Those that can bind here."""
     kinds = {kind for pattern in _patterns(space) for kind in pattern}
-    mixers = [spec for spec in MIXER_SPECS if spec.model_fields["kind"].default in kinds]
-    own = [f"{spec.model_fields['kind'].default}: {', '.join(spec.constraints)}" for spec in mixers]
+    own = [f"{spec.label}: {', '.join(spec.constraints)}" for spec in MIXER_SPECS if spec.family() in kinds and spec.constraints]
     return [*ArchSpec.constraints, *own]
 
 

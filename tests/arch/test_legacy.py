@@ -6,7 +6,9 @@ import pytest
 
 from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec
 from codenas.arch.legacy import KEYS, WORDS, LegacyArchitecture, from_legacy, from_line, is_legacy
-from codenas.arch.spec import LinearAttentionSpec, MambaSpec, RwkvSpec
+from codenas.arch.mixers.linear_attention import LinearAttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.errors import ConfigError
 
 SMALL = {"num_layers": 4, "hidden_size": 256}

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from codenas.arch.spec import Shapes
+from codenas.arch.part import Shapes
 from codenas.arch.storage import GROUP, STORAGES, Storage, file_bytes, layout
 from codenas.compress.quantise import (
     dequantise_int4,

@@ -18,8 +18,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from codenas.arch import ArchSpec, MixerSpec, SearchSpace, cost, preset
+from codenas.arch.mixers import MIXER_SPECS
+from codenas.arch.mixers.attention import AttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.arch.presets import PRESETS
-from codenas.arch.spec import AttentionSpec, LinearAttentionSpec, MambaSpec, RwkvSpec
 from codenas.arch.storage import STORAGES, Storage
 from codenas.compress.quantise import pack
 from codenas.model import LanguageModel, build_model, count_parameters, undrawn_model
@@ -28,7 +31,7 @@ from tests.fakes import tiny_arch
 
 VOCAB_SIZE, DRAWS, PER_PATTERN = 4_096, 200, 1
 TOKENS, CACHED = 97, 70  # neither is a multiple of a chunk, and 70 is more than the smallest window
-FAMILIES: tuple[MixerSpec, ...] = (AttentionSpec(), LinearAttentionSpec(), MambaSpec(), RwkvSpec())
+FAMILIES: tuple[MixerSpec, ...] = tuple(spec(kind=spec.family()) for spec in MIXER_SPECS)
 
 
 def some_of_every_pattern(space: SearchSpace) -> list[ArchSpec]:

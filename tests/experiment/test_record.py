@@ -7,7 +7,7 @@ import pytest
 from pyarrow import parquet
 
 from codenas.arch import SearchSpace
-from codenas.arch.spec import RwkvSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError, RunError, TrialFailure
 from codenas.experiment import record as recording

@@ -9,7 +9,9 @@ import pytest
 
 from codenas.arch import ArchSpec, preset
 from codenas.arch.cost import state_bytes, tensors
-from codenas.arch.spec import FeedForwardSpec, LinearAttentionSpec, MambaSpec
+from codenas.arch.mixers.linear_attention import LinearAttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.spec import FeedForwardSpec
 from codenas.errors import ConfigError
 from codenas.measure import calibration
 from codenas.measure.calibration import device_name, measure_points
@@ -124,11 +126,18 @@ def test_columns_of_nothing_and_of_the_same_do_no_harm() -> None:
     assert matrix @ non_negative_least_squares(matrix, np.array([2.0, 4.0, 6.0])) == pytest.approx([2.0, 4.0, 6.0])
 
 
+def test_a_calibration_of_an_earlier_version_keeps_its_prices() -> None:
+    fitted = Calibration.fit("a", 1, points(drawn(60)))
+    stored = fitted.model_dump_json()
+    former = stored.replace('"rotary embeddings"', '"turned queries"').replace('"ALiBi biases"', '"sloped scores"')
+    assert former != stored and Calibration.model_validate_json(former) == fitted
+
+
 def test_features_count_layers_and_what_a_token_reads() -> None:
     arch = tiny_arch(n_layers=3, pattern=(LinearAttentionSpec(n_heads=2), tiny_arch().pattern[0]), norm="groupnorm")
     found = features(arch, 100)
     assert (found["layers of linear_attention"], found["layers of attention"], found["groupnorms"], found["tokens"]) == (2, 1, 3, 1)
-    assert "sloped scores" not in found and found["turned queries"] == 1
+    assert "ALiBi biases" not in found and found["rotary embeddings"] == 1
 
 
 def test_a_token_reads_every_matrix_the_head_and_the_state_once() -> None:

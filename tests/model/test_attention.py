@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from codenas.arch import AttentionSpec
-from codenas.arch.spec import Position
+from codenas.arch.part import Position
 from codenas.model.mixers import build_mixer
 from tests.fakes import tiny_arch
 

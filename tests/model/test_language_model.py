@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from codenas.arch.spec import LinearAttentionSpec, MambaSpec, MixerSpec, RwkvSpec
+from codenas.arch.mixers import MixerSpec
+from codenas.arch.mixers.linear_attention import LinearAttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.model import LanguageModel, build_model, undrawn_model
 from tests.fakes import tiny_arch
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codenas.arch import ArchSpec
-from codenas.arch.spec import RwkvSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.model import build_model
 from codenas.model.mixers import build_mixer, delta, rwkv7
 from codenas.model.mixers.rwkv7 import Rwkv7, RwkvState

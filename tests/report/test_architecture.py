@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from codenas.arch import ArchSpec, cost, preset
+from codenas.arch.mixers import MIXER_SPECS, MixerBase
+from codenas.arch.mixers.attention import AttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.arch.presets import PRESETS
-from codenas.arch.spec import MIXER_SPECS, AttentionSpec, FeedForwardSpec, MambaSpec
 from codenas.report import architecture, plots
 from codenas.report.architecture import KINDS, Figures, architecture_tree, cost_lines, describe, draw_architecture
 from codenas.report.plots import ProfileBar, Segment
@@ -37,7 +39,7 @@ def test_the_tree_has_every_part_and_equal_layers_once() -> None:
     names = [line.lstrip("│├└─ ").split("  ")[0] for line in lines]
     assert names == [
         "part", "embedding", "positions",
-        "4 equal layers: 0, 2 ... 6", "rmsnorm", "mamba2, expand 2, head_width 16, state_width 64, conv_width 4", "rmsnorm",
+        "4 equal layers: 0, 2 ... 6", "rmsnorm", "Mamba-2, expand 2, head_width 16, state_width 64, conv_width 4", "rmsnorm",
         "feed-forward, swiglu, 16 to 32 and back",
         "4 equal layers: 1, 3 ... 7", "rmsnorm", "attention, n_heads 2, n_kv_heads 1, qk_norm", "rmsnorm",
         "feed-forward, swiglu, 16 to 32 and back",
@@ -71,14 +73,13 @@ def test_the_lines_below_say_what_the_tree_does_not() -> None:
     assert "windows of 32" in figures["training"] and "behind 31 tokens" in figures["decoding"]
 
 
-@pytest.mark.parametrize("kind", MIXER_SPECS, ids=lambda kind: kind.__name__)
-def test_every_mixer_is_described_by_what_is_set(kind: type[AttentionSpec]) -> None:
-    assert describe(kind()).startswith(kind.model_fields["kind"].default)
-    assert "None" not in describe(kind()) and "True" not in describe(kind())
+@pytest.mark.parametrize("spec", MIXER_SPECS, ids=lambda spec: spec.label)
+def test_every_mixer_is_described_by_what_is_set(spec: type[MixerBase]) -> None:
+    described = describe(spec(kind=spec.family()))
+    assert described.startswith(spec.label) and "None" not in described and "True" not in described
 
 
-def test_numbers_are_short_and_flags_are_words() -> None:
-    assert describe(FeedForwardSpec()) == "activation swiglu, multiplier 2.67"
+def test_flags_are_words_and_what_is_not_set_is_left_out() -> None:
     assert describe(AttentionSpec(qk_norm=False, window=9)) == "attention, n_heads 4, n_kv_heads 4, window 9"
 
 
@@ -98,7 +99,7 @@ def test_the_picture_has_a_bar_per_layer_and_leaves_out_what_cannot_be_seen(tmp_
     monkeypatch.setattr(architecture, "profile", lambda bars, *_: drawn.extend(bars))
     draw_architecture(HYBRID, VOCAB_SIZE, tmp_path / "picture.png")
     assert [bar.label for bar in drawn] == ["embedding", "positions", *(f"layer {i}" for i in range(8)), "head, tied"]
-    assert [segment.kind for segment in drawn[2].segments] == ["mamba2", "feed-forward"]
+    assert [segment.kind for segment in drawn[2].segments] == ["Mamba-2", "feed-forward"]
     norms = (2 * 8 + 1) * HYBRID.d_model
     seen = sum(segment.parameters for bar in drawn for segment in bar.segments)
     assert seen == cost.parameters(HYBRID, VOCAB_SIZE) - norms

@@ -57,7 +57,7 @@ def test_a_space_says_which_vocabularies_it_reads_or_how_to_have_more() -> None:
 
 def test_only_constraints_that_can_bind_are_named() -> None:
     constraints = dict(space_figures(preset("tiny"), draw_sample(preset("tiny"), 2), VOCAB_SIZE))["constraints"]
-    assert "attention: n_kv_heads divides n_heads" in constraints and "mamba2" not in constraints
+    assert "attention: n_kv_heads divides n_heads" in constraints and "Mamba-2" not in constraints
 
 
 @pytest.mark.parametrize("mixer", [mixer for name in PRESETS for mixer in preset(name).mixers], ids=lambda mixer: mixer.kind)

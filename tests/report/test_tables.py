@@ -4,7 +4,10 @@ import pytest
 from rich.console import Console
 
 from codenas.arch.design import Design
-from codenas.arch.spec import MIXER_SPECS, ArchSpec, AttentionSpec, FeedForwardSpec, MambaSpec, MixerBase
+from codenas.arch.mixers import MIXER_SPECS, MixerBase
+from codenas.arch.mixers.attention import AttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.spec import ArchSpec, FeedForwardSpec
 from codenas.metrics import Metrics
 from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share, verdict
 from codenas.search.result import SearchResult
@@ -50,7 +53,7 @@ def test_a_row_holds_the_architecture_and_its_figures() -> None:
 
 @pytest.mark.parametrize("spec", MIXER_SPECS, ids=lambda spec: spec.label)
 def test_a_mixer_of_every_family_has_its_label_in_the_row(spec: type[MixerBase]) -> None:
-    text = rendered(FrontRow("t07", Design(arch=ArchSpec(pattern=(spec(),))), MEASURED, rung=300, winner=True))
+    text = rendered(FrontRow("t07", Design(arch=ArchSpec(pattern=(spec(kind=spec.family()),))), MEASURED, rung=300, winner=True))
     assert spec.label in lines_with(text, "t07")[0]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from codenas.arch.spec import MambaSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.model import build_model
 from codenas.train.config import TrainConfig
 from codenas.train.optim import (

@@ -2,7 +2,8 @@
 
 import importlib
 
-from codenas.arch.spec import ArchSpec, MixerSpec
+from codenas.arch.mixers import MixerSpec
+from codenas.arch.spec import ArchSpec
 from codenas.model.mixers.base import Mixer, MixerState
 
 __all__ = ["Mixer", "MixerState", "build_mixer"]

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codenas.arch.chunks import LONGEST_IN_BLOCKS
-from codenas.arch.spec import ArchSpec, AttentionSpec
+from codenas.arch.mixers.attention import LONGEST_IN_BLOCKS, AttentionSpec
+from codenas.arch.spec import ArchSpec
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.mixers.blockwise import blockwise_attention
 from codenas.model.norms import rms_norm

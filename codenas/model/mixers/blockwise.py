@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from codenas.arch.chunks import ATTENTION_BLOCK, first_seen
+from codenas.arch.mixers.attention import ATTENTION_BLOCK, first_seen
 from codenas.model.gradients import own_gradients
 
 

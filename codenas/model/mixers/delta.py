@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from codenas.arch.chunks import DELTA_CHUNK
+from codenas.arch.mixers.delta import DELTA_CHUNK
 
 CHUNK = DELTA_CHUNK
 

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codenas.arch.spec import ArchSpec, LinearAttentionSpec
+from codenas.arch.mixers.linear_attention import LinearAttentionSpec
+from codenas.arch.spec import ArchSpec
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.mixers.scan import Memory, precise, scan
 from codenas.model.norms import rms_norm

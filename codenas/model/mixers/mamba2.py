@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codenas.arch.spec import ArchSpec, MambaSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.spec import ArchSpec
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.mixers.convolution import convolve
 from codenas.model.mixers.scan import Memory, precise, scan

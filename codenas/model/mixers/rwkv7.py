@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codenas.arch.spec import ArchSpec, RwkvSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
+from codenas.arch.spec import ArchSpec
 from codenas.model.mixers import delta
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.norms import matrix_dtype

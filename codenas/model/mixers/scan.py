@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codenas.arch.chunks import SCAN_CHUNK
+from codenas.arch.mixers.scan import SCAN_CHUNK
 from codenas.model.mixers.base import MixerState
 
 CHUNK = SCAN_CHUNK
