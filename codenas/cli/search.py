@@ -54,8 +54,6 @@ def search(
     from codenas.cli.job_file import load_job
     from codenas.cli.objectives import with_objectives
     from codenas.corpus import Corpus
-    from codenas.search.result import SearchFolder
-    from tune_jobs.cluster.own import local_ray
 
     asked: SearchJob | None = None
     if resume is not None:
@@ -65,19 +63,13 @@ def search(
         asked = with_objectives(load_job(job).search, max_mb, max_ms, weights, targets)
         asked = asked.model_copy(update={"warm_start": (*asked.warm_start, *(warm_start or ()))})
     with open_run(run, new=corpus is not None or mirror is not None) as opened:
-        home, there = SearchFolder(opened.search), _open_mirror(opened, mirror)
+        there = _open_mirror(opened, mirror)
         wanted = asked or _recorded_job(opened, there, corpus)
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
-        from codenas.experiment.session import possible_plan  # and with it torch: what is wrong with options and corpus is told before
+        from codenas.api import search_in  # and with it torch: what is wrong with options and corpus is told before
 
-        possible_plan(wanted, opened_corpus, home, there)  # better now than after Ray has started
-        opened.use_mirror(mirror)
-        finished = home.finished() is not None
-        if not finished:
-            opened.require_writable()
-        on_ray = ray and not finished  # to show what was found needs none
-        with local_ray(cpus, address) if on_ray else contextlib.nullcontext() as scratch, _told_also_without_a_winner(opened):
-            result, history = search_stage(opened, wanted, opened_corpus, scratch, there)
+        with _told_also_without_a_winner(opened):
+            result, history = search_in(opened, wanted, opened_corpus, there, ray=ray, cpus=cpus, address=address)
         show(opened, result, history, wanted)
 
 

@@ -59,6 +59,7 @@ FAULTS: dict[str, tuple[Rule, dict[str, str], str]] = {
     "upward by name": (floors, {"codenas/arch/bad.py": "importlib.import_module('serve.app')"}, "bad:1 imports serve.app"),
     "sideways": (floors, {"serve/bad.py": "from tune_jobs.launch import go"}, "serve.bad:1 imports tune_jobs.launch.go"),
     "sideways below": (floors, {"codenas/search/bad.py": "from codenas.model.net import Net"}, "codenas.search.bad:1"),
+    "the public API below": (floors, {"tune_jobs/bad.py": "import codenas"}, "tune_jobs.bad:1 imports codenas"),
     "no floor": (floors, {"codenas/utils.py": ""}, "codenas.utils has no floor"),
     "ground imports up": (floors, {"codenas/log.py": "import codenas.arch.spec"}, "codenas.log:1"),
     "cycle": (
