@@ -6,11 +6,17 @@ from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.arch.space import SearchSpace
 from codenas.arch.spec import ArchSpec
+from codenas.arch.storage import STORAGES
 from codenas.errors import ConfigError
+
+# What a preset chooses beside the architecture. Every one chooses the storage: the same bytes hold a small model in float16 or one
+# of four times the parameters in int4. The vocabulary is in none: a space may name only those that the corpus has.
+_STORAGE = {"storage": STORAGES}
+_STORAGE_AND_PRUNING = {**_STORAGE, "pruning": (0.0, 0.25, 0.5)}
 
 _ATTENTION = AttentionSpec(n_heads=4, n_kv_heads=4)
 
-# A laptop's search: trains to 50 steps in seconds, the largest has about 4 M parameters with a 4K vocabulary.
+# A laptop's search: trains to 50 steps in seconds, the largest has about 5 M parameters with a 4K vocabulary.
 TINY = SearchSpace(
     base=ArchSpec(pattern=(_ATTENTION,)),
     choices={
@@ -23,6 +29,7 @@ TINY = SearchSpace(
         "feedforward.multiplier": (2.0, 3.0, 4.0),
         "norm": ("layernorm", "rmsnorm"),
         "position": ("rope", "alibi", "absolute"),
+        **_STORAGE,
     },
 )
 
@@ -43,9 +50,6 @@ _REST = {
     "tie_embeddings": (True, False),
 }
 
-# What a device stores and reads. A vocabulary is no choice of a preset: a space may name only those that the corpus has.
-_STORED = {"storage": ("float16", "int8", "int4"), "pruning": (0.0, 0.25, 0.5)}
-
 SMALL = SearchSpace(
     base=ArchSpec(d_model=256, n_layers=4, pattern=(_ATTENTION,)),
     mixers=_FAMILIES,
@@ -60,6 +64,7 @@ SMALL = SearchSpace(
         "pattern.mamba2.state_width": (16, 32, 64),
         "pattern.rwkv7.head_width": (32, 64),
         **_REST,
+        **_STORAGE,
     },
 )
 
@@ -80,7 +85,7 @@ MEDIUM = SearchSpace(
         "dropout": (0.0, 0.1),
         "embedding_rank": (None, 128),
         **_REST,
-        **_STORED,
+        **_STORAGE_AND_PRUNING,
     },
 )
 
@@ -105,7 +110,7 @@ FULL = SearchSpace(
         "attention_dropout": (0.0, 0.1),
         "embedding_rank": (None, 64, 128, 256),
         **_REST,
-        **_STORED,
+        **_STORAGE_AND_PRUNING,
     },
 )
 

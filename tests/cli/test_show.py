@@ -19,7 +19,7 @@ LEGACY = {"num_layers": 4, "hidden_size": 256, "vocab_size": 512}
 
 
 def test_a_preset_a_job_and_a_file_are_shown_as_spaces(tmp_path: Path) -> None:
-    assert "15,552, of which about" in shown("space", "show", "tiny")
+    assert "46,656, of which about" in shown("space", "show", "tiny")
     (tmp_path / "job.toml").write_text('[search]\nspace = { choices = { norm = ["rmsnorm", "layernorm"], n_layers = [2, 3] } }\n')
     (tmp_path / "space.json").write_text(preset("tiny").model_dump_json())
     assert "4, of which about 100 % fit together" in shown("space", "show", tmp_path / "job.toml")

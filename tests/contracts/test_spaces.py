@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from codenas.arch import ArchSpec, AttentionSpec, Design, SearchSpace, preset
 from codenas.arch.cost import parameters, state_elements, stored_bytes
 from codenas.arch.presets import PRESETS
+from codenas.arch.storage import STORAGES
 from codenas.checkpoint import WEIGHTS, Manifest, write_checkpoint
 from codenas.compress.prune import pruned
 from codenas.errors import ConfigError
@@ -21,7 +22,7 @@ from tests.fakes import tiny_arch
 DRAWS, BUILDS, VOCAB_SIZE = 1_000, 60, 4_096
 
 
-# No preset names a vocabulary: it does not know which ones a corpus has.
+# No preset names a vocabulary: it does not know which ones a corpus has. Every one chooses the storage.
 BESIDE = {"vocabulary": (None, "char", "bpe-1024"), "storage": ("float16", "int8", "int4"), "pruning": (0.0, 0.25, 0.5)}
 SPACES = {
     **{name: preset(name) for name in PRESETS},
@@ -66,6 +67,12 @@ def test_every_choice_is_drawn(space: SearchSpace) -> None:
     assignments = [space.flatten(design) for design in drawn(space, DRAWS)]
     for path, values in space.choices.items():
         assert {assignment[path] for assignment in assignments} == set(values)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_chooses_among_all_storages(name: str) -> None:
+    assert set(preset(name).choices["storage"]) == set(STORAGES)
+    assert {design.storage for design in drawn(preset(name), 50)} == set(STORAGES)
 
 
 def test_flatten_and_unflatten_are_inverse(space: SearchSpace) -> None:

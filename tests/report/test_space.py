@@ -52,7 +52,7 @@ def test_a_space_says_which_vocabularies_it_reads_or_how_to_have_more() -> None:
     alone, several = (dict(space_figures(space, draw_sample(space, 2), VOCAB_SIZE)) for space in (tiny, more))
     assert "[prepare]" in alone["vocabularies"] and "vocabulary = [...]" in alone["vocabularies"]
     assert several["vocabularies"] == "the corpus's own, char, bpe-1024"
-    assert "storage float16, pruning 0" in alone["the same in all"]
+    assert "dropout 0, attention_dropout 0, pruning 0" in alone["the same in all"]
 
 
 def test_only_constraints_that_can_bind_are_named() -> None:
