@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -16,6 +16,10 @@ from codenas.train.config import TrainConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+# Length of the branch of falling rate that scores a rung, as a share of the rung: on recorded architectures such a score after
+# 50 steps ranks them more nearly as they rank after 300 than the moving average does (`python -m benchmarks fidelity`).
+SCORE_DECAY = 0.6
+
 
 class TrialResources(BaseModel):
     """What one trial takes and how it measures. With GPUs in the cluster a trial takes one; without, `cpus` threads."""
@@ -26,10 +30,10 @@ class TrialResources(BaseModel):
     gpus: float | None = Field(None, ge=0, description="GPUs of one trial; by default one if the cluster has any")
     card: str | None = Field(None, description="the kind of GPU that trials run on, as Ray calls it (A100, H100): latencies compare on one")
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
-    score_decay: Share | tuple[Share, ...] = Field(
-        0.0,
-        description="score a rung on a branch of falling rate, this share of the rung long; 0: on the moving average; "
-        "one number, or one for each rung",
+    score_decay: Share | tuple[Share, ...] | Literal["auto"] = Field(
+        "auto",
+        description="score a rung on a branch of falling rate, this share of the rung long; 0: on the moving average of the weights; "
+        f"one number for all rungs, or one for each; auto: {SCORE_DECAY:g} at every rung but the last",
     )
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
     retries: int = Field(2, ge=0, description="times that a trial whose process died starts again from its checkpoint")
@@ -46,6 +50,16 @@ class TrialResources(BaseModel):
     def threads(self) -> int:
         """Of one trial."""
         return max(1, int(self.cpus))
+
+    def decay_shares(self, rungs: int) -> tuple[float, ...]:
+        """`score_decay` of each of so many rungs.
+
+        `auto` spends a branch wherever a rung decides who is promoted. The last rung promotes nobody, its steps are the most, and
+        the moving average separates trainings of that length: it is scored on that.
+        """
+        if self.score_decay == "auto":
+            return (*(SCORE_DECAY for _ in range(rungs - 1)), 0.0)
+        return self.score_decay if isinstance(self.score_decay, tuple) else (self.score_decay,) * rungs
 
 
 class SearchJob(SearchConfig):
@@ -65,8 +79,8 @@ class SearchJob(SearchConfig):
 
     def scoring_steps(self) -> dict[int, int]:
         """Steps of the branch that a rung is scored on, by rung; those without one are left out."""
-        shares, rungs = self.trial.score_decay, self.budget.rungs
-        by_rung = zip(rungs, shares if isinstance(shares, tuple) else (shares,) * len(rungs), strict=True)
+        rungs = self.budget.rungs
+        by_rung = zip(rungs, self.trial.decay_shares(len(rungs)), strict=True)
         return {rung: steps for rung, share in by_rung if (steps := round(share * rung))}
 
     def least_ms(self) -> Callable[[ArchSpec, int], float] | None:
@@ -109,8 +123,8 @@ class RecordJob(SpaceChoice):
     count: int = Field(300, ge=1, description="architectures")
     seed: int = 0
     scored: tuple[int, ...] = Field((50, 300), min_length=1, description="steps after which the moving average of the weights is scored")
-    decayed: tuple[int, ...] = Field((50, 300), description="steps after which a branch of falling rate is scored")
-    decay: float = Field(0.2, gt=0, le=1, description="length of such a branch, as a share of the steps before it")
+    decayed: tuple[int, ...] = Field((50,), description="steps after which a branch of falling rate is scored")
+    decay: float = Field(SCORE_DECAY, gt=0, le=1, description="length of such a branch, as a share of the steps before it")
     train: TrainConfig = TrainConfig(batch_size=4)
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, of every score")
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")

@@ -1,15 +1,20 @@
 """What a search job says of its trials."""
 
+from typing import Literal
+
 import pytest
 from pydantic import ValidationError
 
-from codenas.experiment.jobs import SearchJob, TrialResources
+from codenas.experiment.jobs import SearchJob, TrialResources, present_job
 from codenas.search.candidate import Budget
 
 BUDGET = Budget(candidates=8, rungs=(50, 100, 300), promote=(4, 2))
 
 
-def job(score_decay: float | tuple[float, ...]) -> SearchJob:
+Shares = float | tuple[float, ...] | Literal["auto"]
+
+
+def job(score_decay: Shares) -> SearchJob:
     return SearchJob(budget=BUDGET, trial=TrialResources(score_decay=score_decay))
 
 
@@ -20,10 +25,28 @@ def job(score_decay: float | tuple[float, ...]) -> SearchJob:
         (0.2, {50: 10, 100: 20, 300: 60}),
         ((0.6, 0.0, 0.1), {50: 30, 300: 30}),
         (0.001, {}),
+        ("auto", {50: 30, 100: 60}),
     ],
 )
-def test_one_share_is_for_all_rungs_and_several_are_for_one_each(shares: float | tuple[float, ...], steps: dict[int, int]) -> None:
+def test_one_share_is_for_all_rungs_and_several_are_for_one_each(shares: Shares, steps: dict[int, int]) -> None:
     assert job(shares).scoring_steps() == steps
+
+
+@pytest.mark.parametrize(
+    ("rungs", "steps"),
+    [((300,), {}), ((1, 2), {1: 1}), ((50, 300), {50: 30}), ((20, 60, 180, 540), {20: 12, 60: 36, 180: 108})],
+)
+def test_by_default_every_rung_that_promotes_is_scored_on_a_branch(rungs: tuple[int, ...], steps: dict[int, int]) -> None:
+    assert SearchJob(budget=Budget(candidates=4, rungs=rungs, promote=(2,) * (len(rungs) - 1))).scoring_steps() == steps
+
+
+def test_a_stored_job_keeps_the_scoring_that_it_names() -> None:
+    """A run of a version whose default was the moving average has that in its file."""
+    stored = job(0.0).model_dump_json()
+    assert '"score_decay":0.0' in stored
+    assert present_job(stored) == stored
+    assert SearchJob.model_validate_json(stored).scoring_steps() == {}
+    assert present_job(job("auto").model_dump_json()) == job("auto").model_dump_json()
 
 
 @pytest.mark.parametrize("shares", [(), (0.5,), (0.5, 0.5, 0.5, 0.5)])
