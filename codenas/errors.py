@@ -61,6 +61,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | ImportError) and any(sign in str(error) for sign in _NO_MEMORY)
 
 
+def os_error_reason(error: OSError) -> str:
+    """What `error` says, in one line. One that a library raised has no errno and no `strerror`, only words."""
+    words = error.strerror or str(error).strip() or type(error).__name__
+    return words.splitlines()[0]
+
+
 class _Faults(Protocol):
     def errors(self) -> list[Any]:
         """What pydantic lists: place, message and type of each fault."""

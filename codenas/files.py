@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO
 from codenas.errors import ResourceError, RunError
 
 _NEW, _OLD, _LOCK = "new", "old", ".lock"  # in the folder that a folder is made in
+_MOST_LINKS = 40  # as Linux follows
 _AGAIN = "run the same command again, finished work is kept"
 _DISK_ERRORS = {  # what is wrong, and the way out
     errno.ENOSPC: ("no space is left", f"free some space and {_AGAIN}"),
@@ -39,51 +41,93 @@ def readable_disk_errors(path: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Replace `path` by `content` at once: a reader sees the old file or the new one, never half of either."""
+    """Replace `path` by `content` at once: a reader sees the old file or the new one, never half of either.
+
+    Links are followed. A pipe, a character device such as /dev/null, or an open file such as /dev/stdout is written to: a
+    rename would put a regular file in its place. The mode of a new file is what the umask leaves.
+
+    Raises:
+        ResourceError: the disk is full or read-only, or `path` is a block device or a socket.
+        OSError: it is a folder, or may not be written there.
+    """
     data = content.encode() if isinstance(content, str) else content
-    _refuse_folder(path)
     with readable_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _draft(path) as (file, place):
+        target = replaceable(path)
+        if target is None:
+            with _open_in_place(path) as sink:
+                sink.write(data)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _draft(target) as (file, place):
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)
-            os.replace(place, path)
+            os.replace(place, target)
 
 
 def require_place(path: Path) -> None:
-    """See that a file can be written at `path`, before the work whose result it is; makes its folder.
+    """Check that a file can be written at `path`, before the work whose result it is; creates its folder.
 
     Raises:
-        ResourceError: the disk is full or read-only.
+        ResourceError: the disk is full or read-only, or `path` is a block device or a socket.
         OSError: it is a folder, or may not be written there.
     """
     with readable_disk_errors(path):
-        _refuse_folder(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _draft(path):
+        target = replaceable(path)
+        if target is None:  # a pipe is not opened before there is something to write: its reader would see the end
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _draft(target):
             pass
+
+
+def replaceable(path: Path) -> Path | None:
+    """The path, free of links, whose regular file a rename may replace; None if `path` has to be written to where it is.
+
+    Raises:
+        ResourceError: `path` is a block device or a socket.
+        OSError: it is a folder, or its links lead in a circle.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # making its folder says which part is none
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+            raise ResourceError(f"{path} is a {'block device' if stat.S_ISBLK(mode) else 'socket'}; name a file or /dev/stdout")
+        if not stat.S_ISREG(mode):
+            return None
+    return None if _open_file(path) is not None else Path(os.path.realpath(path))
 
 
 @contextlib.contextmanager
 def atomic_folder(final: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `final` and rename it to `final` on success; `final` is replaced if it exists.
+    """Yield an empty folder beside `final` and rename it to `final` on success; a folder at `final` is replaced, links are followed.
 
-    What a process that is killed on the way leaves behind, `settle_folder` puts in order.
+    The modes of its files are what the umask leaves, whatever the library that wrote them chose. What a process that is
+    killed on the way leaves behind, `settle_folder` cleans up.
+
+    Raises:
+        ResourceError: the disk is full or read-only.
+        OSError: `final` is something else than a folder.
     """
     with readable_disk_errors(final):
+        final = Path(os.path.realpath(final))
+        if final.exists() and not final.is_dir():  # a device too would be moved out of the way
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(final))
         final.parent.mkdir(parents=True, exist_ok=True)
         settle_folder(final)
         workshop = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
         try:
             with _at_work(workshop):
                 (workshop / _NEW).mkdir()
+                mode = (workshop / _NEW).stat().st_mode & 0o666  # mkdir has asked the umask, and asking it again sets it for all threads
                 yield workshop / _NEW
                 for path in sorted((workshop / _NEW).rglob("*")):
                     if path.is_file():
+                        os.chmod(path, mode)
                         _sync(path)
-                os.chmod(workshop / _NEW, 0o755)
                 if final.exists():
                     os.replace(final, workshop / _OLD)
                 os.replace(workshop / _NEW, final)
@@ -93,10 +137,11 @@ def atomic_folder(final: Path) -> Iterator[Path]:
 
 
 def settle_folder(final: Path) -> None:
-    """Before `final` is read or written: clear what killed processes left of their work on it, live ones are left alone.
+    """Remove what killed processes left of their work on `final`, before it is read or written; live ones are left alone.
 
     A process that was killed between its two renames leaves no `final`: the old one is put back.
     """
+    final = Path(os.path.realpath(final))
     if not final.parent.is_dir():
         return
     name = re.compile(rf"\.{re.escape(final.name)}\.[a-z0-9_]{{8}}")  # as mkdtemp draws it
@@ -131,8 +176,15 @@ def is_whole(line: bytes) -> bool:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line and wait until it is on the disk. A torn last line (a kill mid-write) is closed off first."""
+    """Append one line and wait until it is on the disk. A torn last line (a kill mid-write) is closed off first.
+
+    Raises:
+        ResourceError: the disk is full or read-only, or `path` is no regular file: what is appended must be there to be read again.
+        OSError: it is a folder, or may not be written there.
+    """
     with readable_disk_errors(path):
+        if replaceable(path) is None:
+            raise ResourceError(f"{path} is no regular file, and finished work is read again from it; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             if file.tell() > 0:
@@ -232,9 +284,25 @@ def _clear(workshop: Path, final: Path) -> None:
         shutil.rmtree(workshop / part, ignore_errors=True)
 
 
-def _refuse_folder(path: Path) -> None:
-    if path.is_dir():  # or the system's error names a temporary file
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+def _open_file(path: Path) -> Path | None:
+    """/proc/PID/fd/N if the links of `path` lead there, as those of /dev/stdout do: a file that a process has open."""
+    place = path.absolute()
+    for _ in range(_MOST_LINKS):
+        place = Path(os.path.realpath(place.parent), place.name)
+        if not place.is_symlink():
+            return None
+        if place.is_relative_to("/proc"):  # its links name what is open for the reader's eye, not for the system
+            return place
+        place = place.parent / place.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _open_in_place(path: Path) -> IO[bytes]:
+    """`path` opened for writing. A descriptor of this process is duplicated: the two share the place where they write on."""
+    opened = _open_file(path)
+    if opened is not None and opened.parent == Path(f"/proc/{os.getpid()}/fd"):
+        return os.fdopen(os.dup(int(opened.name)), "wb")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb")  # not created: sticky folders refuse that for another's pipe
 
 
 def _free_megabytes(path: Path) -> int:

@@ -5,7 +5,7 @@ import socket
 
 import psutil
 
-from codenas.errors import ResourceError
+from codenas.errors import ResourceError, os_error_reason
 
 
 def require_free_port(host: str, port: int) -> None:
@@ -22,7 +22,7 @@ def require_free_port(host: str, port: int) -> None:
             # Linux lets two sockets bind one port with this option; only a listener is refused for sure.
             probe.listen(1)
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = os_error_reason(error)
             if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
                 raise ResourceError(f"cannot listen on {host}: {reason}; choose a --host of this machine, such as 127.0.0.1") from error
             raise ResourceError(f"cannot listen on {host}:{port}: {reason}{_holder(port)}; choose another --port") from error

@@ -1,7 +1,9 @@
 """Small, real things that many tests need: a corpus folder, architectures, models, a clock that is set by hand."""
 
 import contextlib
+import os
 import random
+import stat
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -151,3 +153,12 @@ def _write_split(folder: Path, split: str, texts: list[str], vocabulary: Vocabul
             tokens += len(ids)
         size = sum(len(text.encode()) for text in texts)
         return SplitInfo(tokens=tokens, bytes=size, documents=len(texts), repositories=len(texts), shards=writer.finish())
+
+
+def null_device(path: Path) -> Path:
+    """A null device of the test's own: the machine's must survive a failure. Only root makes devices: else the test is skipped."""
+    try:
+        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    return path

@@ -50,6 +50,11 @@ def stored(tmp_path: Path) -> Checkpoint:
     return write(tmp_path / "model")
 
 
+def test_all_files_may_be_read_by_the_same_people(stored: Checkpoint) -> None:
+    modes = {path.name: oct(path.stat().st_mode) for path in stored.path.iterdir()}
+    assert set(modes) == {MANIFEST, WEIGHTS, TOKENIZER, TRAINING} and len(set(modes.values())) == 1, modes
+
+
 def forge(stored: Checkpoint) -> Checkpoint:
     """Let the manifest name the weights and the training state that are there now."""
     digests = {"weights_sha256": sha256_file(stored.path / WEIGHTS), "training_sha256": sha256_file(stored.path / TRAINING)}

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -27,7 +28,7 @@ from codenas.files import (
     sha256_file,
     write_atomic,
 )
-from tests.fakes import small_disk
+from tests.fakes import null_device, small_disk
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,6 +76,82 @@ def test_what_is_written_is_there_and_nothing_else(replace: Callable[[Path, str]
 def test_others_may_read_what_is_written(replace: Callable[[Path, str], None], tmp_path: Path) -> None:
     replace(tmp_path / "target", "x")
     assert (tmp_path / "target").stat().st_mode & 0o044 == 0o044
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_the_umask_decides_who_may_read(replace: Callable[[Path, str], None], umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        replace(tmp_path / "target", "x")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "target", *(tmp_path / "target").rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask, path
+
+
+def test_a_library_that_writes_private_files_changes_nothing(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "target") as folder:
+        os.close(os.open(folder / "weights", os.O_CREAT | os.O_WRONLY, 0o600))
+        (folder / "manifest").touch()
+    assert (tmp_path / "target/weights").stat().st_mode == (tmp_path / "target/manifest").stat().st_mode
+
+
+def test_a_link_is_followed(replace: Callable[[Path, str], None], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("far/target")
+    for content in ("first", "second"):  # a link that leads nowhere yet, and one that leads somewhere
+        replace(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink() and read(tmp_path / "far" / "target") == content
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["target"]
+
+
+def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    require_place(tmp_path / "pipe")
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit((tmp_path / "pipe").read_text)
+        write_atomic(tmp_path / "pipe", "through")
+        assert reading.result() == "through"
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_device_is_written_to(tmp_path: Path) -> None:
+    device = null_device(tmp_path / "null")
+    require_place(device)
+    write_atomic(device, "gone")
+    assert device.is_char_device() and device.read_bytes() == b""
+    assert list(tmp_path.iterdir()) == [device]
+
+
+@pytest.mark.parametrize("write", [write_folder, append_line])
+def test_what_is_read_again_needs_a_regular_place(write: Callable[[Path, str], None], tmp_path: Path) -> None:
+    for place in (null_device(tmp_path / "null"), tmp_path / "pipe"):
+        if place.name == "pipe":
+            os.mkfifo(place)
+        with pytest.raises((NotADirectoryError, ResourceError)):
+            write(place, "lost")
+    assert (tmp_path / "null").is_char_device() and (tmp_path / "pipe").is_fifo()
+
+
+def test_a_socket_is_refused(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(tmp_path):
+        listener.bind("socket")
+        for write in (require_place, lambda path: write_atomic(path, "x")):
+            with pytest.raises(ResourceError, match="socket is a socket; name a file or /dev/stdout"):
+                write(tmp_path / "socket")
+
+
+@pytest.mark.parametrize("way", ["pipe", "file"])
+def test_standard_output_is_written_to(way: str, tmp_path: Path) -> None:
+    stdout = tmp_path / "stdout"  # a link as /dev/stdout is, which must survive a failure
+    stdout.symlink_to("/proc/self/fd/1")
+    script = "import sys\nfrom pathlib import Path\nfrom codenas.files import require_place, write_atomic\nprint('before', flush=True)\n"
+    script += "require_place(Path(sys.argv[1]))\nwrite_atomic(Path(sys.argv[1]), 'written\\n')\nprint('after')"
+    with (tmp_path / "out").open("wb") as out:
+        target = subprocess.PIPE if way == "pipe" else out
+        done = subprocess.run([sys.executable, "-c", script, stdout], cwd=ROOT, stdout=target, stderr=subprocess.PIPE, timeout=60)
+    assert done.stderr == b""
+    assert (done.stdout or (tmp_path / "out").read_bytes()) == b"before\nwritten\nafter\n"
+    assert stdout.is_symlink() and sorted(tmp_path.iterdir()) == [tmp_path / "out", stdout]
 
 
 def test_bytes_are_written_as_they_are(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from codenas.cli.tensorboard import tensorboard
 from codenas.cli.tokens import compare as compare_tokens
 from codenas.cli.tokens import frequencies
 from codenas.cli.train import train
-from codenas.errors import CodeNASError, is_out_of_memory
+from codenas.errors import CodeNASError, is_out_of_memory, os_error_reason
 from codenas.interrupts import listening
 from codenas.log import LOGGER, configure
 
@@ -53,7 +53,9 @@ _WAYS_OUT = {
     errno.EDQUOT: _FREE_SPACE,
     errno.EMFILE: "raise the limit (ulimit -n) and run the same command again",
     errno.EAGAIN: "raise the limit on processes (ulimit -u), or end some, and run the same command again",
+    None: "what was read or written may be damaged or of another kind; `codenas --debug` with the same command shows where",
 }
+_ANOTHER_PLACE = "choose another place, or mend this one's permissions"
 
 app = typer.Typer(
     help="Find, train and serve the best code-completion model inside a size and latency limit.",
@@ -135,8 +137,7 @@ def _sentence(error: Exception) -> str | None:
     if not isinstance(error, OSError):
         return None
     place = f": {error.filename}" if error.filename else ""
-    way_out = _WAYS_OUT.get(error.errno or 0, "choose another place, or mend this one's permissions")
-    return f"{error.strerror or type(error).__name__}{place}; {way_out}"
+    return f"{os_error_reason(error)}{place}; {_WAYS_OUT.get(error.errno, _ANOTHER_PLACE)}"
 
 
 def _first_line(error: Exception) -> str:

@@ -31,7 +31,7 @@ def calibrate(
     """
     import torch
 
-    from codenas.files import require_place
+    from codenas.files import replaceable, require_place
     from codenas.log import LOGGER, Progress
     from codenas.measure.calibration import Times, device_name, measure_points
     from codenas.measure.latency_model import Calibration
@@ -42,7 +42,8 @@ def calibrate(
     archs = _draw(space, count, vocab_size, seed)
     called = name or device_name(_usable(device))
     torch.set_num_threads(threads)
-    times = Times(_place_of_times(output, [called, device, threads, vocab_size, sweeps, *(arch.digest for arch in archs)]))
+    settings = [called, device, threads, vocab_size, sweeps, *(arch.digest for arch in archs)]
+    times = Times(_place_of_times(output, settings) if replaceable(output) else None)  # no file belongs beside a device
     progress = Progress("calibrate", count * sweeps, "measurements", already=len(times.p50_ms))
     points = measure_points(archs, vocab_size, sweeps, device, times, lambda: progress.update(progress.done + 1))
     progress.finish()

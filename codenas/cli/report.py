@@ -31,16 +31,18 @@ def write_report(run: Run, page: Path | None = None, figures: Path | None = None
         ConfigError: the job is of another version, or both shall be one file.
     """
     from codenas.errors import ConfigError
-    from codenas.files import write_atomic
+    from codenas.files import replaceable, write_atomic
     from codenas.report.page import search_page
     from codenas.report.page_data import search_figures
 
     page = page or run.report
-    figures = figures or page.with_suffix(".json")
-    if page.absolute() == figures.absolute():
+    if figures is None and replaceable(page):  # no file belongs beside a device
+        figures = page.with_suffix(".json")
+    if figures is not None and page.absolute() == figures.absolute():
         raise ConfigError(f"{page} cannot hold both the page and its figures; name another file with --json")
     found = search_figures(read_search(run))
-    write_atomic(figures, found.model_dump_json(indent=1) + "\n")
+    if figures is not None:
+        write_atomic(figures, found.model_dump_json(indent=1) + "\n")
     write_atomic(page, search_page(found))
     return page
 

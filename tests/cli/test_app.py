@@ -4,6 +4,7 @@ As a process where the process matters (its start, its pipes, what another one h
 """
 
 import errno
+import io
 import socket
 import subprocess
 import sys
@@ -153,6 +154,8 @@ def test_a_prompt_from_a_closed_input_says_the_way_out() -> None:
         (OSError(errno.EMFILE, "Too many open files", "a/b"), "Too many open files: a/b; raise the limit (ulimit -n)"),
         (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "Resource temporarily unavailable; raise the limit on processes"),
         (PermissionError(errno.EACCES, "Permission denied", "a/b"), "Permission denied: a/b; choose another place, or mend this one's"),
+        (OSError("AF_UNIX path length cannot exceed 107 bytes\nmore"), "AF_UNIX path length cannot exceed 107 bytes; what was read or"),
+        (io.UnsupportedOperation("seek"), "seek; what was read or written may be damaged"),
     ],
 )
 def test_what_the_machine_lacks_is_one_line_too(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

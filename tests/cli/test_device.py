@@ -12,7 +12,7 @@ from codenas.measure import calibration
 from codenas.measure.latency import Latency
 from codenas.measure.latency_model import Calibration, Point
 from codenas.report.device import calibration_figures, calibration_warnings
-from tests.fakes import tiny_arch
+from tests.fakes import null_device, tiny_arch
 
 
 def codenas(*arguments: str | Path | int) -> Result:
@@ -38,6 +38,13 @@ def test_a_device_is_calibrated_and_predicts_on_its_own(space: Path, tmp_path: P
     done = codenas("device", "predict", tmp_path / "arch.json", "--on", stored, "--on", stored, "--vocab-size", 64)
     assert done.exit_code == 0, done.output
     assert done.stdout.count("ms per token predicted (") == 2
+
+
+def test_a_calibration_for_a_device_leaves_the_device_and_nothing_beside_it(space: Path, tmp_path: Path) -> None:
+    device = null_device(tmp_path / "null")
+    done = codenas("device", "calibrate", "--space", space, "--count", 8, "--sweeps", 2, "--output", device, "--vocab-size", 64)
+    assert done.exit_code == 0, done.output
+    assert device.is_char_device() and sorted(tmp_path.iterdir()) == [device, space]
 
 
 def test_a_pruned_design_is_predicted_as_it_is_stored(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from codenas.experiment.jobs import SearchJob
 from codenas.log import LOGGER
 from codenas.search.result import SearchFolder
 from tests.cli.commands import codenas, shown
-from tests.fakes import SMALL_SEARCH, tiny_corpus
+from tests.fakes import SMALL_SEARCH, null_device, tiny_corpus
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,11 @@ def test_a_search_leaves_the_page_that_the_command_writes(run: Path, tmp_path: P
     assert page.with_suffix(".json").read_bytes() == (run / "report.json").read_bytes()
     shown("report", run, "--output", page, "--json", tmp_path / "figures.json")
     assert (tmp_path / "figures.json").read_bytes() == (run / "report.json").read_bytes()
+
+
+def test_a_page_for_a_device_leaves_the_device_and_nothing_beside_it(run: Path, tmp_path: Path) -> None:
+    shown("report", run, "--output", device := null_device(tmp_path / "null"))
+    assert device.is_char_device() and list(tmp_path.iterdir()) == [device]
 
 
 def test_curves_workers_and_the_winner_are_in_it(run: Path) -> None:

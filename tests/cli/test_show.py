@@ -13,7 +13,7 @@ from codenas.report.scale import scaled
 from codenas.seeds import stream
 from codenas.vocab import Char
 from tests.cli.commands import codenas, shown
-from tests.fakes import drawn_model, tiny_arch
+from tests.fakes import drawn_model, null_device, tiny_arch
 
 LEGACY = {"num_layers": 4, "hidden_size": 256, "vocab_size": 512}
 
@@ -63,6 +63,11 @@ def test_a_checkpoint_is_shown_with_its_own_vocabulary(tmp_path: Path) -> None:
 def test_a_picture_is_drawn_where_one_is_asked_for(tmp_path: Path) -> None:
     assert f"picture: {tmp_path / 'a.png'}" in shown("arch", "show", "tiny:1", "--picture", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_for_a_device_leaves_the_device(tmp_path: Path) -> None:
+    shown("arch", "show", "tiny:1", "--picture", device := null_device(tmp_path / "null"))
+    assert device.is_char_device() and list(tmp_path.iterdir()) == [device]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from codenas.errors import ConfigError, ResourceError
+from codenas.errors import ConfigError, ResourceError, os_error_reason
 from codenas.interrupts import held
 from codenas.log import LOGGER
 from tune_jobs.cluster.head_watch import head_watched, listens
@@ -201,7 +201,7 @@ def require_listener(address: str) -> None:
         socket.create_connection(host_and_port(address), _TIMEOUT_S).close()
     except OSError as error:
         raise ResourceError(
-            f"nobody listens at {address} ({error.strerror or error}); check --address, and that the port is open"
+            f"nobody listens at {address} ({os_error_reason(error)}); check --address, and that the port is open"
         ) from error
 
 
