@@ -31,11 +31,11 @@ def demo(
     port: Annotated[int | None, typer.Option(help="Port of the endpoint on 127.0.0.1.")] = None,
 ) -> None:
     """Prepare a corpus, search, train the winner, evaluate it, serve it and ask it. Run again, it goes on where it was."""
-    from codenas.cli.job_file import DEMO_JOB, ServeJob, load_job
+    from codenas.cli.job_file import DEMO_JOB, load_job
     from codenas.cli.objectives import with_objectives
     from codenas.cli.options import settings_of
     from codenas.cli.serve import check_port
-    from codenas.cli.train import require_more_steps
+    from codenas.experiment.jobs import ServeJob
     from codenas.experiment.memory import PeakMemory
     from codenas.search.result import SearchFolder
     from tune_jobs.cluster.own import local_ray
@@ -43,7 +43,7 @@ def demo(
     wanted = load_job(job or DEMO_JOB)
     wanted = wanted.model_copy(update={"search": with_objectives(wanted.search, max_mb, max_ms)})
     if wanted.train.compute is None:  # else it depends on who wins
-        require_more_steps(wanted.train, wanted.train.steps, wanted.search.budget.rungs[-1])
+        wanted.train.require_steps(wanted.train.steps, wanted.search.budget.rungs[-1])
     port = wanted.serve.port if port is None else settings_of(ServeJob, {"port": port}).port
     check_port(port)
     from codenas.experiment.session import possible_plan, require_possible, warn_of_asked  # and with it torch: options are refused before
@@ -68,7 +68,7 @@ def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory", scratch: Path) 
     from codenas.cli.evaluate import evaluate_run
     from codenas.cli.search import search_stage
     from codenas.cli.summary import Findings, show_summary, summarise
-    from codenas.cli.train import train_winner
+    from codenas.experiment.winner import train_winner
     from codenas.files import write_atomic
     from data_prep.pipeline import prepare
 

@@ -4,49 +4,16 @@ import tomllib
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codenas.arch import ArchSpec
-from codenas.arch.cost import training_flops_per_token
 from codenas.cli.faults import explain
 from codenas.errors import ConfigError
 from codenas.evaluate.config import EvaluationSettings
-from codenas.experiment.jobs import RecordJob, SearchJob
+from codenas.experiment.jobs import RecordJob, SearchJob, ServeJob, TrainJob
 from codenas.files import read_user_text
-from codenas.train.config import TrainConfig
 from data_prep.config import PrepareConfig
 
 DEMO_JOB = Path(str(files("tune_jobs").joinpath("jobs", "demo.toml")))  # a wheel has it too
-
-
-class TrainJob(BaseModel):
-    """Training the winner on to its end."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    steps: int = Field(900, ge=1, description="in all, those of the search included")
-    compute: float | None = Field(
-        None, gt=0, description="FLOPs in all, whatever the winner's size: they say how many steps, `steps` does not"
-    )
-    decay_share: float = Field(0.5, ge=0, le=1, description="share of all steps over which the rate falls to zero")
-    save_every: int = Field(100, ge=1, description="steps between two stored states")
-    threads: int | None = Field(None, ge=1, description="by default one per core")
-    recipe: TrainConfig = TrainConfig()
-
-    def steps_of(self, arch: ArchSpec, vocab_size: int) -> int:
-        """Steps in all of a winner that is `arch`."""
-        if self.compute is None:
-            return self.steps
-        per_step = training_flops_per_token(arch, vocab_size) * arch.context_len * self.recipe.batch_size
-        return max(1, round(self.compute / per_step))
-
-
-class ServeJob(BaseModel):
-    """Where the model is served."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    port: int = Field(8000, ge=1, le=65535)
 
 
 class Job(BaseModel):

@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from codenas.arch.cost import parameters
 from codenas.arch.design import Design
 from codenas.checkpoint import Checkpoint, stored_at
 from codenas.corpus import Corpus
 from codenas.errors import RunError
+from codenas.experiment.resume import Difference, differences, stored_recipe
 from codenas.experiment.training import Subject, load_trainer, store
 from codenas.metrics import Metrics
 from codenas.train.config import TrainConfig
@@ -30,6 +30,11 @@ class FullTraining:
         """The first step whose rate is lowered."""
         return round(self.steps * (1 - self.decay_share))
 
+    @property
+    def schedule(self) -> dict[str, int]:
+        """What the rates depend on beside the recipe, as it is stored."""
+        return {"steps": self.steps, "decay_from": self.decay_from}
+
 
 def train_fully(
     corpus: Corpus,
@@ -43,24 +48,24 @@ def train_fully(
     """Train `design` until `plan.steps` steps are done in all, from `start` or from nothing; yields every step.
 
     Stores the state in `folder`/last every `save_every` steps, and when a `KeyboardInterrupt` is thrown in, and resumes from it;
-    the result is `folder`/model.
+    the result is `folder`/model. A precision of `auto` is satisfied by any.
 
     Raises:
+        CheckpointError: the state to resume from is of another training, see `codenas.experiment.resume`.
         CorpusError: `corpus` has not the vocabulary of the design.
-        RunError: `folder`/model is there, and was trained otherwise.
+        RunError: `folder`/model is there and was trained otherwise, or `folder`/last is in the decay of a training of another length.
     """
     final, last = folder / "model", folder / "last"
-    config = config.on(device)
-    recipe = {**config.model_dump(mode="json"), "steps": plan.steps, "decay_from": plan.decay_from}
-    if (finished := stored_at(final)) is not None:
-        return _finished_training(finished, recipe)
-    interrupted = stored_at(last)
-    if interrupted is not None and _trained_as(interrupted) != recipe:
-        interrupted = None  # a state on the way to another end: its rates have been others
     corpus = corpus.with_vocabulary(design.vocabulary)
-    trainer = load_trainer(corpus, design.arch, config, device, interrupted or start)
-    params = parameters(design.stored_arch, corpus.manifest.vocab_size)
-    subject = Subject(corpus, design, start.manifest.metrics if start is not None else Metrics(params=params))
+    if (finished := stored_at(final)) is not None:
+        _require_trained_as(finished, corpus, design, config, plan, device)
+        return finished
+    interrupted = stored_at(last)
+    if interrupted is not None:
+        _require_same_rates(interrupted, plan)
+    recipe = {**config.on(device).model_dump(mode="json"), **plan.schedule}
+    trainer = load_trainer(corpus, design, config, device, interrupted or start)
+    subject = Subject(corpus, design, _untrained_metrics(corpus, design, start))
     for step in trainer.run_to(plan.steps, plan.decay_from):
         try:
             yield step
@@ -74,15 +79,30 @@ def train_fully(
     return stored
 
 
-def _finished_training(checkpoint: Checkpoint, recipe: dict[str, Any]) -> Checkpoint:
-    checkpoint.verify()
-    trained = _trained_as(checkpoint)
-    changed = [f"{name} {trained.get(name)} (now {recipe.get(name)})" for name in recipe if trained.get(name) != recipe[name]]
+def _untrained_metrics(corpus: Corpus, design: Design, start: Checkpoint | None) -> Metrics:
+    """What is known of `design` before it is trained: what a search measured, if it measured the same stored weights."""
+    if start is not None and (start.manifest.arch, start.manifest.storage) == (design.stored_arch, design.storage):
+        return start.manifest.metrics
+    return Metrics(params=parameters(design.stored_arch, corpus.manifest.vocab_size))
+
+
+def _require_trained_as(finished: Checkpoint, corpus: Corpus, design: Design, config: TrainConfig, plan: FullTraining, device: str) -> None:
+    """Raise `RunError` unless `finished` is what this training would store."""
+    finished.verify()
+    trained = stored_recipe(finished)
+    automatic = ("precision",) if config.precision == "auto" else ()
+    changed = [each for each in differences(finished, corpus, design, config.on(device)) if each.name not in automatic]
+    changed += [Difference(name, trained.get(name), wanted) for name, wanted in plan.schedule.items() if trained.get(name) != wanted]
     if changed:
-        raise RunError(f"{checkpoint.path} was trained with {changed[0]}; remove it to train it again, or choose another --run")
-    return checkpoint
+        raise RunError(f"{finished.path} was trained with {changed[0]}; remove it to train it again, or choose another --run")
 
 
-def _trained_as(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The recipe of a stored training; what an earlier version did not know yet, it did by default."""
-    return {**TrainConfig().model_dump(mode="json"), **checkpoint.manifest.training}
+def _require_same_rates(interrupted: Checkpoint, plan: FullTraining) -> None:
+    """Raise `RunError` where the rates of `interrupted` were already falling, or would be, on the way to another end."""
+    trained, step = stored_recipe(interrupted), interrupted.manifest.step
+    stored = {name: int(trained.get(name, 0)) for name in plan.schedule}
+    if stored != plan.schedule and step > min(stored["decay_from"], plan.decay_from):
+        raise RunError(
+            f"{interrupted.path} is at step {step:,} of {stored['steps']:,}, its rates decay from step {stored['decay_from']:,}; for "
+            f"{plan.steps:,} steps they decay from {plan.decay_from:,}: train to {stored['steps']:,} steps, or remove {interrupted.path}"
+        )

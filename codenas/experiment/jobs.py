@@ -1,4 +1,4 @@
-"""What a search and a recording are asked to do; the tables [search] and [record] of a job file (TOML) have exactly these keys."""
+"""Settings of the stages of a run. The tables [search], [train], [serve] and [record] of a job file (TOML) have exactly these keys."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from codenas.arch import ArchSpec
+from codenas.arch.cost import training_flops_per_token
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError
 from codenas.experiment.config import ExperimentSetup
@@ -115,6 +116,50 @@ def present_job(job: str) -> str:
         return SearchJob.model_validate_json(job).model_dump_json()
     except (ValidationError, ConfigError):
         return job
+
+
+class TrainJob(BaseModel):
+    """Training the winner of a search to its end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    steps: int = Field(900, ge=1, description="in all, those of the search included")
+    compute: float | None = Field(
+        None, gt=0, description="FLOPs in all, whatever the winner's size: they say how many steps, `steps` does not"
+    )
+    decay_share: float = Field(0.5, ge=0, le=1, description="share of all steps over which the rate falls to zero")
+    save_every: int = Field(100, ge=1, description="steps between two stored states")
+    threads: int | None = Field(None, ge=1, description="by default one per core")
+    recipe: TrainConfig = Field(TrainConfig(), description="what is to differ from the recipe of the search; all else is taken from that")
+
+    def recipe_after(self, search: TrainConfig) -> TrainConfig:
+        """The recipe of a search with everything that this job sets explicitly put in its place."""
+        return search.model_copy(update={name: getattr(self.recipe, name) for name in self.recipe.model_fields_set})
+
+    def steps_of(self, arch: ArchSpec, vocab_size: int, batch_size: int) -> int:
+        """Steps in all of a winner that is `arch`."""
+        if self.compute is None:
+            return self.steps
+        per_step = training_flops_per_token(arch, vocab_size) * arch.context_len * batch_size
+        return max(1, round(self.compute / per_step))
+
+    def require_steps(self, steps: int, trained: int) -> None:
+        """See that `steps` in all are at least those that a search has `trained` its winner for.
+
+        Raises:
+            ConfigError: they are fewer.
+        """
+        if steps < trained:
+            setting = "--steps or train.steps" if self.compute is None else "train.compute"
+            raise ConfigError(f"{steps:,} training steps in all are fewer than the {trained:,} of the search; raise {setting}")
+
+
+class ServeJob(BaseModel):
+    """Where the model is served."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    port: int = Field(8000, ge=1, le=65535)
 
 
 class RecordJob(SpaceChoice):

@@ -6,6 +6,7 @@ from codenas.search.candidate import Budget, Failure, Outcome, Refusal
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
 from codenas.search.rungs import narrowed
+from codenas.train.config import TrainConfig
 
 
 def told(job: Job, outcome: Outcome) -> str:
@@ -43,3 +44,14 @@ def best(history: History) -> str:
     """The best score so far; empty before the first."""
     score = history.best_bits_per_byte
     return f"best {score:.3f} bits per byte" if score is not None else ""
+
+
+def recipe_line(recipe: TrainConfig, searched: TrainConfig) -> str:
+    """The recipe of a winner's training, and where it differs from that of its search."""
+    now, before = recipe.model_dump(), searched.model_dump()
+    changed = ", ".join(f"{name} {now[name]} instead of {before[name]}" for name in now if now[name] != before[name])
+    rate = f"matrix_rate {recipe.matrix_rate:g}" if recipe.optimizer == "muon" else f"adam_rate {recipe.adam_rate:g}"
+    return (
+        f"optimizer {recipe.optimizer}, {rate}, batch_size {recipe.batch_size}, precision {recipe.precision}: "
+        f"the recipe of the search{f' with {changed}' if changed else ''}"
+    )

@@ -196,7 +196,7 @@ def _closed_forms(design: Design, corpus: Corpus) -> Row:
 
 def _scores(job: RecordJob, setup: ExperimentSetup, candidate: Candidate, subject: Subject) -> Row:
     config = setup.train.model_copy(update={"seed": candidate.seed})
-    trainer = load_trainer(subject.corpus, candidate.arch, config, setup.device, None)
+    trainer = load_trainer(subject.corpus, candidate.design, config, setup.device, None)
     row: dict[str, Cell] = {}
     for step in sorted({*job.scored, *job.decayed}):
         for _ in trainer.run_to(step):

@@ -5,9 +5,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codenas.errors import ResourceError, RunError
 from codenas.files import folder_lock, write_atomic
+
+if TYPE_CHECKING:
+    from codenas.search.history import History
+    from codenas.search.result import SearchResult
 
 DEFAULT_RUN = Path("runs/demo")
 
@@ -129,6 +134,19 @@ class Run:
         if not path.exists():
             raise RunError(f"{path} is missing; run `{command}` first")
         return path
+
+    def finished_search(self) -> "tuple[SearchResult, History]":
+        """What the search of this run found.
+
+        Raises:
+            RunError: it is not finished.
+        """
+        from codenas.search.result import SearchFolder
+
+        finished = SearchFolder(self.search).finished()
+        if finished is None:
+            raise RunError(f"{self.search} holds no finished search; run `codenas search` first")
+        return finished
 
     def require_writable(self) -> None:
         """See that a stage that is not finished can be, before it begins.

@@ -13,6 +13,7 @@ from codenas.compress.prune import pruned
 from codenas.corpus import Corpus
 from codenas.errors import TrialFailure
 from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.resume import differences, require_of_search
 from codenas.experiment.splits import VALID, require_windows, tokens_to_score
 from codenas.experiment.training import Subject, best_device, build, load_trainer, manifest_of, memory_for, scoring_branch, store
 from codenas.measure.bits_per_byte import bits_per_byte
@@ -23,6 +24,7 @@ from codenas.search.candidate import Candidate, Outcome, Refusal, Report
 from codenas.search.fitness import broken_limit
 from codenas.search.plan import Job
 from codenas.train.course import Recorder, Step
+from codenas.train.trainer import Trainer
 from codenas.vocab import load_vocabulary
 
 
@@ -46,8 +48,11 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     """
     recorder = Recorder()
     setup, corpus = ready(setup, job.candidate.design)
-    start, path = _checkpoint_below(setup, job), setup.checkpoint(job.candidate, job.rung)
-    if (reached := stored_at(path)) is not None:
+    start, reached = _checkpoint_below(setup, job), stored_at(setup.checkpoint(job.candidate, job.rung))
+    recipe = setup.train.model_copy(update={"seed": job.candidate.seed})
+    for stored in filter(None, (start, reached)):
+        require_of_search(stored, differences(stored, corpus, job.candidate.design, recipe))
+    if reached is not None:
         return _report(setup, corpus, job, start, reached)
     try:
         free = start.manifest.metrics if start is not None else measure_untrained(setup, corpus, job.candidate)
@@ -55,7 +60,8 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
         reason = broken_limit(free, setup.objectives) if new else None
         if reason is not None:
             return Refusal(index=job.candidate.index, reason=reason, metrics=free)
-        finished = yield from _train_to_rung(setup, corpus, job, start, free, recorder)
+        trainer = load_trainer(corpus, job.candidate.design, recipe, setup.device, start)
+        finished = yield from _train_to_rung(setup, job, trainer, Subject(corpus, job.candidate.design, free), recorder)
     except TrialFailure as failure:
         return job.failed(str(failure), recorder.course())
     return _report(setup, corpus, job, start, finished)
@@ -96,14 +102,11 @@ def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candida
 
 
 def _train_to_rung(
-    setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, free: Metrics, recorder: Recorder
+    setup: ExperimentSetup, job: Job, trainer: Trainer, subject: Subject, recorder: Recorder
 ) -> Generator[Step, None, Checkpoint]:
-    config = setup.train.model_copy(update={"seed": job.candidate.seed})
-    trainer = load_trainer(corpus, job.candidate.arch, config, setup.device, start)
     yield from recorder.watch(trainer.run_to(job.rung))
     branch_steps = scoring_steps(setup, job)
     scored = (yield from scoring_branch(trainer, branch_steps)) if branch_steps else None
-    subject = Subject(corpus, job.candidate.design, free)
     return store(trainer, setup.checkpoint(job.candidate, job.rung), subject, scored=scored, course=recorder.course())
 
 

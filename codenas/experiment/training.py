@@ -15,6 +15,7 @@ from codenas.checkpoint import Checkpoint, Manifest, write_checkpoint
 from codenas.compress.prune import pruned
 from codenas.corpus import Batches, Corpus
 from codenas.errors import CheckpointError, TrialFailure, is_out_of_memory
+from codenas.experiment.resume import differences, require_resumable
 from codenas.experiment.splits import TRAIN
 from codenas.metrics import Course, Metrics
 from codenas.model import LanguageModel, build_model
@@ -30,12 +31,17 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load_trainer(corpus: Corpus, arch: ArchSpec, config: TrainConfig, device: str, start: Checkpoint | None) -> Trainer:
-    """A trainer of `arch` on the training split; it goes on from `start` where one is given."""
-    if start is not None and (start.manifest.corpus_digest != corpus.manifest.digest or start.manifest.training_arch != arch):
-        raise CheckpointError(f"{start.path} was trained on another corpus or is another architecture; resume it where it came from")
-    batches = Batches(corpus.split(TRAIN), arch.context_len, derive(config.seed, "batches"), _infilling(corpus, config))
-    model = build(arch, corpus.manifest.vocab_size, config.seed, device)
+def load_trainer(corpus: Corpus, design: Design, config: TrainConfig, device: str, start: Checkpoint | None) -> Trainer:
+    """A trainer of `design` on the training split of `corpus`; it resumes from `start` where one is given.
+
+    Raises:
+        CheckpointError: `start` is of another corpus, architecture, optimizer or seed, or holds no training state.
+    """
+    config = config.on(device)
+    if start is not None:
+        require_resumable(start, differences(start, corpus, design, config))
+    batches = Batches(corpus.split(TRAIN), design.arch.context_len, derive(config.seed, "batches"), _infilling(corpus, config))
+    model = build(design.arch, corpus.manifest.vocab_size, config.seed, device)
     trainer = Trainer(model, batches, config)
     if start is not None:
         trainer.load_state(start.load_training_state())

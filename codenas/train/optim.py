@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from codenas.errors import CheckpointError
 from codenas.train.config import TrainConfig
 
 BASE_WIDTH, BASE_DEPTH = 256, 4
@@ -80,6 +81,9 @@ class Muon(torch.optim.Optimizer):
         return parameter.grad.lerp(buffer, momentum)
 
 
+_SLOTS: dict[type[torch.optim.Optimizer], set[str]] = {Muon: {"momentum"}, torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}}
+
+
 def build_optimizers(model: nn.Module, config: TrainConfig, depth: int) -> list[torch.optim.Optimizer]:
     """Muon over the matrices (or AdamW), AdamW over tables and gains; each group keeps its `base_rate`."""
     matrices: list[nn.Parameter] = []
@@ -135,7 +139,11 @@ def state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[Tensor, s
 
 
 def load_state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[Tensor, str], tensors: dict[str, Tensor]) -> None:
-    """The inverse of `state_tensors`; copies, to where the parameters live."""
+    """The inverse of `state_tensors`; copies, to where the parameters live.
+
+    Raises:
+        CheckpointError: `tensors` are those of another optimizer.
+    """
     slots: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, value in tensors.items():
         parameter_name, _, slot = key.rpartition("/")
@@ -145,4 +153,9 @@ def load_state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[Tens
             for parameter in group["params"]:
                 if names[parameter] in slots:
                     own = slots[names[parameter]]
+                    if own.keys() != (expected := _SLOTS[type(optimizer)]):
+                        raise CheckpointError(
+                            f"the state of another optimizer: of {names[parameter]} it holds {', '.join(sorted(own))}, "
+                            f"{type(optimizer).__name__} needs {', '.join(sorted(expected))}; train with the optimizer of that state"
+                        )
                     optimizer.state[parameter] = {slot: value.to(parameter.device, copy=True) for slot, value in own.items()}

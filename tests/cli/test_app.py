@@ -162,7 +162,7 @@ def test_what_the_machine_lacks_is_one_line_too(error: Exception, said: str, mon
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("codenas.cli.train.train_winner", fail)
+    monkeypatch.setattr("codenas.experiment.run.Run.finished_search", fail)
     done = CliRunner().invoke(app, ["train", "--run", str(tmp_path)])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith(f"codenas: {said}")
@@ -172,7 +172,7 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch, t
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("codenas.cli.train.train_winner", fail)
+    monkeypatch.setattr("codenas.experiment.run.Run.finished_search", fail)
     done = CliRunner().invoke(app, ["train", "--run", str(tmp_path)])
     assert isinstance(done.exception, RuntimeError)
 

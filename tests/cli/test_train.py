@@ -11,11 +11,11 @@ from typer.testing import CliRunner, Result
 from codenas.arch.cost import training_flops_per_token
 from codenas.checkpoint import Checkpoint
 from codenas.cli.app import app
-from codenas.cli.job_file import TrainJob
-from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
+from codenas.experiment.jobs import SearchJob, TrainJob
 from codenas.experiment.local import search_here
 from codenas.experiment.run import Run
+from codenas.experiment.winner import train_winner
 from codenas.search.result import SearchFolder
 from codenas.train.config import TrainConfig
 from codenas.train.trainer import Trainer
@@ -67,7 +67,9 @@ def flops_of_a_step(run: Path) -> float:
     finished = SearchFolder(run / "search").finished()
     assert finished is not None
     arch = finished[1].trials[finished[0].winner].candidate.arch
-    return training_flops_per_token(arch, Corpus.open(Run(run).corpus).manifest.vocab_size) * arch.context_len * TrainConfig().batch_size
+    return (
+        training_flops_per_token(arch, Corpus.open(Run(run).corpus).manifest.vocab_size) * arch.context_len * SearchJob().train.batch_size
+    )
 
 
 def test_other_steps_than_those_of_a_finished_model_are_refused_in_one_line(run: Path) -> None:
@@ -97,7 +99,8 @@ def test_an_interrupt_in_the_middle_of_a_step_loses_nothing(run: Path, number: s
     finally:
         signal.signal(number, before)
     assert stopped.exit_code == 130
-    assert stopped.stderr == "codenas: interrupted at step 9 of 20; finished work is kept, run the same command again to go on\n"
+    said = stopped.stderr.splitlines()[-1]
+    assert said == "codenas: interrupted at step 9 of 20; finished work is kept, run the same command again to go on"
     assert Checkpoint.open(run / "last").manifest.step == 9
     assert _codenas("train", run).exit_code == 0
     resumed = Checkpoint.open(run / "model").load_model().state_dict()
@@ -117,3 +120,24 @@ def test_a_winner_whose_checkpoint_was_removed_is_trained_from_the_first_step_to
     again = train_winner(run, TRAIN)
     assert again.manifest.step == whole.manifest.step == 4
     assert again.manifest.weights_sha256 == whole.manifest.weights_sha256
+
+
+def test_the_recipe_of_the_search_is_trained_by_unless_the_job_says_otherwise(run: Path) -> None:
+    """Search at a batch size of 4, the job's default: 8 would be the default of a recipe by itself."""
+    done = _codenas("train", run, "--steps", "5")
+    assert "the recipe of the search\n" in done.stderr and "batch_size 4" in done.stderr
+    assert Checkpoint.open(run / "model").manifest.training["batch_size"] == 4
+    shutil.rmtree(run / "model")
+    (run.parent / "job.toml").write_text(f"{JOB}[train.recipe]\nbatch_size = 6\n")
+    done = _codenas("train", run, "--steps", "5")
+    assert "the recipe of the search with batch_size 6 instead of 4" in done.stderr
+    assert "is resumed with other settings: batch_size 4 (now 6)" in done.stderr
+    assert Checkpoint.open(run / "model").manifest.training["batch_size"] == 6
+
+
+def test_another_optimizer_than_that_of_the_search_is_refused_in_one_line(run: Path) -> None:
+    (run.parent / "job.toml").write_text(f'{JOB}[train.recipe]\noptimizer = "adamw"\n')
+    done = _codenas("train", run)
+    assert done.exit_code == 2 and not (run / "model").exists()
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("codenas: ") and "was trained with optimizer muon (now adamw), and cannot be resumed with another" in last

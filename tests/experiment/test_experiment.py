@@ -221,14 +221,6 @@ def test_a_failure_has_its_reason(rung: int, reason: str, setup: ExperimentSetup
     assert not (setup.folder / "c000" / str(rung)).exists()
 
 
-def test_a_checkpoint_of_another_corpus_or_architecture_is_not_resumed(setup: ExperimentSetup, tmp_path: Path) -> None:
-    reported(setup, job(LOW))
-    other = tiny_corpus(tmp_path / "other", seed=1)
-    for changed, asked in ((setup.model_copy(update={"corpus": other.path}), job(HIGH)), (setup, job(HIGH, DROPPING))):
-        with pytest.raises(CheckpointError, match="was trained on another corpus or is another architecture"):
-            run_job(changed, asked)
-
-
 @pytest.mark.parametrize(("context_len", "split"), [(20_000_000, "train"), (2_000, "valid")])
 def test_a_context_above_the_corpus_is_refused_before_anything_is_built(
     context_len: int, split: str, setup: ExperimentSetup, monkeypatch: pytest.MonkeyPatch
@@ -393,8 +385,8 @@ def test_what_was_taught_is_told_by_what_is_stored(rate: float, setup: Experimen
 def test_documents_are_moved_in_the_vocabulary_of_the_design(vocabulary: str | None, tmp_path: Path) -> None:
     corpus = tiny_corpus(tmp_path, tokens=2_000, vocabularies=["char"]).with_vocabulary(vocabulary)
     specials = load_vocabulary(corpus.tokenizer_path).specials
-    trainer = load_trainer(corpus, PLAIN, CONFIG.model_copy(update={"fim_rate": 1.0}), "cpu", None)
-    plain = load_trainer(corpus, PLAIN, CONFIG, "cpu", None)
+    trainer = load_trainer(corpus, WHOLE, CONFIG.model_copy(update={"fim_rate": 1.0}), "cpu", None)
+    plain = load_trainer(corpus, WHOLE, CONFIG, "cpu", None)
     moved, as_it_is = (np.concatenate([each.batches.at(cursor, 1)[0] for cursor in range(20)]) for each in (trainer, plain))
     assert (trainer.batches.at(0, 20)[0] == moved).all()
     counts = [int((moved == specials[name]).sum()) for name in ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")]
@@ -403,11 +395,11 @@ def test_documents_are_moved_in_the_vocabulary_of_the_design(vocabulary: str | N
 
 def test_without_a_rate_no_vocabulary_is_read(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codenas.experiment.training.load_vocabulary", lambda _: pytest.fail("a vocabulary was read"))
-    load_trainer(corpus, PLAIN, CONFIG, "cpu", None)
+    load_trainer(corpus, WHOLE, CONFIG, "cpu", None)
 
 
 def test_a_trainer_without_a_start_is_fresh(corpus: Corpus) -> None:
-    trainer = load_trainer(corpus, PLAIN, CONFIG, "cpu", None)
+    trainer = load_trainer(corpus, WHOLE, CONFIG, "cpu", None)
     assert (trainer.step, trainer.cursor, trainer.seconds) == (0, 0, 0.0)
 
 

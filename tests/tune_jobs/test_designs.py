@@ -7,15 +7,14 @@ import pytest
 from codenas.arch import SearchSpace
 from codenas.checkpoint import Checkpoint
 from codenas.cli.evaluate import evaluate_run
-from codenas.cli.job_file import TrainJob
-from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
 from codenas.errors import CorpusError
 from codenas.evaluate.config import EvaluationSettings
-from codenas.experiment.jobs import SearchJob, TrialResources
+from codenas.experiment.jobs import SearchJob, TrainJob, TrialResources
 from codenas.experiment.local import search_here
 from codenas.experiment.run import Run
 from codenas.experiment.splits import tokens_to_score
+from codenas.experiment.winner import train_winner
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.model import count_parameters
 from codenas.search.candidate import Budget

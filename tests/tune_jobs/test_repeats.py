@@ -8,13 +8,12 @@ import pytest
 
 from codenas.arch import SearchSpace
 from codenas.checkpoint import TRAINING
-from codenas.cli.job_file import TrainJob
-from codenas.cli.train import train_winner
 from codenas.corpus import Corpus
-from codenas.experiment.jobs import SearchJob, TrialResources
+from codenas.experiment.jobs import SearchJob, TrainJob, TrialResources
 from codenas.experiment.local import search_here
 from codenas.experiment.run import Run
 from codenas.experiment.rung import run_job
+from codenas.experiment.winner import train_winner
 from codenas.log import Progress
 from codenas.search.candidate import Budget, Candidate
 from codenas.search.fitness import Objective

@@ -1,0 +1,81 @@
+"""The training of a search's winner to its end: the model of a run."""
+
+import contextlib
+import os
+from collections.abc import Generator
+
+import torch
+
+from codenas.checkpoint import Checkpoint, stored_at
+from codenas.corpus import Corpus
+from codenas.experiment.full import FullTraining, train_fully
+from codenas.experiment.jobs import TrainJob
+from codenas.experiment.messages import recipe_line
+from codenas.experiment.run import Run
+from codenas.experiment.session import recorded_job
+from codenas.experiment.splits import verify_corpus
+from codenas.experiment.training import best_device
+from codenas.files import require_free_space
+from codenas.interrupts import held
+from codenas.log import LOGGER, Progress
+from codenas.search.result import SearchFolder
+from codenas.train.course import Step
+
+DISK_MEGABYTES = 200
+
+
+def train_winner(run: Run, job: TrainJob) -> Checkpoint:
+    """Train the winner of the search of `run` to its end, from the last rung that the search stored; resumes where it stopped.
+
+    It trains by the recipe of the search, with what `job` sets explicitly.
+
+    Raises:
+        RunError: the search is not finished, or the run holds a model that was trained otherwise.
+        ConfigError: `job` asks for fewer steps than the search has trained.
+        CheckpointError: the state to resume from is of another training, or broken.
+        KeyboardInterrupt: with the step that was reached; the state of that step is stored.
+    """
+    result, history = run.finished_search()
+    home = SearchFolder(run.search)
+    winner = history.trials[result.winner]
+    assert winner.last is not None
+    corpus, design = Corpus.open(run.corpus), winner.candidate.design
+    vocabulary = verify_corpus(corpus.with_vocabulary(design.vocabulary))
+    searched = recorded_job(home).train.model_copy(update={"seed": winner.candidate.seed})
+    recipe = job.recipe_after(searched)
+    steps = job.steps_of(design.arch, vocabulary.size, recipe.batch_size)
+    job.require_steps(steps, winner.last.rung)
+    start = stored_at(home.checkpoints / winner.last.checkpoint)
+    if start is None:
+        LOGGER.info(f"train: {home.checkpoints / winner.last.checkpoint} is gone; training from the first step")
+    torch.set_num_threads(job.threads or os.cpu_count() or 1)
+    device, finished = best_device(), stored_at(run.model) is not None
+    if not finished:
+        run.require_writable()
+        require_free_space(run.folder, DISK_MEGABYTES)
+        LOGGER.info(f"train {winner.candidate.id}: {recipe_line(recipe.on(device), searched.on(device))}")
+    plan = FullTraining(steps=steps, decay_share=job.decay_share, save_every=job.save_every)
+    training = train_fully(corpus, design, recipe, plan, run.folder, start, device)
+    return _follow(training, f"train {winner.candidate.id}", plan.steps)
+
+
+def _follow(training: Generator[Step, None, Checkpoint], label: str, steps: int) -> Checkpoint:
+    """Train to the end and log the progress; an interrupt waits for the end of a step and for the state to be stored."""
+    progress: Progress | None = None
+    step: Step | None = None
+    try:
+        while True:
+            with held():
+                step = next(training)
+            if progress is None:
+                progress = Progress(label, steps, already=step.step - 1)
+            progress.update(step.step, f"loss {step.loss:.3f}")
+    except StopIteration as end:
+        checkpoint: Checkpoint = end.value
+        if progress is None:
+            LOGGER.info(f"train: {checkpoint.path} is finished")
+        return checkpoint
+    except KeyboardInterrupt:
+        with contextlib.suppress(KeyboardInterrupt):
+            training.throw(KeyboardInterrupt())
+        raise KeyboardInterrupt(f"at step {step.step:,} of {steps:,}" if step else "") from None
