@@ -98,12 +98,16 @@ class SearchSpace(Spec):
         return self.choices.get("context_len", (self.base.context_len,))
 
     @property
+    def patterns(self) -> tuple[tuple[str, ...], ...]:
+        """The patterns that its architectures may have, as kinds of mixers."""
+        return self.choices.get("pattern", (tuple(mixer.kind for mixer in self.base.pattern),))
+
+    @property
     def cardinality(self) -> int:
         """Combinations of choices, those that `ArchSpec` refuses included; fields that a pattern puts to sleep count once."""
-        patterns = self.choices.get("pattern", (tuple(mixer.kind for mixer in self.base.pattern),))
         return sum(
             math.prod(len(values) for path, values in self.choices.items() if path != "pattern" and _awake(path, kinds))
-            for kinds in patterns
+            for kinds in self.patterns
         )
 
     def refined(self, choices: Mapping[str, tuple[Any, ...]]) -> Self:

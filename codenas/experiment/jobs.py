@@ -1,6 +1,5 @@
 """Settings of the stages of a run. The tables [search], [train], [serve] and [record] of a job file (TOML) have exactly these keys."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,6 +12,7 @@ from codenas.errors import ConfigError
 from codenas.experiment.config import ExperimentSetup
 from codenas.measure.latency_model import Calibration
 from codenas.search.config import SearchConfig, SpaceChoice
+from codenas.search.static_metrics import MinLatency
 from codenas.train.config import TrainConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -84,16 +84,27 @@ class SearchJob(SearchConfig):
         by_rung = zip(rungs, self.trial.decay_shares(len(rungs)), strict=True)
         return {rung: steps for rung, share in by_rung if (steps := round(share * rung))}
 
-    def least_ms(self) -> Callable[[ArchSpec, int], float] | None:
-        """What a token surely takes on the calibrated device; None without one.
+    def min_latency_ms(self) -> MinLatency | None:
+        """A lower bound of the latency on the calibrated device; None without one.
 
         Raises:
-            ConfigError: the calibration cannot be read.
+            ConfigError: the calibration cannot be read, or lacks a mixer that the space may propose.
         """
         if self.calibration is None:
             return None
         calibration = Calibration.load(self.calibration)
+        missing = calibration.missing_kinds({kind for pattern in self.search_space().patterns for kind in pattern})
+        if missing:
+            raise ConfigError(
+                f"the calibration {self.calibration} has measured no {', '.join(missing)}, which the space {self.space_name} may propose; "
+                f"measure them with: codenas device calibrate --space {self._space_argument} --output {self.calibration}"
+            )
         return lambda arch, vocab_size: calibration.predicted_latency(arch, vocab_size).low_ms
+
+    @property
+    def _space_argument(self) -> str:
+        """What `codenas device calibrate` calls the space."""
+        return self.space if isinstance(self.space, str) and not self.choices else "JOB.toml"
 
     def setup(self, corpus: Corpus, checkpoints: Path) -> ExperimentSetup:
         """What every trial of this search works with. The device is found where the trial runs."""

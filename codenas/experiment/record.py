@@ -30,9 +30,9 @@ from codenas.log import Progress
 from codenas.metrics import LATENCY, STATIC, Metrics
 from codenas.processes import worker_pool
 from codenas.search.candidate import Candidate
-from codenas.search.plan import VocabularySize, closed_form
 from codenas.search.replay.table import CHOICE, Cell, Row, at_step, read_lines, write_table
 from codenas.search.result import SearchFolder
+from codenas.search.static_metrics import VocabularySize, closed_form
 from codenas.seeds import derive, stream
 from codenas.train.trainer import Trainer
 

@@ -16,8 +16,10 @@ from codenas.experiment.splits import require_windows, verify_corpus
 from codenas.experiment.warm_start import told, warm_start
 from codenas.log import Progress
 from codenas.search.history import History
-from codenas.search.plan import Plan, VocabularySize, check_reachable
+from codenas.search.limits import require_reachable
+from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult, conclude, trained_steps
+from codenas.search.static_metrics import VocabularySize
 from codenas.search.warm_start import WarmStart
 from codenas.vocab.bpe import SMALLEST_SIZE
 
@@ -81,8 +83,8 @@ def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mi
     for each in corpora.values():
         require_windows(each, max(job.search_space().context_lens))
     own, named = _size(corpus), {name: _size(each) for name, each in corpora.items() if name is not None}
-    plan = job.plan(own.ids, own.stored_bytes, job.least_ms(), named)
-    check_reachable(plan)
+    plan = job.plan(own.ids, own.stored_bytes, job.min_latency_ms(), named)
+    require_reachable(plan.space, plan.statics, plan.objectives, plan.seed)
     return replace(plan, warm_start=warm_start(job, corpus.manifest.digest, home))
 
 
@@ -133,8 +135,8 @@ def warn_of_asked(job: SearchJob, asked: Mapping[str | None, int]) -> None:
 def _require_reachable(job: SearchJob, ids: Mapping[str | None, int]) -> None:
     """Raises: BudgetError: no architecture with so many ids can meet a limit that more ids make harder to meet."""
     named = {name: VocabularySize(ids[name]) for name in job.search_space().vocabularies if name is not None}
-    plan = job.plan(ids[None], least_ms=job.least_ms(), vocabularies=named)
-    check_reachable(replace(plan, objectives=tuple(each for each in plan.objectives if each.direction == "minimize")))
+    plan = job.plan(ids[None], min_latency_ms=job.min_latency_ms(), vocabularies=named)
+    require_reachable(plan.space, plan.statics, [each for each in plan.objectives if each.direction == "minimize"], plan.seed)
 
 
 def corpora_of(job: SearchJob, corpus: Corpus) -> dict[str | None, Corpus]:

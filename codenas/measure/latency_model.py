@@ -7,7 +7,7 @@ calibration says by itself how well that works: every measured architecture is p
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Literal, Self
@@ -92,6 +92,10 @@ class Calibration(Frozen):
             prices = _fit([*points[:number], *points[number + 1 :]])
             left_out.append(_price(features(point.arch, point.vocab_size), prices) / point.p50_ms)
         return cls(device=device, threads=threads, points=tuple(points), prices=_fit(points), left_out=tuple(left_out))
+
+    def missing_kinds(self, kinds: Iterable[str]) -> list[str]:
+        """Those of `kinds` of mixers that no measured architecture has: their latency cannot be predicted."""
+        return sorted(kind for kind in kinds if _LAYERS + kind not in self.prices)
 
     def predicted_latency(self, arch: ArchSpec, vocab_size: int) -> Prediction:
         """What decoding `arch` would take on this device.

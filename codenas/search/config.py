@@ -1,19 +1,20 @@
 """What a search is asked to do."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from codenas.arch import ArchSpec, SearchSpace, preset
+from codenas.arch import SearchSpace, preset
 from codenas.arch.presets import PRESETS
 from codenas.arch.space import Choices
 from codenas.errors import ConfigError, first_fault
 from codenas.metrics import QUALITY
 from codenas.search.candidate import Budget
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives
-from codenas.search.plan import Plan, VocabularySize
+from codenas.search.plan import Plan
+from codenas.search.static_metrics import MinLatency, VocabularySize
 from codenas.search.strategies.registry import strategy
 
 _OBJECT = TypeAdapter(dict[str, Any])
@@ -131,7 +132,7 @@ class SearchConfig(SpaceChoice):
         self,
         vocab_size: int,
         tokenizer_bytes: int = 0,
-        least_ms: Callable[[ArchSpec, int], float] | None = None,
+        min_latency_ms: MinLatency | None = None,
         vocabularies: Mapping[str, VocabularySize] | None = None,
     ) -> Plan:
         """The rules of this search over models with `vocab_size` tokens and a tokenizer of so many bytes; see `Plan`."""
@@ -142,7 +143,7 @@ class SearchConfig(SpaceChoice):
             objectives=self.objectives,
             vocab_size=vocab_size,
             tokenizer_bytes=tokenizer_bytes,
-            least_ms=least_ms,
+            min_latency_ms=min_latency_ms,
             seed=self.seed,
             lookback=self.lookback,
             vocabularies=vocabularies or {},

@@ -42,9 +42,9 @@ class Objective(BaseModel):
 
     @model_validator(mode="after")
     def _target_is_inside_the_limit(self) -> Self:
-        if self.target is not None and self._outside(self.target):
+        if self.target is not None and self.outside(self.target):
             target = f"the target of {self.metric}, {self.formatted(self.target)}"
-            raise ValueError(f"{target}, is outside its limit, {self._bound()}; change one of them")
+            raise ValueError(f"{target}, is outside its limit, {self.bound}; change one of them")
         return self
 
     @property
@@ -65,18 +65,21 @@ class Objective(BaseModel):
     def broken_by(self, metrics: Metrics) -> str | None:
         """Why `metrics` is outside the limit; None inside it, or where it was not measured yet."""
         value = self.value(metrics)
-        if value is None or not self._outside(value):
+        if value is None or not self.outside(value):
             return None
-        return f"{self.metric} {self.formatted(value)} is outside its limit, {self._bound()}"
+        return f"{self.metric} {self.formatted(value)} is outside its limit, {self.bound}"
 
     def formatted(self, value: float) -> str:
         """`value` as a limit is given: sizes in MB."""
         return METRICS[self.metric].exact(value)
 
-    def _outside(self, value: float) -> bool:
+    def outside(self, value: float) -> bool:
+        """Whether `value` breaks the limit."""
         return self.limit is not None and (value > self.limit if self.direction == "minimize" else value < self.limit)
 
-    def _bound(self) -> str:
+    @property
+    def bound(self) -> str:
+        """The limit as a phrase, such as `at most 4 MB`."""
         return f"{'at most' if self.direction == 'minimize' else 'at least'} {self.formatted(self.limit or 0)}"
 
 

@@ -6,33 +6,27 @@ promotion for the reports that it looks at. With `lookback` at least twice the n
 number of workers, in any order, with any interruptions, walks through the same search.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
-from heapq import nsmallest
+from functools import cache
 from itertools import pairwise
 
-from codenas.arch.cost import body_parameters, parameters, stored_bytes
 from codenas.arch.design import Design
 from codenas.arch.space import SearchSpace
-from codenas.arch.spec import ArchSpec
-from codenas.arch.storage import BITS
-from codenas.errors import BudgetError
-from codenas.metrics import LATENCY, Course, Metrics
+from codenas.metrics import Course
 from codenas.search.candidate import Budget, Candidate, Failure, Refusal, Trial
 from codenas.search.design_space import DesignSpace, goals, seen
-from codenas.search.fitness import Objective, broken_limit
+from codenas.search.fitness import Objective
 from codenas.search.history import History
+from codenas.search.limits import all_refused, refusal_reason
 from codenas.search.repeats import to_repeat
 from codenas.search.rungs import going_on, promoted
+from codenas.search.static_metrics import CAPACITY, MinLatency, StaticMetrics, VocabularySize
 from codenas.search.strategies.base import Idea, Problem, Strategy
 from codenas.search.warm_start import WarmStart
 from codenas.seeds import derive, stream
 
-CAPACITY = "body_params"  # of the layers, embedding and head left out: what quality follows, before training
-
 _REDRAWS = 100  # proposals that repeat a candidate, in a row, before the space counts as used up
-_SHORTLIST = 50  # of the smallest draws, as far as they can be told quickly
 _REFUSALS = 60  # refused candidates before the limits count as out of reach
 
 
@@ -49,21 +43,13 @@ class Job:
 
 
 @dataclass(slots=True, frozen=True)
-class VocabularySize:
-    """What a vocabulary costs: its ids, and the bytes that it takes beside the weights of every model that reads it."""
-
-    ids: int
-    stored_bytes: int = 0
-
-
-@dataclass(slots=True, frozen=True)
 class Plan:
     """The rules of one search.
 
     Attributes:
         vocab_size: ids of the corpus's own vocabulary; `tokenizer_bytes` are stored beside the weights.
         vocabularies: the others that designs of the space may name.
-        least_ms: what a token surely takes, of an architecture and a vocabulary size; None where no device is calibrated.
+        min_latency_ms: a lower bound of the latency, of an architecture and a vocabulary size; None where no device is calibrated.
         lookback: the most recent candidates of which a proposal knows no more than that they were proposed.
         warm_start: what earlier searches learned.
     """
@@ -74,32 +60,20 @@ class Plan:
     objectives: tuple[Objective, ...]
     vocab_size: int
     tokenizer_bytes: int = 0
-    least_ms: Callable[[ArchSpec, int], float] | None = None
+    min_latency_ms: MinLatency | None = None
     seed: int = 0
     lookback: int = 4
     vocabularies: Mapping[str, VocabularySize] = field(default_factory=dict)
     warm_start: WarmStart = field(default_factory=WarmStart)
 
-    def vocabulary(self, design: Design) -> VocabularySize:
-        """What the vocabulary that `design` reads costs."""
-        return VocabularySize(self.vocab_size, self.tokenizer_bytes) if design.vocabulary is None else self.vocabularies[design.vocabulary]
-
-    def known(self, design: Design) -> Metrics:
-        """What is known of `design` without building it."""
-        return closed_form(design, self.vocabulary(design))
+    @property
+    def statics(self) -> StaticMetrics:
+        """The static metrics of its designs."""
+        return StaticMetrics(VocabularySize(self.vocab_size, self.tokenizer_bytes), self.vocabularies, self.min_latency_ms)
 
     def problem(self) -> Problem[Design]:
         """What the strategy is asked about."""
-        return Problem(DesignSpace(self.space, cache(self.figures)), goals(self.objectives), CAPACITY)
-
-    def figures(self, design: Design) -> dict[str, float]:
-        """What a strategy may know of `design`: what is counted, and what a token surely takes where a device is calibrated."""
-        arch, ids, known = design.stored_arch, self.vocabulary(design).ids, self.known(design)
-        figures = {name: float(value) for name, value in known.model_dump(exclude_none=True).items()}
-        figures[CAPACITY] = float(body_parameters(arch))
-        if self.least_ms is not None:
-            figures[LATENCY] = self.least_ms(arch, ids)
-        return figures
+        return Problem(DesignSpace(self.space, cache(self.statics.figures)), goals(self.objectives), CAPACITY)
 
     def next_job(self, history: History, running: Collection[int], repeating: Collection[tuple[int, int]] = ()) -> Job | None:
         """The next job that nobody does yet; None when every open one waits for those that run.
@@ -144,7 +118,7 @@ class Plan:
             # The longest first: a long job that starts last would leave the other workers idle.
             waiting = [trial for trial in trials if not trial.settled(rung) and trial.candidate.index not in running]
             if waiting:
-                return Job(max(waiting, key=lambda trial: self._trained(trial.candidate.design)).candidate, rung)
+                return Job(max(waiting, key=lambda trial: self.statics.trained_parameters(trial.candidate.design)).candidate, rung)
             if not closed:
                 return None
         return None
@@ -154,7 +128,9 @@ class Plan:
         if not self.budget.repeats:
             return None
         chosen = to_repeat(self.finalists(history, len(self.budget.rungs) - 1), self.budget, self.objectives)
-        for trial in sorted(chosen, key=lambda trial: -self._trained(trial.candidate.design)):  # the longest first, as above
+        for trial in sorted(
+            chosen, key=lambda trial: -self.statics.trained_parameters(trial.candidate.design)
+        ):  # the longest first, as above
             for repeat in range(1, self.budget.repeats + 1):
                 if not trial.repeated(repeat) and (trial.candidate.index, repeat) not in repeating:
                     return Job(trial.candidate.again(repeat), self.budget.rungs[-1])
@@ -183,7 +159,7 @@ class Plan:
         """Nobody else can enter: raise `BudgetError` if everybody was refused."""
         refused = [trial for trial in history.trials if trial.refusal is not None]
         if refused and len(refused) == len(history):
-            raise BudgetError(_nearest(refused, self.objectives))
+            raise all_refused(refused, self.statics, self.objectives)
 
     def _can_see(self, history: History) -> bool:
         """Whether all that the next proposal looks at is known."""
@@ -222,89 +198,7 @@ class Plan:
         parents = tuple(parent for parent in idea.parents if parent >= 0)  # others are of earlier searches
         candidate = Candidate(index=index, design=idea.point, origin=idea.origin, parents=parents, seed=seed)
         history.propose(candidate)
-        known = self.known(idea.point)
-        reason = broken_limit(known, self.objectives) or self._surely_too_slow(idea.point)
+        reason = refusal_reason(self.statics, idea.point, self.objectives)
         if reason is not None:
-            history.record(Refusal(index=index, reason=reason, metrics=known))
+            history.record(Refusal(index=index, reason=reason, metrics=self.statics.counted(idea.point)))
         return candidate
-
-    def _trained(self, design: Design) -> int:
-        """Parameters in training: about how long a step takes."""
-        return parameters(design.arch, self.vocabulary(design).ids)
-
-    def _surely_too_slow(self, design: Design) -> str | None:
-        """Why nobody needs to build `design` and time it; None where it may be inside the limit. A prediction is no metric."""
-        limits = [objective.limit for objective in self.objectives if objective.metric == LATENCY and objective.limit is not None]
-        if self.least_ms is None or not limits:
-            return None
-        least_ms = self.least_ms(design.stored_arch, self.vocabulary(design).ids)
-        return (
-            f"{LATENCY} is predicted at {least_ms:.3g} or more, outside its limit, at most {limits[0]:g}" if least_ms > limits[0] else None
-        )
-
-
-def closed_form(design: Design, vocabulary: VocabularySize) -> Metrics:
-    """What is known of `design` without building it: the parameters that are stored, and the bytes of weights and vocabulary."""
-    arch, ids = design.stored_arch, vocabulary.ids
-    return Metrics(params=parameters(arch, ids), size_bytes=stored_bytes(arch, ids, design.storage) + vocabulary.stored_bytes)
-
-
-def _rounded_up(size_bytes: int) -> int:
-    """A size that can be told in few digits of a MB and is none too small."""
-    return -(-size_bytes // 10_000) * 10_000
-
-
-def _nearest(refused: list[Trial], objectives: tuple[Objective, ...]) -> str:
-    """Which limit refused them all, and how near the nearest came."""
-    tried = [(trial.candidate.design, trial.refusal.metrics) for trial in refused if trial.refusal is not None]
-    limit = max(objectives, key=lambda objective: sum(objective.broken_by(metrics) is not None for _, metrics in tried))
-    broken = [(design, metrics) for design, metrics in tried if limit.broken_by(metrics) is not None]
-    nearest, metrics = min(broken, key=lambda pair: limit.cost(pair[1]))
-    return (
-        f"no architecture met the limit: all of {len(tried)} were refused, of the nearest ({_told(nearest)}) "
-        f"{limit.broken_by(metrics)}; relax the limit or search smaller architectures"
-    )
-
-
-def _told(design: Design) -> str:
-    """What makes a design large, in few words."""
-    words = [f"d_model {design.arch.d_model}", f"{design.arch.n_layers} layers"]
-    if design.vocabulary is not None:
-        words.append(design.vocabulary)
-    if design.storage != "float16":
-        words.append(design.storage)
-    if design.pruning:
-        words.append(f"pruned by {design.pruning:g}")
-    return ", ".join(words)
-
-
-def check_reachable(plan: Plan, draws: int = 2_000) -> Design:
-    """The smallest as stored of `draws` designs of the plan's space; some of the draws must be inside the closed-form limits.
-
-    Raises:
-        BudgetError: none is; the message names the limit, and the one that the smallest is sure to meet.
-    """
-    rng = stream(plan.seed, "reachable")
-    sampled = [plan.space.sample(rng) for _ in range(draws)]
-    shortlist = [min(sampled, key=partial(_numbers, plan)), *nsmallest(_SHORTLIST, sampled, key=partial(_about_bytes, plan))]
-    counted = [(design, plan.known(design)) for design in shortlist]
-    for objective in plan.objectives:
-        nearest, known = min(counted, key=lambda pair: objective.cost(pair[1]))
-        reason = objective.broken_by(known)
-        if reason is not None:
-            stored = known.model_copy(update={"size_bytes": _rounded_up(known.size_bytes or 0)})
-            raise BudgetError(
-                f"no architecture can meet the limit: of the smallest in {draws:,} draws ({_told(nearest)}) {reason}; "
-                f"relax the limit to {objective.formatted(objective.value(stored) or 0)} or search smaller architectures"
-            )
-    return min(counted, key=lambda pair: pair[1].size_bytes or 0)[0]
-
-
-def _numbers(plan: Plan, design: Design) -> int:
-    """The parameters that are stored."""
-    return parameters(design.stored_arch, plan.vocabulary(design).ids)
-
-
-def _about_bytes(plan: Plan, design: Design) -> float:
-    """The stored size without scales and names, some percent of it: to count the bytes exactly takes ten times as long."""
-    return _numbers(plan, design) * BITS[design.storage] / 8 + plan.vocabulary(design).stored_bytes

@@ -17,9 +17,9 @@ from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Refusal, Report, Trial
 from codenas.search.design_space import DesignSpace, goals, seen
 from codenas.search.fitness import DEFAULT_OBJECTIVES
-from codenas.search.plan import CAPACITY
 from codenas.search.replay.replay import Recorded, Roles
 from codenas.search.rungs import promoted
+from codenas.search.static_metrics import CAPACITY
 from codenas.search.strategies.base import Problem, Seen, Strategy
 from codenas.search.strategies.evolution import Evolution
 from codenas.search.strategies.optuna_samplers import OptunaSearch

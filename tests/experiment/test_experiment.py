@@ -28,7 +28,8 @@ from codenas.search.candidate import Budget, Candidate, Failure, Outcome, Refusa
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
-from codenas.search.plan import Job, Plan, VocabularySize, closed_form
+from codenas.search.plan import Job, Plan
+from codenas.search.static_metrics import VocabularySize, closed_form
 from codenas.search.strategies.random_search import RandomSearch
 from codenas.train.config import TrainConfig
 from codenas.train.course import Step

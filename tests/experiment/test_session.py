@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from codenas.arch import SearchSpace
+from codenas.arch import Design, SearchSpace
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ConfigError, CorpusError, RunError
 from codenas.experiment.jobs import SearchJob, TrialResources
@@ -15,8 +15,10 @@ from codenas.experiment.session import require_possible, warn_of_asked
 from codenas.measure.latency_model import Calibration, Point
 from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
-from codenas.search.plan import VocabularySize, check_reachable, closed_form
+from codenas.search.limits import require_reachable
+from codenas.search.plan import Plan
 from codenas.search.result import SearchFolder
+from codenas.search.static_metrics import VocabularySize, closed_form
 from codenas.train.config import TrainConfig
 from codenas.vocab import Char
 from codenas.vocab.bpe import SMALLEST_SIZE
@@ -29,6 +31,10 @@ JOB = SearchJob(
     train=TrainConfig(batch_size=2, precision="float32", warmup_steps=1),
     trial=TrialResources(score_tokens=64, latency_tokens=2),
 )
+
+
+def smallest_of(plan: Plan) -> Design:
+    return require_reachable(plan.space, plan.statics, plan.objectives, plan.seed)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,7 @@ def test_a_limit_out_of_reach_leaves_the_folder_free_and_names_one_that_works(co
 
 
 def test_what_no_vocabulary_makes_possible_is_refused_without_a_corpus() -> None:
-    smallest = check_reachable(JOB.plan(SMALLEST_SIZE))
+    smallest = smallest_of(JOB.plan(SMALLEST_SIZE))
     least_bytes = closed_form(smallest, VocabularySize(SMALLEST_SIZE)).size_bytes
     assert least_bytes is not None
     with pytest.raises(BudgetError, match=rf"no architecture can meet the limit.*\(with a vocabulary of {SMALLEST_SIZE} ids, the smallest"):
@@ -66,7 +72,7 @@ def test_what_no_vocabulary_makes_possible_is_refused_without_a_corpus() -> None
 
 def test_what_the_vocabulary_that_is_asked_for_makes_impossible_is_told_before_there_is_one(caplog: pytest.LogCaptureFixture) -> None:
     space = SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16), "vocabulary": (None, "bpe-300")})
-    least = closed_form(check_reachable(JOB.plan(4096)), VocabularySize(4096)).size_bytes
+    least = closed_form(smallest_of(JOB.plan(4096)), VocabularySize(4096)).size_bytes
     assert least is not None
     tight = JOB.with_limits({"size_bytes": least - 1})
     require_possible(tight)
@@ -87,20 +93,53 @@ def test_what_a_larger_vocabulary_may_meet_is_not_refused_without_a_corpus() -> 
     require_possible(JOB.model_copy(update={"objectives": (*JOB.objectives, many)}))
 
 
-def test_a_calibrated_device_refuses_before_anything_is_built(corpus: Corpus, tmp_path: Path) -> None:
-    """On a device that takes a millisecond for a token and ten for a layer, one layer is inside the limit, and two are not."""
+def slow_device(folder: Path) -> SearchJob:
+    """A search on a device that takes a millisecond for a token and ten for a layer of attention."""
     space = SearchSpace(base=tiny_arch(), choices={"n_layers": (1, 2), "norm": ("rmsnorm", "layernorm")})
     archs = [tiny_arch(n_layers=layers) for layers in range(1, 9)]
     points = [Point(arch=arch, vocab_size=300, p50_ms=1 + 10 * arch.n_layers, p50_uncertainty_ms=0.0) for arch in archs]
-    Calibration.fit("slow", 1, points).save(tmp_path / "slow.json")
+    Calibration.fit("slow", 1, points).save(folder / "slow.json")
     everyone = {"space": space, "budget": Budget(candidates=3, rungs=(1, 2), promote=(1,))}
-    job = JOB.model_copy(update={**everyone, "calibration": tmp_path / "slow.json"}).with_limits({"latency_ms_p50": 15.0})
+    return JOB.model_copy(update={**everyone, "calibration": folder / "slow.json"})
+
+
+def test_a_calibrated_device_refuses_before_anything_is_built(corpus: Corpus, tmp_path: Path) -> None:
+    """One layer is inside the limit, and two are not."""
+    job = slow_device(tmp_path).with_limits({"latency_ms_p50": 15.0})
 
     _, history = search_here(job, corpus, tmp_path / "search")
 
     by_layers = {trial.candidate.arch.n_layers: trial.refusal for trial in history.trials}
     assert by_layers[1] is None
     assert by_layers[2] is not None and "is predicted at 2" in by_layers[2].reason
+
+
+def test_a_calibration_that_refuses_every_candidate_is_told_at_the_start(corpus: Corpus, tmp_path: Path) -> None:
+    """It was `ValueError: min() arg is an empty sequence` once sixty candidates had been refused."""
+    job = slow_device(tmp_path)
+    known = r"latency_ms_p50 is predicted at [\d.]+ or more, outside its limit, at most 5"
+    outside = rf"\(d_model 16, 1 layers\) {known}; relax the limit to [\d.]+ or"
+    with pytest.raises(BudgetError, match=outside) as caught:
+        search_here(job.with_limits({"latency_ms_p50": 5.0}), corpus, tmp_path / "search")
+    assert not (tmp_path / "search").exists() and "\n" not in str(caught.value)
+    with pytest.raises(BudgetError, match="is predicted at"):
+        require_possible(job.with_limits({"latency_ms_p50": 5.0}))
+    named = re.search(r"relax the limit to ([\d.]+) or", str(caught.value))
+    assert named is not None
+    _, history = search_here(job.with_limits({"latency_ms_p50": float(named[1])}), corpus, tmp_path / "search")
+    assert any(trial.refusal is None for trial in history.trials)
+
+
+def test_a_mixer_that_the_calibration_lacks_is_told_at_the_start(corpus: Corpus, tmp_path: Path) -> None:
+    job = slow_device(tmp_path)
+    job = SearchJob.model_validate({**job.model_dump(), "space": "small"})
+    message = (
+        r"the calibration .*slow.json has measured no linear_attention, mamba2, rwkv7, which the space small may propose; "
+        r"measure them with: codenas device calibrate --space small --output .*slow.json"
+    )
+    with pytest.raises(ConfigError, match=message):
+        search_here(job, corpus, tmp_path / "search")
+    assert not (tmp_path / "search").exists()
 
 
 def test_a_calibration_that_is_not_there_is_told(corpus: Corpus, tmp_path: Path) -> None:

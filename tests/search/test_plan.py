@@ -13,9 +13,11 @@ from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Outcome, Refusal
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
 from codenas.search.history import History
+from codenas.search.limits import require_reachable
 from codenas.search.loop import run_search
-from codenas.search.plan import Job, Plan, VocabularySize, check_reachable, closed_form
+from codenas.search.plan import Job, Plan
 from codenas.search.rungs import promoted
+from codenas.search.static_metrics import VocabularySize, closed_form
 from tests.fakes import tiny_arch
 from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, make_plan
 
@@ -29,6 +31,10 @@ def test_a_space_of_four_is_proposed_whole(name: str) -> None:
     plan = make_plan(Budget(candidates=4, rungs=(5,), promote=()), name, space=SMALL_SPACE, objectives=limited())
     history = run_search(plan, History(), Curves(plan.budget))
     assert len({trial.candidate.design.digest for trial in history.trials}) == 4
+
+
+def reachable(plan: Plan, draws: int) -> Design:
+    return require_reachable(plan.space, plan.statics, plan.objectives, plan.seed, draws)
 
 
 def limited(**limits: float) -> tuple[Objective, ...]:
@@ -47,27 +53,27 @@ def with_tokenizer(objectives: tuple[Objective, ...]) -> Plan:
 
 def test_a_limit_that_can_be_met_gives_the_smallest_found() -> None:
     plan = make_plan(BUDGET, objectives=limited(size_bytes=4e6))
-    smallest = check_reachable(plan, draws=300)
+    smallest = reachable(plan, draws=300)
     assert (smallest.arch.d_model, smallest.arch.n_layers) == (128, 2)
-    assert check_reachable(plan, draws=300) == smallest
+    assert reachable(plan, draws=300) == smallest
 
 
 def test_a_limit_out_of_reach_is_named_with_the_nearest_that_could_be_met_all_in_one_unit() -> None:
-    nearest = stored_bytes(check_reachable(with_tokenizer(()), draws=300).arch, VOCAB_SIZE) + 250_000
+    nearest = stored_bytes(reachable(with_tokenizer(()), draws=300).arch, VOCAB_SIZE) + 250_000
     outside = f"size_bytes {nearest / 1e6:.6g} MB is outside its limit, at most 0.1 MB"
     message = rf"no architecture can meet the limit: .*d_model 128, 2 layers.*{outside}; relax the limit to [\d.]+ MB or search smaller"
     with pytest.raises(BudgetError, match=message):
-        check_reachable(with_tokenizer(limited(size_bytes=100_000)), draws=300)
+        reachable(with_tokenizer(limited(size_bytes=100_000)), draws=300)
 
 
 def test_a_limit_that_the_message_names_is_met() -> None:
     with pytest.raises(BudgetError) as caught:
-        check_reachable(with_tokenizer(limited(size_bytes=100_000)), draws=300)
+        reachable(with_tokenizer(limited(size_bytes=100_000)), draws=300)
     named = re.search(r"relax the limit to ([\d.]+) MB", str(caught.value))
     assert named is not None
-    check_reachable(with_tokenizer(limited(size_bytes=float(named[1]) * 1e6)), draws=300)
+    reachable(with_tokenizer(limited(size_bytes=float(named[1]) * 1e6)), draws=300)
     with pytest.raises(BudgetError, match=r"params [\d,]+ is outside its limit, at most 1,000; relax the limit to [\d,]+ or"):
-        check_reachable(with_tokenizer(limited(params=1_000)), draws=300)
+        reachable(with_tokenizer(limited(params=1_000)), draws=300)
 
 
 BESIDE = {"storage": ("float16", "int4"), "pruning": (0.0, 0.5), "vocabulary": (None, "char")}
@@ -88,20 +94,20 @@ def test_the_closed_form_is_that_of_what_is_stored() -> None:
 
 
 def test_the_smallest_is_the_smallest_as_stored() -> None:
-    smallest = check_reachable(beside(limited(size_bytes=4e6)), draws=2_000)
+    smallest = reachable(beside(limited(size_bytes=4e6)), draws=2_000)
     assert (smallest.storage, smallest.pruning, smallest.vocabulary) == ("int4", 0.5, "char")
     with pytest.raises(BudgetError, match=r"d_model 128, 2 layers, char, int4, pruned by 0.5\) size_bytes .*; relax the limit to"):
-        check_reachable(beside(limited(size_bytes=10_000)), draws=2_000)
+        reachable(beside(limited(size_bytes=10_000)), draws=2_000)
 
 
 def test_a_limit_on_parameters_is_judged_by_the_fewest_whatever_they_are_stored_as() -> None:
     with pytest.raises(BudgetError) as caught:
-        check_reachable(beside(limited(params=1_000)), draws=500)
+        reachable(beside(limited(params=1_000)), draws=500)
     named = re.search(r"relax the limit to ([\d,]+) or", str(caught.value))
     assert named is not None
-    check_reachable(beside(limited(params=int(named[1].replace(",", "")))), draws=500)
+    reachable(beside(limited(params=int(named[1].replace(",", "")))), draws=500)
     with pytest.raises(BudgetError):
-        check_reachable(beside(limited(params=int(named[1].replace(",", "")) - 1)), draws=500)
+        reachable(beside(limited(params=int(named[1].replace(",", "")) - 1)), draws=500)
 
 
 def test_what_is_beside_the_architecture_is_searched_and_counted() -> None:
@@ -116,17 +122,17 @@ def test_what_is_beside_the_architecture_is_searched_and_counted() -> None:
 def test_the_prediction_is_asked_for_what_decodes_in_its_own_vocabulary() -> None:
     asked = list[tuple[ArchSpec, int]]()
 
-    def least_ms(arch: ArchSpec, vocab_size: int) -> float:
+    def min_latency_ms(arch: ArchSpec, vocab_size: int) -> float:
         asked.append((arch, vocab_size))
         return 0.1
 
-    plan = replace(beside(limited(latency_ms_p50=3.0)), least_ms=least_ms)
+    plan = replace(beside(limited(latency_ms_p50=3.0)), min_latency_ms=min_latency_ms)
     designs = [trial.candidate.design for trial in run_search(plan, History(), Curves(BUDGET)).trials]
     assert asked == [(design.stored_arch, VOCAB_SIZE if design.vocabulary is None else 270) for design in designs]
 
 
 def test_a_limit_that_is_only_measured_later_is_not_judged_now() -> None:
-    check_reachable(make_plan(BUDGET, objectives=limited(latency_ms_p50=1e-9, bits_per_byte=1e-9)), draws=10)
+    reachable(make_plan(BUDGET, objectives=limited(latency_ms_p50=1e-9, bits_per_byte=1e-9)), draws=10)
 
 
 def test_the_tokenizer_counts_when_a_candidate_enters() -> None:
@@ -233,7 +239,7 @@ def test_the_total_of_a_budget() -> None:
 
 def test_who_is_surely_too_slow_on_the_calibrated_device_is_refused_and_the_prediction_is_no_metric() -> None:
     """The layers as milliseconds: architectures of four are above the limit, and the others below or on it."""
-    slow = replace(make_plan(BUDGET, objectives=limited(latency_ms_p50=3.0)), least_ms=lambda arch, vocab_size: float(arch.n_layers))
+    slow = replace(make_plan(BUDGET, objectives=limited(latency_ms_p50=3.0)), min_latency_ms=lambda arch, vocab_size: float(arch.n_layers))
     history = run_search(slow, History(), Curves(BUDGET))
     assert {trial.candidate.arch.n_layers for trial in history.trials if trial.refusal is None} <= {2, 3}
     refusals = [trial.refusal for trial in history.trials if trial.candidate.arch.n_layers == 4]
@@ -244,11 +250,25 @@ def test_who_is_surely_too_slow_on_the_calibrated_device_is_refused_and_the_pred
         assert refusal.metrics.latency_ms_p50 is None
 
 
+def test_when_the_calibration_refuses_all_the_search_says_how_near_the_nearest_came() -> None:
+    """It was `ValueError: min() arg is an empty sequence`: what is predicted is no metric of a refusal."""
+    plan = replace(make_plan(BUDGET, objectives=limited(latency_ms_p50=1.0)), min_latency_ms=lambda arch, vocab_size: arch.n_layers / 1)
+    nearest = r"of the nearest \(d_model \d+, 2 layers\) latency_ms_p50 is predicted at 2 or more, outside its limit, at most 1; relax"
+    history = History()
+    with pytest.raises(BudgetError, match=rf"no architecture met the limit: all of \d+ were refused, {nearest}"):
+        run_search(plan, history, Curves(BUDGET))
+    assert all(trial.refusal is not None and trial.refusal.metrics.latency_ms_p50 is None for trial in history.trials)
+    with pytest.raises(BudgetError, match=nearest):  # resumed
+        run_search(plan, history, Curves(BUDGET))
+    with pytest.raises(BudgetError, match="the last of them because latency_ms_p50 is predicted at"):  # by a calibration that is lost
+        run_search(replace(plan, min_latency_ms=None), history, Curves(BUDGET))
+
+
 def test_without_a_limit_on_latency_nobody_is_asked_for_a_prediction() -> None:
     def never(arch: ArchSpec, vocab_size: int) -> float:
         raise AssertionError
 
-    plan = replace(make_plan(BUDGET, objectives=limited(size_bytes=50e6)), least_ms=never)
+    plan = replace(make_plan(BUDGET, objectives=limited(size_bytes=50e6)), min_latency_ms=never)
     assert len(run_search(plan, History(), Curves(BUDGET)).trials) == BUDGET.candidates
 
 

@@ -20,8 +20,8 @@ from codenas.model import count_parameters
 from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
 from codenas.search.history import History
-from codenas.search.plan import VocabularySize, closed_form
 from codenas.search.result import SearchResult
+from codenas.search.static_metrics import VocabularySize, closed_form
 from codenas.train.config import TrainConfig
 from codenas.vocab import load_vocabulary
 from serve.app import load

@@ -150,7 +150,7 @@ def test_a_folder_of_another_search_is_refused(ray_cluster: Path, corpus: Corpus
 
 def test_a_limit_that_nothing_can_meet_names_the_nearest(ray_cluster: Path, corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(
-        BudgetError, match=r"smallest in .* draws \(d_model 8, 1 layers\) size_bytes .* MB is outside its limit, at most 0.0001 MB"
+        BudgetError, match=r"nearest in .* draws \(d_model 8, 1 layers\) size_bytes .* MB is outside its limit, at most 0.0001 MB"
     ):
         search(JOB.with_limits({"size_bytes": 100}), corpus, tmp_path, ray_cluster)
     with pytest.raises(BudgetError, match=r"of the nearest \(d_model .*\) latency_ms_p50 .* at most 1e-06"):
