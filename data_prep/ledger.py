@@ -7,9 +7,10 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from codenas.corpus import Redacted, Tally
+from codenas.errors import CorpusError, first_fault
 from codenas.files import write_atomic
 from data_prep.document import Entry
 
@@ -130,12 +131,27 @@ def save_entries(path: Path, entries: Iterable[Entry], ledger: Ledger) -> None:
 
 
 def load_entries(path: Path) -> tuple[list[Entry], Ledger]:
-    """Read what `save_entries` wrote."""
-    table = pq.read_table(path)
+    """Read what `save_entries` wrote.
+
+    Raises:
+        CorpusError: the file is damaged.
+    """
+    try:
+        with pq.ParquetFile(path) as file:  # pq.read_table would add columns for folders named KEY=VALUE
+            table = file.read()
+        page = LedgerPage.model_validate_json(table.schema.metadata[_PAGE])
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValidationError) as error:
+        raise damaged(path, error) from None
     kept = set(_ENTRIES.names) & set(table.column_names)  # earlier versions did not store every column
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # a few licences stand in many rows
     entries = [entry for batch in table.select(sorted(kept)).to_batches(_BATCH) for entry in _entries_of(batch, shared)]
-    return entries, Ledger.reopen(LedgerPage.model_validate_json(table.schema.metadata[_PAGE]))
+    return entries, Ledger.reopen(page)
+
+
+def damaged(path: Path, error: Exception) -> CorpusError:
+    """A file of a corpus that cannot be read, in one line."""
+    reason = first_fault(error) if isinstance(error, ValidationError) else str(error).partition("\n")[0]
+    return CorpusError(f"{path} is damaged ({reason}); restore it, or remove the folder {path.parent} and run codenas prepare again")
 
 
 def save_quarantine(path: Path, rows: Iterable[BadRow]) -> None:

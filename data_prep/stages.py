@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from codenas.arch.design import bpe_size
 from codenas.corpus import CARD, Corpus, Figures, SourceSize, card_of
@@ -21,7 +22,7 @@ from codenas.vocab import Bpe, Char, Vocabulary, load_vocabulary
 from data_prep.config import CHAR, PrepareConfig
 from data_prep.decide import decide
 from data_prep.document import Entry
-from data_prep.ledger import BadRow, Ledger, load_entries, save_entries, save_quarantine
+from data_prep.ledger import BadRow, Ledger, damaged, load_entries, save_entries, save_quarantine
 from data_prep.meter import Meter
 from data_prep.rules.decontaminate import load_benchmarks
 from data_prep.rules.opt_out import load_opt_out
@@ -216,8 +217,16 @@ def _decide(config: PrepareConfig, corpus: Path, root: Location, stream: Stream)
 
 
 def read_source_list(corpus: Path) -> SourceList:
-    """What `settle_source` wrote."""
-    return SourceList.model_validate_json((corpus / SOURCE_LIST).read_bytes())
+    """What `settle_source` wrote.
+
+    Raises:
+        CorpusError: the file is damaged.
+    """
+    path = corpus / SOURCE_LIST
+    try:
+        return SourceList.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise damaged(path, error) from None
 
 
 def vocabulary(config: PrepareConfig, corpus: Path, root: Location, entries: list[Entry]) -> Bpe:

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from codenas.errors import CorpusError
 from codenas.files import write_atomic
 from data_prep.sources.blobs import blob_sizes, folder_of_blobs
-from data_prep.sources.dialects import dialect_of
 from data_prep.sources.locations import Location, Remote, open_parquet, read_bytes, version_of
-from data_prep.sources.parquet import broken
+from data_prep.sources.parquet import is_damage, read_columns, readable_parquet, unreadable
+from data_prep.sources.schemas import schema_of
 from data_prep.units import VERDICTS, Unit
 
 _DIGEST = b"row group"
@@ -109,7 +110,9 @@ class UnitStore:
         """Some columns of the verdict on every row of `units`, in their order; one row group at a time is in memory."""
         for unit in units:
             held = self._read((unit.file, unit.row_group), ["row", *columns])
-            assert held is not None, f"{unit.file} has no verdicts on row group {unit.row_group}"
+            if held is None:  # `missing` reads one column only, and another one is damaged
+                path = self._path((unit.file, unit.row_group))
+                raise CorpusError(f"{path} is damaged; remove it and run the same command again, everything else is kept")
             places = pc.index_in(pa.array(unit.rows, pa.int64()), held["row"].combine_chunks())
             yield from held.select(list(columns)).take(places).to_pylist()
 
@@ -130,8 +133,10 @@ class UnitStore:
                 if (schema.metadata or {}).get(_DIGEST) != self._digests[key].encode() or not schema.equals(VERDICTS):
                     return None
                 return file.read(list(columns)).replace_schema_metadata(None)
-        except (FileNotFoundError, pa.ArrowException):
-            return None
+        except (pa.ArrowException, OSError) as error:
+            if is_damage(error) or isinstance(error, FileNotFoundError):
+                return None
+            raise unreadable(self._path(key), error) from None
 
 
 def take_over(units: Path, folder: Path) -> None:
@@ -168,11 +173,9 @@ def _sha256(file: Location, version: str, parquet: pq.ParquetFile, number: int) 
     else:
         for block in read_bytes(file, *_extent(parquet.metadata.row_group(number))):
             digest.update(block)
-    dialect = dialect_of(parquet.schema_arrow, str(file))
-    if dialect.content is None:
-        try:
-            names = parquet.read_row_group(number, columns=[dialect.blob])
-        except (pa.ArrowException, OSError) as error:
-            raise broken(file, error) from None
-        digest.update(repr(blob_sizes(names, dialect, folder_of_blobs(file))).encode())
+    schema = schema_of(parquet.schema_arrow, str(file))
+    if schema.content is None:
+        with readable_parquet(file):
+            blobs = read_columns(parquet, number, [name for name in (schema.blob,) if name], file)
+        digest.update(repr(blob_sizes(blobs, schema, folder_of_blobs(file))).encode())
     return digest.hexdigest()

@@ -18,7 +18,7 @@ from data_prep.rules.kinship import sketch
 from data_prep.rules.near_dedup import MinHash
 from data_prep.rules.redact import KINDS, redact
 from data_prep.sources.locations import Location
-from data_prep.sources.parquet import read_documents
+from data_prep.sources.parquet import is_damage, read_documents, unreadable
 
 _PORTION_ROWS = 1000  # what a worker that dies has done in vain, and what of the results is in memory at a time
 UNREADABLE, CONTAMINATED, FAILED = "unreadable", "benchmark text", "failed"
@@ -142,7 +142,9 @@ def _judge_unit(unit: Unit, root: Location, examiner: Examiner) -> Iterator[dict
     place = {"file": unit.file, "row_group": unit.row_group}
     try:
         documents = list(read_documents(root / unit.file, unit.row_group, unit.rows))
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError) as error:
+        if not is_damage(error):  # such as a file that is gone: its rows must not be missing without a word
+            raise unreadable(root / unit.file, error) from None
         documents = [UNREADABLE] * len(unit.rows)  # one broken row group does not end the job
     for row, document in zip(unit.rows, documents, strict=True):
         if isinstance(document, str):

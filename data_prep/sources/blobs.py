@@ -8,29 +8,30 @@ from pathlib import Path
 import pyarrow as pa
 
 from codenas.errors import CorpusError
-from data_prep.sources.dialects import Dialect
+from data_prep.sources.columns import count_of, values
 from data_prep.sources.locations import Location
+from data_prep.sources.schemas import Schema
 
 FOLDER = "content"
 _ABOVE = 5  # folders above the file of metadata in which the folder of texts is looked for
 _GZIP, _HEADER = b"\x1f\x8b", 1 << 16  # compressed, a small text may be longer
 
 
-def blobs(table: pa.Table, dialect: Dialect, folder: Path) -> Iterator[bytes | str]:
+def blobs(table: pa.Table, schema: Schema, folder: Path) -> Iterator[bytes | str]:
     """The text of each row as UTF-8; the reason in place of one that cannot be had.
 
     Args:
-        table: the rows, in the columns of `dialect`.
+        table: the rows, in the columns of `schema`.
         folder: of the texts.
     """
-    columns = (table[name].to_pylist() for name in (dialect.blob, dialect.encoding, dialect.size))
+    columns = (values(table[name]) for name in (schema.blob, schema.encoding, schema.size))
     for blob, encoding, size in zip(*columns, strict=True):
-        yield _blob(folder, blob or "", encoding or "UTF-8", size or 0)
+        yield _blob(folder, blob or "", encoding or "UTF-8", count_of(size))
 
 
-def blob_sizes(table: pa.Table, dialect: Dialect, folder: Path) -> list[int | None]:
+def blob_sizes(table: pa.Table, schema: Schema, folder: Path) -> list[int | None]:
     """Bytes of the file of each row's text, None where there is no such file. Its name is a hash: little else can change of it."""
-    return [_size(folder / blob) if blob and blob.isalnum() else None for blob in table[dialect.blob].to_pylist()]
+    return [_size(folder / blob) if blob and blob.isalnum() else None for blob in values(table[schema.blob])]
 
 
 @lru_cache

@@ -4,16 +4,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from codenas.errors import CorpusError
 from codenas.files import atomic_folder, write_atomic
 from data_prep.config import CODE, ENVIRONMENT, PACKAGES, PrepareConfig
 from data_prep.document import Document, Entry
-from data_prep.ledger import Ledger, LedgerPage
+from data_prep.ledger import Ledger, LedgerPage, damaged
 from data_prep.rules.opt_out import load_opt_out, opted_out
 from data_prep.rules.select import nothing_left, select, wanted_language
 from data_prep.sources.code_folder import CodeFolder
 from data_prep.sources.environment import Environment
-from data_prep.sources.locations import location_of, parquet_at
+from data_prep.sources.locations import holds_parquet, location_of
 from data_prep.sources.packages import Packages
 from data_prep.sources.parquet import list_entries, parquet_files, write_stack
 
@@ -69,7 +71,7 @@ def gatherer_of(config: PrepareConfig, environment: Environment | None = None) -
     if source.startswith(CODE):
         return CodeFolder(Path(source.removeprefix(CODE)), largest)
     place = location_of(source)
-    if isinstance(place, Path) and place.is_dir() and any(place.iterdir()) and not parquet_at(place):
+    if isinstance(place, Path) and place.is_dir() and any(place.iterdir()) and not holds_parquet(place):
         return CodeFolder(place, largest)
     return None
 
@@ -92,7 +94,10 @@ def gather(config: PrepareConfig, gatherer: Gatherer, root: Path) -> None:
 
 def gathered(root: Path) -> tuple[list[Entry], Ledger]:
     """The documents that `gather` wrote, and its books."""
-    page = LedgerPage.model_validate_json((root / BOOKS).read_bytes())
+    try:
+        page = LedgerPage.model_validate_json((root / BOOKS).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise damaged(root / BOOKS, error) from None
     return list(list_entries(parquet_files(root), root)), Ledger.reopen(page)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -142,10 +143,10 @@ def location_of(source: str) -> Location:
 
 
 def parquet_at(place: Location) -> list[Location]:
-    """The parquet files at a place, a file or a folder, sorted; links are passed over.
+    """The parquet files at a place, a file or a folder, sorted. Links are followed; a file that several lead to is listed once.
 
     Raises:
-        CorpusError: there is no such place, or it cannot be reached.
+        CorpusError: there is no such place, it cannot be reached, or a link leads to no file.
     """
     if isinstance(place, Remote):
         with reachable(place):
@@ -153,7 +154,40 @@ def parquet_at(place: Location) -> list[Location]:
         return [Remote(f"{place.scheme}://{path}") for path in sorted(found) if path.endswith(".parquet")]
     if place.is_file():
         return [place]
-    return [*sorted(path for path in place.rglob("*.parquet") if path.is_file() and not path.is_symlink())]
+    files: dict[tuple[int, int], Path] = {}
+    for path in sorted(_parquet_below(place, _raise)):
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # the hub's cache of an interrupted download, for example
+            raise CorpusError(f"{path} is a link to a file that is missing; fetch it again, or remove the link") from None
+        if stat.S_ISREG(status.st_mode):
+            files.setdefault((status.st_dev, status.st_ino), path)
+    return [*files.values()]
+
+
+def holds_parquet(folder: Path) -> bool:
+    """Whether anything below a folder is named as parquet; what may not be read is passed over."""
+    return any(True for _ in _parquet_below(folder))
+
+
+def _parquet_below(folder: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """The paths below a folder that are named as parquet. Each folder is visited once, none that `folder` itself is in."""
+    visited = {_identity(above) for above in folder.resolve().parents}
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=onerror):
+        visited.add(_identity(Path(place)))
+        # Real folders before links, so that a file has the same name wherever links to its folder are.
+        folders.sort(key=lambda name: (Path(place, name).is_symlink(), name))
+        folders[:] = [name for name in folders if _identity(Path(place, name)) not in visited]
+        yield from (Path(place, name) for name in files if name.endswith(".parquet"))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _raise(error: OSError) -> None:
+    raise error  # a folder that may not be read would be missing from the corpus without a word
 
 
 def open_parquet(file: Location) -> pq.ParquetFile:

@@ -1,5 +1,6 @@
-"""Parquet of The Stack's family: the one reader of it, the schema v1, and the writer that brings other sources into that."""
+"""The reader of parquet of The Stack's family, and the writer of The Stack v1 for sources that are not parquet."""
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -14,8 +15,9 @@ from codenas.errors import CorpusError
 from data_prep.document import Document, Entry
 from data_prep.rules.filters import alphanumeric_share, line_lengths
 from data_prep.sources.blobs import blobs, folder_of_blobs
-from data_prep.sources.dialects import Dialect, dialect_of
+from data_prep.sources.columns import count_of, hive_columns, plain, values, with_constants
 from data_prep.sources.locations import Location, open_parquet, parquet_at
+from data_prep.sources.schemas import Schema, schema_of
 
 # Small row groups: a row group is the unit of work, and Ray Data guesses memory from its size on disk.
 ROW_GROUP_BYTES = 2_000_000
@@ -68,12 +70,13 @@ def list_entries(files: Iterable[Location], root: Location) -> Iterator[Entry]:
     for file in files:
         name = file.relative_to(root).as_posix()  # type: ignore[arg-type]  # both are of one kind
         with open_parquet(file) as parquet:
-            dialect = dialect_of(parquet.schema_arrow, str(file))
+            schema = schema_of(parquet.schema_arrow, str(file))
             for group in range(parquet.num_row_groups):
-                table = _listed_columns(parquet, group, dialect, file)
-                mean = 0 if dialect.size else _mean_size(parquet, group, dialect)
-                for row, cells in enumerate(table):
-                    yield _entry(cells, dialect, mean, (name, group, row))
+                with readable_parquet(file):
+                    table = read_columns(parquet, group, schema.metadata_columns, file)
+                mean = 0 if schema.size else _mean_size(parquet, group, schema)
+                for row, cells in enumerate(_rows(table)):
+                    yield _entry(cells, schema, mean, (name, group, row))
 
 
 def read_documents(file: Location, row_group: int, rows: Sequence[int]) -> Iterator[Document | str]:
@@ -86,15 +89,37 @@ def read_documents(file: Location, row_group: int, rows: Sequence[int]) -> Itera
         CorpusError: the file is on another machine that cannot be reached.
     """
     with open_parquet(file) as parquet:
-        dialect = dialect_of(parquet.schema_arrow, str(file))
-        table = parquet.read_row_group(row_group, columns=list(dialect.read)).take(pa.array(rows, pa.int64()))
-    contents = _contents(table, dialect) if dialect.content else blobs(table, dialect, folder_of_blobs(file))
-    others = table.drop_columns(dialect.content) if dialect.content else table
+        schema = schema_of(parquet.schema_arrow, str(file))
+        table = read_columns(parquet, row_group, schema.document_columns, file).take(pa.array(rows, pa.int64()))
+    contents = _contents(table[schema.content]) if schema.content else blobs(table, schema, folder_of_blobs(file))
+    others = table.drop_columns(schema.content) if schema.content else table
     for content, cells in zip(contents, _rows(others), strict=True):
-        if isinstance(content, bytes):
-            yield _document(content, cells, dialect)
-        else:
-            yield content
+        yield _document(content, cells, schema) if isinstance(content, bytes) else content
+
+
+def read_columns(parquet: pq.ParquetFile, row_group: int, columns: Sequence[str], file: Location) -> pa.Table:
+    """Those of `columns` that `file` has or its folders name, text as binary.
+
+    Raises:
+        pyarrow.ArrowException or OSError: the row group is damaged.
+    """
+    kinds = schema_of(parquet.schema_arrow, str(file)).kinds
+    table = plain(parquet.read_row_group(row_group, columns=list(columns)), kinds)
+    return with_constants(table, hive_columns(str(file)), [name for name in columns if name in kinds])
+
+
+@contextlib.contextmanager
+def readable_parquet(file: Location) -> Iterator[None]:
+    """Turn what pyarrow and the system raise while `file` is read into a `CorpusError` of one line."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(file, error) from None
+
+
+def is_damage(error: pa.ArrowException | OSError) -> bool:
+    """Whether the bytes of a file are wrong. An error of the system (no such file, no permission) has an errno, pyarrow's have none."""
+    return not isinstance(error, OSError) or error.errno is None
 
 
 def write_stack(documents: Iterable[Document], file: Path) -> None:
@@ -133,79 +158,54 @@ def stack_row(document: Document) -> dict[str, Any]:
     }
 
 
-def _document(content: bytes, cells: Mapping[str, Any], dialect: Dialect) -> Document | str:
+def _document(content: bytes, cells: Mapping[str, Any], schema: Schema) -> Document | str:
     try:
-        text = dialect.code(content.decode().replace("\r\n", "\n"))
+        text = schema.without_header(content.decode().replace("\r\n", "\n"))
     except UnicodeDecodeError:
         return "not UTF-8"
-    path = cells[dialect.path] or ""
-    licences = dialect.licences_of(cells.get(dialect.licences or ""))
-    return Document(cells[dialect.repository] or "", path, licences, dialect.language_of(cells.get(dialect.language or ""), path), text)
+    path = cells[schema.path] or ""
+    licences = schema.licences_of(cells.get(schema.licences or ""))
+    return Document(cells[schema.repository] or "", path, licences, schema.language_of(cells.get(schema.language or ""), path), text)
 
 
-def _entry(cells: Mapping[str, Any], dialect: Dialect, mean: int, place: tuple[str, int, int]) -> Entry:
-    path = cells[dialect.path] or ""
+def _entry(cells: Mapping[str, Any], schema: Schema, mean: int, place: tuple[str, int, int]) -> Entry:
+    path = cells[schema.path] or ""
     return Entry(
-        sys.intern(cells[dialect.repository] or ""),
+        sys.intern(cells[schema.repository] or ""),
         path,
-        dialect.licences_of(cells.get(dialect.licences or "")),
-        max(cells[dialect.size] or 0, 0) if dialect.size else mean,
+        schema.licences_of(cells.get(schema.licences or "")),
+        count_of(cells[schema.size]) if schema.size else mean,
         *place,
-        stars=_count(cells.get(dialect.stars or "")),
-        language=sys.intern(dialect.language_of(cells.get(dialect.language or ""), path)),
-        flag=next((reason for name, reason in dialect.flags if cells.get(name)), ""),
+        stars=count_of(cells.get(schema.stars or "")),
+        language=sys.intern(schema.language_of(cells.get(schema.language or ""), path)),
+        flag=next((reason for name, reason in schema.flags if cells.get(name)), ""),
     )
 
 
-def _contents(table: pa.Table, dialect: Dialect) -> Iterator[bytes | str]:
-    # As binary: pyarrow does not check the UTF-8 of what it reads, and one bad row would fail the whole column.
-    for content in table[dialect.content].cast(pa.large_binary()):
+def _contents(column: pa.ChunkedArray) -> Iterator[bytes | str]:
+    """The text of each row as bytes, whatever they are; the reason in place of one that is missing."""
+    for content in column:
         data: bytes | None = content.as_py()
         yield "null content" if data is None else data
 
 
-def _listed_columns(parquet: pq.ParquetFile, group: int, dialect: Dialect, file: Location) -> Iterator[dict[str, Any]]:
-    try:
-        return _rows(parquet.read_row_group(group, columns=list(dialect.listed)))
-    except (pa.ArrowException, OSError) as error:
-        raise broken(file, error) from None
-
-
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows of a table. What in a name is no UTF-8 becomes a question mark: the bytes are somebody's, and the row is good."""
-    try:
-        columns = table.to_pydict()
-    except UnicodeDecodeError:
-        columns = {name: _lossy(table[name]) for name in table.column_names}
+    columns = {name: values(table[name]) for name in table.column_names}
     return (dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True))
 
 
-def _lossy(column: pa.ChunkedArray) -> list[Any]:
-    return [_decoded(cell) for cell in column.cast(_as_binary(column.type)).to_pylist()]
-
-
-def _as_binary(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.large_list(_as_binary(kind.value_type))
-    return pa.large_binary() if pa.types.is_string(kind) or pa.types.is_large_string(kind) else kind
-
-
-def _decoded(cell: Any) -> Any:
-    if isinstance(cell, list):
-        return [_decoded(one) for one in cell]
-    return cell.decode(errors="replace") if isinstance(cell, bytes) else cell
-
-
-def _mean_size(parquet: pq.ParquetFile, group: int, dialect: Dialect) -> int:
+def _mean_size(parquet: pq.ParquetFile, group: int, schema: Schema) -> int:
     """Bytes of a document of a row group, on average, without reading it."""
     held = parquet.metadata.row_group(group)
     columns = (held.column(index) for index in range(held.num_columns))
-    size = sum(column.total_uncompressed_size for column in columns if column.path_in_schema == dialect.content)
+    size = sum(column.total_uncompressed_size for column in columns if column.path_in_schema == schema.content)
     return round(size / max(held.num_rows, 1))
 
 
-def broken(file: Location, error: Exception) -> CorpusError:
-    """A file that cannot be read, in one line."""
+def unreadable(file: Location, error: pa.ArrowException | OSError) -> CorpusError:
+    """The error that says in one line why `file` cannot be read."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return CorpusError(f"{file} cannot be read: {os.strerror(error.errno)}; restore it, or take it out of the source")
     reason = str(error).partition("\n")[0]
     return CorpusError(f"{file} is not a whole parquet file ({reason}); fetch it again or take it out of the source")
 
@@ -217,15 +217,7 @@ def _check_name(file: Location) -> None:
 
 
 def _check_columns(file: Location) -> None:
-    try:
-        with open_parquet(file) as parquet:
-            found = parquet.schema_arrow
-    except (pa.ArrowException, OSError) as error:
-        raise broken(file, error) from None
-    if dialect_of(found, str(file)).content is None:
+    with readable_parquet(file), open_parquet(file) as parquet:
+        found = parquet.schema_arrow
+    if schema_of(found, str(file)).content is None:
         folder_of_blobs(file)
-
-
-def _count(value: object) -> int:
-    """A number of stars, 0 where there is none; some copies of The Stack hold it as a float."""
-    return int(value) if isinstance(value, int | float) and 0 <= value < 1 << 53 else 0

@@ -18,7 +18,8 @@ from data_prep.ledger import Ledger, load_entries
 from data_prep.rules.select import total_cap
 from data_prep.sources.code_folder import CodeFolder
 from data_prep.sources.languages import language_of
-from data_prep.sources.parquet import list_entries, parquet_files, read_documents
+from data_prep.sources.locations import holds_parquet
+from data_prep.sources.parquet import list_entries, parquet_files, read_documents, readable_parquet
 from data_prep.tokens.tokenise import sample
 from data_prep.units import units_of
 
@@ -77,7 +78,7 @@ def _documents(source: Path, limit: int, seed: int, split: str) -> Iterator[Docu
         raise CorpusError(f"there is no source {source}; give a prepared corpus, parquet in The Stack v1 schema, or a folder of code")
     if card_of(source) is not None:
         return _of_corpus(Corpus.open(source), split, limit, seed)
-    if source.is_file() or any(source.rglob("*.parquet")):
+    if source.is_file() or holds_parquet(source):
         root = source.parent if source.is_file() else source
         return _of_entries(sample(list(list_entries(parquet_files(source), root)), limit, seed), root)
     return _of_folder(source, limit, seed)
@@ -102,11 +103,9 @@ def _of_corpus(corpus: Corpus, split: str, limit: int, seed: int) -> Iterator[Do
 
 def _of_entries(entries: Iterable[Entry], root: Path) -> Iterator[Document | str]:
     for unit in units_of(entries):
-        try:
-            yield from list(read_documents(root / unit.file, unit.row_group, unit.rows))
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).partition("\n")[0]
-            raise CorpusError(f"{root / unit.file} is broken in row group {unit.row_group} ({reason}); fetch it again") from None
+        with readable_parquet(root / unit.file):
+            documents = list(read_documents(root / unit.file, unit.row_group, unit.rows))
+        yield from documents
 
 
 def _of_folder(folder: Path, limit: int, seed: int) -> Iterator[Document | str]:

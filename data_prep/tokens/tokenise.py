@@ -15,7 +15,7 @@ from codenas.vocab import END_OF_TEXT, Vocabulary, load_vocabulary
 from data_prep.document import Document, Entry
 from data_prep.rules.redact import redact
 from data_prep.sources.locations import Location
-from data_prep.sources.parquet import read_documents
+from data_prep.sources.parquet import read_documents, readable_parquet
 from data_prep.units import Unit, units_of
 
 TOKENS = pa.schema(
@@ -87,7 +87,9 @@ def _encode_unit(unit: Unit, documents: list[Document], vocabulary: Vocabulary) 
 
 def _documents(unit: Unit, root: Location, redacted: bool) -> list[Document]:
     """The documents of a unit that was judged before: all of them were readable."""
-    held = [document for document in read_documents(root / unit.file, unit.row_group, unit.rows) if isinstance(document, Document)]
+    file = root / unit.file
+    with readable_parquet(file):
+        held = [document for document in read_documents(file, unit.row_group, unit.rows) if isinstance(document, Document)]
     return [replace(one, text=redact(one.text, one.language).text) for one in held] if redacted else held
 
 

@@ -26,7 +26,7 @@ from data_prep.ledger import load_entries
 from data_prep.pipeline import prepare
 from data_prep.units import Examiner, Unit, judge
 from tests.data_prep.example_documents import code, document, documents, install, plain_stream, write_environment, write_rows, write_source
-from tests.data_prep.sources.test_dialects import V2
+from tests.data_prep.sources.test_schemas import V2
 
 SETTINGS = {"vocab_size": 400, "valid_share": 0.1, "test_share": 0.1}
 MORE = {**SETTINGS, "vocabularies": ["char", "bpe-300"]}

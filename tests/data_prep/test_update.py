@@ -19,10 +19,10 @@ from data_prep.sources.parquet import parquet_files
 from data_prep.unit_store import list_row_groups, same_row_groups
 from tests.data_prep.example_documents import code, documents, write_source
 from tests.data_prep.places import Place
-from tests.data_prep.sources.test_dialects import V2
 from tests.data_prep.sources.test_gather import OWN, write_code
 from tests.data_prep.sources.test_locations import files, place
 from tests.data_prep.sources.test_packages import listing, sha256, wheel
+from tests.data_prep.sources.test_schemas import V2
 from tests.data_prep.test_pipeline import configure, content
 from tests.data_prep.test_resume import examined
 

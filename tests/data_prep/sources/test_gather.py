@@ -15,8 +15,8 @@ from data_prep.ledger import load_entries
 from data_prep.pipeline import prepare
 from data_prep.sources.gather import gatherer_of
 from tests.data_prep.example_documents import code, write_source
-from tests.data_prep.sources.test_dialects import STARCODER, V2
 from tests.data_prep.sources.test_packages import HELD, listing, sha256, wheel
+from tests.data_prep.sources.test_schemas import STARCODER, V2
 from tests.data_prep.test_pipeline import configure, content
 from tests.data_prep.test_stages import texts
 

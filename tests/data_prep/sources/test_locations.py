@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -12,10 +13,10 @@ import pytest
 from codenas.errors import CorpusError
 from data_prep.document import Document
 from data_prep.sources import locations
-from data_prep.sources.locations import Remote, folder_of, location_of
+from data_prep.sources.locations import Remote, folder_of, location_of, parquet_at
 from data_prep.sources.parquet import list_entries, parquet_files, read_documents, stack_row
 from data_prep.units import units_of
-from tests.data_prep.example_documents import documents, write_rows
+from tests.data_prep.example_documents import documents, write_rows, write_source
 from tests.data_prep.places import Answer, Place, serving
 
 
@@ -159,3 +160,43 @@ def test_an_unknown_kind_of_place_is_refused_with_those_that_are_known(source: s
 def test_places_on_this_machine_have_two_names(tmp_path: Path) -> None:
     assert location_of(f"file://{tmp_path}/with%20space") == tmp_path / "with space"
     assert location_of(str(tmp_path)) == tmp_path == folder_of(tmp_path)
+
+
+def hub_cache(folder: Path) -> Path:
+    """A snapshot as the hub's own cache lays it out: links to files that are named by their hashes."""
+    held = write_source(folder / "download", documents(4), files=2)
+    blobs, snapshot = folder / "datasets--org--name/blobs", folder / "datasets--org--name/snapshots/1/data"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(parquet_at(held)):
+        Path(str(file)).rename(blobs / f"{number}")
+        (snapshot / f"{number}.parquet").symlink_to(f"../../../blobs/{number}")
+    return folder / "datasets--org--name"
+
+
+def test_files_behind_links_are_read_once(tmp_path: Path) -> None:
+    cache = hub_cache(tmp_path)
+    shutil.copytree(cache / "snapshots/1", cache / "snapshots/2", symlinks=True)
+    write_source(cache / "more", documents(2), files=1)
+    assert len(list(list_entries(parquet_files(cache / "snapshots/1"), cache / "snapshots/1"))) == 12
+    assert len(list(list_entries(parquet_files(cache), cache))) == 12 + 6
+
+
+def test_folders_behind_links_are_read_once_and_circles_end(tmp_path: Path) -> None:
+    held = write_source(tmp_path / "disk", documents(4), files=2)
+    source = tmp_path / "source"
+    source.mkdir()
+    (held / "data/circle").symlink_to(held)
+    (source / "a").symlink_to(held)
+    (source / "b").symlink_to(held / "data")
+    (source / "up").symlink_to(tmp_path)  # a folder above the source would lead to everything beside it
+    assert [Path(str(file)).relative_to(source).as_posix() for file in parquet_at(source)] == [
+        f"a/data/train-0000{number}-of-00002.parquet" for number in range(2)
+    ]
+
+
+def test_a_link_to_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    cache = hub_cache(tmp_path)
+    (cache / "blobs/1").unlink()
+    with pytest.raises(CorpusError, match=r"1.parquet is a link to a file that is missing; fetch it again, or remove the link"):
+        parquet_at(cache)
