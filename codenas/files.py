@@ -233,6 +233,22 @@ def require_free_space(folder: Path, megabytes: int, way_out: str = "free some s
 
 
 @contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file to write to, which replaces `path` on success; after an error nothing of it is left.
+
+    Raises:
+        ResourceError: the disk is full or read-only.
+    """
+    with readable_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _draft(path) as (file, place):
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(place, path)
+
+
+@contextlib.contextmanager
 def _draft(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """An empty file beside `path`, and its place: for this process alone, and gone at the end unless it was moved away.
 

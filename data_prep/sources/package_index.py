@@ -3,6 +3,7 @@
 import configparser
 import contextlib
 import hashlib
+import io
 import os
 import re
 import ssl
@@ -12,16 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx
 from pydantic import BaseModel, ConfigDict
 
 from codenas.errors import ConfigError, ResourceError
-from codenas.files import read_user_text, sha256_file, write_atomic
+from codenas.files import atomic_file, read_user_text, sha256_file
 from codenas.log import LOGGER
 
 LARGEST = 500_000_000  # bytes of a package
+_LARGEST_PAGE = 100_000_000  # bytes of a page of the index; it is held in memory
 _DEFAULT_INDEX = "https://pypi.org/simple"
 _ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 _ATTEMPTS = 3
@@ -136,12 +139,12 @@ def _fetch(pin: Pin, cache: Path, client: httpx.Client) -> Path:
     name = unquote(urlsplit(url).path).rpartition("/")[2]
     if not _FILE.fullmatch(name):
         raise _not_fetched(pin, f"the index calls it {name!r}, which is no wheel or source distribution")
-    data = _get(pin, url, client)
-    if (found := hashlib.sha256(data).hexdigest()) != pin.sha256:
-        raise _not_fetched(pin, f"its SHA-256 is {found[:12]}... and the list has {pin.sha256[:12]}...")
     path = cache / f"{pin.sha256}-{name}"
-    write_atomic(path, data)
-    LOGGER.info(f"packages: {pin}, {len(data) / 1e6:.1f} MB")
+    with atomic_file(path) as file:
+        found = _download(pin, url, client, file, LARGEST)
+        if found != pin.sha256:
+            raise _not_fetched(pin, f"its SHA-256 is {found[:12]}... and the list has {pin.sha256[:12]}...")
+    LOGGER.info(f"packages: {pin}, {path.stat().st_size / 1e6:.1f} MB")
     return path
 
 
@@ -150,8 +153,9 @@ def _url_of(pin: Pin, client: httpx.Client) -> str:
     if not index.startswith(("https://", "http://")):
         raise ConfigError("pip's index-url is no http address, and no other can be asked; set PIP_INDEX_URL")
     page = f"{index.rstrip('/')}/{pin.name}/"
-    content = _get(pin, page, client)
-    for address, sha256 in _listed(content):
+    content = io.BytesIO()
+    _download(pin, page, client, content, _LARGEST_PAGE)
+    for address, sha256 in _listed(content.getvalue()):
         if sha256 == pin.sha256:
             return urljoin(page, address)
     raise _not_fetched(pin, f"the index has no file with the SHA-256 {pin.sha256[:12]}... (withdrawn, or the list is wrong)")
@@ -193,17 +197,26 @@ class _Links(HTMLParser):
         self.found += [value for name, value in attrs if tag == "a" and name == "href" and value]
 
 
-def _get(pin: Pin, url: str, client: httpx.Client) -> bytes:
+def _download(pin: Pin, url: str, client: httpx.Client, sink: IO[bytes], largest: int) -> str:
+    """Write the content of `url` to `sink` as it arrives; a broken connection starts anew.
+
+    Returns:
+        Its SHA-256.
+    """
     for left in reversed(range(_ATTEMPTS)):
+        sink.seek(0)
+        sink.truncate()
+        digest, size = hashlib.sha256(), 0
         try:
             with client.stream("GET", url, headers={"Accept": _ACCEPT}) as answer:
                 answer.raise_for_status()
-                data = bytearray()
                 for piece in answer.iter_bytes():
-                    data += piece
-                    if len(data) > LARGEST:
-                        raise _not_fetched(pin, f"it is larger than {LARGEST / 1e6:,.0f} MB")
-                return bytes(data)
+                    size += len(piece)
+                    if size > largest:
+                        raise _not_fetched(pin, f"it is larger than {largest / 1e6:,.0f} MB")
+                    digest.update(piece)
+                    sink.write(piece)
+            return digest.hexdigest()
         except httpx.HTTPStatusError as error:  # its message has the address, and an address may have a password
             code = error.response.status_code
             if code < 500 or not left:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -128,6 +129,37 @@ def test_a_file_that_is_not_what_the_index_says_is_not_kept(index: Place, tmp_pa
     with pytest.raises(ResourceError, match=r"two 1 cannot be fetched: its SHA-256 is [0-9a-f]{12}\.\.\. and the list has"):
         fetch([pin], tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*"))
+
+
+def test_a_package_is_never_in_memory_as_a_whole(index: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HELD, "big-1.tar.gz", b"\0" * 40_000_000)
+    pins = read_pins(listing(tmp_path, {"big-1.tar.gz": HELD["big-1.tar.gz"]}))
+    tracemalloc.start()
+    try:
+        (path,) = fetch(pins, tmp_path / "cache").values()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert path.stat().st_size == 40_000_000
+    assert peak < 10_000_000
+
+
+def test_a_connection_that_breaks_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def reply(_: str, path: str) -> Answer:
+        asked.append(path)
+        if not path.startswith("/files/"):
+            page = {"files": [{"url": "/files/two-1.tar.gz", "hashes": {"sha256": sha256(HELD["two-1.tar.gz"])}}]}
+            return Answer(json.dumps(page).encode())
+        if len(asked) == 2:  # more is announced than comes
+            return Answer(b"half", headers={"Content-Length": "99", "Connection": "close"})
+        return Answer(HELD["two-1.tar.gz"])
+
+    with serving(reply) as place:
+        monkeypatch.setenv("PIP_INDEX_URL", place.url)
+        (path,) = fetch(read_pins(listing(tmp_path, {"two-1.tar.gz": HELD["two-1.tar.gz"]})), tmp_path / "cache").values()
+    assert path.read_bytes() == HELD["two-1.tar.gz"] and len(asked) == 3
 
 
 def test_a_full_disk_leaves_nothing_half(index: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
