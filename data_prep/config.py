@@ -42,6 +42,7 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    enabled: bool = Field(True, description="without them files go only if they are empty, larger than `megabytes` or do not parse")
     megabytes: float = Field(1.0, gt=0, description="larger files are data, not code, and would make the syntax check slow")
     longest_line: int = Field(1000, gt=0, description="characters")
     mean_line: float = Field(100, gt=0, description="characters")
@@ -66,8 +67,16 @@ class NearDedup(BaseModel):
     rows: int = Field(10, ge=1, le=1000, description="permutations in a band; files that share a band are near-duplicates")
 
 
+# The defaults that depend on the kind of source. Filters, licences, near-duplicates and the cap per repository are for code of
+# unknown origin: parquet, packages, the environment. A folder of code is the user's own, and all that parses is kept.
+_OWN_CODE: dict[str, Any] = {"filters": Thresholds(enabled=False), "licences": (ANY_LICENCE,), "near_dedup": NearDedup(enabled=False)}
+
+
 class PrepareConfig(BaseModel):
-    """What to prepare. `digest` names the result: more vocabularies of it, or more workers, do not change it."""
+    """What to prepare. `digest` names the result: more vocabularies of it, or more workers, do not change it.
+
+    The defaults here are those of code of unknown origin; `for_own_code` has those of a folder of code.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -111,6 +120,11 @@ class PrepareConfig(BaseModel):
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             return names  # pydantic says what is wrong with it
         return () if ALL in names else tuple(dict.fromkeys(map(language_named, names)))
+
+    def for_own_code(self) -> "PrepareConfig":
+        """These settings with the defaults of one's own code: what is set stays, all else lets every file pass that parses."""
+        defaults = {**_OWN_CODE, "max_repository_megabytes": self.max_megabytes}
+        return self.model_copy(update={name: value for name, value in defaults.items() if name not in self.model_fields_set})
 
     def asked_ids(self, vocabularies: Iterable[str | None]) -> dict[str | None, int]:
         """How many ids each vocabulary may have, its own (None) first; a small source gives fewer."""

@@ -26,6 +26,7 @@ from data_prep.document import Entry
 from data_prep.ledger import NOTHING, Ledger
 from data_prep.rules.split import SPLITS
 from data_prep.sources.environment import Environment
+from data_prep.sources.gather import with_source_defaults
 from data_prep.sources.locations import Location
 from data_prep.tokens.journal import Tokenised
 from data_prep.unit_store import take_over
@@ -55,6 +56,7 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     """
     if not ray.is_initialized():
         raise ResourceError("preparing a corpus needs a running Ray, and none is connected; call ray.init(), or use: codenas prepare")
+    config = with_source_defaults(config, output)
     if finished := stages.existing(config, output, update):
         LOGGER.info(f"corpus is ready: {output}")
         return finished

@@ -29,7 +29,7 @@ from data_prep.rules.opt_out import load_opt_out
 from data_prep.rules.select import select
 from data_prep.rules.split import SPLITS
 from data_prep.sources.environment import Environment
-from data_prep.sources.gather import BOOKS, SOURCE, agreed, gather, gathered, gatherer_of, is_gathered
+from data_prep.sources.gather import BOOKS, SOURCE, agreed, gather, gathered, gatherer_of, is_gathered, with_source_defaults
 from data_prep.sources.locations import Location, folder_of, location_of
 from data_prep.sources.parquet import list_entries, parquet_files
 from data_prep.tokens.journal import JournaledShards, Tokenised, parts_of
@@ -55,6 +55,7 @@ def existing(config: PrepareConfig, output: Path, update: bool = False) -> Corpu
     Raises:
         CorpusError: `output` holds something else, or the source is missing, empty or broken.
     """
+    config = with_source_defaults(config, output)
     corpus = finished(config, output, update)
     if corpus is not None and outdated(config, corpus, update):
         return None

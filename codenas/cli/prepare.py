@@ -38,12 +38,20 @@ def prepare(
     valid_share: Annotated[float | None, typer.Option(help="Share of the bytes held out for validation.")] = None,
     test_share: Annotated[float | None, typer.Option(help="Share of the bytes held out for the test.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the sample and the split.")] = None,
-    near_dedup: Annotated[bool | None, typer.Option(help="Keep only the best of files that are nearly the same. [default: yes]")] = None,
+    near_dedup: Annotated[
+        bool | None, typer.Option(help="Keep only the best of files that are nearly the same. [default: yes, except for your own code]")
+    ] = None,
     redact: Annotated[bool | None, typer.Option(help="Replace e-mail and IP addresses and keys. [default: yes]")] = None,
     decontaminate: Annotated[
         list[str] | None, typer.Option(help="A benchmark (HumanEval, MBPP) that must not be trained on. May stand several times.")
     ] = None,
-    any_licence: Annotated[bool, typer.Option("--any-licence", help="Take files of any licence, and of none: the code is yours.")] = False,
+    quality_filters: Annotated[
+        bool | None,
+        typer.Option(help="Drop files by [prepare.filters], not only those that do not parse. [default: yes, except for your own code]"),
+    ] = None,
+    any_licence: Annotated[
+        bool, typer.Option("--any-licence", help="Take files of any licence, and of none. Your own code is always taken.")
+    ] = False,
     opt_out: Annotated[str | None, typer.Option(help="File of owners and repositories to leave out, one a line.")] = None,
     workers: Annotated[int | None, typer.Option(help="Tasks at a time; all processors where absent.")] = None,
     update: Annotated[bool, typer.Option("--update", help="Make a finished corpus anew where its source has changed.")] = False,
@@ -63,6 +71,7 @@ def prepare(
         "max_repository_megabytes": max_repository_mb, "valid_share": valid_share, "test_share": test_share, "seed": seed,
         "workers": workers, "redact": redact, "decontaminate": decontaminate or None, "opt_out": opt_out,
         "near_dedup": None if near_dedup is None else told.near_dedup.model_dump() | {"enabled": near_dedup},
+        "filters": None if quality_filters is None else told.filters.model_dump() | {"enabled": quality_filters},
         "languages": language and language.split(","), "licences": (ANY_LICENCE,) if any_licence else None,
     }  # fmt: skip
     chosen = {name: value for name, value in given.items() if value is not None}

@@ -41,10 +41,13 @@ class Filter(Protocol):
 
 
 def quality_filters(thresholds: Thresholds) -> tuple[Filter, ...]:
-    """The filters in the order in which they are asked."""
+    """The filters in the order in which they are applied."""
+    empty, too_large = Empty(), TooLarge(round(thresholds.megabytes * 1e6))
+    if not thresholds.enabled:
+        return (empty, too_large, Unparsable())
     return (
-        Empty(),
-        TooLarge(round(thresholds.megabytes * 1e6)),
+        empty,
+        too_large,
         LongLines(thresholds.lines, thresholds.longest_line, thresholds.mean_line),
         FewLetters(thresholds.alphanumeric_share),
         FewAlphabetic(thresholds.alphabetic_share),

@@ -17,9 +17,10 @@ from data_prep.sources.languages import language_of
 
 # Folders that hold other people's code, or what a program wrote.
 FOREIGN_FOLDERS = VENDORED | {
-    ".bundle", ".eggs", ".gradle", ".nox", ".tox", ".venv", ".yarn", "Carthage", "Pods", "__pycache__", "bower_components", "env",
-    "jspm_packages", "node_modules", "site-packages", "venv", "virtualenv",
+    ".bundle", ".eggs", ".gradle", ".nox", ".tox", ".venv", ".yarn", "Carthage", "Pods", "__pycache__", "bower_components",
+    "jspm_packages", "node_modules", "site-packages",
 }  # fmt: skip
+_ENVIRONMENT_FILES = ("pyvenv.cfg", "conda-meta")  # one is in every environment of Python, whatever its name
 _LICENCE_FILES = ("LICENSE", "LICENCE", "COPYING", "UNLICENSE")  # and what begins so
 _LARGEST_LICENCE = 200_000  # bytes
 # Settings of a repository can name programs for git to run.
@@ -50,6 +51,7 @@ class CodeFolder:
         self._largest = largest
         self.description = f"code: {self._folder.name}"
         self._licences = cache(self._licences_at)
+        self._is_environment = cache(self._has_environment_file)
 
     def find(self) -> list[Entry]:
         """Every file whose name tells a language, unread, sorted by repository and path; `file` is its path below the folder."""
@@ -62,7 +64,8 @@ class CodeFolder:
         """Copies of other people's code, and files that are too large to read or whose names no table holds."""
         if not entry.is_printable:
             return "unprintable name"
-        if set(PurePosixPath(entry.file).parent.parts) & FOREIGN_FOLDERS:
+        folder = PurePosixPath(entry.file).parent
+        if set(folder.parts) & FOREIGN_FOLDERS or any(self._is_environment(str(above)) for above in (folder, *folder.parents)):
             return "vendored copy"
         return "too large" if entry.size > self._largest else None
 
@@ -89,7 +92,8 @@ class CodeFolder:
         for place, folders, files in os.walk(self._folder):
             if place != str(self._folder) and ".git" in (*folders, *files):
                 found.append(Path(place).relative_to(self._folder).as_posix())
-            folders[:] = sorted(name for name in folders if name != ".git" and name not in FOREIGN_FOLDERS)
+            foreign = place != str(self._folder) and not {*folders, *files}.isdisjoint(_ENVIRONMENT_FILES)
+            folders[:] = [] if foreign else sorted(name for name in folders if name != ".git" and name not in FOREIGN_FOLDERS)
         return found
 
     def _files(self, root: str) -> Iterator[str]:
@@ -117,6 +121,10 @@ class CodeFolder:
         repository = "/".join(filter(None, (self._folder.name, root if whole else str(PurePosixPath(file).parent)))).removesuffix("/.")
         local = path if whole else PurePosixPath(path).name
         return Entry(sys.intern(repository), local, self._licences(place.parent), status.st_size, file, language=language)
+
+    def _has_environment_file(self, folder: str) -> bool:
+        """Whether a folder below this one is an environment of Python; this one itself was asked for by name."""
+        return folder != "." and any((self._folder / folder / name).exists() for name in _ENVIRONMENT_FILES)
 
     def _licences_at(self, folder: Path) -> tuple[str, ...]:
         """What the licence files of the nearest folder that has some say; files of a folder without any are under those above."""

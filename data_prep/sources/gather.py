@@ -54,6 +54,24 @@ def is_gathered(source: str) -> bool:
     return source == ENVIRONMENT or source.startswith((PACKAGES, CODE))
 
 
+def with_source_defaults(config: PrepareConfig, output: Path) -> PrepareConfig:
+    """The settings with the defaults of their kind of source: one's own code is filtered only where that is asked for.
+
+    Args:
+        output: the folder of the corpus, which still tells the kind if the source is gone.
+    """
+    return config.for_own_code() if _is_own_code(config, output) else config
+
+
+def _is_own_code(config: PrepareConfig, output: Path) -> bool:
+    if is_gathered(config.source):
+        return config.source.startswith(CODE)
+    place = location_of(config.source)
+    if isinstance(place, Path) and not place.exists():
+        return (output / SOURCE / f"{CodeFolder.name}.parquet").exists()
+    return isinstance(gatherer_of(config), CodeFolder)
+
+
 def gatherer_of(config: PrepareConfig, environment: Environment | None = None) -> Gatherer | None:
     """What gathers the source of `config`; None where it is parquet already.
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from codenas.cli.prepare import prepare
 from codenas.errors import ConfigError, CorpusError
 from data_prep import pipeline
-from tests.data_prep.example_documents import plain_stream, write_source
+from tests.data_prep.example_documents import code, document, plain_stream, write_source
 
 APP = typer.Typer()
 APP.command()(prepare)
@@ -91,10 +91,13 @@ def test_languages_and_licences_are_options(tmp_path: Path) -> None:
     (tmp_path / "mine/a.go").write_text("package a\n")
     with pytest.raises(CorpusError, match=r"left out \(language 1\); widen --language \(it is Python\)"):
         run(tmp_path / "mine", tmp_path / "corpus")
-    with pytest.raises(CorpusError, match=r"left out \(licence 1\).*add --any-licence"):
-        run(tmp_path / "mine", tmp_path / "corpus", "--language", "python,go")
     with pytest.raises(CorpusError, match="no repository fits into valid and test"):
-        run(tmp_path / "mine", tmp_path / "corpus", "--language", "all", "--any-licence")
+        run(tmp_path / "mine", tmp_path / "corpus", "--language", "all")
+    source = write_source(tmp_path / "source", [document("owner/one", "a.py", code(1, 1), "GPL")])
+    with pytest.raises(CorpusError, match=r"left out \(licence 1\).*add --any-licence"):
+        run(source, tmp_path / "corpus")
+    with pytest.raises(CorpusError, match="no repository fits into valid and test"):
+        run(source, tmp_path / "corpus", "--any-licence")
     with pytest.raises(ConfigError, match="^--language pyton is refused: 'pyton' is no language that is known here; did you mean 'Python'"):
         run(tmp_path / "mine", tmp_path / "corpus", "--language", "pyton")
     with pytest.raises(ConfigError, match="'fortran' is no language that is known here; known are C, .*, Zig; all takes every one"):

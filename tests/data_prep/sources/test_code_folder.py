@@ -127,6 +127,22 @@ def test_bad_files_have_reasons(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_an_environment_is_known_by_its_file_and_not_by_its_name(tmp_path: Path) -> None:
+    files = {
+        "env/a.py": "x",
+        "venv/b.py": "x",
+        "other/pyvenv.cfg": "",
+        "other/lib/c.py": "x",
+        "conda/conda-meta/history": "",
+        "conda/d.py": "x",
+    }
+    folder = write(tmp_path / "mine", files)
+    found = verdicts(CodeFolder(folder, 100))
+    assert {file for file, one in found.items() if isinstance(one, Document)} == {"env/a.py", "venv/b.py"}
+    assert (found["other/lib/c.py"], found["conda/d.py"]) == ("vendored copy", "vendored copy")
+    assert isinstance(verdicts(CodeFolder(folder / "other", 100))["lib/c.py"], Document)  # asked for by name
+
+
 def test_a_file_that_grew_or_went_is_told_when_it_is_read(tmp_path: Path) -> None:
     folder = CodeFolder(write(tmp_path / "mine", {"a.py": "x", "b.py": "x"}), 100)
     first, second = folder.find()
