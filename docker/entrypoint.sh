@@ -53,7 +53,9 @@ check() {
     case "$1" in
         head) exec ray health-check --address "$(own_address):$ray_port" ;;
         worker) exec ray health-check --address "$(address_of_head):$ray_port" ;; # its own daemons: --block ends with them
-        endpoint) exec python -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)' "http://$(own_address):$http_port/health" ;;
+        endpoint) # without the proxies that Docker can set in every container
+            exec python -c 'import sys, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(sys.argv[1], timeout=5)' \
+                "http://$(own_address):$http_port/health" ;;
         *) echo "no role '$1': head, worker or endpoint" >&2; exit 2 ;;
     esac
 }

@@ -16,6 +16,8 @@ import httpx
 from ray.job_submission import JobDetails, JobSubmissionClient
 
 from codenas.errors import ConfigError, ResourceError
+from codenas.http_client import http_client
+from codenas.loopback import bypass_proxies
 
 _RUN = "codenas_run"  # in the job's metadata: the folder of its run on the cluster
 _TIMEOUT_S = 10
@@ -72,6 +74,7 @@ class Cluster:
         self._address = address.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         _require_cluster(self._address, headers)
+        bypass_proxies(self._address)  # Ray's client asks by requests, which reads the environment with every request
         for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
             logging.getLogger(name).setLevel(logging.WARNING)  # they tell every upload, and the end of every log
         with self._told():
@@ -152,7 +155,8 @@ def _require_cluster(address: str, headers: Mapping[str, str]) -> None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"{address!r} is no address of a cluster's dashboard; http://127.0.0.1:8265 is one")
     try:
-        answer = httpx.get(f"{address}/api/version", headers=dict(headers), timeout=_TIMEOUT_S)
+        with http_client(address, headers=dict(headers), timeout=_TIMEOUT_S) as client:
+            answer = client.get(f"{address}/api/version")
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise ResourceError(
             f"no cluster answers at {address} ({type(error).__name__}); check --address, and that the port is open"

@@ -40,6 +40,7 @@ from codenas.cli.train import train
 from codenas.errors import CodeNASError, is_out_of_memory, os_error_reason
 from codenas.interrupts import listening
 from codenas.log import LOGGER, configure
+from codenas.loopback import bypass_proxies
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
@@ -180,6 +181,7 @@ def main() -> None:
     # Threads that wait for each other spin, by default for long: with any other work on the machine, training on all cores
     # then becomes many times slower. A short spin costs nothing on a quiet machine. Read when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    bypass_proxies()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the user's encoding lacks is no fault
         sys.stdout.reconfigure(errors="replace")
     given = sys.argv[1:]

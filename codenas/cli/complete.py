@@ -125,10 +125,14 @@ def _response(url: str, body: dict[str, Any], api_key: str | None) -> "Iterator[
     import httpx
 
     from codenas.errors import ConfigError, ResourceError
+    from codenas.http_client import http_client
 
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     try:
-        with httpx.stream("POST", f"{_root(url)}/v1/completions", json=body, headers=headers, timeout=TIMEOUT_S) as response:
+        with (
+            http_client(url, headers=headers, timeout=TIMEOUT_S) as client,
+            client.stream("POST", f"{_root(url)}/v1/completions", json=body) as response,
+        ):
             if response.status_code != 200:
                 kind = ResourceError if response.status_code >= 500 or response.status_code == 429 else ConfigError
                 raise kind(f"{url} answers {response.status_code}: {_complaint(response)}")

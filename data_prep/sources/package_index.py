@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from codenas.errors import ConfigError, ResourceError
 from codenas.files import atomic_file, read_user_text, sha256_file
+from codenas.http_client import http_client
 from codenas.log import LOGGER
 
 LARGEST = 500_000_000  # bytes of a package
@@ -123,7 +124,7 @@ def pip_setting(name: str, environment: Mapping[str, str] = os.environ) -> str |
 def _client() -> httpx.Client:
     certificate = pip_setting("cert")
     verify = ssl.create_default_context(cafile=certificate) if certificate else True
-    return httpx.Client(verify=verify, follow_redirects=True, timeout=_SECONDS)
+    return http_client(pip_setting("index-url") or _DEFAULT_INDEX, verify=verify, follow_redirects=True, timeout=_SECONDS)
 
 
 def _cached(pin: Pin, cache: Path) -> Path | None:

@@ -9,8 +9,8 @@ from tests.architecture.source import PACKAGES, Import, Module, length
 
 # Lowest first. A module imports from strictly lower floors or from its own package.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("codenas.errors", "codenas.files", "codenas.interrupts", "codenas.log", "codenas.processes", "codenas.seeds"),
-    ("codenas.arch", "codenas.metrics", "codenas.stats", "codenas.vocab", "codenas.corpus", "codenas.problems"),
+    ("codenas.errors", "codenas.files", "codenas.interrupts", "codenas.log", "codenas.loopback", "codenas.processes", "codenas.seeds"),
+    ("codenas.http_client", "codenas.arch", "codenas.metrics", "codenas.stats", "codenas.vocab", "codenas.corpus", "codenas.problems"),
     ("codenas.search", "codenas.model", "codenas.compress"),
     ("codenas.train", "codenas.decode", "codenas.checkpoint"),
     ("codenas.measure",),
@@ -45,6 +45,12 @@ NO_TORCH = (
     "codenas.report",
 )
 UNSAFE = ("pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "torch.load", "torch.save")
+
+# Where requests to loopback are kept from proxies, and all that httpx makes requests with.
+CLIENTS = "codenas.http_client"
+REQUESTS = tuple(
+    f"httpx.{name}" for name in ("Client", "AsyncClient", "delete", "get", "head", "options", "patch", "post", "put", "request", "stream")
+)
 
 FILE_LINES, FUNCTION_LINES = 400, 60
 
@@ -115,7 +121,19 @@ def budgets(modules: Sequence[Module]) -> Iterator[str]:
                 yield f"{module.name}.{function.name} has {length(function)} lines, the limit is {FUNCTION_LINES}"
 
 
-RULES: tuple[Rule, ...] = (floors, cycles, libraries, statements, budgets)
+def requests(modules: Sequence[Module]) -> Iterator[str]:
+    """Who makes a request asks `codenas.http_client` for the client. A class named in an annotation makes none."""
+    for module in modules:
+        called = (node.func for node in ast.walk(module.tree) if isinstance(node, ast.Call))
+        for function in called:
+            if module.name != CLIENTS and ast.unparse(function) in REQUESTS:
+                yield f"{module.name}:{function.lineno} calls {ast.unparse(function)}: codenas.http_client keeps loopback from proxies"
+        for line in module.imports:
+            if _within(line.target, ("urllib.request", "http.client", "requests")):
+                yield f"{module.name}:{line.line} imports {line.target}: codenas.http_client makes requests"
+
+
+RULES: tuple[Rule, ...] = (floors, cycles, libraries, statements, budgets, requests)
 
 
 def _watched(module: Module) -> Iterator[Import]:

@@ -5,7 +5,7 @@ from statistics import median, quantiles
 
 import pytest
 
-from tests.architecture.rules import RULES, Rule, budgets, cycles, floors, libraries, statements
+from tests.architecture.rules import RULES, Rule, budgets, cycles, floors, libraries, requests, statements
 from tests.architecture.source import Module, length, modules_of
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +88,8 @@ FAULTS: dict[str, tuple[Rule, dict[str, str], str]] = {
     "from torch": (statements, {"codenas/train/bad.py": "from torch import load"}, "imports torch.load"),
     "numpy pickles": (statements, {"codenas/train/bad.py": "numpy.load('x', allow_pickle=True)"}, "bad:1 allows pickles"),
     "unwritten": (statements, {"codenas/train/bad.py": "raise NotImplementedError"}, "bad:1 is not implemented"),
+    "a client of its own": (requests, {"serve/bad.py": "import httpx\nhttpx.get('x')"}, "serve.bad:2 calls httpx.get"),
+    "another library": (requests, {"serve/bad.py": "from urllib.request import urlopen"}, "serve.bad:1 imports urllib.request.urlopen"),
     "long file": (budgets, {"codenas/train/bad.py": "x = 1\n" * 401}, "codenas.train.bad has 401 lines"),
     "long function": (budgets, {"codenas/train/bad.py": "def f():\n" + "    x = 1\n" * 60}, "codenas.train.bad.f has 61 lines"),
 }

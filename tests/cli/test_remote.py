@@ -20,7 +20,7 @@ from codenas.log import LOGGER
 from tests.cli.commands import codenas, complaint, shown
 from tests.fakes import SMALL_SEARCH, tiny_corpus
 from tests.heads import ROOT, Head, head
-from tests.loopback import free_port
+from tests.loopback import free_port, proxied_environment
 from tests.serve.servers import running, until
 from tune_jobs.submit import Cluster, Submission
 from tune_jobs.telemetry import GPU_MEMORY, INSTRUMENTS, LOST
@@ -50,11 +50,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture(autouse=True)
 def _no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """The token of whoever runs the tests is nobody's business; the log goes with the test."""
+    """The token of whoever runs the tests is nobody's business; the log goes with the test. A proxy gets nothing of any command."""
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    yield
+    with proxied_environment() as sent:
+        yield
+    assert sent == []
     LOGGER.handlers.clear()
     LOGGER.propagate = True
 
@@ -105,7 +107,7 @@ def test_a_search_is_measured_while_it_works_and_when_stopped_keeps_its_run(know
             break
     never = (LOST, GPU_MEMORY)
     wanted = [f"{each.exported}{{" for each in INSTRUMENTS if each not in never] + [f'run="{run}"', 'rung="2"', 'state="trained"']
-    until(lambda: all(word in httpx.get(known.metrics).text for word in wanted), lambda: threading.Event().wait(0.2))
+    until(lambda: all(word in httpx.get(known.metrics, trust_env=False).text for word in wanted), lambda: threading.Event().wait(0.2))
     assert f"{job_id}: STOPPED" in shown("stop", job_id)
     seen = read_status(Run(run))
     assert seen.config is not None and seen.result is None and seen.holder is None

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from codenas.errors import ConfigError, ResourceError, os_error_reason
 from codenas.interrupts import held
 from codenas.log import LOGGER
+from codenas.loopback import bypass_proxies
 from tune_jobs.cluster.head_watch import head_watched, listens
 from tune_jobs.cluster.reaper import reaped_folder
 
@@ -40,6 +41,7 @@ def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[P
     """
     if address is None:
         _require_addresses()
+    bypass_proxies()  # gRPC of Ray's processes reads the environment too
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"  # read when Ray is imported: set before that is
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

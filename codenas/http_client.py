@@ -1,0 +1,36 @@
+"""The one way in which CodeNAS makes HTTP requests: loopback is reached directly, other hosts by the proxies of the environment."""
+
+import os
+from typing import Any
+
+import httpx
+
+from codenas.errors import ConfigError
+from codenas.loopback import is_loopback
+
+_VARIABLES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
+_DIRECTLY: dict[str, httpx.BaseTransport | None] = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
+
+
+def http_client(url: str, **options: Any) -> httpx.Client:
+    """A client for requests to the host of `url`; `options` are those of `httpx.Client`.
+
+    A proxy for a loopback request would get the prompt and the key of an endpoint that nobody else may reach.
+
+    Raises:
+        ConfigError: the environment names a proxy that cannot be used.
+    """
+    try:
+        if is_loopback(url):
+            options.setdefault("verify", httpx.create_ssl_context())  # of the environment too, which trust_env=False would leave out
+            return httpx.Client(**options, trust_env=False)
+        return httpx.Client(**options, mounts=_DIRECTLY)
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        reason = str(error).partition(". Make sure")[0].splitlines()[0]
+        raise ConfigError(f"the proxy in {_set_variables()} cannot be used ({reason}); unset it, or install what it needs") from error
+
+
+def _set_variables() -> str:
+    """The variables that name a proxy. Their values can hold a password."""
+    spellings = (spelling for name in _VARIABLES for spelling in (name, name.lower()))
+    return ", ".join(name for name in spellings if os.environ.get(name)) or "the environment"
