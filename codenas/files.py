@@ -50,16 +50,22 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         ResourceError: the disk is full or read-only, or `path` is a block device or a socket.
         OSError: it is a folder, or may not be written there.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with atomic_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file to write to, which replaces `path` on success; after an error nothing of it is left. See `write_atomic`."""
     with readable_disk_errors(path):
         target = replaceable(path)
         if target is None:
-            with _open_in_place(path) as sink:
-                sink.write(data)
+            with _open_in_place(path) as file:
+                yield file
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         with _draft(target) as (file, place):
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
             os.replace(place, target)
@@ -230,22 +236,6 @@ def require_free_space(folder: Path, megabytes: int, way_out: str = "free some s
     free = _free_megabytes(folder)
     if free < megabytes:
         raise ResourceError(f"{folder} has {free} MB free and this work needs {megabytes} MB; {way_out}")
-
-
-@contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a new file to write to, which replaces `path` on success; after an error nothing of it is left.
-
-    Raises:
-        ResourceError: the disk is full or read-only.
-    """
-    with readable_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _draft(path) as (file, place):
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(place, path)
 
 
 @contextlib.contextmanager

@@ -41,7 +41,6 @@ def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[P
     """
     if address is None:
         _require_addresses()
-    bypass_proxies()  # gRPC of Ray's processes reads the environment too
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"  # read when Ray is imported: set before that is
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -68,6 +67,7 @@ def _require_addresses() -> None:
 
 
 def _start(cpus: int | None, folder: Path) -> None:
+    bypass_proxies()  # gRPC of Ray's processes reads the environment too
     _require_token()
     _stay_on_loopback()
     try:
@@ -136,6 +136,7 @@ def _joined(address: str) -> Iterator[None]:
         require_listener(address)  # first: nothing of this process is changed for a cluster that is not there
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # of about two seconds each, with a warning; by default 20
+    bypass_proxies(f"//{host_and_port(address)[0]}" if address != "auto" else None)
     try:
         host, port = host_and_port(_join(address))
         with head_watched(host, port):
