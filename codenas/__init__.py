@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "Budget", "Corpus", "Metrics", "Model", "Objective", "SearchJob", "SearchResult", "SearchRun", "Trial",
-    "load", "open_corpus", "open_run", "run_search",
+    "Budget", "Corpus", "Metrics", "Model", "Objective", "SearchJob", "SearchResult", "SearchRun", "TrainJob",
+    "Trial", "load", "open_corpus", "open_run", "run_search",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SearchJob,
         SearchResult,
         SearchRun,
+        TrainJob,
         Trial,
         load,
         open_corpus,

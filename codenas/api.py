@@ -18,13 +18,14 @@ from codenas.corpus import Corpus
 from codenas.decode import SamplingParams
 from codenas.decode import complete as complete_text
 from codenas.errors import CheckpointError, ConfigError, RunError, first_fault
-from codenas.experiment.jobs import SearchJob
+from codenas.experiment.jobs import SearchJob, TrainJob
 from codenas.experiment.local import search_here
 from codenas.experiment.mirror import Mirror
 from codenas.experiment.run import Run
 from codenas.experiment.run import open_run as hold_run
 from codenas.experiment.session import possible_plan, recorded_job
 from codenas.experiment.training import best_device
+from codenas.experiment.winner import train_winner
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel
 from codenas.report.front import front_rows
@@ -35,8 +36,8 @@ from codenas.search.result import SearchFolder, SearchResult
 from codenas.vocab import Vocabulary
 
 __all__ = [
-    "Budget", "Corpus", "Metrics", "Model", "Objective", "SearchJob", "SearchResult", "SearchRun", "Trial",
-    "load", "open_corpus", "open_run", "run_search",
+    "Budget", "Corpus", "Metrics", "Model", "Objective", "SearchJob", "SearchResult", "SearchRun", "TrainJob",
+    "Trial", "load", "open_corpus", "open_run", "run_search",
 ]  # fmt: skip
 
 AnyPath = str | os.PathLike[str]
@@ -175,6 +176,23 @@ class SearchRun:
         report = self.winner.last
         assert report is not None
         return load(self._home.checkpoints / report.checkpoint, device)
+
+    def train(self, steps: int | None = None, job: TrainJob | None = None, device: str = "auto") -> Model:
+        """Train the winner to its end, and load the model; an interrupted training is resumed.
+
+        Args:
+            steps: training steps in all, those of the search included; by default as many as `job` says.
+            job: the settings of the training; by default the recipe of the search and `TrainJob()`.
+            device: where the trained model is loaded, see `load`. It is trained on a GPU where there is one.
+
+        Raises:
+            RunError: the search is not finished, another process holds the run, or its model was trained otherwise.
+            ConfigError: `steps` is below the number that the search has trained.
+        """
+        wanted = job or TrainJob()
+        with hold_run(self.folder) as held:
+            checkpoint = train_winner(held, wanted if steps is None else wanted.with_steps(steps))
+        return load(checkpoint.path, device)
 
     @property
     def _home(self) -> SearchFolder:

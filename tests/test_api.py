@@ -1,6 +1,8 @@
 """The public Python API, on a tiny corpus; the example of the README runs as it is printed."""
 
 import math
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from codenas.experiment.jobs import TrialResources
 from codenas.train.config import TrainConfig
 from tests.fakes import tiny_corpus
 
+ROOT = Path(__file__).parents[1]
 SPACE = {"base": {"d_model": 16, "n_layers": 1, "context_len": 32}, "choices": {"d_model": [16, 32], "norm": ["rmsnorm", "layernorm"]}}
 JOB = codenas.SearchJob.model_validate(
     {
@@ -118,6 +121,31 @@ def test_a_limit_is_a_number_above_zero(corpus: codenas.Corpus, tmp_path: Path, 
     with pytest.raises(ConfigError, match=f"max_ms {limit:g} must be a number above 0"):
         codenas.run_search(corpus, tmp_path / "run", JOB, max_ms=limit)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_winner_is_trained_and_loaded_again(run: codenas.SearchRun, corpus: codenas.Corpus, tmp_path: Path) -> None:
+    copied = codenas.open_run(shutil.copytree(run.folder, tmp_path / "run"))
+    model = copied.train(steps=6, job=codenas.TrainJob(threads=1), device="cpu")
+    assert model.checkpoint.manifest.step == 6
+    assert codenas.load(copied.folder, device="cpu").complete("x = ", temperature=0) == model.complete("x = ", temperature=0)
+    with pytest.raises(ConfigError, match="steps 0 must be at least 1"):
+        copied.train(steps=0)
+    with pytest.raises(ConfigError, match="3 training steps in all are fewer than the 4 of the search"):
+        copied.train(steps=3)
+
+
+def test_the_example_of_the_readme_runs(
+    corpus: codenas.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it is printed, but for the size: a tiny job in the place of the preset, and fewer steps."""
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert example.count('"small"') == example.count("steps=2_000") == 1
+    shutil.copytree(corpus.path, tmp_path / "corpora" / "mine")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example.replace('"small"', "JOB").replace("steps=2_000", "steps=6"), "README.md", "exec"), {"JOB": JOB})
+    shown = capsys.readouterr().out
+    assert re.search(r"^c00\d: \d\.\d{3} bits per byte, 0\.\d\d MB$", shown, re.MULTILINE)
+    assert codenas.load("runs/mine").checkpoint.manifest.step == 6
 
 
 def test_an_unknown_preset_is_refused(corpus: codenas.Corpus, tmp_path: Path) -> None:

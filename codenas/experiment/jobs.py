@@ -147,6 +147,16 @@ class TrainJob(BaseModel):
         """The recipe of a search with everything that this job sets explicitly put in its place."""
         return search.model_copy(update={name: getattr(self.recipe, name) for name in self.recipe.model_fields_set})
 
+    def with_steps(self, steps: int) -> Self:
+        """The same training with `steps` in all, whatever they compute.
+
+        Raises:
+            ConfigError: they are fewer than one.
+        """
+        if steps < 1:
+            raise ConfigError(f"steps {steps:,} must be at least 1")
+        return self.model_copy(update={"steps": steps, "compute": None})
+
     def steps_of(self, arch: ArchSpec, vocab_size: int, batch_size: int) -> int:
         """Steps in all of a winner that is `arch`."""
         if self.compute is None:
