@@ -16,7 +16,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types floors docker-lint fmt bench bench-data bench-models bench-search clean
+.PHONY: help setup demo test docs check lint types floors docker-lint fmt bench bench-data bench-models bench-search clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,10 @@ demo: $(STAMP) ## the whole story: prepare, search, train, evaluate, serve, comp
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP) ## run all tests, JOBS files at a time
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+docs: $(STAMP) ## build the documentation into build/docs; a warning is an error
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
+	@echo "build/docs/index.html"
 
 check: lint types floors docker-lint ## lint, types, architecture rules and container files
 
