@@ -86,12 +86,13 @@ def cost_lines(arch: ArchSpec, vocab_size: int) -> list[tuple[str, str]]:
 
 
 def stored_lines(design: Design, vocab_size: int) -> list[tuple[str, str]]:
-    """What a file of `design` holds, as `cost_lines`; nothing where that is all of its architecture in float16."""
-    arch, cut = design.stored_arch, f", {100 * design.pruning:.3g} % of the feed-forward's hidden channels cut" if design.pruning else ""
-    if design.storage == "float16" and not cut:
-        return []
-    size = scaled(cost.stored_bytes(arch, vocab_size, design.storage), "B")
-    return [("stored", f"{size} in {design.storage}{cut}: {scaled(cost.parameters(arch, vocab_size))} parameters")]
+    """What is beside the architecture of `design`, as `cost_lines`: its vocabulary, and its file unless that is all in float16."""
+    arch, lines = design.stored_arch, [("vocabulary", design.vocabulary)] if design.vocabulary else []
+    if design.storage == "float16" and not design.pruning:
+        return lines
+    size, count = scaled(cost.stored_bytes(arch, vocab_size, design.storage), "B"), scaled(cost.parameters(arch, vocab_size))
+    pruned = f", {100 * design.pruning:.3g} % of the feed-forward's hidden channels pruned" if design.pruning else ""
+    return [*lines, ("stored", f"{size} in {design.storage}{pruned}: {count} parameters")]
 
 
 def draw_architecture(arch: ArchSpec, vocab_size: int, path: Path) -> None:

@@ -14,15 +14,15 @@ from typing import Literal
 
 from rich.table import Table
 
-from codenas.arch.design import Design
 from codenas.log import duration
+from codenas.report.designs import in_words
 from codenas.report.plots import FrontPoint, overlaid_fronts
 from codenas.report.scale import ABSENT
 from codenas.report.tables import FrontRow
 from codenas.stats.student import Pooled
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {
-    "run": "left", "seed": "right", "winner": "left", "layers x width": "left", "bits per\nbyte": "right", "size\n(MB)": "right",
+    "run": "left", "seed": "right", "winner": "left", "design": "left", "bits per\nbyte": "right", "size\n(MB)": "right",
     "latency p50\n(ms per token)": "right", "after\nsteps": "right", "training\nsteps": "right", "to score": "right",
     "worker\ntime": "right", "front": "right",
 }  # fmt: skip
@@ -155,12 +155,12 @@ def _names(group: Sequence[Finding]) -> str:
 
 def _cells(finding: Finding) -> list[str]:
     winner = finding.winner
-    metrics, arch = winner.metrics, winner.design.arch
+    metrics = winner.metrics
     return [
         finding.name,
         f"{finding.seed}",
         winner.id,
-        f"{arch.n_layers} x {arch.d_model}{_beside(winner.design)}",
+        in_words(winner.design),
         _number(metrics.bits_per_byte, 3),
         _number(metrics.size_bytes and metrics.size_bytes / 1e6, 2),
         _number(metrics.latency_ms_p50, 2),
@@ -170,10 +170,6 @@ def _cells(finding: Finding) -> list[str]:
         duration(finding.seconds),
         f"{len(finding.rows)}",
     ]
-
-
-def _beside(design: Design) -> str:
-    return "" if design.storage == "float16" else f", {design.storage}"
 
 
 def _number(value: float | None, digits: int) -> str:

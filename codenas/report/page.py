@@ -177,6 +177,7 @@ def _members(figures: SearchFigures, members: Sequence[CandidateFigures]) -> str
         rows.append(
             (
                 each.id,
+                each.design,
                 each.origin,
                 ", ".join(each.parents) or ABSENT,
                 fixed(metrics.bits_per_byte, 3),
@@ -186,8 +187,8 @@ def _members(figures: SearchFigures, members: Sequence[CandidateFigures]) -> str
                 f"{each.rungs[-1].rung:,}",
             )
         )
-    heads = ("id", "origin", "parents", "bits per byte", "size (MB)", "latency p50 / p95 (ms)", "parameters (M)", "steps")
-    return f'<div class="wide">{_table(heads, rows, numbers=range(3, 8), winners=winners)}</div>'
+    heads = ("id", "design", "origin", "parents", "bits per byte", "size (MB)", "latency p50 / p95 (ms)", "parameters (M)", "steps")
+    return f'<div class="wide">{_table(heads, rows, numbers=range(4, 9), prose=(1,), winners=winners)}</div>'
 
 
 def _history(figures: SearchFigures) -> str:

@@ -10,6 +10,7 @@ from codenas.arch.cost import body_parameters
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
 from codenas.metrics import STATIC, Course, Metrics
+from codenas.report.designs import in_words
 from codenas.report.front import front_rows
 from codenas.report.importance import Importance, expected_best, importances
 from codenas.report.reasons import Reason, reasons
@@ -107,6 +108,7 @@ class CandidateFigures(_Figures):
     id: str
     origin: str
     parents: tuple[str, ...]
+    design: str
     choices: dict[str, str]
     fate: Literal["trained", "refused", "failed", "open"]
     failed_course: Course | None
@@ -282,6 +284,7 @@ def _candidates(found: Found, on_front: set[str]) -> tuple[CandidateFigures, ...
             id=trial.candidate.id,
             origin=trial.candidate.origin,
             parents=tuple(found.trials[parent].candidate.id for parent in trial.candidate.parents if parent < len(found.trials)),
+            design=in_words(trial.candidate.design),
             choices={field: _word(value) for field, value in space.flatten(trial.candidate.design).items()},
             fate="refused" if trial.refusal else "failed" if trial.failure else "trained" if trial.reports else "open",
             failed_course=trial.failure.course if trial.failure else None,

@@ -1,24 +1,17 @@
 """Results as tables and lines: units stand in the headings, what was not measured is a dash."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
 from rich.table import Table
 
 from codenas.arch.design import Design
-from codenas.arch.spec import ArchSpec
 from codenas.metrics import METRICS, Metrics
+from codenas.report.designs import BESIDE, is_default, mixers, size
 from codenas.report.scale import ABSENT
 from codenas.search.candidate import candidate_id
 from codenas.search.result import SearchResult
-
-_BESIDE: dict[str, Callable[[Design], str]] = {
-    "vocab": lambda design: design.vocabulary or "own",
-    "stored\nas": lambda design: design.storage,
-    "pruned": lambda design: f"{100 * design.pruning:.0f} %",
-}
-_DEFAULT = Design(arch=ArchSpec())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +41,7 @@ def front_table(rows: Sequence[FrontRow], title: str = "Front") -> Table:
     bits per byte of several seeds are their mean and standard deviation.
     """
     table = Table(title=title, title_justify="left", caption_justify="left")
-    beside = [name for name, told in _BESIDE.items() if any(told(row.design) != told(_DEFAULT) for row in rows)]
+    beside = [name for name in BESIDE if not all(is_default(name, row.design) for row in rows)]
     for heading in ("", "id", "layers x width", "mixers", "norm", "feed-forward", "position", *beside):
         table.add_column(heading)
     repeated = any(row.deviation is not None for row in rows)
@@ -125,12 +118,12 @@ def _cells(row: FrontRow, beside: Sequence[str]) -> list[str]:
     return [
         "★" if row.winner else "",
         row.id,
-        f"{arch.n_layers} x {arch.d_model}",
-        "\n".join(dict.fromkeys(mixer.summary() for mixer in arch.pattern)),
+        size(arch),
+        "\n".join(mixers(arch)),
         arch.norm,
         arch.feedforward.activation,
         arch.position,
-        *(_BESIDE[name](row.design) for name in beside),
+        *(BESIDE[name](row.design) for name in beside),
         _number(metrics.params, 2, 1e6),
         _number(metrics.bits_per_byte, 3) + (f" ± {row.deviation:.3f}" if row.deviation is not None else ""),
         _number(metrics.size_bytes, 2, 1e6),

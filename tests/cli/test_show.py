@@ -44,9 +44,9 @@ def test_a_design_is_shown_with_what_its_file_holds(tmp_path: Path) -> None:
     said = shown("arch", "show", tmp_path / "design.json")
     design = Design(arch=ArchSpec(n_layers=2), storage="int4", pruning=0.5)
     size = scaled(stored_bytes(design.stored_arch, 1_000, "int4"), "B")
-    assert "1,000 ids" in said and f"{size} in int4, 50 % of the feed-forward's hidden channels cut: " in said
+    assert "1,000 ids" in said and f"{size} in int4, 50 % of the feed-forward's hidden channels pruned: " in said
     drawn = next(seed for seed in range(9) if preset("full").sample(stream(seed, "draw")).pruning)
-    assert "hidden channels cut: " in shown("arch", "show", f"full:{drawn}")
+    assert "hidden channels pruned: " in shown("arch", "show", f"full:{drawn}")
 
 
 def test_a_checkpoint_is_shown_with_its_own_vocabulary(tmp_path: Path) -> None:

@@ -79,14 +79,14 @@ def test_the_best_comes_first_and_the_unmeasured_last() -> None:
 
 
 def test_what_no_row_decides_otherwise_than_by_default_has_no_column() -> None:
-    assert not any(word in rendered(FrontRow("t07", MIXED, MEASURED, 300)) for word in ("vocab", "stored", "pruned"))
+    assert not any(word in rendered(FrontRow("t07", MIXED, MEASURED, 300)) for word in ("vocabulary", "storage", "pruned"))
     packed = Design(arch=SMALL.arch, storage="int8", vocabulary="bpe-1024")
     text = rendered(FrontRow("t07", MIXED, MEASURED, 300), FrontRow("t08", packed, MEASURED, 300))
-    assert "vocab" in text and "stored" in text and "pruned" not in text
+    assert "vocabulary" in text and "storage" in text and "pruned" not in text
     (plain,), (other,) = lines_with(text, "t07"), lines_with(text, "t08")
     assert "own" in plain and "float16" in plain and "bpe-1024" in other and "int8" in other
     halved = rendered(FrontRow("t09", Design(arch=SMALL.arch, pruning=0.5), MEASURED, 300))
-    assert "pruned" in halved and "50 %" in halved and "stored" not in halved
+    assert "pruned" in halved and "50 %" in halved and "storage" not in halved
 
 
 def test_a_table_without_rows_is_a_table() -> None:
