@@ -23,14 +23,14 @@ def compare(
     """
     from codenas.cli.console import console
     from codenas.errors import ConfigError
-    from codenas.report.compare import comparison_table, draw_comparison, named_apart, verdict_lines
+    from codenas.report.compare import comparison_table, draw_comparison, fidelity_of_runs, named_apart, verdict_lines
 
     folders = list(dict.fromkeys(run.absolute() for run in runs))
     if len(folders) < 2:
         raise ConfigError(f"{runs[0]} alone has nothing to be compared with; name two runs or more")
     findings = [finding_of(Run(folder), name) for folder, name in zip(folders, named_apart(folders), strict=True)]
     console().print(comparison_table(findings))
-    for line in verdict_lines(findings):
+    for line in [*verdict_lines(findings), *fidelity_of_runs(findings)]:
         typer.echo(line)
     if picture is not None:
         draw_comparison(findings, picture)
@@ -49,6 +49,7 @@ def finding_of(run: Run, name: str) -> "Finding":
     from codenas.report.compare import Finding
     from codenas.report.front import front_rows
     from codenas.search.config import SearchConfig
+    from codenas.search.fidelity import fidelities
     from codenas.search.result import SearchFolder
 
     run.require_begun()
@@ -66,5 +67,6 @@ def finding_of(run: Run, name: str) -> "Finding":
         rows=tuple(front_rows(history.trials, result.winner, config.budget.rungs[-1], config.objectives)),
         steps=result.steps,
         scoring_steps=result.scoring_steps,
+        fidelity=fidelities(history.trials, config.budget.rungs),
         seconds=sum(report.seconds for trial in history.trials for report in trial.all_reports),
     )

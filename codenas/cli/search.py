@@ -156,14 +156,18 @@ def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob")
     """Print the front, draw its picture and write the page, where there is a place for them."""
     from codenas.cli.console import console
     from codenas.cli.report import write_report
+    from codenas.report.fidelity import fidelity_lines
     from codenas.report.front import draw_front, front_rows
     from codenas.report.tables import front_table, search_counts, training_share, verdict
+    from codenas.search.fidelity import fidelities
 
     rows = front_rows(history.trials, result.winner, job.budget.rungs[-1], job.objectives)
     console().print(front_table(rows))
     if run.writable:
         draw_front(history.trials, rows, job.objectives, run.picture)
     typer.echo(verdict(result))
+    for line in fidelity_lines(fidelities(history.trials, job.budget.rungs)):
+        typer.echo(line)
     typer.echo(f"{search_counts(result)}; training: {training_share(result)}; picture: {run.picture}")
     if run.writable:
         typer.echo(f"report: {write_report(run)}")

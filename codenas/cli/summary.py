@@ -17,6 +17,7 @@ from codenas.evaluate.run import Evaluation
 from codenas.experiment.run import Run
 from codenas.log import duration
 from codenas.metrics import Metrics
+from codenas.report.fidelity import fidelity_lines
 from codenas.report.front import draw_front, front_rows
 from codenas.report.quality import quality_table
 from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share, verdict
@@ -148,17 +149,12 @@ def show_summary(run: Run, summary: Summary, found: Findings, rows: list[FrontRo
 
 def _search_figures(summary: Summary) -> list[tuple[str, str]]:
     search = summary.search
-    trusted = ", ".join(f"{one.low} to {one.high}: {_rho(one.spearman)} over {one.trials} trials" for one in search.fidelity)
     return [
         ("search", search_counts(search)),
         ("winner", verdict(search)),
         ("training share", training_share(search)),
-        ("rank correlation", f"rung {trusted}"),
+        *(("fidelity", line) for line in fidelity_lines(search.fidelity)),
     ]
-
-
-def _rho(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:+.2f}"
 
 
 def _cost_figures(summary: Summary) -> list[tuple[str, str]]:

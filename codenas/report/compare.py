@@ -16,10 +16,12 @@ from rich.table import Table
 
 from codenas.log import duration
 from codenas.report.designs import in_words
+from codenas.report.fidelity import fidelity_lines
 from codenas.report.plots import FrontPoint, overlaid_fronts
 from codenas.report.scale import ABSENT
 from codenas.report.tables import FrontRow
-from codenas.stats.student import Pooled
+from codenas.search.fidelity import Fidelity
+from codenas.stats.significance import PooledVariance
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {
     "run": "left", "seed": "right", "winner": "left", "design": "left", "bits per\nbyte": "right", "size\n(MB)": "right",
@@ -48,6 +50,7 @@ class Finding:
     steps: int
     scoring_steps: int
     seconds: float
+    fidelity: tuple[Fidelity, ...] = ()
 
     @property
     def winner(self) -> FrontRow:
@@ -91,10 +94,10 @@ def repetitions(findings: Sequence[Finding]) -> list[list[Finding]]:
 
 def differences(groups: Sequence[Sequence[Finding]]) -> list[Difference]:
     """Each group against the one after it; groups are ordered as `repetitions` does, and scored on the same text."""
-    pooled = Pooled.of([[each.bits_per_byte for each in group] for group in groups])
+    pooled = PooledVariance.of([[each.bits_per_byte for each in group] for group in groups])
     found = []
     for better, worse in itertools.pairwise(groups):
-        bound = pooled.bound(len(better), len(worse)) if pooled is not None else None
+        bound = pooled.least_significant_difference(len(better), len(worse)) if pooled is not None else None
         found.append(Difference(_names(better), _names(worse), _mean(worse) - _mean(better), bound))
     return found
 
@@ -122,6 +125,11 @@ def verdict_lines(findings: Sequence[Finding]) -> list[str]:
     if len(texts) > 1:
         lines.append(f"scored on {len(texts)} different corpora or amounts of text: bits per byte compare only where these are the same")
     return lines
+
+
+def fidelity_of_runs(findings: Sequence[Finding]) -> list[str]:
+    """How far the low rungs of each search can be trusted."""
+    return [f"{finding.name}: {line}" for finding in findings for line in fidelity_lines(finding.fidelity)]
 
 
 def comparison_table(findings: Sequence[Finding]) -> Table:

@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from codenas.log import duration
 from codenas.report import page_charts as charts
+from codenas.report.fidelity import correlation
 from codenas.report.importance import LEAST_CANDIDATES, SHUFFLES
 from codenas.report.page_data import Baseline, CandidateFigures, Leader, SearchFigures
 from codenas.report.scale import ABSENT, fixed
@@ -245,16 +246,17 @@ def _fidelity(figures: SearchFigures) -> str:
         (
             f"{each.low:,} → {each.high:,}",
             f"{each.trials}",
-            "none below 3" if each.spearman is None and each.trials < 3 else _signed(each.spearman),
-            f"{_signed(each.interval[0])} to {_signed(each.interval[1])}" if each.interval else "unknown",
+            correlation(each.spearman, each.interval),
+            correlation(each.given_size, each.given_size_interval),
         )
         for each in figures.correlations
     ]
     return (
         "<p>Spearman's correlation of bits per byte at a low rung with the last one, over the candidates that reached both. Only the "
-        "promoted did, whose scores lie close together: that lowers it. The interval (95 %) is Fisher's, with the error of "
-        "Fieller et al.; it needs four candidates that do not all agree.</p>"
-        + _table(("rung", "candidates", "correlation", "95 % interval"), rows, numbers=(1, 2, 3))
+        "promoted did, whose scores lie close together: that lowers it. Larger models score better at every rung, and their size is "
+        "known before training; with size taken out the correlation is that of the residuals of both scores against a quadratic in "
+        "the logarithm of the parameters of the layers. The intervals (95 %) are Fisher's, with the variance of Fieller et al.</p>"
+        + _table(("rung", "candidates", "correlation", "with size taken out"), rows, numbers=(1, 2, 3))
     )
 
 
@@ -354,7 +356,3 @@ def _empty(sentence: str) -> str:
 
 def _some(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _signed(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:+.2f}"

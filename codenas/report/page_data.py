@@ -18,7 +18,7 @@ from codenas.report.reproduce import commands, job_file
 from codenas.report.status import highest_rung, progress_line
 from codenas.search.candidate import Failure, Proposal, Refusal, Report, Trial
 from codenas.search.config import SearchConfig
-from codenas.search.fidelity import fidelity, interval
+from codenas.search.fidelity import Fidelity, fidelities
 from codenas.search.result import SearchResult
 from codenas.stats.pareto import front
 
@@ -127,16 +127,6 @@ class Leader(_Figures):
     metrics: Metrics
 
 
-class Correlation(_Figures):
-    """Spearman's correlation of bits per byte at two rungs, over those that reached both; the interval is one of 95 %."""
-
-    low: int
-    high: int
-    trials: int
-    spearman: float | None
-    interval: tuple[float, float] | None
-
-
 class Baseline(_Figures):
     """The best of some of the candidates at the first rung: `measured`, or the mean of all ways to draw as many of them."""
 
@@ -180,7 +170,7 @@ class SearchFigures(_Figures):
     leader: Leader | None
     candidates: tuple[CandidateFigures, ...]
     importances: tuple[Importance, ...]
-    correlations: tuple[Correlation, ...]
+    correlations: tuple[Fidelity, ...]
     baselines: Baselines | None
     reasons: tuple[Reason, ...]
     job_file: str | None
@@ -206,7 +196,7 @@ def search_figures(found: Found) -> SearchFigures:
         leader=leader,
         candidates=candidates,
         importances=importances([each.choices for each, _ in scored], [bits for _, bits in scored]),
-        correlations=tuple(_correlation(trials, low, rungs[-1]) for low in rungs[:-1]),
+        correlations=fidelities(trials, rungs),
         baselines=_baselines(trials, candidates, config),
         reasons=reasons(trials),
         job_file=job_file(found.job),
@@ -308,13 +298,6 @@ def _rungs(events: Iterable[Event]) -> dict[int, list[Rung]]:
         rung = Rung(rung=event.rung, step=step, best=best.get(event.rung), metrics=event.metrics, course=event.course)
         found.setdefault(event.index, []).append(rung)
     return found
-
-
-def _correlation(trials: Sequence[Trial], low: int, high: int) -> Correlation:
-    told = fidelity(trials, low, high)
-    return Correlation(
-        low=low, high=high, trials=told.trials, spearman=told.spearman, interval=interval(told.spearman, told.trials)
-    )  # fmt: skip
 
 
 def _baselines(trials: Sequence[Trial], candidates: Sequence[CandidateFigures], config: SearchConfig) -> Baselines | None:

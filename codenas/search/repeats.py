@@ -12,7 +12,7 @@ from codenas.errors import NoWinnerError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective, broken_limit, weighted_fitness
-from codenas.stats.student import Pooled
+from codenas.stats.significance import PooledVariance
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,7 +49,7 @@ def decide(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Obje
         reason = broken_limit(best.metrics, objectives)
         raise NoWinnerError(f"no finalist is inside the limits: of the best, {best.trial.candidate.id}, {reason}; relax the limit")
     winner, repeated = able[0], [standing for standing in able if standing.repeated]
-    pooled = Pooled.of([standing.fitness for standing in repeated])
+    pooled = PooledVariance.of([standing.fitness for standing in repeated])
     if pooled is None:
         return Verdict(winner.trial)
     ties = [each.trial for each in repeated if each is not winner and not _worse(each, winner, pooled)]
@@ -79,6 +79,6 @@ def _standings(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[
     return sorted(standings, key=lambda standing: (not standing.repeated, fmean(standing.fitness)))
 
 
-def _worse(other: _Standing, winner: _Standing, pooled: Pooled) -> bool:
+def _worse(other: _Standing, winner: _Standing, pooled: PooledVariance) -> bool:
     gap = fmean(other.fitness) - fmean(winner.fitness)
-    return gap > pooled.bound(len(other.fitness), len(winner.fitness))
+    return gap > pooled.least_significant_difference(len(other.fitness), len(winner.fitness))

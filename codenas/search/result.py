@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from codenas.errors import NoWinnerError, RunError, first_fault
 from codenas.files import sha256_file, write_atomic
-from codenas.search.fidelity import Fidelity, fidelity
+from codenas.search.fidelity import Fidelity, fidelities
 from codenas.search.history import History
 from codenas.search.plan import Plan
 from codenas.search.repeats import decide
@@ -96,7 +96,7 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
         session_steps=effort.steps,
         training_share=effort.step_seconds / max(effort.wall_seconds * effort.workers, 1e-9),
         elsewhere_seconds={name: round(seconds, 3) for name, seconds in effort.elsewhere_seconds.items()},
-        fidelity=tuple(fidelity(history.trials, low, rungs[-1]) for low in rungs[:-1]),
+        fidelity=fidelities(history.trials, rungs),
         repeats=sum(len(trial.repeats) for trial in history.trials),
         failed_repeats=sum(len(trial.failed_repeats) for trial in history.trials),
         repeated=tuple(trial.candidate.index for trial in verdict.repeated),

@@ -43,7 +43,7 @@ def test_the_bound_is_that_of_students_t_over_the_pooled_deviation() -> None:
         repetitions([*(finding("a", i, score) for i, score in enumerate(a)), *(finding("b", i, score) for i, score in enumerate(b))])
     )
     pooled = ((2 * stdev(a) ** 2 + stdev(b) ** 2) / 3) ** 0.5
-    assert difference.bound == pytest.approx(3.182 * pooled * (1 / 3 + 1 / 2) ** 0.5)
+    assert difference.bound == pytest.approx(3.182446 * pooled * (1 / 3 + 1 / 2) ** 0.5)
     assert difference.verdict == "better"
 
 

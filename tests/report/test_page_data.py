@@ -102,6 +102,7 @@ def test_a_correlation_over_few_candidates_has_no_figure() -> None:
     low, middle = search_figures(searched()).correlations
     assert (low.low, low.high, low.trials, middle.low) == (10, 90, 4, 30)
     assert low.spearman is not None
+    assert low.interval is not None or abs(low.spearman) == 1
     few = search_figures(searched(until=30)).correlations
     assert all(each.spearman is None and each.interval is None for each in few if each.trials < 3)
 

@@ -1,34 +1,15 @@
-"""Rank correlation against values worked out by hand."""
+"""Which trials the fidelity of a rung is computed over, and what their size is."""
+
+import math
 
 import pytest
 
 from codenas.arch import Design
+from codenas.arch.cost import body_parameters
 from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Report, Trial
-from codenas.search.fidelity import fidelity, interval, spearman
+from codenas.search.fidelity import Fidelity, fidelity
 from tests.fakes import tiny_arch
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ([1, 2, 3, 4, 5], [10, 20, 30, 40, 50], 1.0),
-        ([1, 2, 3, 4, 5], [5, 4, 3, 2, 1], -1.0),
-        ([1, 2, 3], [1, 8, 1_000_000], 1.0),  # ranks, not values
-        ([106, 100, 86, 101, 99, 103, 97, 113, 112, 110], [7, 27, 2, 50, 28, 29, 20, 12, 6, 17], -29 / 165),
-        ([1, 2, 2, 3], [1, 2, 3, 4], 3 / 10**0.5),  # ranks 1, 2.5, 2.5, 4: covariance 4.5, spreads 4.5 and 5
-        ([1, 1, 2, 2], [1, 2, 1, 2], 0.0),
-        ([2, 2, 1, 1], [2, 2, 1, 1], 1.0),
-    ],
-)
-def test_known_values(a: list[float], b: list[float], expected: float) -> None:
-    assert spearman(a, b) == pytest.approx(expected)
-    assert spearman(b, a) == pytest.approx(expected)
-
-
-def test_a_constant_side_has_no_rank() -> None:
-    assert spearman([1, 1, 1], [1, 2, 3]) is None
-    assert spearman([], []) is None
 
 
 def trial(index: int, *bits: float | None) -> Trial:
@@ -51,12 +32,28 @@ def test_fewer_than_three_say_nothing(count: int) -> None:
     assert fidelity([trial(index, 3.0 - index, 2.0 - index) for index in range(count)], 50, 300).spearman is None
 
 
-def test_the_interval_is_fishers_with_the_error_of_fieller() -> None:
-    assert interval(0.5, 10) == pytest.approx((-0.2102, 0.8647), abs=1e-3)
-    low, high = interval(0.8, 4) or (0.0, 0.0)
-    assert low < -0.7 and high > 0.99, "four candidates say next to nothing"
+def test_size_is_that_of_the_layers_as_stored_and_what_it_explains_is_taken_out() -> None:
+    """Scores that are the size and nothing else agree perfectly, and say nothing beyond it; noise on top says what noise says."""
+    archs = [tiny_arch(n_layers=layers) for layers in range(1, 9)]
+    noise = [0.02, -0.01, 0.03, -0.02, 0.01, -0.03, 0.02, -0.01]
+
+    def trials(low: float, high: float) -> list[Trial]:
+        found = []
+        for index, arch in enumerate(archs):
+            new = Trial(candidate=Candidate(index=index, design=Design(arch=arch), origin="random", seed=0))
+            size = math.log(body_parameters(arch))
+            for rung, share in ((50, low), (300, high)):
+                bits = Metrics(bits_per_byte=10 - size / 2 + share * noise[index])
+                new = new.after(Report(index=index, rung=rung, steps=1, metrics=bits, seconds=0, checkpoint=""))
+            found.append(new)
+        return found
+
+    agreed, opposed = fidelity(trials(1, 1), 50, 300), fidelity(trials(1, -1), 50, 300)
+    assert agreed.spearman == opposed.spearman == pytest.approx(1.0)
+    assert agreed.given_size == pytest.approx(1.0) and opposed.given_size == pytest.approx(-1.0)
+    assert fidelity(trials(0, 0), 50, 300).given_size is None, "rounding errors have no ranks"
 
 
-@pytest.mark.parametrize(("rho", "trials"), [(None, 10), (0.5, 3), (1.0, 10), (-1.0, 10)])
-def test_where_the_interval_is_not_known_there_is_none(rho: float | None, trials: int) -> None:
-    assert interval(rho, trials) is None
+def test_a_result_of_an_earlier_version_opens() -> None:
+    stored = '{"low": 50, "high": 300, "trials": 4, "spearman": 0.8}'
+    assert Fidelity.model_validate_json(stored) == Fidelity(low=50, high=300, trials=4, spearman=0.8)

@@ -19,7 +19,7 @@ STRATEGIES: dict[str, Strategy] = {
     "front-only": Frontier(correct=False),
     "optuna-tpe": OptunaSearch("tpe"),
     "optuna-nsga2": OptunaSearch("nsga2"),
-    "optuna-gp": OptunaSearch("gp", ("optuna", "scipy", "torch")),
+    "optuna-gp": OptunaSearch("gp"),
 }
 
 
