@@ -1,4 +1,4 @@
-"""What is refused before anybody parses it: a wrong key, a body that is no JSON, is too large or never comes. Plain ASGI."""
+"""Requests that are refused before they are parsed: a wrong key, a body that is no JSON, is too large or never arrives. Plain ASGI."""
 
 import asyncio
 import hmac
@@ -22,18 +22,23 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        refusal = self._refusal(scope["path"], Headers(scope=scope))
+        if scope["method"] == "HEAD":  # as GET, but for the body; routes need not know
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
+        refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
         if refusal is not None:
             return await refusal.response()(scope, receive, send)
         await self._app(scope, _Upload(receive, self._settings), send)
 
-    def _refusal(self, path: str, headers: Headers) -> ApiError | None:
-        if path.startswith(GUARDED) and not self._key_fits(headers.get("authorization", "")):
-            return wrong_key()
-        if path.startswith(GUARDED) and headers.get("content-type", JSON).partition(";")[0].strip().lower() != JSON:
-            return no_json_header()
+    def _refusal(self, method: str, path: str, headers: Headers) -> ApiError | None:
+        if path.startswith(GUARDED):
+            if not self._key_fits(headers.get("authorization", "")):
+                return wrong_key()
+            # A body without the header is none of JSON: a browser sends such for any page, without asking first.
+            media_type = headers.get("content-type", "" if method == "POST" else JSON)
+            if media_type.partition(";")[0].strip().lower() != JSON:
+                return no_json_header()
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length[:20]) > self._settings.max_body_bytes:
+        if not (length.isascii() and length.isdigit()) or int(length[:20]) > self._settings.max_body_bytes:
             return too_large(self._settings.max_body_bytes)
         return None
 
@@ -42,6 +47,13 @@ class Guard:
             return True
         expected = f"Bearer {self._settings.api_key.get_secret_value()}"
         return hmac.compare_digest(authorization.encode(), expected.encode())
+
+
+def _without_body(send: Send) -> Send:
+    async def send_headers(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return send_headers
 
 
 class _Upload:

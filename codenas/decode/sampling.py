@@ -2,17 +2,19 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 MAX_LOGPROBS = 5
+GREEDY_BELOW = 1e-5  # the temperature under which the best token is taken: no second one has a chance left worth a draw
 FEW = 256  # tokens that nearly always hold top_p: finding them is ten times cheaper than sorting a vocabulary
 
 
 class SamplingParams(BaseModel):
-    """How to choose tokens and when to stop. Temperature 0 takes the best token; the seed then does not matter."""
+    """How to choose tokens and when to stop. Temperature 0 (and any below `GREEDY_BELOW`) takes the best token; no seed matters then."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -22,7 +24,7 @@ class SamplingParams(BaseModel):
     top_k: int | None = Field(None, ge=1)
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     frequency_penalty: float = Field(0.0, ge=-2, le=2)
-    logit_bias: dict[int, float] = {}
+    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] = {}
     stop: tuple[str, ...] = ()
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
@@ -72,9 +74,9 @@ def sample(scores: Tensor, params: SamplingParams, rng: torch.Generator) -> int:
     differ by rounding, as those of one sequence in batches of different size do, give the same token but for a vanishing
     chance.
     """
-    if params.temperature == 0:
+    if params.temperature < GREEDY_BELOW:
         return int(scores.argmax())
-    probabilities = torch.softmax(scores.double() / params.temperature, 0)
+    probabilities = torch.softmax((scores.double() - scores.max()) / params.temperature, 0)
     if params.top_p < 1 or params.top_k is not None:
         probabilities = _cut(probabilities, params)
     cumulative = probabilities.cumsum(0)

@@ -27,7 +27,6 @@ class History:
         self._best: float | None = None
         if path is not None and path.exists():
             for event in read_events(path):
-                self._check(event)
                 self._apply(event)
 
     @property
@@ -79,12 +78,9 @@ class History:
             self._publish(line)
 
     def _check(self, event: Proposal | Outcome) -> None:
-        count = len(self._trials)
-        if isinstance(event, Proposal):
-            if event.candidate.index != count:
-                raise RunError(f"the history has {count} candidates; number {event.candidate.index} cannot come next")
-        elif not 0 <= event.index < count:
-            raise RunError(f"the history has {count} candidates and an event of number {event.index}; restore the file")
+        misplaced = _misplaced(event, len(self._trials))
+        if misplaced is not None:
+            raise RunError(f"{misplaced}; restore the history")
 
     def _apply(self, event: Proposal | Outcome) -> None:
         if isinstance(event, Proposal):
@@ -121,12 +117,32 @@ def read_events(path: Path) -> Iterator[Proposal | Outcome]:
     """The events in the file at `path`, in the order in which they happened; one that is being written is left out.
 
     Raises:
-        RunError: a line is no event.
+        RunError: a line is no event, or cannot follow those before it.
     """
+    candidates = 0
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not is_whole(line):
             continue
         try:
-            yield EVENT.validate_json(line)
+            event = EVENT.validate_json(line)
         except ValidationError as error:
             raise RunError(f"{path}, line {number} is no event of a search: {first_fault(error)}; restore the file") from error
+        misplaced = _misplaced(event, candidates)
+        if misplaced is not None:
+            raise RunError(
+                f"{path}, line {number}: {misplaced}, so a line before it is lost or damaged; "
+                f"restore the file, or remove {path.parent} to search anew"
+            )
+        candidates += isinstance(event, Proposal)
+        yield event
+
+
+def _misplaced(event: Proposal | Outcome, candidates: int) -> str | None:
+    """Why `event` cannot be the next one of a history of so many candidates; None if it can."""
+    if isinstance(event, Proposal):
+        if event.candidate.index == candidates:
+            return None
+        return f"the history has {candidates} candidates; number {event.candidate.index} cannot come next"
+    if 0 <= event.index < candidates:
+        return None
+    return f"the history has {candidates} candidates and an event of number {event.index}"

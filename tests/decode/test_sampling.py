@@ -56,6 +56,18 @@ def test_temperature_zero_takes_the_best() -> None:
     assert shares(SamplingParams(temperature=0), draws=10) == [1, 0, 0, 0]
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-310, 1e-307, 1e-45, 1e-20, 1e-6, 1e-5, 1e-4])
+@pytest.mark.parametrize("shape", [{}, {"top_k": 3}, {"top_p": 0.9}])
+@pytest.mark.parametrize("scale", [1.0, 3e38])
+def test_any_positive_temperature_is_finite_and_a_tiny_one_takes_the_best(
+    temperature: float, shape: dict[str, float], scale: float
+) -> None:
+    scores = scale * torch.tensor([-1.0, 0.5, -0.25, 0.9])
+    params = SamplingParams.model_validate({"temperature": temperature, **shape})
+    rng = torch.Generator().manual_seed(1)
+    assert {sample(scores, params, rng) for _ in range(20)} == {3}
+
+
 def test_an_impossible_token_is_never_drawn() -> None:
     scores = torch.tensor([-math.inf, 0.0, -math.inf, 0.0, -math.inf])
     assert shares(SamplingParams(), scores)[0::2] == [0, 0, 0]
@@ -109,6 +121,7 @@ def test_scores_of_a_token() -> None:
         {"max_tokens": -1},
         {"presence_penalty": 2.5},
         {"logit_bias": {0: math.inf}},
+        {"logit_bias": {0: 1e38}},
         {"seed": 2**63},
         {"logprobs": 6},
         {"heat": 1},

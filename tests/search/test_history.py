@@ -176,10 +176,19 @@ def test_what_is_refused_is_not_in_the_file(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_file_whose_first_candidate_is_lost_is_refused(path: Path) -> None:
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
-    with pytest.raises(RunError, match="the history has 0 candidates; number 1 cannot come next"):
-        History(path)
+@pytest.mark.parametrize("lost", ["whole line", "half of a line"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_lost_candidate_is_told_with_file_line_and_way_out(number: int, lost: str, path: Path) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    half = lines[number - 1][:40] + "\n"
+    path.write_text("".join([*lines[: number - 1], *([half] if lost == "half of a line" else []), *lines[number:]]))
+    said = (
+        rf"^{path}, line {number + (lost == 'half of a line')}: the history has {number - 1} candidates; number {number} cannot come next, "
+    )
+    said += rf"so a line before it is lost or damaged; restore the file, or remove {path.parent} to search anew$"
+    for read in (History, lambda path: list(read_events(path))):
+        with pytest.raises(RunError, match=said):
+            read(path)
 
 
 def test_what_is_kept_beside_the_trials_is_what_they_say(path: Path) -> None:

@@ -226,3 +226,12 @@ def test_models_and_health(client: httpx.Client) -> None:
         response = client.get(path)
         assert (response.status_code, response.json()) == (200, {"status": "ok", "active": 0, "waiting": 0})
     assert "/v1/completions" in client.get("/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/v1/models", f"/v1/models/{MODEL_NAME}", "/docs"])
+def test_head_is_get_without_the_body(client: httpx.Client, path: str) -> None:
+    head, whole = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert [head.headers[name] for name in ("content-type", "content-length")] == [
+        whole.headers[name] for name in ("content-type", "content-length")
+    ]

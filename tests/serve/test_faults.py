@@ -1,5 +1,6 @@
 """Requests that make no sense get a clear answer, and the endpoint is as healthy as before."""
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from serve.guard import Guard
 from tests.serve.models import poisoned_model
-from tests.serve.servers import CONTEXT, VOCABULARY, running, tiny_app, until
+from tests.serve.servers import CONTEXT, VOCABULARY, running, tiny_app, tiny_settings, until
 
 JSON = {"Content-Type": "application/json"}
 SECRET = "hunter2"
@@ -133,8 +135,26 @@ def test_a_prompt_too_long_to_be_scored(client: httpx.Client) -> None:
 
 def test_a_form_is_no_request(client: httpx.Client) -> None:
     form = assert_refused(client, client.post("/v1/completions", data={"prompt": SECRET}), 400)
-    plain = client.post("/v1/completions", content=b'{"prompt": "a"}', headers={"Content-Type": "text/plain"})
-    assert "'Content-Type: application/json'" in form["message"] == assert_refused(client, plain, 400)["message"]
+    for headers in ({"Content-Type": "text/plain"}, {"Content-Type": ""}, {}):
+        plain = client.post("/v1/completions", content=b'{"prompt": "a"}', headers=headers)
+        assert "'Content-Type: application/json'" in form["message"] == assert_refused(client, plain, 400)["message"]
+
+
+@pytest.mark.parametrize("length", ["²", "٣", "-1", "1e3", "", "9" * 5_000])
+def test_a_length_that_is_no_number(length: str) -> None:
+    """Given to the guard itself: some servers pass on what this one refuses."""
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json"), (b"content-length", length.encode("latin-1", "replace"))]
+        scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": headers}
+        await Guard(tiny_app(), tiny_settings())(scope, None, send)  # type: ignore[arg-type]
+
+    asyncio.run(ask())
+    assert sent[0]["status"] == 413 and json.loads(sent[1]["body"])["error"]["code"] == "body_too_large"
 
 
 @pytest.mark.parametrize("model", ["gpt-4", "../../etc/passwd", "http://127.0.0.1:1/x", "", SECRET, "x" * 10_000])
@@ -146,6 +166,9 @@ def test_unknown_paths_and_methods(client: httpx.Client) -> None:
     assert_refused(client, client.get("/v1/hunter2"), 404)
     assert_refused(client, client.get("/v1/completions"), 405)
     assert_refused(client, client.delete("/v1/models"), 405)
+    for path, status in (("/v1/hunter2", 404), ("/v1/completions", 405)):
+        head = client.head(path)
+        assert (head.status_code, head.content) == (status, b"")
 
 
 def test_one_sequence_that_fails_does_not_fail_the_others() -> None:
