@@ -4,7 +4,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import torch
 
+from codenas.decode.generate import generate
 from codenas.decode.sequence import Sequence
 from codenas.measure import latency
 from codenas.measure.latency import decoding_latency
@@ -29,7 +31,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence]:
             yield 0
 
     monkeypatch.setattr(latency, "generate", generate)
-    monkeypatch.setattr(time, "perf_counter", clock)
+    for name in ("perf_counter", "thread_time"):
+        monkeypatch.setattr(time, name, clock)
     return sequences
 
 
@@ -66,6 +69,29 @@ def test_a_context_too_short_to_time_is_refused() -> None:
 def test_the_prompt_holds_ids_of_the_vocabulary(asked: list[Sequence]) -> None:
     decoding_latency(drawn_model(tiny_arch(), vocab_size=3), 4)
     assert set(asked[0].prompt) == {0, 1, 2}
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_other_work_does_not_count_where_one_thread_decodes(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two tokens the processor is somebody else's for 20 ms, as the scheduler of a busy machine has it."""
+
+    def interrupted(model: LanguageModel, sequence: Sequence) -> Iterator[int]:
+        for token in generate(model, sequence):
+            time.sleep(0.02)
+            yield token
+
+    model = drawn_model(tiny_arch())
+    monkeypatch.setattr(latency, "generate", interrupted)
+    assert decoding_latency(model, 4, rounds=1).p50_ms < 20
+    torch.set_num_threads(2)
+    assert decoding_latency(model, 4, rounds=1).p50_ms >= 20
 
 
 def test_a_real_model_is_timed() -> None:
