@@ -23,16 +23,6 @@ def test_every_job_that_is_shipped_can_be_read(path: Path) -> None:
     assert load_job(path) != Job()
 
 
-def test_the_demo_trains_twelve_and_promotes_four() -> None:
-    budget = load_job(DEMO_JOB).search.budget
-    assert (budget.candidates, budget.rungs, budget.promote, budget.total_steps) == (12, (50, 300), (4,), 1_600)
-
-
-def test_the_demo_decides_by_what_repeats_to_the_bit() -> None:
-    deciding = [objective.metric for objective in load_job(DEMO_JOB).search.objectives if objective.weight > 0]
-    assert deciding == ["bits_per_byte"]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
