@@ -18,13 +18,13 @@ from codenas.corpus import Corpus
 from codenas.decode import SamplingParams
 from codenas.decode import complete as complete_text
 from codenas.errors import CheckpointError, ConfigError, RunError, first_fault
+from codenas.experiment.device import resolve_device
 from codenas.experiment.jobs import SearchJob, TrainJob
 from codenas.experiment.local import search_here
 from codenas.experiment.mirror import Mirror
 from codenas.experiment.run import Run
 from codenas.experiment.run import open_run as hold_run
 from codenas.experiment.session import possible_plan, recorded_job
-from codenas.experiment.training import best_device
 from codenas.experiment.winner import train_winner
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel
@@ -221,7 +221,7 @@ def load(path: AnyPath, device: str = "auto") -> Model:
     if is_run and not Run(folder).model.exists():
         raise CheckpointError(f"{folder} has no trained model yet; run: codenas train --run {folder}")
     checkpoint = Checkpoint.open(Run(folder).model if is_run else folder)
-    network = checkpoint.load_model(best_device() if device == "auto" else device)
+    network = checkpoint.load_model(resolve_device(device))
     return Model(checkpoint, network, checkpoint.load_vocabulary())
 
 

@@ -77,10 +77,37 @@ class MetricInfo:
         return f"{_six_digits(self.scaled(value))} {self.shown_unit}" if self.unit and self.prefix else _six_digits(value)
 
 
+class LatencyContext(BaseModel):
+    """What a latency was measured on. Latencies compare only where all three are the same.
+
+    Attributes:
+        device: the name of the processor or of the GPU, such as `NVIDIA H200`.
+        threads: of the process that decodes.
+        precision: of the arithmetic, such as `float32`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str
+    threads: PositiveInt
+    precision: str = "float32"
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.threads} thread{'s' if self.threads > 1 else ''}, {self.precision}"
+
+
+def context_name(context: LatencyContext | None) -> str:
+    """A context as people read it; earlier versions did not store one."""
+    return "an unknown device" if context is None else str(context)
+
+
 class Metrics(BaseModel):
     """Figures of one model at one point of its training; None means that nobody has measured it (yet).
 
     A non-finite number is refused: a model that yields one is a failed trial, not a trial with a metric.
+
+    Attributes:
+        latency_context: what both latencies were measured on; None where an earlier version measured them: an unknown device.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -110,6 +137,7 @@ class Metrics(BaseModel):
     train_seconds: Annotated[
         NonNegativeFloat | None, MetricInfo("training time", "time", "after training", unit="s", formatter=duration)
     ] = None
+    latency_context: LatencyContext | None = None  # no metric: it travels with the two that it belongs to
 
     @model_validator(mode="before")
     @classmethod
@@ -122,23 +150,33 @@ class Metrics(BaseModel):
 
     @classmethod
     def mean(cls, everyone: Sequence[Self]) -> Self:
-        """The mean of each figure over `everyone`, at least one; None where somebody lacks it. Counts are rounded."""
-        columns = {name: [getattr(metrics, name) for metrics in everyone] for name in cls.model_fields}
-        return cls(**{name: _mean(values) for name, values in columns.items() if None not in values})
+        """The mean of each figure over `everyone`, at least one; None where somebody lacks it. Counts are rounded.
+
+        Latencies are averaged over those with the context of the first: others do not compare with it.
+        """
+        context = everyone[0].latency_context
+        alike = [metrics for metrics in everyone if metrics.latency_context == context]
+        columns = {name: [getattr(each, name) for each in (alike if name in LATENCIES else everyone)] for name in METRICS}
+        means: dict[str, Any] = {name: _mean(values) for name, values in columns.items() if None not in values}
+        return cls(**means, latency_context=context if LATENCY in means else None)
 
     def merged(self, other: "Metrics") -> Self:
         """These figures with every figure that `other` has measured put in their place."""
-        return self.model_copy(update=other.model_dump(exclude_none=True))
+        update: dict[str, Any] = dict(other.values())
+        if other.latency_ms_p50 is not None:
+            update["latency_context"] = other.latency_context
+        return self.model_copy(update=update)
+
+    def values(self) -> dict[str, float]:
+        """What was measured, by the name of the metric."""
+        return {name: value for name in METRICS if (value := getattr(self, name)) is not None}
 
 
-def _info(name: str) -> MetricInfo:
-    """The `MetricInfo` of a field of `Metrics`; each has exactly one."""
-    (info,) = (item for item in Metrics.model_fields[name].metadata if isinstance(item, MetricInfo))
-    return info
-
-
-METRICS: Mapping[str, MetricInfo] = MappingProxyType({name: _info(name) for name in Metrics.model_fields})
+METRICS: Mapping[str, MetricInfo] = MappingProxyType(
+    {name: info for name, field in Metrics.model_fields.items() for info in field.metadata if isinstance(info, MetricInfo)}
+)
 STATIC = tuple(name for name, info in METRICS.items() if info.static)
+LATENCIES = ("latency_ms_p50", "latency_ms_p95")
 QUALITY, SIZE, LATENCY = "bits_per_byte", "size_bytes", "latency_ms_p50"  # what a search trades by default; training decides the first
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from codenas.metrics import METRICS, QUALITY, STATIC, Metrics
+from codenas.metrics import METRICS, QUALITY, STATIC, LatencyContext, Metrics, context_name
 
 FLOAT_FIELDS = ["bits_per_byte", "latency_ms_p50", "latency_ms_p95", "tokens_per_second", "train_seconds"]
 
@@ -72,7 +72,7 @@ def test_the_mean_is_of_what_all_have_measured_and_counts_stay_counts() -> None:
 
 
 def test_every_metric_has_one_info() -> None:
-    assert list(METRICS) == list(Metrics.model_fields)
+    assert list(METRICS) == [name for name in Metrics.model_fields if name != "latency_context"]
     assert len({info.label for info in METRICS.values()}) == len(METRICS)
     assert STATIC == ("params", "size_bytes", "latency_ms_p50", "latency_ms_p95") and QUALITY not in STATIC
 
@@ -103,3 +103,24 @@ def test_a_value_is_shown_with_its_unit_and_given_exactly_in_messages(name: str,
 
 def test_a_heading_has_the_unit_of_its_numbers() -> None:
     assert METRICS["size_bytes"].heading == "stored size (MB)" and METRICS["bits_per_byte"].heading == "bits per byte"
+
+
+GPU, CPU = LatencyContext(device="H200", threads=1), LatencyContext(device="EPYC", threads=2)
+
+
+def test_a_context_travels_with_the_latency_that_it_belongs_to() -> None:
+    here, there = Metrics(latency_ms_p50=1.0, latency_context=GPU), Metrics(latency_ms_p50=3.0, latency_context=CPU)
+    assert here.merged(there) == there and here.merged(Metrics(params=3)).latency_context == GPU
+    assert here.merged(Metrics(latency_ms_p50=3.0)).latency_context is None, "of an unknown device, not of that of another number"
+    assert here.values() == {"latency_ms_p50": 1.0}
+    assert Metrics.model_validate_json(here.model_dump_json()) == here
+
+
+def test_latencies_of_different_devices_have_no_mean() -> None:
+    everyone = [Metrics(params=2, latency_ms_p50=ms, latency_context=context) for ms, context in ((1.0, GPU), (9.0, CPU), (2.0, GPU))]
+    assert Metrics.mean(everyone) == Metrics(params=2, latency_ms_p50=1.5, latency_context=GPU)
+
+
+def test_figures_of_an_earlier_version_have_an_unknown_device() -> None:
+    old = Metrics.model_validate_json('{"latency_ms_p50": 1.0}')
+    assert context_name(old.latency_context) == "an unknown device" and context_name(CPU) == "EPYC, 2 threads, float32"

@@ -17,7 +17,7 @@ def calibrate(
     output: Annotated[Path, typer.Option(help="Where the calibration is stored, as JSON.")] = DEFAULT_CALIBRATION,
     space: Annotated[str, typer.Option(help="Where the architectures are drawn: a preset, a job file, or a space as JSON.")] = "small",
     count: Annotated[int, typer.Option(min=8, help="How many architectures are measured.")] = 40,
-    sweeps: Annotated[int, typer.Option(min=2, help="How often each is measured; its quietest counts.")] = 4,
+    sweeps: Annotated[int, typer.Option(min=2, help="How often each is measured; the best counts.")] = 4,
     threads: Annotated[int, typer.Option(min=1, help="Threads of decoding.")] = 1,
     device: Annotated[str, typer.Option(help="Of torch: cpu, cuda.")] = "cpu",
     vocab_size: Annotated[int, typer.Option(min=2, help="Ids of the vocabulary.")] = 4_096,
@@ -31,23 +31,26 @@ def calibrate(
     """
     import torch
 
+    from codenas.experiment.device import resolve_device
     from codenas.files import replaceable, require_place
     from codenas.log import LOGGER, Progress
-    from codenas.measure.calibration import Times, device_name, measure_points
+    from codenas.measure.calibration import Times, measure_points
+    from codenas.measure.latency import device_name, latency_context
     from codenas.measure.latency_model import Calibration
     from codenas.report.device import calibration_figures, calibration_warnings
     from codenas.report.tables import summary_lines
 
     require_place(output)  # better now than when all is measured
     archs = _draw(space, count, vocab_size, seed)
-    called = name or device_name(_usable(device))
+    device = resolve_device(device)
+    called = name or device_name(device)
     torch.set_num_threads(threads)
     settings = [called, device, threads, vocab_size, sweeps, *(arch.digest for arch in archs)]
     times = Times(_place_of_times(output, settings) if replaceable(output) else None)  # no file belongs beside a device
     progress = Progress("calibrate", count * sweeps, "measurements", already=len(times.p50_ms))
     points = measure_points(archs, vocab_size, sweeps, device, times, lambda: progress.update(progress.done + 1))
     progress.finish()
-    calibration = Calibration.fit(called, threads, points)
+    calibration = Calibration.fit(called, threads, points, latency_context(device))
     calibration.save(output)
     times.remove()
     for line in summary_lines([*calibration_figures(calibration), ("stored", str(output))]):
@@ -105,18 +108,3 @@ def _draw(name: str, count: int, vocab_size: int, seed: int) -> "list[ArchSpec]"
     for arch in found.values():
         features(arch, vocab_size)
     return list(found.values())
-
-
-def _usable(device: str) -> str:
-    """`device`, if torch has it.
-
-    Raises:
-        ConfigError: it has not.
-    """
-    import torch
-
-    from codenas.errors import ConfigError
-
-    if device != "cpu" and not (device.partition(":")[0] == "cuda" and torch.cuda.is_available()):
-        raise ConfigError(f"--device {device}: torch finds no such device here; cpu is always there")
-    return device

@@ -84,14 +84,8 @@ def _metrics(checkpoint: Checkpoint, model: LanguageModel, score: float, setting
     torch.set_num_threads(settings.latency_threads)
     latency = decoding_latency(model, settings.latency_tokens)
     torch.set_num_threads(threads)
-    measured = Metrics(
-        bits_per_byte=score,
-        params=count_parameters(model),
-        size_bytes=checkpoint.size_bytes,
-        latency_ms_p50=latency.p50_ms,
-        latency_ms_p95=latency.p95_ms,
-    )
-    return checkpoint.manifest.metrics.merged(measured)
+    measured = Metrics(bits_per_byte=score, params=count_parameters(model), size_bytes=checkpoint.size_bytes)
+    return checkpoint.manifest.metrics.merged(measured).merged(latency.metrics)
 
 
 def _scored_bytes(tokens: Tokens, vocabulary: Vocabulary, context_len: int, max_tokens: int) -> Iterator[bytes]:

@@ -194,7 +194,7 @@ class RecordJob(SpaceChoice):
     train: TrainConfig = TrainConfig(batch_size=4)
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, of every score")
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
-    sweeps: int = Field(3, ge=1, description="how often each latency is measured; the quietest counts")
+    sweeps: int = Field(3, ge=1, description="how often each latency is measured; the lowest counts")
 
     @field_validator("scored", "decayed")
     @classmethod

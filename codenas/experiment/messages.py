@@ -1,8 +1,11 @@
 """What a search tells while it works, the same words with and without Ray."""
 
+from collections.abc import Sequence
+
 from codenas.log import Progress
-from codenas.metrics import LATENCY, METRICS, QUALITY, SIZE
-from codenas.search.candidate import Budget, Failure, Outcome, Refusal
+from codenas.measure.latency_model import Calibration
+from codenas.metrics import LATENCY, METRICS, QUALITY, SIZE, Metrics, context_name
+from codenas.search.candidate import Budget, Failure, Outcome, Refusal, Trial, latency_contexts
 from codenas.search.history import History
 from codenas.search.plan import Job, Plan
 from codenas.search.rungs import narrowed
@@ -16,7 +19,7 @@ def told(job: Job, outcome: Outcome) -> str:
         return f"{name} failed on the way to {outcome.rung} steps: {outcome.reason}"
     if isinstance(outcome, Refusal):
         return f"{name} refused: {outcome.reason}"
-    measured = outcome.metrics.model_dump(exclude_none=True)
+    measured = outcome.metrics.values()
     figures = [f"{METRICS[QUALITY].format(measured[QUALITY])} {METRICS[QUALITY].label}"] if QUALITY in measured else []
     figures += [METRICS[metric].format(measured[metric]) for metric in (SIZE, LATENCY) if metric in measured]
     return f"{name} at {outcome.rung} steps: {', '.join(figures)}, {outcome.seconds:.0f} s"
@@ -44,6 +47,32 @@ def best(history: History) -> str:
     """The best score so far; empty before the first."""
     score = history.best_bits_per_byte
     return f"best {score:.3f} bits per byte" if score is not None else ""
+
+
+def calibration_line(calibration: Calibration) -> str:
+    """Which of two latencies a limit is compared with."""
+    return (
+        f"search: latencies are predicted for {calibration.device} ({calibration.context}) before a candidate is built, "
+        "and measured where it trains; the limit on latency holds for both"
+    )
+
+
+def mixed_latencies_line(trials: Sequence[Trial]) -> str | None:
+    """A warning where the latencies of a search do not compare with each other; None where they do."""
+    found = latency_contexts(trials)
+    if len(found) < 2:
+        return None
+    return f"warning: latencies were measured on {' and '.join(map(context_name, found))}; compare those of one device only"
+
+
+def other_context_line(measured: Metrics, decided: Metrics) -> str | None:
+    """A warning where a latency is not measured on what the search decided on; None where it is, or nobody has measured."""
+    if decided.latency_ms_p50 is None or measured.latency_context == decided.latency_context:
+        return None
+    return (
+        f"warning: latency is measured on {context_name(measured.latency_context)}; the search decided on "
+        f"{METRICS[LATENCY].format(decided.latency_ms_p50)} on {context_name(decided.latency_context)}: the two do not compare"
+    )
 
 
 def recipe_line(recipe: TrainConfig, searched: TrainConfig) -> str:

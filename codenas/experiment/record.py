@@ -13,24 +13,27 @@ from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from codenas.arch.cost import body_parameters, decoding_flops
 from codenas.arch.design import Design
 from codenas.corpus import Corpus
-from codenas.errors import ConfigError, TrialFailure
+from codenas.errors import ConfigError, RunError, TrialFailure
 from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.device import resolve_device
 from codenas.experiment.jobs import RecordJob
 from codenas.experiment.rung import measure_untrained, ready, stored_bits
 from codenas.experiment.splits import verify_corpus
 from codenas.experiment.training import Scored, Subject, load_trainer, scoring_branch, store
 from codenas.files import append_line
 from codenas.log import Progress
-from codenas.metrics import LATENCY, STATIC, Metrics
+from codenas.measure.latency import latency_context
+from codenas.metrics import LATENCY, STATIC, LatencyContext, Metrics, context_name
 from codenas.processes import worker_pool
 from codenas.search.candidate import Candidate
-from codenas.search.replay.table import CHOICE, Cell, Row, at_step, read_lines, write_table
+from codenas.search.replay.table import CHOICE, Cell, Row, at_step, context_cells, context_of, read_lines, write_table
 from codenas.search.result import SearchFolder
 from codenas.search.static_metrics import VocabularySize, closed_form
 from codenas.seeds import derive, stream
@@ -119,29 +122,45 @@ def _train(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidat
 
 
 def _time(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidate], home: Recording) -> None:
-    """Measure the latency of all in sweeps: what else runs on the machine for a while then slows each of them once."""
+    """Measure the latency of all in sweeps: what else runs on the machine for a while then slows each of them once.
+
+    Raises:
+        RunError: some were measured on another device.
+    """
     measured = Counter(line["digest"] for line in read_lines(home.latencies))
     todo = [candidate for sweep in range(job.sweeps) for candidate in candidates if measured[candidate.design.digest] <= sweep]
+    if todo:
+        torch.set_num_threads(setup.threads)
+        _require_like(home, latency_context(resolve_device(setup.device)))
     total = job.sweeps * len(candidates)
     progress = Progress("latency", total, "measurements", already=total - len(todo))
     for candidate in todo:
         ready_setup, corpus = ready(setup, candidate.design)
         metrics = measure_untrained(ready_setup, corpus, candidate)
         line = {name: getattr(metrics, name) for name in STATIC if name != "params"}
-        append_line(home.latencies, json.dumps({"digest": candidate.design.digest, **line}))
+        append_line(home.latencies, json.dumps({"digest": candidate.design.digest, **line, **context_cells(metrics.latency_context)}))
         progress.update(progress.done + 1)
     progress.finish()
 
 
+def _require_like(home: Recording, here: LatencyContext) -> None:
+    other = next((found for line in read_lines(home.latencies) if (found := context_of(line)) != here), here)
+    if other != here:
+        raise RunError(
+            f"latencies in {home.latencies} were measured on {context_name(other)}, this is {here}, and the two do not compare; "
+            f"resume where they were measured, or remove {home.latencies} to measure all of them here"
+        )
+
+
 def _write_table(candidates: Sequence[Candidate], home: Recording) -> None:
-    """The rows of `candidates` with the quietest of their latencies: other work on the machine can only add to one."""
+    """The rows of `candidates` with the lowest of their latencies: other work on the machine can only add to one."""
     rows = {row["digest"]: row for row in read_lines(home.rows)}
-    quietest: dict[Cell, Row] = {}
+    lowest: dict[Cell, Row] = {}
     for line in read_lines(home.latencies):
-        known = quietest.setdefault(line["digest"], line)
-        quietest[line["digest"]] = min(known, line, key=_latency)
+        known = lowest.setdefault(line["digest"], line)
+        lowest[line["digest"]] = min(known, line, key=_latency)
     digests = [candidate.design.digest for candidate in candidates]
-    write_table(home.table, [rows[digest] | quietest.get(digest, {}) for digest in digests])
+    write_table(home.table, [rows[digest] | lowest.get(digest, {}) for digest in digests])
 
 
 def _latency(line: Row) -> float:

@@ -13,9 +13,10 @@ from codenas.compress.prune import pruned
 from codenas.corpus import Corpus
 from codenas.errors import TrialFailure
 from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.device import resolve_device
 from codenas.experiment.resume import differences, require_of_search
 from codenas.experiment.splits import VALID, require_windows, tokens_to_score
-from codenas.experiment.training import Subject, best_device, build, load_trainer, manifest_of, memory_for, scoring_branch, store
+from codenas.experiment.training import Subject, build, load_trainer, manifest_of, memory_for, scoring_branch, store
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import decoding_latency
 from codenas.metrics import Metrics
@@ -74,7 +75,7 @@ def ready(setup: ExperimentSetup, design: Design) -> tuple[ExperimentSetup, Corp
         CorpusError: the corpus lacks the vocabulary, or is shorter than the context.
     """
     torch.set_num_threads(setup.threads)
-    device = best_device() if setup.device == "auto" else setup.device
+    device = resolve_device(setup.device)
     own = Corpus.open(setup.corpus)
     corpus = own.with_vocabulary(design.vocabulary)
     require_windows(corpus, design.arch.context_len)
@@ -98,7 +99,7 @@ def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candida
     with memory_for(candidate.arch, "its latency was measured"):
         latency = decoding_latency(model, setup.latency_tokens)
     shutil.rmtree(path)
-    return Metrics(params=count_parameters(model), size_bytes=stored_size, latency_ms_p50=latency.p50_ms, latency_ms_p95=latency.p95_ms)
+    return Metrics(params=count_parameters(model), size_bytes=stored_size).merged(latency.metrics)
 
 
 def _train_to_rung(

@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ConfigError, first_fault
 from codenas.experiment.jobs import SearchJob, present_job
-from codenas.experiment.messages import bound, told_promotions
+from codenas.experiment.messages import bound, calibration_line, mixed_latencies_line, told_promotions
 from codenas.experiment.mirror import Mirror
 from codenas.experiment.rung import forget_training_states
 from codenas.experiment.splits import require_windows, verify_corpus
 from codenas.experiment.warm_start import told, warm_start
 from codenas.log import Progress
+from codenas.measure.latency_model import Calibration
 from codenas.search.history import History
 from codenas.search.limits import require_reachable
 from codenas.search.plan import Plan
@@ -46,8 +47,12 @@ def run_resumable(
         verify_corpus(each)
     if plan.warm_start != WarmStart():
         LOGGER.info(told(plan.warm_start))
+    if job.calibration is not None:
+        LOGGER.info(calibration_line(Calibration.load(job.calibration)))
     history = home.history(mirror.append if mirror is not None else None)
     result = conclude(plan, history, work(job, plan, history, corpus, home))
+    if (mixed := mixed_latencies_line(history.trials)) is not None:
+        LOGGER.warning(mixed)
     home.finish(result)
     if mirror is not None:
         mirror.push(home)

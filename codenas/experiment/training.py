@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from codenas.arch.design import Design
@@ -24,11 +23,6 @@ from codenas.train.config import TrainConfig
 from codenas.train.course import Step
 from codenas.train.trainer import Trainer
 from codenas.vocab import Infilling, load_vocabulary
-
-
-def best_device() -> str:
-    """A GPU where there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_trainer(corpus: Corpus, design: Design, config: TrainConfig, device: str, start: Checkpoint | None) -> Trainer:

@@ -1,6 +1,7 @@
 """Which earlier runs may warm a search: those whose scores compare with its own."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ from pydantic import ValidationError
 
 from codenas.errors import ConfigError, RunError, first_fault
 from codenas.experiment.jobs import SearchJob
-from codenas.search.candidate import Trial
+from codenas.metrics import LATENCIES, context_name
+from codenas.search.candidate import Trial, latency_contexts
 from codenas.search.result import SearchFolder
 from codenas.search.warm_start import WarmStart, learn
+
+LOGGER = logging.getLogger("codenas")
 
 
 def warm_start(job: SearchJob, corpus_digest: str, home: SearchFolder) -> WarmStart:
@@ -20,13 +24,15 @@ def warm_start(job: SearchJob, corpus_digest: str, home: SearchFolder) -> WarmSt
 
     Raises:
         RunError: one is no run, is `home` itself, or a file of it (or the copy) is damaged.
-        ConfigError: one was searched on another corpus, or its scores do not compare with those of `job`.
+        ConfigError: one was searched on another corpus, or its scores do not compare with those of `job`, or their latencies
+            with each other.
     """
     if home.claimed() is not None:
         return home.warm_start()
     if not job.warm_start:
         return WarmStart()
     runs = {str(run): _trials(run, job, corpus_digest, home) for run in job.warm_start}
+    _require_like_latencies(runs, job)
     return learn(runs, job.budget.rungs[0], job.search_space(), job.objectives, job.budget.candidates // 4)
 
 
@@ -58,6 +64,21 @@ def _trials(run: Path, job: SearchJob, corpus_digest: str, home: SearchFolder) -
         if theirs[name] != ours[name]:
             raise _incomparable(run, name, theirs[name], ours[name])
     return earlier.history().trials
+
+
+def _require_like_latencies(runs: Mapping[str, Sequence[Trial]], job: SearchJob) -> None:
+    """Refuse runs whose latencies do not compare with each other, where `job` weighs or limits latency.
+
+    Where this search will measure its own is not known yet: what those are compared with is logged.
+    """
+    if not any(each.metric in LATENCIES and (each.weight or each.limit is not None) for each in job.objectives):
+        return
+    found = {context: run for run, trials in runs.items() for context in latency_contexts(trials)}
+    if len(found) > 1:
+        places = " and ".join(f"{context_name(context)} ({run})" for context, run in found.items())
+        raise ConfigError(f"latencies of the runs to start from do not compare: they were measured on {places}; leave one out")
+    for context in found:
+        LOGGER.info(f"warm start: the strategy compares latencies of this search with earlier ones, of {context_name(context)}")
 
 
 def _scoring(job: SearchJob) -> Mapping[str, Any]:

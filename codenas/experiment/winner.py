@@ -8,13 +8,13 @@ import torch
 
 from codenas.checkpoint import Checkpoint, stored_at
 from codenas.corpus import Corpus
+from codenas.experiment.device import best_device
 from codenas.experiment.full import FullTraining, train_fully
 from codenas.experiment.jobs import TrainJob
 from codenas.experiment.messages import recipe_line
 from codenas.experiment.run import Run
 from codenas.experiment.session import recorded_job
 from codenas.experiment.splits import verify_corpus
-from codenas.experiment.training import best_device
 from codenas.files import require_free_space
 from codenas.interrupts import held
 from codenas.log import LOGGER, Progress

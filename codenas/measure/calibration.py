@@ -2,12 +2,9 @@
 
 import contextlib
 import json
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-
-import torch
 
 from codenas.arch.spec import ArchSpec
 from codenas.files import append_line
@@ -54,10 +51,10 @@ def measure_points(
     times: Times | None = None,
     on_measured: Callable[[], None] = lambda: None,
 ) -> list[Point]:
-    """Time every architecture once a sweep, untrained, and keep its quietest. What `times` holds already is not timed again.
+    """Time every architecture once a sweep, untrained, and keep its lowest latency. What `times` holds already is not timed again.
 
     Sweeps rather than repeats: other work on the machine comes in spells that are longer than a measurement. The uncertainty of
-    a point is how far its second quietest sweep lies above.
+    a point is how far its second lowest lies above.
 
     Raises:
         ValueError: fewer than two sweeps.
@@ -72,18 +69,6 @@ def measure_points(
     return [_point(arch, vocab_size, times.p50_ms[place :: len(archs)]) for place, arch in enumerate(archs)]
 
 
-def device_name(device: str = "cpu") -> str:
-    """What the device calls itself."""
-    if device != "cpu":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []  # not a Linux
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def _point(arch: ArchSpec, vocab_size: int, found: Sequence[float]) -> Point:
-    quietest, next_quietest = sorted(found)[:2]
-    return Point(arch=arch, vocab_size=vocab_size, p50_ms=quietest, p50_uncertainty_ms=next_quietest - quietest)
+    best, second = sorted(found)[:2]
+    return Point(arch=arch, vocab_size=vocab_size, p50_ms=best, p50_uncertainty_ms=second - best)

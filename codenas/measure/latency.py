@@ -1,9 +1,11 @@
 """Latency per token, measured on the decoding path that users get: a prompt in the cache, one sequence, token by token."""
 
+import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -11,6 +13,7 @@ from codenas.decode.generate import generate
 from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import Sequence
 from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
+from codenas.metrics import LatencyContext, Metrics
 from codenas.model import LanguageModel
 
 
@@ -18,20 +21,26 @@ from codenas.model import LanguageModel
 class Latency:
     """Milliseconds per token of cached decoding: median and 95th percentile over the `tokens` tokens of one round.
 
-    `p50_uncertainty_ms` is how far the median of the next quietest round lies above: a floor that two rounds reached is the
+    `p50_uncertainty_ms` is how far the median of the second best round lies above: a floor that two rounds reached is the
     machine's, one that a single round reached may still have other work in it. None where there was one round only.
     """
 
     p50_ms: float
     p95_ms: float
     tokens: int
+    context: LatencyContext
     p50_uncertainty_ms: float | None = None
+
+    @property
+    def metrics(self) -> Metrics:
+        """Both latencies with what they were measured on."""
+        return Metrics(latency_ms_p50=self.p50_ms, latency_ms_p95=self.p95_ms, latency_context=self.context)
 
 
 def decoding_latency(model: LanguageModel, tokens: int = 64, prompt_tokens: int = 64, rounds: int = 3) -> Latency:
     """Decode `tokens` tokens greedily behind a prompt and time each, after a warm-up; on the device the model is on.
 
-    Of some rounds the one with the lowest median counts: other work on the machine can only add to a latency. For the same reason
+    The round with the lowest median counts, the best of `rounds`: other work on the machine can only add to a latency. For the same reason
     a model that decodes on one thread of a processor is timed by that thread's own clock, which stands still while others run: on
     a machine with ten times more to do than cores a token takes ten times as long by the wall clock, and half as long again by
     this one. Without other work the two agree.
@@ -47,8 +56,26 @@ def decoding_latency(model: LanguageModel, tokens: int = 64, prompt_tokens: int 
     params = SamplingParams(max_tokens=WARMUP_TOKENS + tokens, temperature=0)
     sequence = Sequence(prompt, params, frozenset())
     clock = _clock(model.device)
-    quietest, *others = sorted((_round(model, sequence, clock) for _ in range(rounds)), key=lambda latency: latency.p50_ms)
-    return replace(quietest, p50_uncertainty_ms=others[0].p50_ms - quietest.p50_ms if others else None)
+    best, *others = sorted((_round(model, sequence, clock) for _ in range(rounds)), key=lambda latency: latency.p50_ms)
+    return replace(best, p50_uncertainty_ms=others[0].p50_ms - best.p50_ms if others else None)
+
+
+def latency_context(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> LatencyContext:
+    """What a latency on `device` (of torch), measured in this process as it is now, is measured on."""
+    precision = str(dtype).removeprefix("torch.")
+    return LatencyContext(device=device_name(str(device)), threads=torch.get_num_threads(), precision=precision)
+
+
+def device_name(device: str = "cpu") -> str:
+    """The name of a device of torch, as the device itself gives it."""
+    if device != "cpu":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []  # not a Linux
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _clock(device: torch.device) -> Callable[[], float]:
@@ -65,4 +92,5 @@ def _round(model: LanguageModel, sequence: Sequence, clock: Callable[[], float])
         times.append((now - started) * 1000)
         started = now
     timed = sorted(times[WARMUP_TOKENS:])
-    return Latency(statistics.median(timed), timed[int(0.95 * (len(timed) - 1))], len(timed))
+    context = latency_context(model.device, next(model.parameters()).dtype)
+    return Latency(statistics.median(timed), timed[int(0.95 * (len(timed) - 1))], len(timed), context)

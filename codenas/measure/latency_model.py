@@ -21,6 +21,7 @@ from codenas.arch.spec import GATED, ArchSpec
 from codenas.errors import ConfigError
 from codenas.files import without_bom, write_atomic
 from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
+from codenas.metrics import LatencyContext
 
 FLOAT32_BYTES = 4  # decoding reads float32, whatever the file stores
 TOKENS, PROMPT_TOKENS = 32, 64  # of every measurement
@@ -67,6 +68,8 @@ class Calibration(Frozen):
     """What a device takes for what.
 
     Attributes:
+        device: its name, or the one that the user gave it.
+        measured_on: what the points were measured on; None where an earlier version measured them.
         prices: milliseconds per unit of every feature that was measured.
         left_out: predicted over measured of every point, with the prices that the other points give.
     """
@@ -77,9 +80,10 @@ class Calibration(Frozen):
     points: tuple[Point, ...]
     prices: Annotated[dict[str, float], AfterValidator(_renamed)]
     left_out: tuple[float, ...]
+    measured_on: LatencyContext | None = None
 
     @classmethod
-    def fit(cls, device: str, threads: int, points: Sequence[Point]) -> Self:
+    def fit(cls, device: str, threads: int, points: Sequence[Point], measured_on: LatencyContext | None = None) -> Self:
         """The calibration that `points` give.
 
         Raises:
@@ -91,7 +95,13 @@ class Calibration(Frozen):
         for number, point in enumerate(points):
             prices = _fit([*points[:number], *points[number + 1 :]])
             left_out.append(_price(features(point.arch, point.vocab_size), prices) / point.p50_ms)
-        return cls(device=device, threads=threads, points=tuple(points), prices=_fit(points), left_out=tuple(left_out))
+        prices = _fit(points)
+        return cls(device=device, threads=threads, points=tuple(points), prices=prices, left_out=tuple(left_out), measured_on=measured_on)
+
+    @property
+    def context(self) -> LatencyContext:
+        """What its latencies are of; in a file of an earlier version the device has the name that the user gave it."""
+        return self.measured_on or LatencyContext(device=self.device, threads=self.threads)
 
     def missing_kinds(self, kinds: Iterable[str]) -> list[str]:
         """Those of `kinds` of mixers that no measured architecture has: their latency cannot be predicted."""

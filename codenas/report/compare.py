@@ -15,6 +15,7 @@ from typing import Literal
 from rich.table import Table
 
 from codenas.log import duration
+from codenas.metrics import context_name
 from codenas.report.designs import in_words
 from codenas.report.fidelity import fidelity_lines
 from codenas.report.plots import FrontPoint, overlaid_fronts
@@ -122,6 +123,9 @@ def verdict_lines(findings: Sequence[Finding]) -> list[str]:
             told = f"{fmean(scores):.3f} ± {stdev(scores):.3f} bits per byte"
             lines.append(f"{_names(groups[0])}: one search with {len(scores)} seeds, {told}")
         lines += [difference_line(difference) for difference in differences(groups)]
+    contexts = dict.fromkeys(finding.winner.metrics.latency_context for finding in findings)
+    if len(contexts) > 1:
+        lines.append(f"latencies were measured on {' and '.join(map(context_name, contexts))}: they compare only on the same device")
     if len(texts) > 1:
         lines.append(f"scored on {len(texts)} different corpora or amounts of text: bits per byte compare only where these are the same")
     return lines

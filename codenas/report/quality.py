@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from codenas.evaluate.collapse import CollapseReport
-from codenas.metrics import Metrics
+from codenas.metrics import LATENCY, METRICS, Metrics, context_name
 
 
 def quality_table(metrics: Metrics, compressors: dict[str, float], completions: CollapseReport) -> Table:
@@ -14,6 +14,9 @@ def quality_table(metrics: Metrics, compressors: dict[str, float], completions: 
     table.add_column("beside it", justify="right")
     beside = ", ".join(f"{name} {bits:.3f}" for name, bits in compressors.items())
     table.add_row("bits per byte, the same bytes", f"{metrics.bits_per_byte:.3f}", beside)
+    if metrics.latency_ms_p50 is not None:
+        info = METRICS[LATENCY]
+        table.add_row(info.heading, info.number(metrics.latency_ms_p50), f"on {context_name(metrics.latency_context)}")
     model, human = completions.model, completions.human
     heading = f"{completions.prompts} completions of {completions.completion_tokens} tokens at temperature {completions.temperature:g}"
     table.add_section()

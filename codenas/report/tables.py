@@ -104,7 +104,7 @@ def training_share(result: SearchResult) -> str:
 
 def metric_figures(metrics: Metrics) -> list[tuple[str, str]]:
     """What was measured of one model, as names and values with units for `summary_lines`."""
-    measured = metrics.model_dump(exclude_none=True)
+    measured = metrics.values()
     return [(METRICS[name].label, METRICS[name].format(value)) for name, value in measured.items()]
 
 

@@ -32,13 +32,13 @@ def _write(writer: Any, trial: Trial, choices: Mapping[str, Any]) -> None:
         for step, loss in course.losses:
             writer.add_scalar("training/nats_per_token", loss, step, walltime=course.started)
     for report in trial.reports:
-        for name, value in report.metrics.model_dump(exclude_none=True).items():
+        for name, value in report.metrics.values().items():
             writer.add_scalar(f"rung/{name}", value, report.rung)
     stopped = trial.refusal or trial.failure
     if stopped is not None:
         writer.add_text("stopped", stopped.reason)
     told = {name: value if isinstance(value, _TEXT) else str(value) for name, value in choices.items()}
-    last = {} if trial.last is None else trial.last.metrics.model_dump(exclude_none=True)
+    last = {} if trial.last is None else trial.last.metrics.values()
     writer.add_hparams(told, {f"last/{name}": value for name, value in last.items()}, name="design")
 
 

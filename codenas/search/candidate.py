@@ -1,13 +1,14 @@
 """The nouns of a search. What is written to disk is a frozen model; what happened to a candidate is a list of events."""
 
 import itertools
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
-from codenas.metrics import Course, Metrics
+from codenas.metrics import Course, LatencyContext, Metrics
 from codenas.seeds import derive
 
 
@@ -177,6 +178,12 @@ class Trial(Record):
             return self.model_copy(update={"repeats": tuple(sorted((*self.repeats, outcome), key=lambda report: report.repeat))})
         failed = sorted((*self.failed_repeats, outcome), key=lambda failure: failure.repeat)
         return self.model_copy(update={"failed_repeats": tuple(failed)})
+
+
+def latency_contexts(trials: Iterable[Trial]) -> list[LatencyContext | None]:
+    """What the latencies of `trials` were measured on, each once; they compare only where it is one."""
+    metrics = [report.metrics for trial in trials for report in trial.all_reports]
+    return list(dict.fromkeys(each.latency_context for each in metrics if each.latency_ms_p50 is not None))
 
 
 class Budget(Record):

@@ -55,7 +55,7 @@ class StaticMetrics:
 
     def figures(self, design: Design) -> dict[str, float]:
         """All of it by name, the capacity included, as strategies are shown it."""
-        figures = {name: float(value) for name, value in self.counted(design).model_dump(exclude_none=True).items()}
+        figures = {name: float(value) for name, value in self.counted(design).values().items()}
         figures[CAPACITY] = float(body_parameters(design.stored_arch))
         bound = self.latency_bound(design)
         return figures if bound is None else figures | {LATENCY: bound}

@@ -11,8 +11,11 @@ from codenas.cli.app import app
 from codenas.measure import calibration
 from codenas.measure.latency import Latency
 from codenas.measure.latency_model import Calibration, Point
+from codenas.metrics import LatencyContext
 from codenas.report.device import calibration_figures, calibration_warnings
 from tests.fakes import null_device, tiny_arch
+
+BOX = LatencyContext(device="box", threads=1)
 
 
 def codenas(*arguments: str | Path | int) -> Result:
@@ -67,7 +70,7 @@ def test_an_interrupted_calibration_goes_on_and_finds_the_same(space: Path, tmp_
         if timed == interrupted_at:
             raise KeyboardInterrupt
         timed += 1
-        return Latency(1.0 + 0.01 * timed, 0.0, 1)
+        return Latency(1.0 + 0.01 * timed, 0.0, 1, BOX)
 
     def calibrated(output: Path, *more: object) -> Result:
         given = ("--space", space, "--count", 8, "--sweeps", 2, "--output", output, "--name", "box", *more)
@@ -94,7 +97,7 @@ def test_times_of_another_draw_are_not_taken_for_these(space: Path, tmp_path: Pa
         timed += 1
         if timed == 4:
             raise KeyboardInterrupt
-        return Latency(1.0, 0.0, 1)
+        return Latency(1.0, 0.0, 1, BOX)
 
     monkeypatch.setattr(calibration, "decoding_latency", decoding_latency)
     given = ("device", "calibrate", "--space", space, "--count", 8, "--sweeps", 2, "--output", tmp_path / "x.json")
@@ -105,7 +108,7 @@ def test_times_of_another_draw_are_not_taken_for_these(space: Path, tmp_path: Pa
 
 def test_a_machine_that_is_not_quiet_is_told_so(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(1.0 + 0.9 * (number % 3) for number in range(1_000))
-    monkeypatch.setattr(calibration, "decoding_latency", lambda *_: Latency(next(times), 0.0, 1))
+    monkeypatch.setattr(calibration, "decoding_latency", lambda *_: Latency(next(times), 0.0, 1, BOX))
     done = codenas("device", "calibrate", "--space", space, "--count", 8, "--sweeps", 2, "--output", tmp_path / "x.json")
     fitted = Calibration.load(tmp_path / "x.json")
     assert done.exit_code == 0, done.output

@@ -22,7 +22,7 @@ from codenas.experiment.rung import execute, run_job
 from codenas.experiment.training import load_trainer
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import Latency
-from codenas.metrics import Metrics
+from codenas.metrics import LatencyContext, Metrics
 from codenas.model import LanguageModel, count_parameters
 from codenas.search.candidate import Budget, Candidate, Failure, Outcome, Refusal, Report
 from codenas.search.fitness import Objective
@@ -461,7 +461,7 @@ def test_size_and_latency_are_those_of_the_stored_model_before_the_first_step(
 
     def latency(model: LanguageModel, tokens: int) -> Latency:
         timed.append(model.arch)
-        return Latency(1.0, 2.0, tokens)
+        return Latency(1.0, 2.0, tokens, LatencyContext(device="box", threads=1))
 
     monkeypatch.setattr("codenas.experiment.rung.decoding_latency", latency)
     limited = setup.model_copy(update={"objectives": (BITS, Objective(metric="size_bytes", limit=1_000.0))})

@@ -154,3 +154,15 @@ def test_a_space_that_is_too_small_is_refused_before_anything_is_trained(corpus:
 def test_steps_that_do_not_rise_are_refused(steps: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="must be positive and rise"):
         RecordJob(scored=steps)
+
+
+def test_latencies_of_another_device_are_not_mixed_with_these(corpus: Corpus, tmp_path: Path) -> None:
+    """As where a recording is copied to another machine: the lowest of both would be that of the faster one."""
+    job = JOB.model_copy(update={"count": 2, "sweeps": 1})
+    home = record(job, corpus, tmp_path)
+    lines = [line | {"latency_context.device": "H200"} for line in read_lines(home.latencies)]
+    home.latencies.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert record(job, corpus, tmp_path) == home, "nothing is left to be measured"
+    with pytest.raises(RunError, match=r"were measured on H200, 1 thread, float32, this is .*, and the two do not compare; .* remove"):
+        record(job.model_copy(update={"sweeps": 2}), corpus, tmp_path)
+    assert len(read_lines(home.latencies)) == 2

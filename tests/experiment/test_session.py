@@ -103,12 +103,14 @@ def slow_device(folder: Path) -> SearchJob:
     return JOB.model_copy(update={**everyone, "calibration": folder / "slow.json"})
 
 
-def test_a_calibrated_device_refuses_before_anything_is_built(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_calibrated_device_refuses_before_anything_is_built(corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One layer is inside the limit, and two are not."""
     job = slow_device(tmp_path).with_limits({"latency_ms_p50": 15.0})
 
+    caplog.set_level("INFO", "codenas")
     _, history = search_here(job, corpus, tmp_path / "search")
 
+    assert "latencies are predicted for slow (slow, 1 thread, float32) before a candidate is built, and measured where" in caplog.text
     by_layers = {trial.candidate.arch.n_layers: trial.refusal for trial in history.trials}
     assert by_layers[1] is None
     assert by_layers[2] is not None and "is predicted at 2" in by_layers[2].reason
@@ -195,3 +197,12 @@ def test_a_corpus_that_was_altered_is_not_searched_on(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[::-1])
     with pytest.raises(CorpusError, match=f"{shard} was altered"):
         search_here(JOB, corpus, tmp_path / "search")
+
+
+def test_a_search_that_was_moved_says_that_its_latencies_do_not_compare(
+    corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter([*("EPYC",) * 3, *("H200",) * 100])  # three rounds of the first candidate
+    monkeypatch.setattr("codenas.measure.latency.device_name", lambda *_: next(names))
+    search_here(JOB, corpus, tmp_path / "search")
+    assert "latencies were measured on EPYC, 1 thread, float32 and H200, 1 thread, float32; compare those of one device only" in caplog.text

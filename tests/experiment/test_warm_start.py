@@ -1,6 +1,7 @@
 """A search that begins with what earlier ones learned, for real: as deterministic as any other, whatever becomes of them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -174,3 +175,14 @@ def test_the_option_names_runs_and_what_is_wrong_is_one_line(tmp_path: Path) -> 
     itself = codenas(*common, "--run", tmp_path / "fourth", "--warm-start", tmp_path / "fourth")
     assert (itself.exit_code, itself.stderr.count("\n")) == (2, 1) and "fourth is this run itself" in itself.stderr
     assert not (tmp_path / "third" / "search").exists() and not (tmp_path / "fourth" / "search").exists()
+
+
+def test_runs_whose_latencies_do_not_compare_do_not_warm_one_search(earlier: Path, corpus: Corpus, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(earlier, other)
+    trials = other / "search" / "trials.jsonl"
+    trials.write_text(re.sub(r'"latency_context":{"device":"[^"]*"', '"latency_context":{"device":"H200"', trials.read_text()))
+    limited = warmed(earlier, other).with_limits({"latency_ms_p50": 1e3})
+    with pytest.raises(ConfigError, match=r"latencies of the runs to start from do not compare: .* and H200, 1 thread, float32 .*other\)"):
+        search_here(limited, corpus, tmp_path / "search")
+    search_here(warmed(earlier, other), corpus, tmp_path / "search")

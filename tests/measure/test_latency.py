@@ -9,8 +9,9 @@ import torch
 from codenas.decode.generate import generate
 from codenas.decode.sequence import Sequence
 from codenas.measure import latency
-from codenas.measure.latency import decoding_latency
+from codenas.measure.latency import decoding_latency, device_name
 from codenas.measure.timed_tokens import WARMUP_TOKENS
+from codenas.metrics import LatencyContext, Metrics
 from codenas.model import LanguageModel
 from tests.fakes import CONTEXT, Clock, drawn_model, tiny_arch
 
@@ -98,3 +99,11 @@ def test_a_real_model_is_timed() -> None:
     measured = decoding_latency(drawn_model(tiny_arch()), 8)
     assert 0 < measured.p50_ms <= measured.p95_ms
     assert measured.tokens == 8 < CONTEXT
+
+
+def test_a_latency_says_what_it_was_measured_on() -> None:
+    model = drawn_model(tiny_arch())
+    torch.set_num_threads(2)
+    found = decoding_latency(model, 4)
+    assert found.context == LatencyContext(device=device_name(), threads=2, precision="float32")
+    assert found.metrics == Metrics(latency_ms_p50=found.p50_ms, latency_ms_p95=found.p95_ms, latency_context=found.context)

@@ -14,15 +14,17 @@ from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.arch.spec import FeedForwardSpec
 from codenas.errors import ConfigError
 from codenas.measure import calibration
-from codenas.measure.calibration import device_name, measure_points
-from codenas.measure.latency import Latency
+from codenas.measure.calibration import measure_points
+from codenas.measure.latency import Latency, device_name
 from codenas.measure.latency_model import FEWEST_POINTS, Calibration, Point, features, non_negative_least_squares
 from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
+from codenas.metrics import LatencyContext
 from codenas.model import LanguageModel
 from tests.fakes import tiny_arch
 
 VOCAB_SIZE = 300  # so small that some models fit the smallest cache
 PRICES = {"tokens": 0.2, "layers of attention": 0.1, "layers of mamba2": 0.3, "megabytes": 0.05, "megabytes beyond 8": 0.1}
+BOX = LatencyContext(device="box", threads=1)
 
 
 def drawn(count: int, seed: int = 0, space: str = "small") -> list[ArchSpec]:
@@ -159,7 +161,7 @@ def test_what_fits_no_cache_is_charged_once_more(d_model: int, beyond: list[int]
 
 def test_of_all_sweeps_the_quietest_counts_and_the_next_tells_how_sure_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     times, measured = iter([5.0, 7.0, 3.0, 9.0, 4.0, 6.5]), list[None]()
-    monkeypatch.setattr(calibration, "decoding_latency", lambda model, *_: Latency(next(times), 0.0, 1, 0.0))
+    monkeypatch.setattr(calibration, "decoding_latency", lambda model, *_: Latency(next(times), 0.0, 1, BOX, 0.0))
     first, second = tiny_arch(), tiny_arch(n_layers=1)
     found = measure_points([first, second], 50, 3, on_measured=lambda: measured.append(None))
     assert [(point.arch, point.p50_ms, point.p50_uncertainty_ms) for point in found] == [(first, 3.0, 1.0), (second, 6.5, 0.5)]
@@ -172,7 +174,7 @@ def test_untrained_models_are_measured_in_the_order_of_sweeps(monkeypatch: pytes
     def timed(model: LanguageModel, *_: int) -> Latency:
         assert not model.training
         layers.append(len(model.blocks))
-        return Latency(1.0, 1.0, 1)
+        return Latency(1.0, 1.0, 1, BOX)
 
     monkeypatch.setattr(calibration, "decoding_latency", timed)
     measure_points([tiny_arch(n_layers=1), tiny_arch(n_layers=2)], 50, 2)

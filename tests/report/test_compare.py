@@ -1,5 +1,6 @@
 """Searches beside each other: what is more than luck, and what nobody can tell."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 
@@ -7,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from codenas.arch import Design
-from codenas.metrics import Metrics
+from codenas.metrics import LatencyContext, Metrics
 from codenas.report import plots
 from codenas.report.compare import Finding, differences, draw_comparison, named_apart, repetitions, verdict_lines
 from codenas.report.tables import FrontRow
@@ -93,3 +94,12 @@ def test_the_fronts_are_drawn_over_each_other_each_with_its_own_mark(tmp_path: P
 def test_no_front_is_no_picture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="without points"):
         plots.overlaid_fronts({"a": []}, tmp_path / "fronts.png")
+
+
+def test_latencies_of_different_devices_are_said_not_to_compare() -> None:
+    found = [finding("a", 0, 2.5), finding("b", 0, 2.2)]
+    context = LatencyContext(device="H200", threads=1)
+    rows = tuple(replace(row, metrics=row.metrics.model_copy(update={"latency_context": context})) for row in found[0].rows)
+    lines = verdict_lines([replace(found[0], rows=rows), found[1]])
+    assert "latencies were measured on H200, 1 thread, float32 and an unknown device: they compare only on the same device" in lines
+    assert not any("latencies" in line for line in verdict_lines(found))

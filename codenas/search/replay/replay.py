@@ -74,6 +74,7 @@ class Roles:
         if self.capacity is not None and self.capacity not in self.free:
             raise ConfigError(f"the capacity {self.capacity} is none of the free metrics, {', '.join(self.free) or 'there is none'}")
         table.require([*self.free, *self.choices, *(name for name in self.costly if not table.steps(name))])
+        table.require_like_latencies(self.objectives)
 
 
 @dataclass(slots=True, frozen=True)

@@ -21,17 +21,30 @@ from pyarrow import parquet
 
 from codenas.errors import ConfigError
 from codenas.files import is_whole, write_atomic
+from codenas.metrics import LatencyContext, context_name
 
 Cell = int | float | bool | str | None
 Row = dict[str, Cell]
 Numbers = npt.NDArray[np.float64]
 
 CHOICE = "choice."
+_CONTEXT = "latency_context."
 
 
 def at_step(metric: str, step: int) -> str:
     """The column of `metric` after `step` training steps."""
     return f"{metric}@{step}"
+
+
+def context_cells(context: LatencyContext | None) -> Row:
+    """What the latencies of a row were measured on, as cells; none where that is unknown."""
+    return {} if context is None else {f"{_CONTEXT}{name}": value for name, value in context.model_dump().items()}
+
+
+def context_of(row: Mapping[str, Cell]) -> LatencyContext | None:
+    """The inverse of `context_cells`."""
+    cells = {name.removeprefix(_CONTEXT): value for name, value in row.items() if name.startswith(_CONTEXT) and value is not None}
+    return LatencyContext.model_validate(cells) if cells else None
 
 
 def read_lines(path: Path) -> list[Row]:
@@ -117,6 +130,22 @@ class Table:
         if not found:
             raise ConfigError(f"{self.path} has no choice: all its columns are metrics, {', '.join(self.columns)}")
         return {name.removeprefix(CHOICE): self.columns[name] for name in found}
+
+    def require_like_latencies(self, metrics: Sequence[str]) -> None:
+        """See that the latencies among `metrics` compare: all rows were measured on the same, as far as the table says.
+
+        Raises:
+            ConfigError: they were not.
+        """
+        latency = next((name for name in metrics if name.startswith("latency")), None)
+        if latency is None:
+            return
+        named = [name for name in self.columns if name.startswith(_CONTEXT)]
+        timed = [place for place, cell in enumerate(self.columns.get(latency, ())) if cell is not None]
+        found = dict.fromkeys(context_of({name: self.columns[name][place] for name in named}) for place in timed)
+        if len(found) > 1:
+            places = " and ".join(map(context_name, found))
+            raise ConfigError(f"{self.path} holds latencies of {places}, which do not compare; leave {latency} out, or split the table")
 
     def _number(self, name: str, row: int, cell: Cell, gaps: bool) -> float:
         if cell is None and gaps:

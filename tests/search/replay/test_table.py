@@ -10,7 +10,9 @@ import pytest
 from pyarrow import parquet
 
 from codenas.errors import ConfigError
-from codenas.search.replay.table import Row, Table, read_lines, write_table
+from codenas.metrics import LatencyContext
+from codenas.search.replay.replay import Recorded, Roles
+from codenas.search.replay.table import Row, Table, context_cells, context_of, read_lines, write_table
 from tests.search.tables import made_up_rows, made_up_table
 
 ROWS: list[Row] = [
@@ -112,3 +114,14 @@ def test_lines_that_a_kill_tore_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n{"a": \n{"a": 2}\n{"a"')
     assert read_lines(tmp_path / "rows.jsonl") == [{"a": 1}, {"a": 2}]
     assert read_lines(tmp_path / "absent.jsonl") == []
+
+
+def test_latencies_of_different_devices_are_refused_where_latency_is_an_objective(tmp_path: Path) -> None:
+    contexts = [LatencyContext(device=name, threads=1) for name in ("H200", "H200", "EPYC")]
+    rows: list[Row] = [{"latency_ms_p50": 1.0, "loss": 1.0, **context_cells(context)} for context in contexts]
+    assert [context_of(row) for row in rows] == contexts and context_of({"loss": 1.0}) is None
+    Table.read(stored(tmp_path, ".parquet", rows[:2])).require_like_latencies(["loss", "latency_ms_p50"])
+    table = Table.read(stored(tmp_path, ".parquet", [*rows, {"loss": 2.0}]))
+    table.require_like_latencies(["loss"])
+    with pytest.raises(ConfigError, match="holds latencies of H200, 1 thread, float32 and EPYC, 1 thread, float32, which do not compare"):
+        Recorded.of(table, Roles(("latency_ms_p50",), ("loss",)))
