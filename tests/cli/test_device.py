@@ -119,7 +119,7 @@ def test_a_machine_that_is_not_quiet_is_told_so(space: Path, tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["calibrate", "--device", "tpu"], "--device tpu: torch finds no such device here; cpu is always there"),
+        (["calibrate", "--device", "tpu"], "--device tpu: torch finds no such device here; there is cpu"),
         (["calibrate", "--space", "huge"], "'huge' is no search space"),
         (["calibrate", "--space", "FOLDER/space.json", "--count", "13"], "the space holds 12 architectures only; --count 13 is too many"),
         (["calibrate", "--space", "FOLDER/space.json", "--count", "99999999"], "holds 12 architectures only; --count 99999999 is too many"),
