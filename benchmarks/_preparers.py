@@ -36,7 +36,7 @@ Ids = npt.NDArray[np.uint16]
 def ours(source: Path, output: Path, tokenizer: Path) -> dict[str, float]:
     """`prepare` as it is, but for the vocabulary, which is given, and for near-duplicates and redaction, which no other does."""
     from codenas.vocab import Bpe
-    from tune_jobs.cluster.own import local_ray
+    from tune_jobs.cluster.local import local_ray
 
     started = time.perf_counter()
     with local_ray(cpus=WORKERS):

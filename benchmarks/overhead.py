@@ -19,7 +19,7 @@ from codenas.search.loop import run_search
 from codenas.search.plan import Job
 from codenas.train.course import Step
 from tests.fakes import tiny_corpus
-from tune_jobs.cluster.own import local_ray
+from tune_jobs.cluster.local import local_ray
 from tune_jobs.launch import search
 from tune_jobs.trainable import JobTrainable
 

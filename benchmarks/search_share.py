@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks._corpus import environment_corpus
 from codenas.cli.job_file import DEMO_JOB, load_job
 from codenas.search.candidate import Budget
-from tune_jobs.cluster.own import local_ray
+from tune_jobs.cluster.local import local_ray
 from tune_jobs.launch import search
 
 BOUND = 0.9

@@ -24,7 +24,7 @@ from codenas.search.result import SearchResult
 from codenas.train.course import Step
 from tests.fakes import tiny_corpus
 from tests.nodes import nodes
-from tune_jobs.cluster.own import local_ray
+from tune_jobs.cluster.local import local_ray
 from tune_jobs.launch import search
 from tune_jobs.trainable import JobTrainable
 

@@ -313,7 +313,7 @@ def search_in(
 
 
 def _ray(cpus: int | None, address: str | None) -> AbstractContextManager[Path]:
-    from tune_jobs.cluster.own import local_ray
+    from tune_jobs.cluster.local import local_ray
 
     return local_ray(cpus, address)
 

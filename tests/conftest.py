@@ -28,7 +28,7 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Path]:
     """A real Ray on 127.0.0.1 with two CPUs; the folder for what it throws away."""
-    from tune_jobs.cluster.own import local_ray
+    from tune_jobs.cluster.local import local_ray
 
     with local_ray(cpus=2) as scratch:
         yield scratch

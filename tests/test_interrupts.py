@@ -121,7 +121,7 @@ import os, signal
 from codenas.interrupts import hold_back
 hold_back()
 from codenas.cli.app import _in_one_line
-from tune_jobs.cluster.own import local_ray
+from tune_jobs.cluster.local import local_ray
 
 def command():
     with local_ray(cpus=1):

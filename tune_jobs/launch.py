@@ -52,7 +52,7 @@ def search(
         ResourceError: Ray is not up, or the machine has too little memory or disk.
     """
     if not ray.is_initialized():
-        raise ResourceError("no Ray is up in this process; start one with tune_jobs.cluster.own.local_ray or ray.init(address=...)")
+        raise ResourceError("no Ray is up in this process; start one with tune_jobs.cluster.local.local_ray or ray.init(address=...)")
     work = partial(_run, scratch=scratch / "tune", trainable=trainable, mirror=mirror.url if mirror is not None else None)
     return run_resumable(job, corpus, SearchFolder(folder), work, mirror)
 

@@ -38,7 +38,7 @@ def demo(
     from codenas.experiment.jobs import ServeJob
     from codenas.experiment.memory import PeakMemory
     from codenas.search.result import SearchFolder
-    from tune_jobs.cluster.own import local_ray
+    from tune_jobs.cluster.local import local_ray
 
     wanted = load_job(job or DEMO_JOB)
     wanted = wanted.model_copy(update={"search": with_objectives(wanted.search, max_mb, max_ms)})

@@ -27,7 +27,8 @@ def fetch(
     appears when it is whole.
     """
     from codenas.errors import ConfigError
-    from tune_jobs.cluster.own import local_ray, require_listener
+    from tune_jobs.cluster.address import require_listener
+    from tune_jobs.cluster.local import local_ray
 
     if not run.is_absolute():
         raise ConfigError(f"{run} is relative, and nobody knows to what on the cluster; give the whole path that --run had")

@@ -82,7 +82,7 @@ def prepare(
 def _prepared(config: "PrepareConfig", output: Path, update: bool) -> "Corpus":
     from codenas.log import LOGGER
     from data_prep.stages import existing
-    from tune_jobs.cluster.own import local_ray
+    from tune_jobs.cluster.local import local_ray
 
     corpus = existing(config, output, update)
     if corpus is not None:

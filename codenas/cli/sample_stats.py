@@ -110,7 +110,7 @@ def _sample(
     from codenas.log import Progress
     from codenas.vocab.sample_stats import SampleStats, language_weights, plan
     from data_prep.tokens.texts import read_texts
-    from tune_jobs.cluster.own import local_ray
+    from tune_jobs.cluster.local import local_ray
 
     texts = read_texts(source, max_mb, settings.seed)
     weights = language_weights({language: len(held) for language, held in texts.items()}, given, settings.texts)

@@ -48,7 +48,7 @@ def serve(
 def serve_until_interrupted(settings: "ServeSettings") -> None:
     """Serve on a Ray of one's own; returns after Ctrl-C or SIGTERM, with nothing left behind."""
     from codenas.checkpoint import Checkpoint
-    from tune_jobs.cluster.own import local_ray
+    from tune_jobs.cluster.local import local_ray
 
     check_port(settings.port, settings.host)
     Checkpoint.open(settings.checkpoint)  # better now than when Ray is up

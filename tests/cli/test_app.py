@@ -18,7 +18,7 @@ from codenas.search.result import SearchFolder
 from data_prep.config import PrepareConfig
 from tests.cli.commands import codenas, complaint
 from tests.fakes import SMALL_SEARCH, tiny_corpus
-from tune_jobs.cluster import own as cluster
+from tune_jobs.cluster import local as cluster
 
 ROOT = Path(__file__).parents[2]
 

@@ -169,7 +169,7 @@ def test_a_run_is_fetched_by_the_port_for_clients(known: Head, tmp_path: Path) -
         ),
         (["/runs/x", "--address", "ray://127.0.0.1"], "'ray://127.0.0.1' is no address for clients of Ray"),
         (["/runs/x", "--address", "ray://127.0.0.1:x"], "'ray://127.0.0.1:x' is no address for clients of Ray"),
-        (["/runs/x", "--address", "ray://127.0.0.1:PORT"], "nobody listens at ray://127.0.0.1:PORT (Connection refused); check --address"),
+        (["/runs/x", "--address", "ray://127.0.0.1:PORT"], "nothing listens at ray://127.0.0.1:PORT (Connection refused); check --address"),
     ],
 )
 def test_what_cannot_be_fetched_is_one_line(given: list[str], message: str) -> None:

@@ -27,7 +27,7 @@ def one_after_the_other(runs: Sequence[Run], texts: Mapping[str, Sequence[str]],
 
 @pytest.fixture(autouse=True)
 def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tune_jobs.cluster.own.local_ray", lambda cpus: contextlib.nullcontext())
+    monkeypatch.setattr("tune_jobs.cluster.local.local_ray", lambda cpus: contextlib.nullcontext())
     monkeypatch.setattr("data_prep.tokens.sampling.sample_on_ray", one_after_the_other)
 
 

@@ -19,7 +19,7 @@ APP.command()(prepare)
 
 @pytest.fixture(autouse=True)
 def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tune_jobs.cluster.own.local_ray", contextlib.nullcontext)
+    monkeypatch.setattr("tune_jobs.cluster.local.local_ray", contextlib.nullcontext)
     monkeypatch.setattr(pipeline, "_stream", plain_stream)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
 

@@ -10,7 +10,7 @@ from codenas.cli.app import app
 from codenas.errors import RunError
 from codenas.experiment.run import Run
 from tests.fakes import SMALL_SEARCH, make_read_only, small_disk, tiny_corpus
-from tune_jobs.cluster import own as cluster
+from tune_jobs.cluster import local as cluster
 
 JOB = f"""{SMALL_SEARCH}
 [train]

@@ -1,1 +1,1 @@
-"""A Ray cluster of our own on this machine: started, watched, and cleaned up after."""
+"""A Ray cluster for this process: start one on this machine, or join one that runs; shut it down and clean up afterwards."""

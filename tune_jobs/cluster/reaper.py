@@ -1,9 +1,9 @@
-"""Ends what a cluster of ours left behind, also when the process that started it was killed.
+"""Ends what a local Ray left behind, also when the process that started it was killed.
 
 Ray's own processes notice the death of their driver at their own pace; some of its agents live on for more than a minute.
 This small process holds the end of a pipe of the driver. When the pipe closes, for whatever reason, it kills every process
-that has a file open in the cluster's own folder, nothing else, and removes the folder. (A mark in the environment would not
-do: Ray's processes write their titles over it.)
+that has a file open in the cluster's own folder, nothing else, and removes the folder. (Marking processes by an environment
+variable does not work: Ray's processes write their titles over it.)
 """
 
 import os
@@ -17,21 +17,29 @@ from pathlib import Path
 
 import psutil
 
+from codenas.errors import ResourceError
 from codenas.interrupts import held
 
 _ROOT = Path(__file__).parents[2]
-_ROUNDS = 10  # a process that was being started while others were killed is seen in a later round
+_ROUNDS = 10  # a process that was being started while others were killed is found in a later round
+
+# A socket's path has at most 107 bytes on Linux and 103 on macOS. In Ray's folder it continues
+# /session_2026-11-30_23-59-59_123456_4194304/sockets/plasma_store, and the folder's own name has 16 characters and a slash.
+_PATH_BYTES = 103 if sys.platform == "darwin" else 107
+LONGEST_PARENT_BYTES = _PATH_BYTES - len("/session_2026-11-30_23-59-59_123456_4194304/sockets/plasma_store") - len("/codenas-12345678")
+_SHORT = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 
 
 @contextmanager
 def reaped_folder() -> Iterator[Path]:
-    """A fresh folder for a cluster's files. On leaving, and on any death of this process, whoever has one open is ended.
+    """A new folder for a cluster's files. At the end of the block, or of this process, whoever has one of them open is killed.
 
-    The name is short: paths of sockets below it must stay under 107 bytes.
+    Raises:
+        ResourceError: no folder for temporary files has a path that is short enough for Ray's sockets.
     """
     with ExitStack() as stack:
         with held():  # a folder without a reaper would stay
-            folder = Path(tempfile.mkdtemp(prefix="codenas-"))
+            folder = Path(tempfile.mkdtemp(prefix="codenas-", dir=_short_parent()))
             command = [sys.executable, "-m", "tune_jobs.cluster.reaper", str(folder), str(os.getpid())]
             # From our own root: in the user's folder a types.py of theirs would be imported for Python's.
             reaper = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, start_new_session=True)
@@ -40,7 +48,7 @@ def reaped_folder() -> Iterator[Path]:
 
 
 def reap(folder: Path, spared: int) -> None:
-    """Kill every process with a file open below `folder` but process `spared`, the driver; then remove the folder."""
+    """Kill every process with a file open below `folder`, except process `spared`, the driver; then remove the folder."""
     for _ in range(_ROUNDS):
         holders = [process for process in psutil.process_iter() if process.pid != spared and _holds(process, folder)]
         if not holders:
@@ -52,6 +60,18 @@ def reap(folder: Path, spared: int) -> None:
                 continue
         psutil.wait_procs(holders, timeout=5)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_parent() -> Path:
+    """The folder for temporary files, or another one where paths of Ray's sockets below it would be too long."""
+    wanted = Path(tempfile.gettempdir())
+    for folder in (wanted, *_SHORT):
+        if len(os.fsencode(folder)) <= LONGEST_PARENT_BYTES and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise ResourceError(
+        f"{wanted} has a path of {len(os.fsencode(wanted))} bytes and Ray's sockets need one of at most {LONGEST_PARENT_BYTES}; "
+        f"set TMPDIR to a shorter one (none of {', '.join(map(str, _SHORT))} can be written to), or search with --no-ray"
+    )
 
 
 def _finish(reaper: "subprocess.Popen[bytes]") -> None:

@@ -7,7 +7,7 @@ import sys
 _WATCH = """
 import threading
 from tune_jobs.cluster.head_watch import head_watched
-with head_watched("127.0.0.1", {port}, patience=0.2, every=0.05):
+with head_watched("127.0.0.1", {port}, patience=0.2, interval=0.05):
     print("watching", flush=True)
     threading.Event().wait()
 """
@@ -25,6 +25,6 @@ def test_a_head_that_is_gone_ends_the_process_with_a_line() -> None:
     _, said = watching.communicate(timeout=60)
     assert watching.returncode == 2
     assert said == (
-        f"codenas: the head of the cluster at 127.0.0.1:{port} is gone; what was finished is kept, "
-        "and the same command goes on once a cluster is up\n"
+        f"codenas: the head of the cluster at 127.0.0.1:{port} is gone; finished work is kept, "
+        "run the same command again once the cluster is up\n"
     )

@@ -1,0 +1,86 @@
+"""Ray for one command: a cluster that listens on this machine only and leaves nothing behind, or a running cluster to join."""
+
+import contextlib
+import os
+import resource
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from codenas.errors import ResourceError
+from codenas.interrupts import held
+from codenas.loopback import bypass_proxies
+from tune_jobs.cluster import ray_process
+from tune_jobs.cluster.join import joined
+from tune_jobs.cluster.reaper import reaped_folder
+
+_ROOT = Path(__file__).parents[2]
+OBJECT_STORE_BYTES = 300_000_000  # Ray's default is a third of the memory; blocks of the corpus are small
+# Each process reserves address space, most of it never used: a worker with torch 2.3 GB, and a trial of the demo's size 0.6 more.
+# With less, Ray hangs while it starts, or its workers die one after the other.
+MIN_ADDRESS_SPACE_BYTES = 3_000_000_000
+
+
+@contextlib.contextmanager
+def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[Path]:
+    """Start Ray on 127.0.0.1, or join the cluster at `address`; what was started here is shut down at the end of the block.
+
+    Yields a folder for temporary files: it is removed with this process, also when that is killed.
+
+    Raises:
+        ConfigError: `address` is not an address.
+        ResourceError: no cluster answers at `address`, or none can be started here.
+    """
+    if address is None:
+        _require_address_space()
+    ray_process.prepare_environment()
+    with reaped_folder() as folder:
+        if address is not None:
+            with joined(address):
+                yield folder
+        else:
+            try:
+                with held():  # a start that is interrupted half way cannot be undone
+                    _start(cpus, folder)
+                yield folder
+            finally:
+                ray_process.shutdown()
+
+
+def _require_address_space() -> None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < MIN_ADDRESS_SPACE_BYTES:
+        raise ResourceError(
+            f"the address space of a process is limited to {limit / 1e9:.1f} GB and Ray's processes reserve up to "
+            f"{MIN_ADDRESS_SPACE_BYTES / 1e9:.1f} GB; lift the limit (ulimit -v unlimited), or search with --no-ray"
+        )
+
+
+def _start(cpus: int | None, folder: Path) -> None:
+    bypass_proxies()  # gRPC in Ray's processes reads the environment too
+    _require_token()
+    ray_process.stay_on_loopback()
+    try:
+        with contextlib.chdir(_ROOT):  # Ray's workers import from here first: a queue.py of the user's would be taken for Python's
+            ray_process.init(
+                address="local",
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                dashboard_host="127.0.0.1",
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(folder),
+            )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ResourceError(
+            f"Ray cannot be started here ({reason}); it needs memory, processes and open files (ulimit -a); search --no-ray needs no Ray"
+        ) from error
+
+
+def _require_token() -> None:
+    """Other users of this machine reach 127.0.0.1 too. Ray reads the mode when it is imported; after that it must stay as it is."""
+    if "ray" not in sys.modules:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
