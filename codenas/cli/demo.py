@@ -65,9 +65,9 @@ def demo(
 
 def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory", scratch: Path) -> None:
     """All stages in order, then what they found."""
-    from codenas.cli.evaluate import evaluate_run
     from codenas.cli.search import search_stage
     from codenas.cli.summary import Findings, show_summary, summarise
+    from codenas.experiment.evaluation import evaluate_run
     from codenas.experiment.winner import train_winner
     from codenas.files import write_atomic
     from data_prep.pipeline import prepare

@@ -14,6 +14,7 @@ class EvaluationSettings(BaseModel):
     prompt_tokens: int = Field(96, ge=1)
     completion_tokens: int = Field(96, ge=8)
     temperature: float = Field(0.8, ge=0, le=2)
+    device: str = Field("auto", description="of torch; auto is a GPU where there is one, as a search chooses it")
     latency_tokens: int = Field(128, ge=1)
     latency_threads: int = Field(1, ge=1, description="those of one replica that serves")
     seed: int = 0

@@ -1,34 +1,29 @@
-"""What can honestly be said of a checkpoint: quality on repositories it was never trained on, beside what it must beat."""
+"""The evaluation of a checkpoint: every suite, each from its cache where it has run before, joined into one result."""
 
 import logging
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from codenas.checkpoint import Checkpoint
-from codenas.corpus import Corpus, Tokens
-from codenas.decode.generate import generate
-from codenas.decode.sampling import SamplingParams
-from codenas.decode.sequence import fit
+from codenas.corpus import Corpus
 from codenas.errors import CheckpointError
-from codenas.evaluate.collapse import CollapseReport, completion_quality
+from codenas.evaluate.cache import read_result, write_result
+from codenas.evaluate.collapse import CollapseReport
 from codenas.evaluate.config import EvaluationSettings
-from codenas.measure.bits_per_byte import bits_per_byte, window_starts
-from codenas.measure.compressors import compressor_bits_per_byte
-from codenas.measure.latency import decoding_latency
-from codenas.measure.plausibility import check_causal, implausible
+from codenas.evaluate.suites.base import Result, Subject, Suite
+from codenas.evaluate.suites.bits_per_byte import BitsPerByteResult
+from codenas.evaluate.suites.completions import CompletionsResult
+from codenas.evaluate.suites.latency import LatencyResult
+from codenas.evaluate.suites.registry import SUITES
 from codenas.metrics import Metrics
-from codenas.model import LanguageModel, count_parameters
-from codenas.seeds import derive
-from codenas.vocab import Vocabulary
 
 LOGGER = logging.getLogger("codenas")
 
 
 class Evaluation(BaseModel):
-    """The result. Bits per byte of the model and of the compressors are of the same bytes."""
+    """The joined result. Bits per byte of the model and of the compressors are of the same bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,11 +40,19 @@ class Evaluation(BaseModel):
     warnings: tuple[str, ...]
 
 
-def evaluate_checkpoint(checkpoint: Checkpoint, corpus: Corpus, settings: EvaluationSettings, device: str = "cpu") -> Evaluation:
+def evaluate_checkpoint(
+    checkpoint: Checkpoint, corpus: Corpus, settings: EvaluationSettings, device: str = "cpu", folder: Path | None = None
+) -> Evaluation:
     """Evaluate what `checkpoint` has stored on the held-out repositories of `corpus`; warnings are logged as well.
+
+    Args:
+        corpus: in the vocabulary of the model.
+        device: of torch, resolved.
+        folder: where each suite keeps its result, and finds it again; nothing is kept without one.
 
     Raises:
         CheckpointError: it was trained on another corpus: then nobody knows what was held out.
+        CorpusError: the held-out split is too small.
         LeakError: a score depends on a later token.
     """
     if checkpoint.manifest.corpus_digest != corpus.manifest.digest:
@@ -57,62 +60,35 @@ def evaluate_checkpoint(checkpoint: Checkpoint, corpus: Corpus, settings: Evalua
             f"{checkpoint.path} was trained on corpus {checkpoint.manifest.corpus_digest[:12]}, {corpus.path} is "
             f"{corpus.manifest.digest[:12]}: its held-out repositories may have been trained on; give the corpus of the training"
         )
-    model, vocabulary = checkpoint.load_model(device), checkpoint.load_vocabulary()
-    check_causal(lambda tokens: model(tokens.to(model.device)).cpu(), model.vocab_size, model.arch.context_len)
-    held_out = corpus.split(settings.split)
-    scored = bits_per_byte(model, held_out, vocabulary.bytes_per_token, settings.tokens)
-    compressors = compressor_bits_per_byte(_scored_bytes(held_out, vocabulary, model.arch.context_len, settings.tokens))
-    warnings = implausible(scored.bits_per_byte, count_parameters(model), compressors)
-    for warning in warnings:
+    subject = Subject(checkpoint, corpus, settings, device)
+    results = {suite.name: run_suite(suite, subject, folder) for suite in SUITES}
+    quality: BitsPerByteResult = results["bits_per_byte"]
+    sampled: CompletionsResult = results["completions"]
+    timed: LatencyResult = results["latency"]
+    for warning in quality.warnings:
         LOGGER.warning(warning)
+    measured = timed.metrics.merged(Metrics(bits_per_byte=quality.bits_per_byte))
     return Evaluation(
         settings=settings,
         weights_sha256=checkpoint.manifest.weights_sha256,
         corpus_digest=corpus.manifest.digest,
-        metrics=_metrics(checkpoint, model, scored.bits_per_byte, settings),
-        tokens=scored.tokens,
-        bytes=scored.bytes,
-        context_len=model.arch.context_len,
-        compressors=compressors,
-        completions=_completions(model, vocabulary, held_out, settings),
-        warnings=tuple(warnings),
+        metrics=checkpoint.manifest.metrics.merged(measured),
+        tokens=quality.tokens,
+        bytes=quality.bytes,
+        context_len=quality.context_len,
+        compressors=quality.compressors,
+        completions=sampled.completions,
+        warnings=quality.warnings,
     )
 
 
-def _metrics(checkpoint: Checkpoint, model: LanguageModel, score: float, settings: EvaluationSettings) -> Metrics:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.latency_threads)
-    latency = decoding_latency(model, settings.latency_tokens)
-    torch.set_num_threads(threads)
-    measured = Metrics(bits_per_byte=score, params=count_parameters(model), size_bytes=checkpoint.size_bytes)
-    return checkpoint.manifest.metrics.merged(measured).merged(latency.metrics)
-
-
-def _scored_bytes(tokens: Tokens, vocabulary: Vocabulary, context_len: int, max_tokens: int) -> Iterator[bytes]:
-    """The bytes of the targets of every window that was scored."""
-    for start in window_starts(len(tokens), context_len, max_tokens):
-        yield vocabulary.decode(tokens.read(start + 1, start + context_len + 1).tolist())
-
-
-def _completions(model: LanguageModel, vocabulary: Vocabulary, held_out: Tokens, settings: EvaluationSettings) -> CollapseReport:
-    """Completions of the whole length: their authors went on, so the end of the text is not offered as an answer."""
-    context_len = model.arch.context_len
-    never = dict.fromkeys(vocabulary.specials.values(), -100.0)
-    completion_tokens = min(settings.completion_tokens, context_len // 2)
-    drawn = iter(range(settings.prompts))
-
-    def answer(prompt: list[int], count: int) -> list[int]:
-        seed = derive(settings.seed, "completion", next(drawn)) % 2**63
-        params = SamplingParams(max_tokens=count, temperature=settings.temperature, seed=seed, logit_bias=never)
-        return list(generate(model, fit(prompt, params, vocabulary, context_len)))
-
-    return completion_quality(
-        answer,
-        vocabulary.decode,
-        held_out.documents(),
-        temperature=settings.temperature,
-        prompts=settings.prompts,
-        prompt_tokens=min(settings.prompt_tokens, context_len - completion_tokens),
-        completion_tokens=completion_tokens,
-        seed=settings.seed,
-    )
+def run_suite(suite: Suite[Result], subject: Subject, folder: Path | None = None) -> Result:
+    """The result of `suite`: from `folder` where it is stored there, else measured and stored."""
+    known = read_result(suite, subject, folder) if folder is not None else None
+    if known is not None:
+        LOGGER.info(f"evaluate: {suite.name} is finished")
+        return known
+    result = suite.run(subject)
+    if folder is not None:
+        write_result(suite, subject, folder, result)
+    return result

@@ -95,6 +95,11 @@ class Run:
         return self.folder / "evaluation.json"
 
     @property
+    def evaluations(self) -> Path:
+        """The result of each evaluation suite."""
+        return self.folder / "evaluations"
+
+    @property
     def picture(self) -> Path:
         """The front: loss against size and latency."""
         return self.folder / "front.png"

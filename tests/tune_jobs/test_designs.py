@@ -6,10 +6,10 @@ import pytest
 
 from codenas.arch import SearchSpace
 from codenas.checkpoint import Checkpoint
-from codenas.cli.evaluate import evaluate_run
 from codenas.corpus import Corpus
 from codenas.errors import CorpusError
 from codenas.evaluate.config import EvaluationSettings
+from codenas.experiment.evaluation import evaluate_run
 from codenas.experiment.jobs import SearchJob, TrainJob, TrialResources
 from codenas.experiment.local import search_here
 from codenas.experiment.run import Run

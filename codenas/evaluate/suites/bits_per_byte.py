@@ -1,0 +1,50 @@
+"""Bits per byte on repositories that were never trained on, beside compressors of the same bytes. A model that leaks is refused."""
+
+from collections.abc import Iterator
+
+from codenas.evaluate.suites.base import Subject, Suite, SuiteResult
+from codenas.measure.bits_per_byte import bits_per_byte, window_starts
+from codenas.measure.compressors import compressor_bits_per_byte
+from codenas.measure.plausibility import check_causal, implausible
+from codenas.model import count_parameters
+
+
+class BitsPerByteResult(SuiteResult):
+    """Bits per byte of the model and of the compressors are of the same bytes; `warnings` say why a figure deserves no trust."""
+
+    bits_per_byte: float
+    tokens: int
+    bytes: int
+    context_len: int
+    compressors: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+def run(subject: Subject) -> BitsPerByteResult:
+    """Score the held-out text.
+
+    Raises:
+        LeakError: a score depends on a later token: every figure of this model would be void.
+    """
+    model, vocabulary, tokens = subject.model, subject.vocabulary, subject.settings.tokens
+    check_causal(lambda ids: model(ids.to(model.device)).cpu(), model.vocab_size, model.arch.context_len)
+    scored = bits_per_byte(model, subject.held_out, vocabulary.bytes_per_token, tokens)
+    compressors = compressor_bits_per_byte(_scored_bytes(subject, tokens))
+    return BitsPerByteResult(
+        bits_per_byte=scored.bits_per_byte,
+        tokens=scored.tokens,
+        bytes=scored.bytes,
+        context_len=model.arch.context_len,
+        compressors=compressors,
+        warnings=tuple(implausible(scored.bits_per_byte, count_parameters(model), compressors)),
+    )
+
+
+def _scored_bytes(subject: Subject, max_tokens: int) -> Iterator[bytes]:
+    """The bytes of the targets of every window that was scored."""
+    held_out, context_len = subject.held_out, subject.model.arch.context_len
+    for start in window_starts(len(held_out), context_len, max_tokens):
+        yield subject.vocabulary.decode(held_out.read(start + 1, start + context_len + 1).tolist())
+
+
+SUITE = Suite("bits_per_byte", BitsPerByteResult, ("split", "tokens"), run)

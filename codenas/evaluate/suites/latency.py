@@ -1,0 +1,44 @@
+"""Latency per token and stored size of the model, as it is served."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from codenas.evaluate.suites.base import Subject, Suite, SuiteResult
+from codenas.measure.latency import decoding_latency, latency_context
+from codenas.metrics import Metrics
+from codenas.model import count_parameters
+
+
+class LatencyResult(SuiteResult):
+    """Parameters, bytes, and latencies with what they were measured on."""
+
+    metrics: Metrics
+
+
+def run(subject: Subject) -> LatencyResult:
+    """Time the decoding on the device of `subject`, with the threads of its settings."""
+    with _threads(subject.settings.latency_threads):
+        latency = decoding_latency(subject.model, subject.settings.latency_tokens)
+    stored = Metrics(params=count_parameters(subject.model), size_bytes=subject.checkpoint.size_bytes)
+    return LatencyResult(metrics=stored.merged(latency.metrics))
+
+
+def place(subject: Subject) -> str:
+    """What the latency is measured on: on another device it is another figure."""
+    with _threads(subject.settings.latency_threads):
+        return str(latency_context(subject.device))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+SUITE = Suite("latency", LatencyResult, ("latency_tokens", "latency_threads"), run, place)
