@@ -63,13 +63,13 @@ class Modules(SphinxDirective):
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Every command with the words that call it, groups that do nothing by themselves left out."""
+    """Every command with the words that call it; of groups those that have options of their own."""
     yield from _below("codenas", typer.main.get_command(command_line))
 
 
 def _below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     inner: dict[str, Any] = getattr(command, "commands", {})
-    if not inner or command.invoke_without_command:
+    if not inner or command.params:
         yield path, command
     for name, each in sorted(inner.items()):
         yield from _below(f"{path} {name}", each)

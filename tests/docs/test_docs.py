@@ -32,7 +32,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_every_command_and_every_option_is_in_the_reference(pages: dict[str, str]) -> None:
     sections = dict(_sections(pages["cli"]))
     found = dict(_commands("codenas", typer.main.get_command(app)))
-    assert {"codenas search", "codenas search replay", "codenas demo", "codenas tokens sample-stats"} <= set(found)
+    assert {"codenas", "codenas search", "codenas search replay", "codenas tokens sample-stats"} <= set(found)
+    assert "--debug" in found["codenas"] and "--no-ray" in found["codenas search"]
     for path, options in found.items():
         for option in options:
             assert option in sections[path], f"{path} {option} is not in docs/cli"
@@ -46,7 +47,7 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
 
 def _commands(path: str, command: Any) -> Iterator[tuple[str, list[str]]]:
     inner: dict[str, Any] = getattr(command, "commands", {})
-    if not inner or command.invoke_without_command:
+    if not inner or command.params:
         options = [each for each in command.params if each.param_type_name == "option"]
         yield path, [name for each in options for name in (*each.opts, *each.secondary_opts)]
     for name, each in inner.items():
