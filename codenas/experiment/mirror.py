@@ -1,19 +1,20 @@
-"""A search whose truth lies behind a URL: the run's folder is a working copy, which any machine can make anew.
+"""A search that is stored behind a URL: the run's folder is a working copy, which any machine can restore.
 
     job.json, warm_start.json, result.json    as in the folder
-    trials/000000.jsonl, ...                  the events in order, `_BLOCK` in each but the last: a bucket cannot append
-    checkpoints/<id>/<rung>/                  stored candidates; one is whole when its manifest is there
+    trials/                                   the events, see `codenas.experiment.event_log`
+    checkpoints/<id>/<rung>/                  stored candidates; a checkpoint is complete when its manifest is there
 
-A checkpoint is there before its report, and the events are always the beginning of those that the folder holds, or the reverse.
+A checkpoint is stored before its report. Of the events there and those in the folder, one list is always the beginning of the other.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from codenas.checkpoint import MANIFEST, TOKENIZER, TRAINING, WEIGHTS, Checkpoint, stored_at
 from codenas.errors import CheckpointError, RunError, first_fault
+from codenas.experiment.event_log import EventLog
 from codenas.experiment.objects import Objects
 from codenas.files import atomic_folder, is_whole, sha256_file, write_atomic
 from codenas.search.candidate import EVENT, Outcome, Report
@@ -22,7 +23,7 @@ from codenas.search.plan import Job
 from codenas.search.result import CLAIM, LEARNED, RESULT, TRIALS, Claim, SearchFolder
 from codenas.train.course import Step
 
-_BLOCK = 100  # events in an object: the last one is put anew with every event, all are read when another machine goes on
+_PROBE = "writable"  # an object that is written and removed
 
 
 class Mirror:
@@ -30,7 +31,7 @@ class Mirror:
 
     def __init__(self, url: str) -> None:
         self._objects = Objects(url)
-        self._events: list[bytes] = []
+        self._log = EventLog(self._objects)
 
     @property
     def url(self) -> str:
@@ -38,12 +39,13 @@ class Mirror:
         return self._objects.url
 
     def require_writable(self) -> None:
-        """See that something can be written there, before the work whose result it is.
+        """Check that objects can be written and removed there, before the work whose result they are.
 
         Raises:
-            ResourceError: it cannot.
+            ResourceError: they cannot.
         """
-        self._objects.write("writable", b"")
+        self._objects.write(_PROBE, b"")
+        self._objects.remove(_PROBE)
 
     def require_own(self, job: str, corpus_digest: str, present: Callable[[str], str]) -> None:
         """See that nobody's search is there yet, or that of `job` on a corpus; see `SearchFolder.require_own`.
@@ -68,14 +70,14 @@ class Mirror:
             RunError: they are of another search, or both histories have events that the other lacks.
         """
         self._pull_claim(home)
-        theirs, own = self._read_events(), _own_events(home)
+        self._log.read()
+        theirs, own = list(self._log.events), _own_events(home)
         if own[: len(theirs)] != theirs[: len(own)]:
             at = next(number for number, (left, right) in enumerate(zip(own, theirs, strict=False), 1) if left != right)
             raise RunError(
                 f"{home.path / TRIALS} and {self._objects} differ from event {at} on, of {len(own)} and {len(theirs)}: the search went on "
                 f"elsewhere; remove {home.path} to go on with what is there, or choose another --mirror"
             )
-        self._events = theirs
         if len(theirs) > len(own):
             write_atomic(home.path / TRIALS, b"".join(event + b"\n" for event in theirs))
         result = self._objects.read(RESULT)
@@ -88,21 +90,21 @@ class Mirror:
             for name in (LEARNED, CLAIM):  # the claim names the other
                 if (home.path / name).exists():
                     self._objects.upload(name, home.path / name)
-        missing = _own_events(home)[len(self._events) :]
+        missing = _own_events(home)[len(self._log.events) :]
         for event in map(EVENT.validate_json, missing):
             if isinstance(event, Report):
                 self.put_checkpoint(event.checkpoint, home.checkpoints)
-        self._append(missing)
+        self._log.append(missing)
         if (home.path / RESULT).exists() and self._objects.read(RESULT) is None:
             self._objects.upload(RESULT, home.path / RESULT)
 
     def append(self, event: str) -> None:
-        """Note the next event of the history.
+        """Append the next event of the history.
 
         Raises:
-            RunError: somebody else has noted one meanwhile.
+            RunError: another process has appended one meanwhile.
         """
-        self._append([event.encode()])
+        self._log.append([event.encode()])
 
     def forget_training_states(self, history: History, keep: str) -> None:
         """Remove what only a resumed training needs from every stored rung of `history` but `keep`, as in the folder."""
@@ -164,24 +166,6 @@ class Mirror:
             write_atomic(home.path / LEARNED, learned)
         write_atomic(path, theirs)
 
-    def _read_events(self) -> list[bytes]:
-        blocks = sorted(name for name in self._objects.names("trials") if name.endswith(".jsonl"))
-        events = [line for name in blocks for line in (self._objects.read(f"trials/{name}") or b"").splitlines()]
-        if blocks != [_block(number) for number in range(-(-len(events) // _BLOCK))] or not all(map(is_whole, events)):
-            raise RunError(f"{self._objects}/trials is not what was written: a part of it is lost or torn; restore it")
-        return events
-
-    def _append(self, events: Sequence[bytes]) -> None:
-        if not events:
-            return
-        first, all_events = len(self._events) // _BLOCK, [*self._events, *events]
-        if (self._objects.read(f"trials/{_block(first)}") or b"").splitlines() != self._events[first * _BLOCK :]:
-            raise RunError(f"{self._objects} is written by another process too; let one of them go on, finished work is kept")
-        for number in range(first, -(-len(all_events) // _BLOCK)):
-            block = all_events[number * _BLOCK : (number + 1) * _BLOCK]
-            self._objects.write(f"trials/{_block(number)}", b"".join(event + b"\n" for event in block))
-        self._events = all_events
-
     def _require_written(self, name: str, folder: Path) -> None:
         try:
             checkpoint = Checkpoint.open(folder)
@@ -210,7 +194,3 @@ def mirrored(steps: Generator[Step, None, Outcome], url: str | None, job: Job, c
 def _own_events(home: SearchFolder) -> list[bytes]:
     path = home.path / TRIALS
     return [line for line in path.read_bytes().split(b"\n") if is_whole(line)] if path.exists() else []
-
-
-def _block(number: int) -> str:
-    return f"{number:06d}.jsonl"

@@ -25,8 +25,9 @@ def interrupted(finished: Path, tmp_path: Path) -> Path:
     """The same folder, as it was when the last event had not been noted yet."""
     shutil.copytree(finished, tmp_path / "interrupted")
     folder = tmp_path / "interrupted"
-    for path in (folder / "run" / "search" / "trials.jsonl", folder / "mirror" / "trials" / "000000.jsonl"):
-        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    path = folder / "run" / "search" / "trials.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    max((folder / "mirror" / "trials").rglob("*.jsonl")).unlink()
     for path in (folder / "run" / "search", folder / "mirror"):
         (path / "result.json").unlink()
     (folder / "run" / "mirror").write_text(f"{url(folder)}\n")
@@ -51,6 +52,10 @@ def complaint(*arguments: str | Path) -> str:
     done = codenas(*arguments)
     assert (done.exit_code, done.stderr.count("\n"), done.stdout) == (2, 1, ""), done.output
     return done.stderr
+
+
+def test_nothing_but_the_search_is_left_there(finished: Path) -> None:
+    assert {path.name for path in (finished / "mirror").iterdir()} == {"job.json", "result.json", "trials", "checkpoints"}
 
 
 def test_another_machine_goes_on_from_the_url_alone(finished: Path, interrupted: Path) -> None:
