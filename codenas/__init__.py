@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "Budget", "Corpus", "Metrics", "Model", "Objective", "SearchJob", "SearchResult", "SearchRun", "TrainJob",
-    "Trial", "load", "open_corpus", "open_run", "run_search",
+    "Budget", "Corpus", "Evaluation", "EvaluationSettings", "Metrics", "Model", "Objective", "SearchJob", "SearchResult",
+    "SearchRun", "TrainJob", "Trial", "load", "open_corpus", "open_run", "run_search",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from codenas.api import (
         Budget,
         Corpus,
+        Evaluation,
+        EvaluationSettings,
         Metrics,
         Model,
         Objective,

@@ -18,7 +18,10 @@ from codenas.corpus import Corpus
 from codenas.decode import SamplingParams
 from codenas.decode import complete as complete_text
 from codenas.errors import CheckpointError, ConfigError, RunError, first_fault
+from codenas.evaluate.config import EvaluationSettings
+from codenas.evaluate.run import Evaluation
 from codenas.experiment.device import resolve_device
+from codenas.experiment.evaluation import evaluate_run
 from codenas.experiment.jobs import SearchJob, TrainJob
 from codenas.experiment.local import search_here
 from codenas.experiment.mirror import Mirror
@@ -36,8 +39,8 @@ from codenas.search.result import SearchFolder, SearchResult
 from codenas.vocab import Vocabulary
 
 __all__ = [
-    "Budget", "Corpus", "Metrics", "Model", "Objective", "SearchJob", "SearchResult", "SearchRun", "TrainJob",
-    "Trial", "load", "open_corpus", "open_run", "run_search",
+    "Budget", "Corpus", "Evaluation", "EvaluationSettings", "Metrics", "Model", "Objective", "SearchJob", "SearchResult",
+    "SearchRun", "TrainJob", "Trial", "load", "open_corpus", "open_run", "run_search",
 ]  # fmt: skip
 
 AnyPath = str | os.PathLike[str]
@@ -193,6 +196,22 @@ class SearchRun:
         with hold_run(self.folder) as held:
             checkpoint = train_winner(held, wanted if steps is None else wanted.with_steps(steps))
         return load(checkpoint.path, device)
+
+    def evaluate(self, settings: EvaluationSettings | None = None) -> Evaluation:
+        """Measure the trained model on held-out repositories: bits per byte beside zlib and xz, completions, latency.
+
+        The result is stored in the run; what was measured before with the same model and settings is not measured again.
+
+        Args:
+            settings: what is measured, and on which device; by default `EvaluationSettings()`.
+
+        Raises:
+            RunError: the winner is not trained yet, or another process holds the run.
+            CheckpointError: the model was altered, or is of another corpus.
+            LeakError: the model sees what it must predict.
+        """
+        with hold_run(self.folder) as held:
+            return evaluate_run(held, settings or EvaluationSettings())
 
     @property
     def _home(self) -> SearchFolder:

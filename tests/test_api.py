@@ -128,6 +128,8 @@ def test_the_winner_is_trained_and_loaded_again(run: codenas.SearchRun, corpus: 
     model = copied.train(steps=6, job=codenas.TrainJob(threads=1), device="cpu")
     assert model.checkpoint.manifest.step == 6
     assert codenas.load(copied.folder, device="cpu").complete("x = ", temperature=0) == model.complete("x = ", temperature=0)
+    evaluation = copied.evaluate(codenas.EvaluationSettings(tokens=256, prompts=2, prompt_tokens=8, completion_tokens=8, latency_tokens=4))
+    assert evaluation.metrics.bits_per_byte and evaluation.tokens == 256
     with pytest.raises(ConfigError, match="steps 0 must be at least 1"):
         copied.train(steps=0)
     with pytest.raises(ConfigError, match="3 training steps in all are fewer than the 4 of the search"):
@@ -158,6 +160,8 @@ def test_what_is_not_there_is_named_with_the_way_out(corpus: codenas.Corpus, run
         codenas.load(run.folder)
     with pytest.raises(CheckpointError, match="is no checkpoint"):
         codenas.load(tmp_path)
+    with pytest.raises(RunError, match="run `codenas train` first"):
+        run.evaluate()
     with pytest.raises(CorpusError, match="there is no corpus"):
         codenas.open_corpus(tmp_path)
     with pytest.raises(RunError, match="holds no search"):
