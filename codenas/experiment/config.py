@@ -1,4 +1,4 @@
-"""What training the candidates of a search needs beside a candidate."""
+"""The setup that the trainings of a search share."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from codenas.train.config import TrainConfig
 
 
 class ExperimentSetup(BaseModel):
-    """All that training a candidate needs beside the candidate. `threads` is part of the result: sums depend on it."""
+    """All that training a candidate needs beside the candidate. `threads` affects the result: the order of sums depends on it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,11 +19,11 @@ class ExperimentSetup(BaseModel):
     train: TrainConfig = TrainConfig()
     objectives: tuple[Objective, ...] = ()
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
-    scoring_steps: dict[int, int] = Field({}, description="steps of the scoring branch at a rung; none at one that is not named")
+    scoring_steps: dict[int, int] = Field({}, description="steps of the scoring branch by rung; rungs without one are left out")
     latency_tokens: int = Field(64, ge=1)
     threads: int = Field(1, ge=1)
     device: str = Field("cpu", description="of torch; `auto` is a GPU where there is one")
 
     def checkpoint(self, candidate: Candidate, rung: int) -> Path:
-        """Where `candidate` is stored at `rung`."""
+        """The folder of the checkpoint of `candidate` at `rung`."""
         return self.folder / candidate.id / str(rung)

@@ -17,46 +17,52 @@ from codenas.train.config import TrainConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
-# Length of the branch of falling rate that scores a rung, as a share of the rung: on recorded architectures such a score after
-# 50 steps ranks them more nearly as they rank after 300 than the moving average does (`python -m benchmarks fidelity`).
+# Length of the branch that scores a rung, as a share of the rung. Over recorded architectures a score after 50 steps correlates
+# better with the score after 300 on such a branch than on the moving average (`python -m benchmarks fidelity`).
 SCORE_DECAY = 0.6
 
 
 class TrialResources(BaseModel):
-    """What one trial takes and how it measures. With GPUs in the cluster a trial takes one; without, `cpus` threads."""
+    """The resources of one trial and how it is scored. With GPUs in the cluster a trial takes one; without, `cpus` threads."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    cpus: float = Field(1.0, gt=0, description="CPUs of one trial, a part of one or whole ones; it has as many threads, at least one")
-    gpus: float | None = Field(None, ge=0, description="GPUs of one trial; by default one if the cluster has any")
-    card: str | None = Field(None, description="the kind of GPU that trials run on, as Ray calls it (A100, H100): latencies compare on one")
+    cpus: float = Field(
+        1.0, gt=0, description="CPUs per trial, a fraction below 1 or a whole number; it runs as many threads, at least one"
+    )
+    gpus: float | None = Field(None, ge=0, description="GPUs per trial; by default one if the cluster has any")
+    card: str | None = Field(
+        None, description="accelerator type that trials run on, as Ray names it (A100, H100): latencies compare on one type only"
+    )
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
     score_decay: Share | tuple[Share, ...] | Literal["auto"] = Field(
         "auto",
-        description="score a rung on a branch of falling rate, this share of the rung long; 0: on the moving average of the weights; "
-        f"one number for all rungs, or one for each; auto: {SCORE_DECAY:g} at every rung but the last",
+        description="score a rung on a branch whose learning rate decays, as long as this share of the rung; 0: on the moving average of "
+        f"the weights; one number for all rungs, or one per rung; auto: {SCORE_DECAY:g} for every rung but the last",
     )
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
-    retries: int = Field(2, ge=0, description="times that a trial whose process died starts again from its checkpoint")
-    patience: float = Field(60, ge=0, description="seconds that a search waits for nodes when none is left that can hold a trial")
+    retries: int = Field(2, ge=0, description="restarts of a trial from its checkpoint after its process died")
+    patience: float = Field(60, ge=0, description="seconds to wait for nodes when no node left can run a trial")
 
     @field_validator("cpus")
     @classmethod
     def _whole_above_one(cls, cpus: float) -> float:
         if cpus > 1 and cpus != int(cpus):
-            raise ValueError(f"{cpus:g} CPUs are no part of one and no whole number of them; choose {int(cpus)} or {int(cpus) + 1}")
+            raise ValueError(
+                f"{cpus:g} CPUs per trial are neither a fraction below 1 nor a whole number; choose {int(cpus)} or {int(cpus) + 1}"
+            )
         return cpus
 
     @property
     def threads(self) -> int:
-        """Of one trial."""
+        """Threads of one trial."""
         return max(1, int(self.cpus))
 
     def decay_shares(self, rungs: int) -> tuple[float, ...]:
-        """`score_decay` of each of so many rungs.
+        """`score_decay` per rung, for a number of rungs.
 
-        `auto` spends a branch wherever a rung decides who is promoted. The last rung promotes nobody, its steps are the most, and
-        the moving average separates trainings of that length: it is scored on that.
+        `auto` pays for a branch where a rung decides on promotions. The last rung is scored on the moving average: it promotes
+        nobody, a branch would cost most there, and its finalists go on to a full training with a decay of its own.
         """
         if self.score_decay == "auto":
             return (*(SCORE_DECAY for _ in range(rungs - 1)), 0.0)
@@ -75,11 +81,11 @@ class SearchJob(SearchConfig):
     def _shares_fit_the_rungs(self) -> Self:
         shares, rungs = self.trial.score_decay, self.budget.rungs
         if isinstance(shares, tuple) and len(shares) != len(rungs):
-            raise ValueError(f"trial.score_decay {list(shares)} has not one share for each of the rungs {list(rungs)}")
+            raise ValueError(f"trial.score_decay {list(shares)} must have one share per rung; the rungs are {list(rungs)}")
         return self
 
     def scoring_steps(self) -> dict[int, int]:
-        """Steps of the branch that a rung is scored on, by rung; those without one are left out."""
+        """Steps of the scoring branch by rung; rungs without one are left out."""
         rungs = self.budget.rungs
         by_rung = zip(rungs, self.trial.decay_shares(len(rungs)), strict=True)
         return {rung: steps for rung, share in by_rung if (steps := round(share * rung))}
@@ -107,7 +113,7 @@ class SearchJob(SearchConfig):
         return self.space if isinstance(self.space, str) and not self.choices else "JOB.toml"
 
     def setup(self, corpus: Corpus, checkpoints: Path) -> ExperimentSetup:
-        """What every trial of this search works with. The device is found where the trial runs."""
+        """The setup of every trial of this search. Its device is chosen on the node that runs the trial."""
         return ExperimentSetup(
             corpus=corpus.path.absolute(),
             folder=checkpoints.absolute(),
@@ -184,13 +190,13 @@ class ServeJob(BaseModel):
 
 
 class RecordJob(SpaceChoice):
-    """A table of architectures and what they were worth. More of `count` and `sweeps` go on in it, all else makes another one."""
+    """A table of architectures and their scores. A larger `count` or `sweeps` extends it; any other change makes another table."""
 
     count: int = Field(300, ge=1, description="architectures")
     seed: int = 0
     scored: tuple[int, ...] = Field((50, 300), min_length=1, description="steps after which the moving average of the weights is scored")
-    decayed: tuple[int, ...] = Field((50,), description="steps after which a branch of falling rate is scored")
-    decay: float = Field(SCORE_DECAY, gt=0, le=1, description="length of such a branch, as a share of the steps before it")
+    decayed: tuple[int, ...] = Field((50,), description="steps after which a branch whose learning rate decays is scored")
+    decay: float = Field(SCORE_DECAY, gt=0, le=1, description="length of that branch, as a share of the steps before it")
     train: TrainConfig = TrainConfig(batch_size=4)
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, of every score")
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
@@ -204,7 +210,7 @@ class RecordJob(SpaceChoice):
         return steps
 
     def setup(self, corpus: Corpus, scratch: Path) -> ExperimentSetup:
-        """What every training of this recording works with; what it writes into `scratch` is thrown away."""
+        """The setup of every training of this recording; what it writes into `scratch` is discarded."""
         return ExperimentSetup(
             corpus=corpus.path.absolute(),
             folder=scratch.absolute(),

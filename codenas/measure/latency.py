@@ -21,8 +21,8 @@ from codenas.model import LanguageModel
 class Latency:
     """Milliseconds per token of cached decoding: median and 95th percentile over the `tokens` tokens of one round.
 
-    `p50_uncertainty_ms` is how far the median of the second best round lies above: a floor that two rounds reached is the
-    machine's, one that a single round reached may still have other work in it. None where there was one round only.
+    `p50_uncertainty_ms` is the gap to the median of the second-best round: where two rounds agree, no other work disturbed them.
+    None after a single round.
     """
 
     p50_ms: float
@@ -40,10 +40,10 @@ class Latency:
 def decoding_latency(model: LanguageModel, tokens: int = 64, prompt_tokens: int = 64, rounds: int = 3) -> Latency:
     """Decode `tokens` tokens greedily behind a prompt and time each, after a warm-up; on the device the model is on.
 
-    The round with the lowest median counts, the best of `rounds`: other work on the machine can only add to a latency. For the same reason
-    a model that decodes on one thread of a processor is timed by that thread's own clock, which stands still while others run: on
-    a machine with ten times more to do than cores a token takes ten times as long by the wall clock, and half as long again by
-    this one. Without other work the two agree.
+    The best of the rounds counts, the one with the lowest median: other work on the machine can only add to a latency. For the
+    same reason a model that decodes on a single CPU thread is timed by that thread's CPU clock, which stands still while other
+    processes run: with ten times more processes than cores a token takes ten times as long by the wall clock, and 1.5 times by
+    this one. On an idle machine the two agree.
 
     Every token is read on the host, as a server must: a GPU's queue cannot hide work from the clock. What the tokens are does not
     matter, so an untrained model will do, and no token ends the sequence.
@@ -79,7 +79,7 @@ def device_name(device: str = "cpu") -> str:
 
 
 def _clock(device: torch.device) -> Callable[[], float]:
-    """The clock in seconds that other processes disturb least: with several threads, or a GPU, there is only the wall's."""
+    """The clock, in seconds, that other processes disturb least: with several threads, or a GPU, that is the wall clock."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     return time.thread_time if alone else time.perf_counter
 

@@ -40,7 +40,7 @@ def test_every_job_that_is_shipped_can_be_read(path: Path) -> None:
         ("[search]\nobjectives = [{ metrik = 'params' }]\n", r"unknown key search.objectives.0.metrik; did you mean 'metric'"),
         ("[search]\nspace = 5\n", r"search.space = 5 is refused: must be the name of a preset \(tiny, .*full\) or a table"),
         ("[search.trial]\nscore_decay = 2\n", "search.trial.score_decay = 2 is refused: Input should be less than or equal to 1"),
-        ("[search.trial]\nscore_decay = [0.5]\n", r"search: trial.score_decay \[0.5\] has not one share for each of the rungs"),
+        ("[search.trial]\nscore_decay = [0.5]\n", r"search: trial.score_decay \[0.5\] must have one share per rung; the rungs are"),
         ("[search.space]\nbase = 3\n", "search.space.base = 3 is refused"),
         ("[search.space]\nbase = { zzz = 3 }\n", "unknown key search.space.base.zzz; known keys are .*d_model"),
         (

@@ -51,7 +51,7 @@ def test_a_stored_job_keeps_the_scoring_that_it_names() -> None:
 
 @pytest.mark.parametrize("shares", [(), (0.5,), (0.5, 0.5, 0.5, 0.5)])
 def test_shares_for_other_rungs_are_refused(shares: tuple[float, ...]) -> None:
-    with pytest.raises(ValidationError, match=r"trial\.score_decay \[.*\] has not one share for each of the rungs \[50, 100, 300\]"):
+    with pytest.raises(ValidationError, match=r"trial\.score_decay \[.*\] must have one share per rung; the rungs are \[50, 100, 300\]"):
         job(shares)
 
 

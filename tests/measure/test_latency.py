@@ -44,7 +44,7 @@ def test_median_and_tail_without_the_warm_up(tokens: int, p50: float, p95: float
     assert asked[0].params.temperature == 0 and not asked[0].ends
 
 
-def test_the_uncertainty_is_what_the_next_quietest_round_adds(asked: list[Sequence]) -> None:
+def test_the_uncertainty_is_the_gap_to_the_second_best_round(asked: list[Sequence]) -> None:
     model = drawn_model(tiny_arch())
     assert decoding_latency(model, 20, rounds=2).p50_uncertainty_ms == pytest.approx(9 * 10.5)  # the first is disturbed
     assert decoding_latency(model, 20).p50_uncertainty_ms == pytest.approx(0)

@@ -67,7 +67,7 @@ def test_a_trial_may_take_a_part_of_a_cpu(cpus: float, slots: int, threads: int)
 
 
 def test_a_cpu_and_a_half_is_refused() -> None:
-    with pytest.raises(ValidationError, match="1.5 CPUs are no part of one and no whole number of them; choose 1 or 2"):
+    with pytest.raises(ValidationError, match="1.5 CPUs per trial are neither a fraction below 1 nor a whole number; choose 1 or 2"):
         TrialResources(cpus=1.5)
 
 
