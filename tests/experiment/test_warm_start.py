@@ -110,8 +110,8 @@ def test_an_unfinished_run_and_several_runs_teach_too(earlier: Path, original: P
         ({"train": TrainConfig(batch_size=4, precision="float32", warmup_steps=1)}, "train.batch_size is 2 there and 4 here"),
         ({"trial": TrialResources(score_tokens=32, latency_tokens=2)}, "trial.score_tokens is 64 there and 32 here"),
         (
-            {"trial": TrialResources(score_tokens=64, latency_tokens=2, score_decay=1.0)},
-            "trial.score_decay at the first rung, in steps, is 0 there and 1 here",
+            {"trial": TrialResources(score_tokens=64, latency_tokens=2, score_decay=0.0)},
+            "trial.score_decay at the first rung, in steps, is 1 there and 0 here",
         ),
     ],
 )
