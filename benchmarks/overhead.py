@@ -12,11 +12,11 @@ from pathlib import Path
 from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.jobs import SearchJob
 from codenas.metrics import Metrics
+from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
-from codenas.search.plan import Job
 from codenas.train.course import Step
 from tests.fakes import tiny_corpus
 from tune_jobs.cluster.local import local_ray

@@ -17,9 +17,9 @@ from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.jobs import SearchJob
 from codenas.metrics import Metrics
 from codenas.processes import worker_pool
+from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.fitness import Objective
-from codenas.search.plan import Job
 from codenas.search.result import SearchResult
 from codenas.train.course import Step
 from tests.fakes import tiny_corpus

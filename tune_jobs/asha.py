@@ -22,9 +22,10 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from codenas.experiment.config import ExperimentSetup
 from codenas.log import Progress
 from codenas.metrics import QUALITY
+from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.history import History
-from codenas.search.plan import Job, Plan
+from codenas.search.plan import Plan
 from tune_jobs.searcher import PlanSearcher
 from tune_jobs.trainable import JobTrainable
 
@@ -83,9 +84,6 @@ class AshaSearcher(PlanSearcher):
             started = self._running[trial_id]
             self._note(started.job, _OUTCOME.validate_json(result["outcome"]))
             self._running[trial_id] = replace(started, job=Job(started.job.candidate, self._rungs_from(started.job)[1]))
-
-    def _next_job(self) -> Job | None:
-        return self._proposing.next_job(self.history, {started.job.candidate.index for started in self._running.values()})
 
     def _config(self, job: Job) -> dict[str, Any]:
         return {**super()._config(job), "rungs": self._rungs_from(job)}

@@ -17,9 +17,11 @@ from codenas.errors import CodeNASError, UserError
 from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.messages import best, bound, told, told_again
 from codenas.log import Progress
+from codenas.search.actions import Job, Train, Wait
 from codenas.search.candidate import Outcome
 from codenas.search.history import History
-from codenas.search.plan import Job, Plan
+from codenas.search.loop import next_action
+from codenas.search.plan import Plan
 from tune_jobs.telemetry import SearchTelemetry
 from tune_jobs.worktime import WorkTime
 
@@ -67,6 +69,7 @@ class PlanSearcher(Searcher):
     ) -> None:
         super().__init__(metric="step_seconds", mode="min")
         self.plan, self.history, self._progress = plan, history, progress
+        self._proposing = plan
         self._nodes = nodes
         self._shared = {"setup": setup.model_dump_json(), **({"mirror": mirror} if mirror is not None else {})}
         self._running: dict[str, _Started] = {}
@@ -85,23 +88,22 @@ class PlanSearcher(Searcher):
         if self.error is not None:
             return Searcher.FINISHED
         try:
-            job = self._again.pop() if self._again else self._next_job()
+            action = Train(self._again.pop()) if self._again else next_action(self._proposing, self.history, self._jobs())
         except CodeNASError as error:  # Tune would bury it in an error of its own
             self.error = error
             return Searcher.FINISHED
-        if job is None:
-            return None if self._running else Searcher.FINISHED
-        self._running[trial_id] = _Started(job, self._nodes())
-        return self._config(job)
+        if not isinstance(action, Train):
+            return None if isinstance(action, Wait) else Searcher.FINISHED
+        self._running[trial_id] = _Started(action.job, self._nodes())
+        return self._config(action.job)
 
     def _config(self, job: Job) -> dict[str, Any]:
         """What the trial of `job` is told."""
         return {"candidate": job.candidate.model_dump_json(), "rung": job.rung, **self._shared}
 
-    def _next_job(self) -> Job | None:
-        running = [started.job.candidate for started in self._running.values()]
-        first = {candidate.index for candidate in running if not candidate.repeat}
-        return self.plan.next_job(self.history, first, {(candidate.index, candidate.repeat) for candidate in running if candidate.repeat})
+    def _jobs(self) -> list[Job]:
+        """Those that are running."""
+        return [started.job for started in self._running.values()]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._count(result)

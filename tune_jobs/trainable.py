@@ -11,8 +11,8 @@ from codenas.errors import UserError
 from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.mirror import mirrored
 from codenas.experiment.rung import execute
+from codenas.search.actions import Job
 from codenas.search.candidate import Candidate, Outcome
-from codenas.search.plan import Job
 from codenas.train.course import Step
 from tune_jobs.telemetry import GpuTelemetry
 from tune_jobs.worktime import PREPARING, STORING

@@ -12,10 +12,11 @@ from codenas.experiment.messages import best, bound, told
 from codenas.experiment.mirror import Mirror, mirrored
 from codenas.experiment.rung import execute
 from codenas.experiment.session import run_resumable, search_progress
+from codenas.search.actions import Job
 from codenas.search.candidate import Outcome
 from codenas.search.history import History
 from codenas.search.loop import run_search
-from codenas.search.plan import Job, Plan
+from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 
 LOGGER = logging.getLogger("codenas")

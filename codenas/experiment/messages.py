@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from codenas.log import Progress
 from codenas.measure.latency_model import Calibration
 from codenas.metrics import LATENCY, METRICS, QUALITY, SIZE, Metrics, context_name
+from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Failure, Outcome, Refusal, Trial, latency_contexts
 from codenas.search.history import History
-from codenas.search.plan import Job, Plan
+from codenas.search.plan import Plan
 from codenas.search.rungs import narrowed
 from codenas.train.config import TrainConfig
 

@@ -17,9 +17,9 @@ from codenas.errors import CheckpointError, RunError, first_fault
 from codenas.experiment.event_log import EventLog
 from codenas.experiment.objects import Objects
 from codenas.files import atomic_folder, is_whole, sha256_file, write_atomic
+from codenas.search.actions import Job
 from codenas.search.candidate import EVENT, Outcome, Report
 from codenas.search.history import History
-from codenas.search.plan import Job
 from codenas.search.result import CLAIM, LEARNED, RESULT, TRIALS, Claim, SearchFolder
 from codenas.train.course import Step
 

@@ -21,9 +21,9 @@ from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import decoding_latency
 from codenas.metrics import Metrics
 from codenas.model import count_parameters
+from codenas.search.actions import Job
 from codenas.search.candidate import Candidate, Outcome, Refusal, Report
 from codenas.search.fitness import broken_limit
-from codenas.search.plan import Job
 from codenas.train.course import Recorder, Step
 from codenas.train.trainer import Trainer
 from codenas.vocab import load_vocabulary

@@ -1,14 +1,24 @@
 """The search without Ray: one job after the other, in this process. The cluster walks through the same plan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from codenas.search.actions import Done, Job, Propose, Train, Wait
 from codenas.search.candidate import Outcome
 from codenas.search.history import History
-from codenas.search.plan import Job, Plan
+from codenas.search.plan import Plan
+
+
+def next_action(plan: Plan, history: History, running: Collection[Job] = ()) -> Train | Wait | Done:
+    """What to do while the jobs `running` are being done; candidates that are proposed on the way are recorded in `history`."""
+    while isinstance(action := plan.next(history, running), Propose):
+        history.propose(action.candidate)
+        if action.refusal is not None:
+            history.record(action.refusal)
+    return action
 
 
 def run_search(plan: Plan, history: History, run_job: Callable[[Job], Outcome]) -> History:
     """Do every job of `plan` that `history` does not hold yet; `run_job` says what became of it."""
-    while (job := plan.next_job(history, ())) is not None:
-        history.record(run_job(job))
+    while isinstance(action := next_action(plan, history), Train):
+        history.record(run_job(action.job))
     return history

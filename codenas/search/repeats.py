@@ -4,12 +4,13 @@ A few of the best are repeated, and not all that are near: how near is near is w
 beforehand what they cost. Repeat k has one seed for everybody, as the first training has: of the weights and of the order of the data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from codenas.errors import NoWinnerError
 from codenas.metrics import Metrics
+from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective, broken_limit, weighted_fitness
 from codenas.stats.significance import PooledVariance
@@ -31,6 +32,23 @@ def to_repeat(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[O
     fitness = weighted_fitness([metrics for _, metrics in reported], objectives)
     order = sorted(range(len(reported)), key=lambda i: (fitness[i], i))
     return [reported[i][0] for i in order if broken_limit(reported[i][1], objectives) is None][: budget.repeated]
+
+
+def next_repeat(
+    finalists: Sequence[Trial],
+    budget: Budget,
+    objectives: Sequence[Objective],
+    running: Collection[tuple[int, int]],
+    length: Callable[[Trial], float],
+) -> Job | None:
+    """The longest training with another seed that nobody does: `running` are indices of candidates and numbers of their repeats."""
+    if not budget.repeats:
+        return None
+    for trial in sorted(to_repeat(finalists, budget, objectives), key=lambda trial: -length(trial)):
+        for repeat in range(1, budget.repeats + 1):
+            if not trial.repeated(repeat) and (trial.candidate.index, repeat) not in running:
+                return Job(trial.candidate.again(repeat), budget.rungs[-1])
+    return None
 
 
 def decide(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> Verdict:

@@ -11,16 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codenas.arch.cost import parameters
+from codenas.search.actions import Done, Job
 from codenas.search.candidate import Budget, Failure, Outcome, Trial
 from codenas.search.design_space import seen
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, weighted_fitness
 from codenas.search.history import History
-from codenas.search.loop import run_search
-from codenas.search.plan import Job, Plan
+from codenas.search.loop import next_action, run_search
+from codenas.search.plan import Plan
 from codenas.search.repeats import to_repeat
 from codenas.search.rungs import promoted
 from codenas.search.warm_start import learn
-from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, Pool, make_plan
+from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, Pool, make_plan, next_job
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=8)
 
@@ -147,7 +148,7 @@ def test_a_finished_search_stays_finished(name: str) -> None:
     plan, (history, _) = SCENARIOS[name].plan, EXPECTED[name]
     before = history.trials
     assert plan.finished(history)
-    assert plan.next_job(history, ()) is None
+    assert next_action(plan, history) == Done()
     assert history.trials == before
 
 
@@ -196,7 +197,7 @@ def test_nothing_outside_a_closed_form_limit_is_trained() -> None:
 def test_a_space_smaller_than_the_search_ends_cleanly() -> None:
     plan, (history, _) = SCENARIOS["a small space"].plan, EXPECTED["a small space"]
     assert len(history) == SMALL_SPACE.cardinality < plan.budget.candidates
-    assert len({trial.candidate.arch.digest for trial in history.trials}) == len(history)
+    assert len({trial.candidate.design.digest for trial in history.trials}) == len(history)
     assert all(trial.report(50) and trial.report(300) for trial in history.trials)
 
 
@@ -208,7 +209,7 @@ def test_when_all_fail_nobody_is_promoted() -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_architecture_is_proposed_twice(name: str) -> None:
-    digests = [trial.candidate.arch.digest for trial in EXPECTED[name][0].trials]
+    digests = [trial.candidate.design.digest for trial in EXPECTED[name][0].trials]
     assert len(set(digests)) == len(digests)
 
 
@@ -287,10 +288,10 @@ def test_repeats_keep_all_workers_busy() -> None:
     for trial in history.trials:
         for outcome in (*trial.reports, *((trial.refusal,) if trial.refusal else ())):
             begun.record(outcome)
-    repeating = set[tuple[int, int]]()
-    while (job := plan.next_job(begun, (), repeating)) is not None:
-        repeating.add((job.candidate.index, job.candidate.repeat))
-    assert len(repeating) == 6
+    repeating = list[Job]()
+    while (job := next_job(plan, begun, repeating)) is not None:
+        repeating.append(job)
+    assert len({(job.candidate.index, job.candidate.repeat) for job in repeating}) == len(repeating) == 6
 
 
 def test_a_repeat_that_fails_leaves_its_candidate_in_the_search() -> None:

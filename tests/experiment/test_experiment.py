@@ -24,17 +24,19 @@ from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import Latency
 from codenas.metrics import LatencyContext, Metrics
 from codenas.model import LanguageModel, count_parameters
+from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Candidate, Failure, Outcome, Refusal, Report
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
-from codenas.search.plan import Job, Plan
+from codenas.search.plan import Plan
 from codenas.search.static_metrics import VocabularySize, closed_form
 from codenas.search.strategies.random_search import RandomSearch
 from codenas.train.config import TrainConfig
 from codenas.train.course import Step
 from codenas.vocab import load_vocabulary
 from tests.fakes import tiny_arch, tiny_corpus
+from tests.search.synthetic import next_job
 
 LOW, HIGH = 3, 7
 PLAIN, DROPPING = tiny_arch(), tiny_arch(dropout=0.2, attention_dropout=0.1, position="absolute")
@@ -279,7 +281,7 @@ def test_a_real_search_that_is_interrupted_everywhere_ends_as_one_that_is_not(se
         with pytest.raises(KeyboardInterrupt):
             run_search(plan, History(path), killed_before_it_is_recorded)
         history = History(path)
-        asked = plan.next_job(history, ())
+        asked = next_job(plan, history)
         assert asked is not None
         history.record(run_job(setup, asked))
     history = History(path)

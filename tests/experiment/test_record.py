@@ -15,8 +15,8 @@ from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.jobs import RecordJob
 from codenas.experiment.record import drawn, record, record_one
 from codenas.experiment.rung import run_job
+from codenas.search.actions import Job
 from codenas.search.candidate import Candidate, Report
-from codenas.search.plan import Job
 from codenas.search.replay.table import Row, read_lines
 from codenas.train.config import TrainConfig
 from tests.fakes import tiny_arch, tiny_corpus

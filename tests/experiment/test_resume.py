@@ -15,8 +15,8 @@ from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.full import FullTraining, train_fully
 from codenas.experiment.jobs import TrainJob
 from codenas.experiment.rung import run_job
+from codenas.search.actions import Job
 from codenas.search.candidate import Candidate, Report
-from codenas.search.plan import Job
 from codenas.train.config import TrainConfig
 from tests.fakes import tiny_arch, tiny_corpus
 

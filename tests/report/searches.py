@@ -6,13 +6,13 @@ from functools import cache
 from codenas.errors import BudgetError
 from codenas.metrics import Course, Metrics
 from codenas.report.page_data import Event, Found
+from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Failure, Proposal, Report
 from codenas.search.config import SearchConfig
 from codenas.search.fitness import Objective
 from codenas.search.history import History, replayed
-from codenas.search.plan import Job
 from codenas.search.result import Effort, conclude
-from tests.search.synthetic import VOCAB_SIZE, Curves
+from tests.search.synthetic import VOCAB_SIZE, Curves, next_job
 
 BUDGET = Budget(candidates=12, rungs=(10, 30, 90), promote=(6, 4))
 OBJECTIVES = (
@@ -29,7 +29,7 @@ def searched(refused: float = 0.0, failed: float = 0.0, latency: bool = True, co
     plan, curves = config.plan(VOCAB_SIZE), Curves(BUDGET, refused, failed)
     history, events = History(), list[Event]()
     with contextlib.suppress(BudgetError):  # everybody was refused: the search ends so
-        while (job := plan.next_job(history, ())) is not None:
+        while (job := next_job(plan, history)) is not None:
             events += _proposals(history, events)
             outcome = curves(job)
             if isinstance(outcome, Report):

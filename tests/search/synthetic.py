@@ -1,17 +1,19 @@
 """A search without models: learning curves from a formula, and a pool of workers that finish in any order."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from codenas.arch import SearchSpace, preset
 from codenas.arch.cost import parameters, stored_bytes
 from codenas.metrics import Metrics
+from codenas.search.actions import Job, Train, Wait
 from codenas.search.candidate import Budget, Outcome, Refusal, Report
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
 from codenas.search.history import History
-from codenas.search.plan import Job, Plan
+from codenas.search.loop import next_action
+from codenas.search.plan import Plan
 from codenas.search.strategies.registry import strategy
 
 VOCAB_SIZE = 512
@@ -27,6 +29,12 @@ def make_plan(
 ) -> Plan:
     """The plan of a search over the tiny preset unless `space` says otherwise."""
     return Plan(space or preset("tiny"), strategy(name), budget, objectives, VOCAB_SIZE, lookback=lookback)
+
+
+def next_job(plan: Plan, history: History, running: Collection[Job] = ()) -> Job | None:
+    """The next training, its candidate proposed in `history`; None while it waits for those that run, and at the end."""
+    action = next_action(plan, history, running)
+    return action.job if isinstance(action, Train) else None
 
 
 @dataclass(slots=True, frozen=True)
@@ -95,9 +103,13 @@ class Pool:
     def _ask(self, history: History, running: list[Job]) -> Job | None:
         busy = {job.candidate.index for job in running if not job.candidate.repeat}
         repeating = {(job.candidate.index, job.candidate.repeat) for job in running if job.candidate.repeat}
-        job = self.plan.next_job(history, busy, repeating)
-        proposed = len(history)
-        assert self.plan.next_job(history, busy, repeating) == job and len(history) == proposed, "asking twice gives the same answer"
+        events = history.trials
+        assert self.plan.next(history, running) == self.plan.next(history, running), "asking twice gives the same answer"
+        assert history.trials == events, "a plan writes nothing"
+        action = next_action(self.plan, history, running)
+        assert isinstance(action, Train | Wait) or not running, "a search is not done while jobs run"
+        assert not isinstance(action, Wait) or running, "nobody waits for nothing"
+        job = action.job if isinstance(action, Train) else None
         if job is not None and job.candidate.repeat:
             again = history.trials[job.candidate.index]
             assert job.candidate == again.candidate.again(job.candidate.repeat)

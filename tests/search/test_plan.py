@@ -10,16 +10,17 @@ from codenas.arch import ArchSpec, Design, SearchSpace, preset
 from codenas.arch.cost import parameters, stored_bytes
 from codenas.errors import BudgetError
 from codenas.metrics import Metrics
+from codenas.search.actions import Done, Job, Propose, Train, Wait
 from codenas.search.candidate import Budget, Outcome, Refusal
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective
 from codenas.search.history import History
 from codenas.search.limits import require_reachable
 from codenas.search.loop import run_search
-from codenas.search.plan import Job, Plan
+from codenas.search.plan import Plan
 from codenas.search.rungs import promoted
 from codenas.search.static_metrics import VocabularySize, closed_form
 from tests.fakes import tiny_arch
-from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, make_plan
+from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, make_plan, next_job
 
 SPACE = preset("tiny")
 BUDGET = Budget(candidates=4, rungs=(5, 20), promote=(2,))
@@ -59,7 +60,8 @@ def test_a_limit_that_can_be_met_gives_the_smallest_found() -> None:
 
 
 def test_a_limit_out_of_reach_is_named_with_the_nearest_that_could_be_met_all_in_one_unit() -> None:
-    nearest = stored_bytes(reachable(with_tokenizer(()), draws=300).arch, VOCAB_SIZE) + 250_000
+    smallest = reachable(with_tokenizer(()), draws=300)
+    nearest = stored_bytes(smallest.arch, VOCAB_SIZE, smallest.storage) + 250_000
     outside = f"size_bytes {nearest / 1e6:.6g} MB is outside its limit, at most 0.1 MB"
     message = rf"no architecture can meet the limit: .*d_model 128, 2 layers.*{outside}; relax the limit to [\d.]+ MB or search smaller"
     with pytest.raises(BudgetError, match=message):
@@ -141,7 +143,8 @@ def test_the_tokenizer_counts_when_a_candidate_enters() -> None:
         run_search(plan, history := History(), Curves(BUDGET))
     for trial in history.trials:
         assert trial.refusal is not None
-        assert trial.refusal.metrics.size_bytes == stored_bytes(trial.candidate.arch, VOCAB_SIZE) + 250_000
+        design = trial.candidate.design
+        assert trial.refusal.metrics.size_bytes == stored_bytes(design.arch, VOCAB_SIZE, design.storage) + 250_000
 
 
 def test_when_all_are_refused_before_training_the_search_says_why() -> None:
@@ -253,7 +256,7 @@ def test_who_is_surely_too_slow_on_the_calibrated_device_is_refused_and_the_pred
 def test_when_the_calibration_refuses_all_the_search_says_how_near_the_nearest_came() -> None:
     """It was `ValueError: min() arg is an empty sequence`: what is predicted is no metric of a refusal."""
     plan = replace(make_plan(BUDGET, objectives=limited(latency_ms_p50=1.0)), min_latency_ms=lambda arch, vocab_size: arch.n_layers / 1)
-    nearest = r"of the nearest \(d_model \d+, 2 layers\) latency_ms_p50 is predicted at 2 or more, outside its limit, at most 1; relax"
+    nearest = r"of the nearest \(d_model \d+, 2 layers.*\) latency_ms_p50 is predicted at 2 or more, outside its limit, at most 1; relax"
     history = History()
     with pytest.raises(BudgetError, match=rf"no architecture met the limit: all of \d+ were refused, {nearest}"):
         run_search(plan, history, Curves(BUDGET))
@@ -277,13 +280,43 @@ def test_nobody_waits_for_a_place_that_cannot_be_taken_any_more() -> None:
     for objectives, expected in ((limited(), 20), (DEFAULT_OBJECTIVES, None)):
         plan, history = make_plan(BUDGET, "random", objectives=objectives), History()
         for _ in range(3):
-            job = plan.next_job(history, ())
+            job = next_job(plan, history)
             assert job is not None
             history.record(Curves(BUDGET)(job))
-        last = plan.next_job(history, ())
+        last = next_job(plan, history)
         assert last is not None and last.rung == 5
-        early = plan.next_job(history, {last.candidate.index})
+        early = next_job(plan, history, [last])
         assert (early.rung if early else None) == expected
         if early is not None:
             assert early.candidate == promoted(history.trials, 5, 1, objectives)[0].candidate
-            assert plan.next_job(history, {last.candidate.index, early.candidate.index}) is None
+            assert next_job(plan, history, [last, early]) is None
+
+
+def test_a_plan_proposes_trains_waits_and_is_done_and_writes_nothing() -> None:
+    budget = Budget(candidates=2, rungs=(5, 20), promote=(1,))
+    plan, history, curves = make_plan(budget, lookback=1, space=SMALL_SPACE, objectives=limited()), History(), Curves(budget)
+    proposed = plan.next(history)
+    assert isinstance(proposed, Propose) and proposed.refusal is None and proposed == plan.next(history)
+    assert len(history) == 0, "the driver records"
+    history.propose(proposed.candidate)
+    first = Job(proposed.candidate, 5)
+    assert plan.next(history) == Train(first)
+    second = plan.next(history, [first])
+    assert isinstance(second, Propose) and second.candidate.index == 1
+    history.propose(second.candidate)
+    both = [first, Job(second.candidate, 5)]
+    assert plan.next(history, both) == Wait()
+    for job in both:
+        history.record(curves(job))
+    promoted_job = plan.next(history)
+    assert isinstance(promoted_job, Train) and promoted_job.job.rung == 20
+    assert plan.next(history, [promoted_job.job]) == Wait()
+    history.record(curves(promoted_job.job))
+    assert plan.next(history) == Done() and plan.finished(history)
+
+
+def test_a_refusal_comes_with_its_proposal() -> None:
+    plan = make_plan(BUDGET, objectives=limited(params=1_000))
+    action = plan.next(History())
+    assert isinstance(action, Propose) and action.refusal is not None and action.refusal.index == action.candidate.index == 0
+    assert action.refusal.metrics == plan.statics.counted(action.candidate.design)

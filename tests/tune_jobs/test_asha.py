@@ -14,10 +14,12 @@ from codenas.experiment.local import search_here
 from codenas.log import Progress
 from codenas.metrics import Metrics
 from codenas.report.status import progress_line, rung_statuses
+from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Failure, Report
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from tests.fakes import tiny_corpus
+from tests.search.synthetic import next_job
 from tests.tune_jobs.test_search import JOB as PROMOTION
 from tune_jobs.asha import AshaSearcher, ClimbTrainable, asha
 from tune_jobs.launch import search
@@ -46,11 +48,11 @@ def report(index: int, rung: int, bits: float) -> Report:
 def history(corpus: Corpus, *outcomes: Report | Failure) -> History:
     """Six candidates, and what became of them in this order."""
     made, plan = History(), JOB.plan(corpus.manifest.vocab_size)
-    running = set[int]()
-    proposing = plan.next_job(made, running)
+    running = list[Job]()
+    proposing = next_job(plan, made, running)
     while proposing is not None and len(made) < 5:
-        running.add(proposing.candidate.index)
-        proposing = plan.next_job(made, running)
+        running.append(proposing)
+        proposing = next_job(plan, made, running)
     for outcome in outcomes:
         made.record(outcome)
     return made

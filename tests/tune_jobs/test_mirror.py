@@ -19,11 +19,11 @@ from codenas.experiment.local import search_here
 from codenas.experiment.mirror import Mirror, mirrored
 from codenas.experiment.objects import Objects
 from codenas.experiment.rung import execute
+from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Outcome, Trial
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
-from codenas.search.plan import Job
 from codenas.search.result import SearchFolder, SearchResult
 from codenas.train.config import TrainConfig
 from codenas.train.course import Step

@@ -15,10 +15,10 @@ from codenas.experiment.run import Run
 from codenas.experiment.rung import run_job
 from codenas.experiment.winner import train_winner
 from codenas.log import Progress
+from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Candidate
 from codenas.search.fitness import Objective
 from codenas.search.history import History
-from codenas.search.plan import Job
 from codenas.search.result import SearchFolder, SearchResult
 from codenas.train.config import TrainConfig
 from tests.cli.commands import shown

@@ -23,6 +23,7 @@ from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.train.config import TrainConfig
 from tests.fakes import small_disk, tiny_arch, tiny_corpus
+from tests.search.synthetic import next_job
 from tune_jobs import launch
 from tune_jobs.launch import search
 from tune_jobs.searcher import PlanSearcher
@@ -221,8 +222,8 @@ def test_a_fault_of_the_program_is_a_failure_with_its_reason(corpus: Corpus, tmp
         yield from nothing["key"]
 
     monkeypatch.setattr("tune_jobs.trainable.execute", faulty)
-    candidate = JOB.plan(corpus.manifest.vocab_size).next_job(History(), set())
-    assert candidate is not None
-    config = {"candidate": candidate.candidate.model_dump_json(), "rung": 2, "setup": JOB.setup(corpus, tmp_path).model_dump_json()}
+    job = next_job(JOB.plan(corpus.manifest.vocab_size), History())
+    assert job is not None
+    config = {"candidate": job.candidate.model_dump_json(), "rung": 2, "setup": JOB.setup(corpus, tmp_path).model_dump_json()}
     result = JobTrainable(config).step()
     assert result["done"] and json.loads(result["outcome"])["reason"] == "KeyError: 'key'"

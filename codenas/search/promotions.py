@@ -1,0 +1,46 @@
+"""Which candidate climbs to a higher rung next.
+
+A promotion waits for the whole rung, except for those whom no report that is still to come can push out; adaptive promotion waits
+for the reports that it looks at.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
+
+from codenas.search.actions import Job
+from codenas.search.candidate import Budget, Trial
+from codenas.search.fitness import Objective
+from codenas.search.rungs import going_on, promoted
+
+
+def next_promotion(
+    trials: Sequence[Trial],
+    budget: Budget,
+    objectives: Sequence[Objective],
+    running: Collection[int],
+    length: Callable[[Trial], float],
+) -> Job | None:
+    """The longest job of the lowest rung that somebody waits for; None where all wait for those that are `running` (indices)."""
+    contenders = list(trials)
+    for number, (below, rung) in enumerate(pairwise(budget.rungs), 1):
+        unsettled = sum(not trial.settled(below) for trial in contenders)
+        contenders, closed = _certain(contenders, budget, number, objectives, unsettled)
+        # The longest first: a long job that starts last would leave the other workers idle.
+        waiting = [trial for trial in contenders if not trial.settled(rung) and trial.candidate.index not in running]
+        if waiting:
+            return Job(max(waiting, key=length).candidate, rung)
+        if not closed:
+            return None
+    return None
+
+
+def _certain(trials: list[Trial], budget: Budget, number: int, objectives: Sequence[Objective], unsettled: int) -> tuple[list[Trial], bool]:
+    """Those of `trials` who are promoted to rung `number` whatever the `unsettled` ones will report, and whether that is all of them.
+
+    Under one objective each of them can push out one at most; among several a newcomer may change the whole order.
+    """
+    if not unsettled:
+        return going_on(trials, budget, number, objectives)
+    deciding = sum(objective.weight > 0 for objective in objectives)
+    keep = max(0, budget.at_least[number - 1] - unsettled) if deciding == 1 else 0
+    return promoted(trials, budget.rungs[number - 1], keep, objectives), False
