@@ -49,7 +49,7 @@ def build(settings: ServeSettings) -> ray_serve.Application:
         name="endpoint",
         max_ongoing_requests=4 * (settings.max_batch + settings.max_queue),
         graceful_shutdown_timeout_s=GIVEN_UP_AFTER_S,
-        ray_actor_options={"num_cpus": 0, "num_gpus": 1 if settings.device.startswith("cuda") else 0},
+        ray_actor_options={"num_cpus": 0, "num_gpus": 1 if settings.device == "cuda" else 0},  # cuda:1 is that one, not one that Ray picks
         max_constructor_retry_count=1,
     )
     return deployment(ray_serve.ingress()(Endpoint)).bind(settings)

@@ -11,6 +11,7 @@ from codenas.experiment.run import DEFAULT_RUN, Run
 from codenas.interrupts import held
 
 if TYPE_CHECKING:
+    from codenas.metrics import Metrics
     from serve.settings import ServeSettings
 
 LOOPBACK = "127.0.0.1"
@@ -23,7 +24,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Where it listens.")] = 8000,
     name: Annotated[str | None, typer.Option(help="The model's name to clients. By default the folder's.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="A file with the key that clients must send.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Of torch: cpu, cuda, cuda:1, or auto, a GPU where there is one.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
     max_batch: Annotated[int, typer.Option(help="Sequences that are decoded at a time.")] = 8,
     max_queue: Annotated[int, typer.Option(help="Sequences that may wait; one more is answered 429.")] = 32,
@@ -33,12 +34,13 @@ def serve(
 
     from codenas.cli.complete import read_key
     from codenas.cli.options import settings_of
+    from codenas.experiment.device import resolve_device
     from serve.settings import ServeSettings
 
     given = {
         "checkpoint": (checkpoint or Run(run).require(Run(run).model, "codenas train")).absolute(),
         "model_name": (checkpoint or run).absolute().name if name is None else name,
-        "host": host, "port": port, "device": device, "threads": threads, "max_batch": max_batch, "max_queue": max_queue,
+        "host": host, "port": port, "device": resolve_device(device), "threads": threads, "max_batch": max_batch, "max_queue": max_queue,
         "api_key": SecretStr(key) if (key := read_key(api_key_file)) else None,
     }  # fmt: skip
     settings = settings_of(ServeSettings, given, {"model_name": "--name"})
@@ -46,12 +48,15 @@ def serve(
 
 
 def serve_until_interrupted(settings: "ServeSettings") -> None:
-    """Serve on a Ray of one's own; returns after Ctrl-C or SIGTERM, with nothing left behind."""
+    """Serve on a local Ray until Ctrl-C or SIGTERM; leaves nothing behind."""
     from codenas.checkpoint import Checkpoint
+    from codenas.log import LOGGER
     from tune_jobs.cluster.local import local_ray
 
     check_port(settings.port, settings.host)
-    Checkpoint.open(settings.checkpoint)  # better now than when Ray is up
+    checkpoint = Checkpoint.open(settings.checkpoint)  # before Ray is started
+    if (warning := context_warning(settings, checkpoint.manifest.metrics)) is not None:
+        LOGGER.warning(warning)
     typer.echo(f"starting {settings.checkpoint} ...")
     answering = False
     try:
@@ -66,6 +71,22 @@ def serve_until_interrupted(settings: "ServeSettings") -> None:
     except KeyboardInterrupt:
         if not answering:
             raise
+
+
+def context_warning(settings: "ServeSettings", decided: "Metrics") -> str | None:
+    """A warning where the endpoint decodes on something else than the search's latencies were measured on; None where it does not."""
+    from codenas.measure.latency import device_name
+    from codenas.metrics import LATENCY, METRICS, LatencyContext
+
+    if decided.latency_ms_p50 is None or decided.latency_context is None:
+        return None
+    context = LatencyContext(device=device_name(settings.device), threads=settings.threads, precision=settings.precision)
+    if context == decided.latency_context:
+        return None
+    return (
+        f"warning: this endpoint decodes on {context}; the search decided on {METRICS[LATENCY].format(decided.latency_ms_p50)} "
+        f"on {decided.latency_context}: expect another latency (--device and --threads choose)"
+    )
 
 
 def _wait() -> None:

@@ -16,12 +16,15 @@ from typer.testing import CliRunner
 
 from codenas.cli.app import app as command_line
 from codenas.cli.complete import ask
+from codenas.cli.serve import context_warning
 from codenas.decode import SamplingParams, complete
 from codenas.errors import ConfigError, ResourceError
+from codenas.measure.latency import device_name
+from codenas.metrics import LatencyContext, Metrics
 from serve.port import require_free_port
 from tests.loopback import free_port, http_server
 from tests.serve.models import poisoned_model
-from tests.serve.servers import MODEL_NAME, VOCABULARY, running, tiny_app, tiny_model, write_tiny_checkpoint
+from tests.serve.servers import MODEL_NAME, VOCABULARY, running, tiny_app, tiny_model, tiny_settings, write_tiny_checkpoint
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
@@ -129,6 +132,36 @@ def test_serve_on_a_busy_port(url: str, tmp_path: Path) -> None:
     assert result.returncode == 2
     [line] = result.stderr.splitlines()
     assert f"127.0.0.1:{port}" in line and str(os.getpid()) in line and "--port" in line
+
+
+def test_serve_on_a_device_that_is_not_there(tmp_path: Path) -> None:
+    result = codenas("serve", str(write_tiny_checkpoint(tmp_path).path), "--device", "cuda:77")
+    assert result.returncode == 2
+    assert (
+        result.stderr.startswith("codenas: --device cuda:77: torch finds no such device here; there is cpu")
+        and result.stderr.count("\n") == 1
+    )
+
+
+HERE = LatencyContext(device=device_name(), threads=1)
+
+
+@pytest.mark.parametrize(
+    ("decided", "differs"),
+    [
+        (HERE, False),
+        (None, False),
+        (HERE.model_copy(update={"threads": 2}), True),
+        (HERE.model_copy(update={"precision": "bfloat16"}), True),
+        (LatencyContext(device="NVIDIA H200", threads=1), True),
+    ],
+)
+def test_an_endpoint_on_another_device_than_the_search_says_so(decided: LatencyContext | None, differs: bool) -> None:
+    warning = context_warning(tiny_settings(), Metrics(latency_ms_p50=1.5, latency_context=decided))
+    assert (warning is not None) == differs
+    if warning is not None:
+        assert str(HERE) in warning and str(decided) in warning and "1.50 ms per token" in warning
+    assert context_warning(tiny_settings(), Metrics()) is None
 
 
 def codenas(*arguments: str) -> "subprocess.CompletedProcess[str]":
