@@ -138,7 +138,7 @@ def schema_of(found: pa.Schema, file: str) -> Schema:
         nearest = V1
     held = ", ".join(found.names) or "none"
     raise CorpusError(
-        f"{file} lacks the columns {', '.join(missing[nearest.name])} of {nearest.name}; it has {held}; rename its columns, take it out of "
+        f"{file} lacks the columns {', '.join(missing[nearest.name])} of {nearest.name}; it has {held}; take it out of "
         f"the source, or give {CODE}FOLDER for the code of a folder that holds parquet too"
     )
 
