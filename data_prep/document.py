@@ -1,12 +1,13 @@
-"""The noun that flows through the stage, with its text (`Document`) and without (`Entry`)."""
+"""The noun of the prepare stage, with its text (`Document`) and without (`Entry`), and the type of the rules that select entries."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Document:
-    """One source file, read."""
+    """One source file with its text."""
 
     repository: str
     path: str
@@ -27,16 +28,16 @@ class Document:
 
 @dataclass(slots=True)
 class Entry:
-    """One document as decisions see it: small enough to hold them all at once.
+    """One document without its text: small enough to hold all of a source in memory.
 
     Attributes:
         size: bytes of the text.
         file, row_group, row: where the text is; `file` is relative to the root of the source.
         sha256: of the text; empty until it was read.
-        split: train, valid or test; empty until it was decided.
-        stars: of the repository, 0 where nobody counted them.
+        split: train, valid or test; empty until it was assigned.
+        stars: of the repository, 0 where unknown.
         language: of the text, as the source names it; empty until it was read.
-        flag: why the source itself would not train on it; empty where it has nothing to say.
+        flag: why the source itself advises not to train on it; empty where it does not.
     """
 
     repository: str
@@ -54,15 +55,18 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What documents are sorted by."""
+        """The sort key of documents."""
         return self.repository, self.path
 
     @property
     def is_printable(self) -> bool:
-        """Whether a table can hold its names; bytes of a name that are not UTF-8 are unprintable, too."""
+        """Whether its names consist of printable characters; bytes that are not UTF-8 are not printable either."""
         return (self.repository + self.path).isprintable()
 
     @property
     def place(self) -> tuple[str, int, int]:
         """Where the text is."""
         return self.file, self.row_group, self.row
+
+
+Rule = Callable[[Entry], str | None]  # the reason to drop an entry, None to keep it

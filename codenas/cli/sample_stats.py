@@ -10,8 +10,8 @@ import typer
 from codenas.cli.prepare import DEFAULT_OUTPUT
 
 if TYPE_CHECKING:
-    from codenas.vocab.sample_stats import SampleStats
-    from codenas.vocab.sampling import SamplingSettings
+    from codenas.vocab.sampling.draws import SamplingSettings
+    from codenas.vocab.sampling.statistics import SampleStats
 
 Source = Annotated[
     Path, typer.Option(help="A prepared corpus, parquet in The Stack v1 schema, or a folder of code (code:FOLDER if it holds parquet).")
@@ -57,10 +57,10 @@ def sample_stats(
     """
     from codenas.cli.options import settings_of
     from codenas.files import require_place, write_atomic
-    from codenas.vocab.pieces import FORCED
-    from codenas.vocab.sample_details import sample_details
-    from codenas.vocab.sample_stats import require_draws
-    from codenas.vocab.sampling import SamplingSettings
+    from codenas.vocab.sampling.details import sample_details
+    from codenas.vocab.sampling.draws import SamplingSettings
+    from codenas.vocab.sampling.pieces import FORCED
+    from codenas.vocab.sampling.statistics import require_draws
 
     given = {
         "draws": num_batches, "min_size": min_size, "max_size": max_size, "mean_size": mean_size, "size_std": size_std,
@@ -108,7 +108,7 @@ def _sample(
     import os
 
     from codenas.log import Progress
-    from codenas.vocab.sample_stats import SampleStats, language_weights, plan
+    from codenas.vocab.sampling.statistics import SampleStats, language_weights, plan
     from data_prep.tokens.texts import read_texts
     from tune_jobs.cluster.local import local_ray
 
@@ -132,7 +132,7 @@ def _show_sample(stats: "SampleStats", counts: Mapping[str, int]) -> None:
     from codenas.cli.console import console
     from codenas.report.sampling import languages_table, sampling_figures, top_table
     from codenas.report.tables import summary_lines
-    from codenas.vocab.sample_details import language_figures
+    from codenas.vocab.sampling.details import language_figures
 
     for line in summary_lines(sampling_figures(stats, len(counts))):
         typer.echo(line)

@@ -31,7 +31,7 @@ Ids = npt.NDArray[np.int64]
 class ShardWriter:
     """Write one split as `tokens/<split>-00000.bin`, ... of at most `shard_tokens` tokens each, inside the folder `corpus`.
 
-    What an earlier writer left there counts as far as it is taken up; `finish` removes the rest.
+    What an earlier writer left there counts as far as `resume` skips it; `finish` removes the rest.
     """
 
     def __init__(self, corpus: Path, split: str, dtype: Dtype, shard_tokens: int = SHARD_TOKENS) -> None:
@@ -44,7 +44,7 @@ class ShardWriter:
         """Add ids at the end of the split.
 
         Returns:
-            The SHA-256 of what was added, by which `is_left` knows it again.
+            The SHA-256 of the ids, for `has_written`.
 
         Raises:
             ValueError: an id does not fit the type of the shards.
@@ -58,18 +58,18 @@ class ShardWriter:
         return hashlib.sha256(data).hexdigest()
 
     def flush(self) -> None:
-        """Hand what was added to the system: there it outlives this process."""
+        """Pass everything to the operating system: from then on it survives the end of this process."""
         if self._file is not None:
             self._file.flush()
 
-    def is_left(self, tokens: int, sha256: str) -> bool:
-        """Whether an earlier writer left `tokens` ids with this hash at the place where the next `append` writes."""
-        data = self._left(tokens)
+    def has_written(self, tokens: int, sha256: str) -> bool:
+        """Whether an earlier writer wrote `tokens` ids with this hash where the next `append` writes."""
+        data = self._on_disk(tokens)
         return len(data) == tokens * self._dtype.itemsize and hashlib.sha256(data).hexdigest() == sha256
 
-    def take_up(self, tokens: int) -> None:
-        """Go on behind the next `tokens` ids, which are left, as if they had been added; before the first `append`."""
-        for _ in self._pieces(self._left(tokens)):
+    def resume(self, tokens: int) -> None:
+        """Skip the next `tokens` ids, which are on disk, as if they had been appended; before the first `append`."""
+        for _ in self._pieces(self._on_disk(tokens)):
             pass
 
     def finish(self) -> tuple[ShardInfo, ...]:
@@ -91,7 +91,7 @@ class ShardWriter:
             self._file.close()
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
-        """Cut `data` at the ends of shards, and count each piece when it is done with."""
+        """Cut `data` at the ends of shards, and count each piece after it was used."""
         width = self._dtype.itemsize
         while data:
             room = (self._limit - self._held) * width
@@ -102,8 +102,8 @@ class ShardWriter:
             if self._held == self._limit:
                 self._seal()
 
-    def _left(self, tokens: int) -> bytes:
-        """The next `tokens` ids that are on the disk, or as many as there are."""
+    def _on_disk(self, tokens: int) -> bytes:
+        """The next `tokens` ids that are on disk, or fewer if there are fewer."""
         width, number, start, data = self._dtype.itemsize, len(self._done), self._held, b""
         while missing := tokens - len(data) // width:
             path, wanted = self._path(number), min(missing, self._limit - start)
@@ -124,7 +124,7 @@ class ShardWriter:
         return f"tokens/{self._split}-{number:05d}.bin"
 
     def _open(self) -> IO[bytes]:
-        """The shard that is written, behind what of it was taken up."""
+        """The current shard, positioned after what `resume` skipped."""
         path = self._path(len(self._done))
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("r+b" if self._held else "wb")

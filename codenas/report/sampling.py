@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from codenas.report.scale import fixed, percent
-from codenas.vocab.pieces import BLANKS, BYTES, FORCED
-from codenas.vocab.sample_details import LanguageFigures
-from codenas.vocab.sample_stats import SampleStats
+from codenas.vocab.sampling.details import LanguageFigures
+from codenas.vocab.sampling.pieces import BLANKS, BYTES, FORCED
+from codenas.vocab.sampling.statistics import SampleStats
 
 TOP = 20
 _SHORT, _LONG = 4, 9  # bytes: up to the one a token is short, from the other on long

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from codenas.vocab.base import Vocabulary
-from codenas.vocab.pieces import Ids, letters_of
+from codenas.vocab.sampling.pieces import Ids, letters_of
 
 _BATCH = 256  # texts that are encoded at once
 

@@ -1,7 +1,6 @@
 """Exact duplicates."""
 
-from data_prep.document import Entry
-from data_prep.ledger import Rule
+from data_prep.document import Entry, Rule
 
 
 def first_copy() -> Rule:

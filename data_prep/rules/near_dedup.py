@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codenas.seeds import derive
-from data_prep.document import Entry
-from data_prep.ledger import Rule
+from data_prep.document import Entry, Rule
 from data_prep.rules.words import gram_hashes, word_hashes, words
 
 Place = tuple[str, int, int]

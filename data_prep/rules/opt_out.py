@@ -5,8 +5,7 @@ from pathlib import Path
 
 from codenas.errors import ConfigError
 from codenas.files import read_user_text
-from data_prep.document import Entry
-from data_prep.ledger import Rule
+from data_prep.document import Entry, Rule
 
 
 def opted_out(names: Iterable[str]) -> Rule:

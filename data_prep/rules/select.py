@@ -5,28 +5,28 @@ from collections.abc import Iterable
 
 from codenas.seeds import derive
 from data_prep.config import ANY_LICENCE, PrepareConfig
-from data_prep.document import Entry
-from data_prep.ledger import Ledger, Rule
+from data_prep.document import Entry, Rule
+from data_prep.statistics import Statistics
 
 
-def select(entries: Iterable[Entry], config: PrepareConfig, ledger: Ledger) -> list[Entry]:
+def select(entries: Iterable[Entry], config: PrepareConfig, statistics: Statistics) -> list[Entry]:
     """Permissive documents within the caps, sorted by repository and path.
 
     A cap takes documents in an order of their hashes: a fair sample of a repository, the same on every machine.
     """
-    licensed = ledger.enter("licensed", ledger.sift(entries, allowed_licence(config.licences)))
+    licensed = statistics.record("licensed", statistics.filter(entries, allowed_licence(config.licences)))
     licensed.sort(key=lambda entry: (derive(config.seed, "sample", *entry.key), entry.key))
-    fair = ledger.sift(licensed, repository_cap(round(config.max_repository_megabytes * 1e6)))
-    sampled = ledger.sift(fair, total_cap(round(config.max_megabytes * 1e6)))
-    return ledger.enter("sampled", sorted(sampled, key=lambda entry: entry.key))
+    fair = statistics.filter(licensed, repository_cap(round(config.max_repository_megabytes * 1e6)))
+    sampled = statistics.filter(fair, total_cap(round(config.max_megabytes * 1e6)))
+    return statistics.record("sampled", sorted(sampled, key=lambda entry: entry.key))
 
 
-def nothing_left(config: PrepareConfig, ledger: Ledger) -> str:
+def nothing_left(config: PrepareConfig, statistics: Statistics) -> str:
     """One line that says what was found, why all of it was left out, and what would take more in."""
-    found = f"nothing of the source {config.source} can be used: {ledger.stages['found'].documents:,} files of code were found"
-    if not ledger.drops:
+    found = f"nothing of the source {config.source} can be used: {statistics.stages['found'].documents:,} files of code were found"
+    if not statistics.drops:
         return f"{found}; give a folder of code or of parquet"
-    reasons = ", ".join(f"{reason} {tally.documents:,}" for reason, tally in sorted(ledger.drops.items()))
+    reasons = ", ".join(f"{reason} {tally.documents:,}" for reason, tally in sorted(statistics.drops.items()))
     languages = f"--language (it is {', '.join(config.languages) or 'all'})"
     return f"{found} and left out ({reasons}); widen {languages} or [prepare.filters], or add --any-licence if the code is yours"
 

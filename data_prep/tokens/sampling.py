@@ -7,8 +7,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from codenas.errors import ResourceError
-from codenas.vocab.sample_stats import Part, Run, sample
-from codenas.vocab.sampling import SamplingSettings
+from codenas.vocab.sampling.draws import SamplingSettings
+from codenas.vocab.sampling.statistics import Part, Run, sample
 from data_prep.tokens.texts import Texts
 
 

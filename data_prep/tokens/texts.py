@@ -14,12 +14,13 @@ from codenas.seeds import derive
 from codenas.vocab import load_vocabulary
 from data_prep.config import CODE
 from data_prep.document import Document, Entry
-from data_prep.ledger import Ledger, load_entries
+from data_prep.entry_table import load_entries
 from data_prep.rules.select import total_cap
 from data_prep.sources.code_folder import CodeFolder
 from data_prep.sources.languages import language_of
 from data_prep.sources.locations import holds_parquet
 from data_prep.sources.parquet import list_entries, parquet_files, read_documents, readable_parquet
+from data_prep.statistics import Statistics
 from data_prep.tokens.tokenise import sample
 from data_prep.units import units_of
 
@@ -118,4 +119,4 @@ def _of_folder(folder: Path, limit: int, seed: int) -> Iterator[Document | str]:
         else:
             sound.append(entry)
     sound.sort(key=lambda entry: (derive(seed, "vocabulary", *entry.key), entry.key))
-    yield from map(code.read, Ledger(code.description).sift(sound, total_cap(limit)))
+    yield from map(code.read, Statistics(code.description).filter(sound, total_cap(limit)))

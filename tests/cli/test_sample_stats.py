@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from codenas.cli.app import NOTHING_KEPT, app
-from codenas.vocab.pieces import FORCED
-from codenas.vocab.sample_details import SampleDetails
-from codenas.vocab.sample_stats import Part, Run, sample
-from codenas.vocab.sampling import SamplingSettings
+from codenas.vocab.sampling.details import SampleDetails
+from codenas.vocab.sampling.draws import SamplingSettings
+from codenas.vocab.sampling.pieces import FORCED
+from codenas.vocab.sampling.statistics import Part, Run, sample
 from tests.vocab.texts import code_like
 
 SMALL = ("--num_batches", "12", "--min-size", "400", "--max-size", "600", "--texts", "64")

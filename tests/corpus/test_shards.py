@@ -80,9 +80,9 @@ def test_what_is_left_is_taken_up_over_the_borders_of_shards(left: int, tmp_path
     hashes = [earlier.append(np.arange(left)), earlier.append(np.arange(90, 99))]  # the second is not wanted again
     earlier.finish()
     with ShardWriter(tmp_path / "again", "train", "uint16", 4) as writer:
-        assert not writer.is_left(left, hashes[1]) and not writer.is_left(99, hashes[0])
-        assert writer.is_left(left, hashes[0])
-        writer.take_up(left)
+        assert not writer.has_written(left, hashes[1]) and not writer.has_written(99, hashes[0])
+        assert writer.has_written(left, hashes[0])
+        writer.resume(left)
         writer.append(np.arange(left, 10))
         assert writer.finish() == whole
     assert [path.read_bytes() for path in shard_files(tmp_path / "again")] == [

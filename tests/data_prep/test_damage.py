@@ -9,10 +9,11 @@ import pytest
 from codenas.corpus import Corpus
 from codenas.errors import CorpusError
 from data_prep.pipeline import prepare
+from data_prep.process import process
 from data_prep.sources.parquet import list_entries, parquet_files
 from data_prep.tokens.texts import read_texts
-from data_prep.units import judge, units_of
-from tests.data_prep.sources.test_parquet import EXAMINER
+from data_prep.units import units_of
+from tests.data_prep.sources.test_parquet import PROCESSOR
 from tests.data_prep.test_pipeline import configure
 
 MORE = {"vocabularies": ["bpe-300"]}
@@ -59,7 +60,7 @@ def test_rows_of_a_file_that_is_gone_are_not_left_out_silently(source: Path) -> 
     (unit, *_) = units_of(list_entries(parquet_files(source), source))
     (source / unit.file).unlink()
     with pytest.raises(CorpusError, match="cannot be read: No such file or directory; restore it"):
-        judge(unit.table, source, EXAMINER)
+        process(unit.table, source, PROCESSOR)
 
 
 @pytest.mark.usefixtures("plain")

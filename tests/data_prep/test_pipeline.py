@@ -22,9 +22,10 @@ from codenas.files import folder_lock
 from codenas.vocab import load_vocabulary
 from data_prep import pipeline, stages
 from data_prep.config import PrepareConfig
-from data_prep.ledger import load_entries
+from data_prep.entry_table import load_entries
 from data_prep.pipeline import prepare
-from data_prep.units import Examiner, Unit, judge
+from data_prep.process import DocumentProcessor, process
+from data_prep.units import Unit
 from tests.data_prep.example_documents import code, document, documents, install, plain_stream, write_environment, write_rows, write_source
 from tests.data_prep.sources.test_schemas import V2
 
@@ -64,7 +65,7 @@ def test_any_number_of_workers_gives_the_bytes_of_one_after_the_other(
 @pytest.mark.usefixtures("ray_cluster")
 def test_what_a_worker_cannot_do_without_is_told_in_one_line(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([V2]), tmp_path / "a.parquet")  # the folder of its texts has gone meanwhile
-    work = partial(judge, root=tmp_path, examiner=Examiner.of(configure(tmp_path)))
+    work = partial(process, root=tmp_path, processor=DocumentProcessor.of(configure(tmp_path)))
     with pytest.raises(CorpusError, match="a.parquet is of The Stack v2, which names texts and has none") as told:
         list(pipeline._stream([Unit("a.parquet", 0, [0], [""])], work, workers=1))
     assert "\n" not in str(told.value)
@@ -158,7 +159,7 @@ def test_other_settings_do_not_overwrite_a_corpus(source: Path, tmp_path: Path) 
 def test_a_folder_of_something_else_is_not_touched(source: Path, tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus/thesis.txt").write_text("years of work")
-    with pytest.raises(CorpusError, match=r"exists and is no corpus"):
+    with pytest.raises(CorpusError, match=r"exists and is not a corpus"):
         prepare(configure(source), tmp_path / "corpus")
     assert (tmp_path / "corpus/thesis.txt").read_text() == "years of work"
 
@@ -271,7 +272,7 @@ def test_a_finished_corpus_gets_more_vocabularies_and_keeps_what_it_has(source: 
 def test_the_environment_of_a_finished_corpus_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is installed may have changed since: the source that was kept counts."""
     prepare(configure("environment"), tmp_path / "corpus", write_environment(tmp_path / "here"))
-    monkeypatch.delattr(stages, "gather")
+    monkeypatch.delattr(stages, "convert")
     corpus = prepare(configure("environment", vocabularies=["char"]), tmp_path / "corpus")
     assert corpus.with_vocabulary("char").manifest.splits["train"].documents == corpus.manifest.splits["train"].documents
 
@@ -284,7 +285,7 @@ def test_what_more_vocabularies_are_made_of_must_be_there(gone: str, tmp_path: P
     path = source if gone == "source" else corpus.path / "documents.parquet"
     path.rename(tmp_path / "elsewhere")
     for ask in (stages.existing, prepare):
-        with pytest.raises(CorpusError, match=f"{path} is gone, of which {corpus.path} would get more vocabularies; restore it"):
+        with pytest.raises(CorpusError, match=f"{path} is missing, and more vocabularies of {corpus.path} need it; restore it"):
             ask(configure(source, vocabularies=["char"]), corpus.path)
     assert prepare(configure(source), corpus.path).manifest == corpus.manifest
 
@@ -386,7 +387,7 @@ def test_finished_pieces_are_not_made_again(source: Path, tmp_path: Path, monkey
         broken.setattr(stages, "tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source), tmp_path / "corpus")
-    for name in ("judge", "Char"):
+    for name in ("process", "Char"):
         monkeypatch.delattr(stages, name)
     assert Corpus.open(prepare(configure(source), tmp_path / "corpus").path).manifest.splits["train"].tokens > 0
 

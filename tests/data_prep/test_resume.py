@@ -12,12 +12,12 @@ import pytest
 from codenas.corpus import Corpus
 from codenas.errors import CorpusError
 from codenas.seeds import stream
-from data_prep import pipeline, stages, units
+from data_prep import pipeline, process, stages
 from data_prep.document import Document
 from data_prep.pipeline import prepare
+from data_prep.results import ResultStore
 from data_prep.rules.filters import Filter, first_reason
 from data_prep.sources.parquet import stack_row
-from data_prep.unit_store import UnitStore
 from data_prep.units import Unit
 from tests.data_prep.example_documents import code, document, documents, plain_stream, write_environment, write_rows
 from tests.data_prep.test_pipeline import configure, content, run_killed
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.usefixtures("plain")
 
 
 @pytest.fixture
-def examined(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
-    """The rows that are examined, in their order."""
+def processed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """The rows that are processed, in their order."""
     seen = list[tuple[str, int, int]]()
 
     def counted(held: list[Unit], work: stages.Work, workers: int | None) -> Iterator[object]:
-        if getattr(work, "func", None) is units.judge:
+        if getattr(work, "func", None) is process.process:
             for unit in held:
                 seen.extend((unit.file, unit.row_group, row) for row in unit.rows)
                 yield work(unit.table)
@@ -50,45 +50,45 @@ def grow(source: Path) -> None:
     write_rows(more[5:], source / "data/train-00002-of-00002.parquet")
 
 
-def test_what_was_examined_before_an_interruption_is_not_examined_again(
-    source: Path, tmp_path: Path, examined: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
+def test_what_was_processed_before_an_interruption_is_not_processed_again(
+    source: Path, tmp_path: Path, processed: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = prepare(configure(source), tmp_path / "undisturbed")
-    every = list(examined)
-    examined.clear()
+    every = list(processed)
+    processed.clear()
     with monkeypatch.context() as broken:
-        broken.setattr(UnitStore, "keep", interrupted_after(3))
+        broken.setattr(ResultStore, "add", interrupted_after(3))
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source), tmp_path / "corpus")
-    assert len(examined) > 21 and len(set(examined)) == len(examined)
-    examined.clear()
+    assert len(processed) > 21 and len(set(processed)) == len(processed)
+    processed.clear()
     corpus = prepare(configure(source), tmp_path / "corpus")
-    assert examined == every[21:]
+    assert processed == every[21:]
     assert content(corpus.path) == content(undisturbed.path)
 
 
-def interrupted_after(count: int) -> Callable[[UnitStore, pa.Table], None]:
-    keep = UnitStore.keep
+def interrupted_after(count: int) -> Callable[[ResultStore, pa.Table], None]:
+    keep = ResultStore.add
     calls = iter(range(count))
 
-    def kept(self: UnitStore, verdicts: pa.Table) -> None:
+    def kept(self: ResultStore, results: pa.Table) -> None:
         if next(calls, None) is None:
             raise KeyboardInterrupt
-        keep(self, verdicts)
+        keep(self, results)
 
     return kept
 
 
 @pytest.mark.parametrize("options", [{}, {"vocabularies": ["char"]}, {"max_repository_megabytes": 0.003, "max_megabytes": 0.04}])
 def test_a_source_that_has_grown_gives_what_a_fresh_run_gives(
-    options: dict[str, object], source: Path, tmp_path: Path, examined: list[tuple[str, int, int]]
+    options: dict[str, object], source: Path, tmp_path: Path, processed: list[tuple[str, int, int]]
 ) -> None:
     before = prepare(configure(source, **options), tmp_path / "corpus").manifest
-    known = set(examined)
-    examined.clear()
+    known = set(processed)
+    processed.clear()
     grow(source)
     after = prepare(configure(source, **options), tmp_path / "corpus", update=True)
-    new = set(examined)
+    new = set(processed)
     assert new and not known & {place for place in new if place[:2] != ("data/train-00000-of-00002.parquet", 4)}
     fresh = prepare(configure(source, **options), tmp_path / "fresh")
     assert after.manifest == fresh.manifest != before and after.vocabularies == fresh.vocabularies
@@ -103,7 +103,7 @@ def test_without_being_asked_to_nobody_replaces_a_corpus(source: Path, tmp_path:
     grow(source)
     prepare(configure(source), tmp_path / "corpus")
     assert content(tmp_path / "corpus") == before
-    assert "has changed since (files: 2 before, 3 now); --update takes that in" in caplog.text
+    assert "has changed since (files: 2 before, 3 now); --update includes the changes" in caplog.text
 
 
 def test_an_update_with_nothing_new_does_nothing(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_a_row_that_a_rule_stumbles_over_does_not_end_the_job(source: Path, tmp_
             raise RecursionError(bad)
         return first_reason(one, filters)
 
-    monkeypatch.setattr(units, "first_reason", stumbling)
+    monkeypatch.setattr(process, "first_reason", stumbling)
     corpus = prepare(configure(source), tmp_path / "corpus")
     (row,) = quarantined(corpus)
     assert row["reason"] == "failed: RecursionError" and corpus.manifest.drops["failed: RecursionError"].documents == 1
@@ -205,8 +205,8 @@ def test_the_figures_add_up_to_the_splits(source: Path, tmp_path: Path) -> None:
     manifest = prepare(configure(source), tmp_path / "corpus").manifest
     assert manifest.held is not None and (manifest.held.files, manifest.held.row_groups, manifest.held.rows) == (2, 10, 60)
     for split, info in manifest.splits.items():
-        (portion,) = manifest.figures[split].languages.values()
-        assert (portion.documents, portion.bytes, portion.tokens) == (info.documents, info.bytes, info.tokens)
+        (task,) = manifest.figures[split].languages.values()
+        assert (task.documents, task.bytes, task.tokens) == (info.documents, info.bytes, info.tokens)
         assert sum(manifest.figures[split].sizes) == sum(manifest.figures[split].lengths) == info.documents
 
 

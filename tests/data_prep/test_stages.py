@@ -9,7 +9,7 @@ from codenas.corpus import Corpus, Redacted, Tally
 from codenas.errors import ConfigError
 from codenas.vocab import load_vocabulary
 from data_prep.document import Document
-from data_prep.ledger import load_entries
+from data_prep.entry_table import load_entries
 from data_prep.pipeline import prepare
 from data_prep.sources.parquet import stack_row
 from tests.data_prep.example_documents import code, document, documents, write_rows, write_source
@@ -45,7 +45,7 @@ def everything(tmp_path: Path) -> dict[str, object]:
 @pytest.mark.usefixtures("plain")
 def test_every_drop_and_every_replacement_is_counted(source: Path, everything: dict[str, object], tmp_path: Path) -> None:
     corpus = prepare(configure(source, **everything), tmp_path / "corpus")
-    manifest, (entries, ledger) = corpus.manifest, load_entries(corpus.path / "documents.parquet")
+    manifest, (entries, statistics) = corpus.manifest, load_entries(corpus.path / "documents.parquet")
     assert {reason: tally.documents for reason, tally in manifest.drops.items()} == {
         "benchmark text": 1, "near-duplicate": 1, "opted out": 1,
     }  # fmt: skip
@@ -53,8 +53,8 @@ def test_every_drop_and_every_replacement_is_counted(source: Path, everything: d
     assert list(manifest.stages) == ["found", "licensed", "sampled", "filtered", "unique", "near-unique"]
     assert manifest.stages["near-unique"].documents == len(entries) == manifest.stages["found"].documents - 3
     assert [entry.repository for entry in entries if "fork" in entry.repository] == ["fork/two"]  # the longer
-    assert [(match.repository, match.found) for match in ledger.benchmarks] == [("leak/one", "HumanEval/900 solution")]
-    assert json.loads((corpus.path / "ledger.json").read_text())["benchmarks"][0]["matched"] == ledger.benchmarks[0].matched
+    assert [(match.repository, match.found) for match in statistics.benchmarks] == [("leak/one", "HumanEval/900 solution")]
+    assert json.loads((corpus.path / "ledger.json").read_text())["benchmarks"][0]["matched"] == statistics.benchmarks[0].matched
     one = Redacted(values=1, documents=1)
     assert manifest.redacted == {
         "e-mail": one,

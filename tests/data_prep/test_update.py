@@ -1,4 +1,4 @@
-"""Sources of every kind that have changed since: an update gives what a fresh run gives, and examines only what is new."""
+"""Sources of every kind that have changed since: an update gives what a fresh run gives, and processes only what is new."""
 
 import gzip
 import shutil
@@ -16,17 +16,17 @@ from data_prep.pipeline import prepare
 from data_prep.sources import locations
 from data_prep.sources.locations import Remote
 from data_prep.sources.parquet import parquet_files
-from data_prep.unit_store import list_row_groups, same_row_groups
+from data_prep.sources.row_groups import list_row_groups, same_row_groups
 from tests.data_prep.example_documents import code, documents, write_source
 from tests.data_prep.places import Place
-from tests.data_prep.sources.test_gather import OWN, write_code
+from tests.data_prep.sources.test_file_sources import OWN, write_code
 from tests.data_prep.sources.test_locations import files, place
 from tests.data_prep.sources.test_packages import listing, sha256, wheel
 from tests.data_prep.sources.test_schemas import V2
 from tests.data_prep.test_pipeline import configure, content
-from tests.data_prep.test_resume import examined
+from tests.data_prep.test_resume import processed
 
-__all__ = ["examined", "files", "place"]  # fixtures
+__all__ = ["files", "place", "processed"]  # fixtures
 
 
 def same_corpus(one: Corpus, other: Corpus) -> bool:
@@ -39,24 +39,24 @@ def small_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("plain", "small_row_groups")
-def test_a_folder_of_code_that_has_grown_is_examined_from_the_first_part_on_that_differs(
-    tmp_path: Path, examined: list[tuple[str, int, int]]
+def test_a_folder_of_code_that_has_grown_is_processed_from_the_first_part_on_that_differs(
+    tmp_path: Path, processed: list[tuple[str, int, int]]
 ) -> None:
     source = write_code(tmp_path / "mine")
     prepare(configure(source, **OWN, vocabularies=["char"]), tmp_path / "corpus")
-    known = len(examined)
-    examined.clear()
+    known = len(processed)
+    processed.clear()
     (source / "part_10/more.py").write_text(code(10, 7))
     assert prepare(configure(source, **OWN), tmp_path / "corpus").manifest.stages["found"].documents == 38
     after = prepare(configure(source, **OWN), tmp_path / "corpus", update=True)
-    assert 0 < len(examined) < known / 2
+    assert 0 < len(processed) < known / 2
     assert after.manifest.stages["found"].documents == 39 and after.vocabularies == ("char",)
     assert same_corpus(after, prepare(configure(source, **OWN, vocabularies=["char"]), tmp_path / "fresh"))
     assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.usefixtures("plain")
-def test_pinned_packages_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: list[tuple[str, int, int]]) -> None:
+def test_pinned_packages_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processed: list[tuple[str, int, int]]) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     cache = tmp_path / "cache/codenas/packages"
     cache.mkdir(parents=True)
@@ -65,9 +65,9 @@ def test_pinned_packages_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.
         (cache / f"{sha256(data)}-{name}").write_bytes(data)
     config = configure(f"pypi:{listing(tmp_path, held)}")
     before = content(prepare(config, tmp_path / "corpus").path)
-    examined.clear()
+    processed.clear()
     monkeypatch.delattr(pipeline, "_build")
-    assert content(prepare(config, tmp_path / "corpus", update=True).path) == before and not examined
+    assert content(prepare(config, tmp_path / "corpus", update=True).path) == before and not processed
     more = config.model_copy(update={"vocabularies": ("char",)})
     assert prepare(more, tmp_path / "corpus", update=True).vocabularies == ("char",)
     assert not list(tmp_path.glob(".*"))
@@ -75,7 +75,7 @@ def test_pinned_packages_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.usefixtures("plain", "small_row_groups")
 def test_an_update_takes_another_list_of_packages_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: list[tuple[str, int, int]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processed: list[tuple[str, int, int]]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     cache = tmp_path / "cache/codenas/packages"
@@ -85,18 +85,18 @@ def test_an_update_takes_another_list_of_packages_in(
         (cache / f"{sha256(data)}-{name}").write_bytes(data)
     source = f"pypi:{listing(tmp_path, dict(list(held.items())[:-1]))}"
     prepare(configure(source), tmp_path / "corpus")
-    before, known = content(tmp_path / "corpus"), len(examined)
+    before, known = content(tmp_path / "corpus"), len(processed)
     listing(tmp_path, held)
     with pytest.raises(
-        CorpusError, match=r"holds a corpus of another list of packages; --update takes pypi:.*list.txt in, or choose another"
+        CorpusError, match=r"holds a corpus of another list of packages; use --update for pypi:.*list.txt, or choose another"
     ):
         prepare(configure(source), tmp_path / "corpus")
     with pytest.raises(CorpusError, match="holds a corpus of other settings"):
         prepare(configure(source, seed=1), tmp_path / "corpus", update=True)
     assert content(tmp_path / "corpus") == before
-    examined.clear()
+    processed.clear()
     after = prepare(configure(source), tmp_path / "corpus", update=True)
-    assert after.manifest.stages["found"].documents == 12 and 0 < len(examined) < known / 2
+    assert after.manifest.stages["found"].documents == 12 and 0 < len(processed) < known / 2
     assert same_corpus(after, prepare(configure(source), tmp_path / "fresh"))
     (tmp_path / "list.txt").write_text((tmp_path / "list.txt").read_text() + "# a comment\n")
     again = prepare(configure(source), tmp_path / "corpus", update=True)
@@ -112,7 +112,7 @@ def test_an_update_that_is_killed_gathers_what_has_changed_since(tmp_path: Path,
         broken.setattr(stages, "tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source, **OWN), tmp_path / "corpus", update=True)
-    (source / "part_10/other.js").write_text("let x = 1\n")  # of no wanted language: it is in the books alone
+    (source / "part_10/other.js").write_text("let x = 1\n")  # of no wanted language: it is in the loaded alone
     after = prepare(configure(source, **OWN), tmp_path / "corpus", update=True)
     assert after.manifest.stages["found"].documents == 40
     assert same_corpus(after, prepare(configure(source, **OWN), tmp_path / "fresh"))
@@ -138,7 +138,7 @@ def test_an_interrupted_run_over_the_same_code_goes_on_where_it_was(tmp_path: Pa
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source, **OWN), tmp_path / "corpus")
     with monkeypatch.context() as decided:
-        decided.delattr(stages, "decide")
+        decided.delattr(stages, "dedup_and_split")
         corpus = prepare(configure(source, **OWN), tmp_path / "corpus")
     assert same_corpus(corpus, prepare(configure(source, **OWN), tmp_path / "fresh"))
 
@@ -206,7 +206,7 @@ def test_where_another_machine_tells_no_version_its_files_are_read(
     place: tuple[Remote, Place], files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, _ = place
-    monkeypatch.setattr("data_prep.unit_store.version_of", lambda _: "")
+    monkeypatch.setattr("data_prep.sources.row_groups.version_of", lambda _: "")
     for name, data in files.items():
         (tmp_path / "here" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "here" / name).write_bytes(data)

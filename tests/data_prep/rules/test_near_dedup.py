@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.document import Entry
-from data_prep.ledger import Ledger
 from data_prep.rules.near_dedup import MinHash, best_copy, clusters
 from data_prep.rules.words import gram_hashes, word_hashes, words
+from data_prep.statistics import Statistics
 
 MINHASH = MinHash()
 
@@ -91,13 +91,13 @@ def test_the_best_copy_stays_whatever_the_order() -> None:
     ranked = [entry("z", 0, 5, stars=9), entry("y", 1, 30), entry("x", 2, 20), entry("x", 3, 20), entry("a", 4, 99)]
     for best, worse in pairwise(ranked[:4]):
         for order in ([best, worse], [worse, best]):
-            ledger = Ledger("test")
-            kept = ledger.sift(order, best_copy(order, {one.place: same for one in order}))
-            assert kept == [best] and ledger.drops["near-duplicate"].bytes == worse.size
+            statistics = Statistics("test")
+            kept = statistics.filter(order, best_copy(order, {one.place: same for one in order}))
+            assert kept == [best] and statistics.drops["near-duplicate"].bytes == worse.size
     bands = {one.place: same for one in ranked[:4]} | {ranked[4].place: other}
-    assert Ledger("test").sift(ranked, best_copy(ranked, bands)) == [ranked[0], ranked[4]]
+    assert Statistics("test").filter(ranked, best_copy(ranked, bands)) == [ranked[0], ranked[4]]
 
 
 def test_what_has_no_signature_is_in_no_cluster() -> None:
     short = [entry("r", row) for row in range(3)]
-    assert Ledger("test").sift(short, best_copy(short, {one.place: None for one in short})) == short
+    assert Statistics("test").filter(short, best_copy(short, {one.place: None for one in short})) == short

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from codenas.errors import CorpusError
 from data_prep.document import Entry
-from data_prep.rules.kinship import kin, sketch
+from data_prep.rules.forks import forks_of, line_sketch
 from data_prep.rules.split import split_by_repository
 
 SHARES = {"valid": 0.1, "test": 0.1}
@@ -60,12 +60,12 @@ def text(name: str, lines: int) -> str:
 
 def test_a_fork_and_its_original_are_kin_and_strangers_are_not() -> None:
     held = {"original": text("a", 600), "fork": text("a", 300) + "\n" + text("b", 300), "stranger": text("c", 600) + "\n" + text("a", 20)}
-    assert kin({name: sketch(content) for name, content in held.items()}) == {"original", "fork"}
+    assert forks_of({name: line_sketch(content) for name, content in held.items()}) == {"original", "fork"}
 
 
 def test_short_lines_are_everybodys_and_the_sketch_follows_the_lines() -> None:
-    assert sketch("import os\nreturn None\n" * 500) == []
-    assert kin({"empty": [], "other": sketch(text("a", 100))}) == set()
+    assert line_sketch("import os\nreturn None\n" * 500) == []
+    assert forks_of({"empty": [], "other": line_sketch(text("a", 100))}) == set()
     lines = text("a", 500).split("\n")
-    assert sorted(sketch("\n".join(reversed(lines)))) == sorted(sketch("\n\t".join(lines)))
-    assert 15 < len(sketch("\n".join(lines))) < 50
+    assert sorted(line_sketch("\n".join(reversed(lines)))) == sorted(line_sketch("\n\t".join(lines)))
+    assert 15 < len(line_sketch("\n".join(lines))) < 50

@@ -35,7 +35,7 @@ def places(folder: CodeFolder) -> list[tuple[str, str]]:
     return [entry.key for entry in folder.find()]
 
 
-def verdicts(folder: CodeFolder) -> dict[str, Document | str]:
+def outcomes(folder: CodeFolder) -> dict[str, Document | str]:
     return {entry.file: folder.objection(entry) or folder.read(entry) for entry in folder.find()}
 
 
@@ -43,7 +43,7 @@ def test_of_one_project_each_folder_is_taken_for_a_repository(tmp_path: Path) ->
     files = {"app.py": "a = 1\n", "src/b.py": "b = 1\r\n", "src/deep/c.go": "package c\n", "notes.txt": "no code", "LICENSE": MIT}
     folder = CodeFolder(write(tmp_path / "mine", files), 100)
     assert places(folder) == [("mine", "app.py"), ("mine/src", "b.py"), ("mine/src/deep", "c.go")]
-    assert verdicts(folder)["src/b.py"] == Document("mine/src", "b.py", ("MIT",), "Python", "b = 1\n")
+    assert outcomes(folder)["src/b.py"] == Document("mine/src", "b.py", ("MIT",), "Python", "b = 1\n")
     assert folder.description == "code: mine"
 
 
@@ -119,7 +119,7 @@ def test_bad_files_have_reasons(tmp_path: Path) -> None:
         "large.py": "#" * 101, "node_modules/a/b.js": "x", ".venv/lib/c.py": "x", "src/vendor/d.py": "x",
     }  # fmt: skip
     folder = CodeFolder(write(tmp_path / "mine", files), 100)
-    found = verdicts(folder)
+    found = outcomes(folder)
     assert isinstance(found.pop("good.py"), Document)
     assert found == {
         "latin.py": "not UTF-8", "surrogate.py": "not UTF-8", "nul.py": "binary", "large.py": "too large",
@@ -137,10 +137,10 @@ def test_an_environment_is_known_by_its_file_and_not_by_its_name(tmp_path: Path)
         "conda/d.py": "x",
     }
     folder = write(tmp_path / "mine", files)
-    found = verdicts(CodeFolder(folder, 100))
+    found = outcomes(CodeFolder(folder, 100))
     assert {file for file, one in found.items() if isinstance(one, Document)} == {"env/a.py", "venv/b.py"}
     assert (found["other/lib/c.py"], found["conda/d.py"]) == ("vendored copy", "vendored copy")
-    assert isinstance(verdicts(CodeFolder(folder / "other", 100))["lib/c.py"], Document)  # asked for by name
+    assert isinstance(outcomes(CodeFolder(folder / "other", 100))["lib/c.py"], Document)  # asked for by name
 
 
 def test_a_file_that_grew_or_went_is_told_when_it_is_read(tmp_path: Path) -> None:
@@ -180,11 +180,11 @@ def test_settings_of_a_checkout_run_no_program(tmp_path: Path) -> None:
 def test_names_that_no_table_can_hold_are_counted_and_passed_over(tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", {"a.py": "x", "two\nlines.py": "x"})
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff.py")).write_text("x")
-    found = verdicts(CodeFolder(folder, 100))
+    found = outcomes(CodeFolder(folder, 100))
     assert isinstance(found.pop("a.py"), Document)
     assert found == {"two\nlines.py": "unprintable name", "\udcff.py": "unprintable name"}
     own = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
-    assert verdicts(CodeFolder(write(own, {"a.py": "x"}), 100)) == {"a.py": "unprintable name"}
+    assert outcomes(CodeFolder(write(own, {"a.py": "x"}), 100)) == {"a.py": "unprintable name"}
 
 
 def test_a_folder_that_is_none_and_a_broken_checkout_are_one_line(tmp_path: Path) -> None:

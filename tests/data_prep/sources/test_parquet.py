@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from codenas.errors import CorpusError
 from data_prep.config import Thresholds
 from data_prep.document import Document
+from data_prep.process import UNREADABLE, DocumentProcessor, by_row_group, process
 from data_prep.rules.filters import quality_filters
 from data_prep.sources.parquet import STACK_V1, list_entries, parquet_files, read_documents, stack_row, write_stack
-from data_prep.units import UNREADABLE, Examiner, Unit, by_unit, judge, portions, units_of
+from data_prep.units import Unit, schedule, units_of
 from tests.data_prep.example_documents import code, document, documents, write_rows, write_source
 
-EXAMINER = Examiner(quality_filters(Thresholds()))
+PROCESSOR = DocumentProcessor(quality_filters(Thresholds()))
 
 
 def test_the_schema_has_the_29_columns_of_the_stack() -> None:
@@ -113,26 +114,26 @@ def test_a_size_that_cannot_be_counts_as_none(tmp_path: Path) -> None:
     assert [entry.size for entry in list_entries([file], tmp_path)] == [0, 0, 7]
 
 
-def judged(file: Path) -> list[str | None]:
+def reasons(file: Path) -> list[str | None]:
     entries = list(list_entries(parquet_files(file), file.parent))
     units = pa.concat_tables([unit.table for unit in units_of(entries)])
-    return judge(units, file.parent, EXAMINER)["reason"].to_pylist()
+    return process(units, file.parent, PROCESSOR)["reason"].to_pylist()
 
 
-def test_the_verdicts_of_a_portion_are_told_apart(tmp_path: Path) -> None:
+def test_the_results_of_a_task_are_told_apart(tmp_path: Path) -> None:
     for name in "ab":
         write_rows([stack_row(one) for one in documents(5)], tmp_path / f"{name}.parquet")
     units = units_of(list_entries(parquet_files(tmp_path), tmp_path))
-    together = judge(pa.concat_tables(unit.table for unit in units), tmp_path, EXAMINER)
+    together = process(pa.concat_tables(unit.table for unit in units), tmp_path, PROCESSOR)
     assert len(units) > 2
-    assert list(by_unit(together)) == [judge(unit.table, tmp_path, EXAMINER) for unit in units]
+    assert list(by_row_group(together)) == [process(unit.table, tmp_path, PROCESSOR) for unit in units]
 
 
 def test_bad_rows_are_dropped_with_their_reason_and_the_others_kept(tmp_path: Path) -> None:
     good = stack_row(document(text=code(1, 1)))
     nul, cut = stack_row(document(text="value = '\x00'\n" * 9)), stack_row(document(text="def f(:\n"))
     rows = [good, good | {"content": None}, nul, cut, good | {"size": None, "max_stars_repo_licenses": None}]
-    assert judged(write_rows(rows, tmp_path / "a.parquet")) == [None, "null content", "syntax", "syntax", None]
+    assert reasons(write_rows(rows, tmp_path / "a.parquet")) == [None, "null content", "syntax", "syntax", None]
 
 
 @pytest.mark.parametrize("bad", [b"\xff\xfe", b"x = '\xed\xa0\x80'", b"caf\xe9"])
@@ -142,7 +143,7 @@ def test_invalid_utf8_and_lone_surrogates_do_not_spoil_their_neighbours(bad: byt
     # Arrow does not check: this is how such a row gets into a real file.
     contents = pa.Array.from_buffers(pa.string(), 3, pa.array([good[0].encode(), bad, good[2].encode()], pa.binary()).buffers())
     pq.write_table(table.set_column(table.column_names.index("content"), "content", contents), tmp_path / "a.parquet")
-    assert judged(tmp_path / "a.parquet") == [None, "not UTF-8", None]
+    assert reasons(tmp_path / "a.parquet") == [None, "not UTF-8", None]
 
 
 def test_a_broken_row_group_is_unreadable_and_the_next_is_not(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_broken_row_group_is_unreadable_and_the_next_is_not(tmp_path: Path) ->
     start = column.dictionary_page_offset or column.data_page_offset
     data[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     file.write_bytes(data)
-    reasons = judge(pa.concat_tables([unit.table for unit in units_of(entries)]), tmp_path, EXAMINER)["reason"].to_pylist()
+    reasons = process(pa.concat_tables([unit.table for unit in units_of(entries)]), tmp_path, PROCESSOR)["reason"].to_pylist()
     assert reasons == [UNREADABLE] * 7 + [None] * 8
 
 
@@ -170,19 +171,19 @@ def test_names_that_cannot_be_read_end_the_job_in_one_line(tmp_path: Path) -> No
 
 
 @given(st.lists(st.integers(1, 1500), max_size=60), st.integers(1, 9))
-def test_portions_hold_all_units_in_their_order_and_become_smaller(rows: list[int], workers: int) -> None:
+def test_tasks_hold_all_units_in_their_order_and_become_smaller(rows: list[int], workers: int) -> None:
     units = [Unit("a", number, list(range(count)), [""] * count) for number, count in enumerate(rows)]
-    planned = list(portions(units, workers))
-    assert [unit for portion in planned for unit in portion] == units
-    for number, portion in enumerate(planned):
+    planned = list(schedule(units, workers))
+    assert [unit for task in planned for unit in task] == units
+    for number, task in enumerate(planned):
         left = sum(len(unit.rows) for later in planned[number:] for unit in later)
-        assert len(portion) == 1 or sum(len(unit.rows) for unit in portion) <= min(1000, left / (2 * workers))
+        assert len(task) == 1 or sum(len(unit.rows) for unit in task) <= min(1000, left / (2 * workers))
 
 
 def test_all_workers_end_together_and_work_is_handed_out_rarely() -> None:
-    planned = list(portions([Unit("a", number, [0] * 100, [""] * 100) for number in range(100)], 2))
-    assert len(planned) < 30 and [len(portion) for portion in planned[:5]] == [10] * 5
-    assert [len(portion) for portion in planned[-4:]] == [1] * 4
+    planned = list(schedule([Unit("a", number, [0] * 100, [""] * 100) for number in range(100)], 2))
+    assert len(planned) < 30 and [len(task) for task in planned[:5]] == [10] * 5
+    assert [len(task) for task in planned[-4:]] == [1] * 4
 
 
 def test_units_travel_as_tables() -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from data_prep import pipeline, stages
-from data_prep.ledger import load_entries
+from data_prep.entry_table import load_entries
 from data_prep.pipeline import prepare
 from data_prep.sources.parquet import stack_row
 from data_prep.tokens import journal as token_journal

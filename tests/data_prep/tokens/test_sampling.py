@@ -10,9 +10,9 @@ import pytest
 import ray
 
 from codenas.errors import ResourceError
-from codenas.vocab.sample_details import sample_details
-from codenas.vocab.sample_stats import Part, Run, SampleStats, plan, sample
-from codenas.vocab.sampling import SamplingSettings
+from codenas.vocab.sampling.details import sample_details
+from codenas.vocab.sampling.draws import SamplingSettings
+from codenas.vocab.sampling.statistics import Part, Run, SampleStats, plan, sample
 from data_prep.tokens import sampling as token_stats
 from data_prep.tokens.sampling import sample_on_ray
 from data_prep.tokens.texts import Texts

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from codenas.errors import CorpusError
-from data_prep.ledger import load_entries
+from data_prep.entry_table import load_entries
 from data_prep.pipeline import prepare
 from data_prep.sources.parquet import stack_row
 from data_prep.tokens.texts import read_texts

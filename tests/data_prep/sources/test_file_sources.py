@@ -11,9 +11,9 @@ from codenas.corpus import Corpus
 from codenas.errors import ConfigError, CorpusError, ResourceError
 from data_prep import stages
 from data_prep.config import PrepareConfig
-from data_prep.ledger import load_entries
+from data_prep.entry_table import load_entries
 from data_prep.pipeline import prepare
-from data_prep.sources.gather import gatherer_of
+from data_prep.sources.file_sources import file_source_of
 from data_prep.sources.parquet import stack_row
 from tests.data_prep.example_documents import code, document, write_rows, write_source
 from tests.data_prep.sources.test_packages import HELD, listing, sha256, wheel
@@ -164,10 +164,10 @@ def same_content(corpus: Corpus, folder: Path, path: Path) -> bool:
 def test_what_is_parquet_is_not_gathered(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
     (source / "script.py").write_text("x = 1\n")
-    assert gatherer_of(configure(source)) is None
-    assert gatherer_of(configure("hf://datasets/org/name")) is None
-    assert gatherer_of(configure(f"code:{source}")) is not None
-    assert gatherer_of(PrepareConfig()) is not None
+    assert file_source_of(configure(source)) is None
+    assert file_source_of(configure("hf://datasets/org/name")) is None
+    assert file_source_of(configure(f"code:{source}")) is not None
+    assert file_source_of(PrepareConfig()) is not None
 
 
 @pytest.mark.parametrize(

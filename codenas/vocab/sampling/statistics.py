@@ -9,8 +9,8 @@ import pyarrow as pa
 from codenas.errors import CorpusError
 from codenas.log import LOGGER
 from codenas.seeds import derive
-from codenas.vocab.pieces import FORCED, LONGEST, Ids, Pieces, Table, grown
-from codenas.vocab.sampling import TABLES, Drawn, SamplingSettings, TextStream, TooFewPieces, Window, roll
+from codenas.vocab.sampling.draws import TABLES, Drawn, SamplingSettings, TextStream, TooFewPieces, Window, roll
+from codenas.vocab.sampling.pieces import FORCED, LONGEST, Ids, Pieces, Table, grown
 
 LONGEST_RUN = 512  # draws: what a worker remembers of strings grows with every draw
 SHARE_POWER = 0.3  # the weight of a language is its share of the documents to this power

@@ -5,8 +5,8 @@ import time
 from codenas.log import Progress
 
 
-class Meter:
-    """Counts documents and bytes and logs them with an ETA; what was done `already`, by an earlier call, is in no rate."""
+class ThroughputProgress:
+    """Counts documents and bytes and logs them with an ETA. The documents `already` done by an earlier run count in no rate."""
 
     def __init__(self, label: str, documents: int, already: int = 0) -> None:
         self._progress, self._start = Progress(label, documents, "documents", already=already), time.monotonic()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from codenas.errors import CorpusError
-from codenas.vocab.pieces import FORCED, Pieces
-from codenas.vocab.sample_details import language_figures, sample_details
-from codenas.vocab.sample_stats import Run, SampleStats, language_weights, plan, require_draws, sample
-from codenas.vocab.sampling import TABLES, SamplingSettings, TextStream, Window, roll
+from codenas.vocab.sampling.details import language_figures, sample_details
+from codenas.vocab.sampling.draws import TABLES, SamplingSettings, TextStream, Window, roll
+from codenas.vocab.sampling.pieces import FORCED, Pieces
+from codenas.vocab.sampling.statistics import Run, SampleStats, language_weights, plan, require_draws, sample
 from tests.vocab.texts import code_like
 
 SETTINGS = SamplingSettings(draws=24, min_size=420, max_size=700, size_std=60, texts=64)

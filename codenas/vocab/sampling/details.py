@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from codenas.vocab.pieces import BLANKS, BYTES
-from codenas.vocab.sample_stats import Part, SampleStats, mean_log_scores
-from codenas.vocab.sampling import SamplingSettings
+from codenas.vocab.sampling.draws import SamplingSettings
+from codenas.vocab.sampling.pieces import BLANKS, BYTES
+from codenas.vocab.sampling.statistics import Part, SampleStats, mean_log_scores
 
 
 class _Part(BaseModel):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
-from codenas.vocab.pieces import BLANKS, BYTES, FORCED, Pieces, fingerprint, is_drawable, letters_of, pieces_of, words
+from codenas.vocab.sampling.pieces import BLANKS, BYTES, FORCED, Pieces, fingerprint, is_drawable, letters_of, pieces_of, words
 
 BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 ASCII = st.text(st.characters(max_codepoint=127))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from codenas.errors import CodeNASError
 from codenas.seeds import derive
-from codenas.vocab.pieces import BLANKS, BYTES, FORCED, Ids, Pieces, Table, grown
+from codenas.vocab.sampling.pieces import BLANKS, BYTES, FORCED, Ids, Pieces, Table, grown
 
 TABLES = 16  # in a window, each of the texts of one batch
 SPAN = 2048  # characters of a text, at most

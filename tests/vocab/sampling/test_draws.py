@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 from tokenizers import pre_tokenizers
 
-from codenas.vocab.pieces import FORCED, Pieces, fingerprint
-from codenas.vocab.sampling import SPAN, TABLES, Dice, SamplingSettings, TextStream, TooFewPieces, Window, normals, roll, scramble
+from codenas.vocab.sampling.draws import SPAN, TABLES, Dice, SamplingSettings, TextStream, TooFewPieces, Window, normals, roll, scramble
+from codenas.vocab.sampling.pieces import FORCED, Pieces, fingerprint
 from tests.vocab.texts import code_like
 
 BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
