@@ -36,7 +36,8 @@ def measure() -> dict[str, object]:
         last = row.shares[-1]
         figures[row.strategy] = {
             "volume": [round(last.mean, 3), round(last.low, 3), round(last.high, 3)],
-            f"above {FIRST}": row.lead and [round(row.lead.mean, 3), round(row.lead.low, 3), round(row.lead.high, 3)],
+            f"above {FIRST}": row.difference
+            and [round(row.difference.mean, 3), round(row.difference.low, 3), round(row.difference.high, 3)],
             "trials per second and core": round(1 / max(row.seconds_per_trial, 1e-9)),
         }
     return figures

@@ -1,4 +1,4 @@
-"""`codenas arch`: what an architecture is made of, and what each part costs."""
+"""`codenas arch`: the parts of an architecture and their costs."""
 
 import json
 from pathlib import Path
@@ -18,18 +18,19 @@ PRESET:SEED, a random draw (small:7); or one line such as 'L8 H512 layernorm gel
 def show_arch(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help=SPEC_HELP)],
     vocab_size: Annotated[int | None, typer.Option(min=2, help="Ids of the vocabulary. By default the model's own, else 4,096.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw it too, as a PNG.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw it, as a PNG.")] = None,
 ) -> None:
     """Show an architecture as a tree, with parameters, bytes and FLOPs of every part.
 
-    Training: FLOPs per token over windows of the context's length. Decoding: FLOPs of the last token that fits the context.
-    State: what decoding remembers of one sequence by then. What a design stores, rounded and pruned, has a line of its own.
+    Training: FLOPs per token in windows of full context. Decoding: FLOPs of the last token that fits the context. State: the
+    decoding state (KV cache or recurrent state) of one sequence at that point. The stored file of a quantised or pruned design has
+    a line of its own.
 
     The old format is a flat object. Its keys: num_layers, hidden_size, arch_type (transformer, linear_transformer, mamba, rwkv;
     hybrid with layer_types), num_heads, num_kv_heads, intermediate_size or ffn_multiplier, activation, norm_type, position,
     max_seq_len, window_size, tie_embeddings, dropout, attention_dropout, vocab_size. As one line: L layers, H hidden size,
     A heads, K key-value heads, F feed-forward multiplier, S longest sequence, W window, V vocabulary, each with its number, and
-    the words of the object. What is not said: gelu, layernorm, rope, a multiplier of 4, heads of 64 channels, tied embeddings.
+    the words of the object. Defaults: gelu, layernorm, rope, a multiplier of 4, heads of 64 channels, tied embeddings.
     """
     from codenas.cli.console import console
     from codenas.report.architecture import architecture_tree, cost_lines, draw_architecture, headline, stored_lines
@@ -47,17 +48,17 @@ def show_arch(
 
 
 def load_arch(spec: str) -> "tuple[ArchSpec, int | None]":
-    """The architecture that `spec` names, as `load_design`."""
+    """The architecture that `spec` names; see `load_design`."""
     design, vocab_size = load_design(spec)
     return design.arch, vocab_size
 
 
 def load_design(spec: str) -> "tuple[Design, int | None]":
-    """The design that `spec` names, and its vocabulary's size where that is known; of a checkpoint, what it stores.
+    """The design that `spec` names and the size of its vocabulary, if known; for a checkpoint, the stored design.
 
     Raises:
-        ConfigError: it names none.
-        CheckpointError: it is a folder and no checkpoint.
+        ConfigError: it names no design.
+        CheckpointError: it is a folder that holds no checkpoint.
     """
     from codenas.arch import Design, preset
     from codenas.arch.legacy import from_line

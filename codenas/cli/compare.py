@@ -1,4 +1,4 @@
-"""`codenas compare`: finished searches beside each other."""
+"""`codenas compare`: a comparison of finished searches."""
 
 import json
 from pathlib import Path
@@ -9,36 +9,36 @@ import typer
 from codenas.experiment.run import Run
 
 if TYPE_CHECKING:
-    from codenas.report.compare import Finding
+    from codenas.report.compare import FinishedSearch
 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of runs whose searches are finished.")],
-    picture: Annotated[Path | None, typer.Option(help="Draw the fronts over each other too, as a PNG.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw the Pareto fronts over each other, as a PNG.")] = None,
 ) -> None:
-    """Show what won in each run, what it cost, and whether the difference is more than luck.
+    """Compare the winners of several runs, what they cost, and whether their difference is significant.
 
-    Runs of one job that differ in its seed alone ([search] seed = ...) are repetitions. How far their winners lie apart is what
-    a difference between two jobs has to exceed; without a repetition nobody can tell, and this says so.
+    Runs of one job that differ only in the seed ([search] seed = ...) are repetitions. The spread of their winners gives the least
+    significant difference between two jobs; without repetitions significance is not assessed.
     """
     from codenas.cli.console import console
     from codenas.errors import ConfigError
-    from codenas.report.compare import comparison_table, draw_comparison, fidelity_of_runs, named_apart, verdict_lines
+    from codenas.report.compare import comparison_table, difference_lines, distinct_names, draw_comparison, fidelity_of_runs
 
     folders = list(dict.fromkeys(run.absolute() for run in runs))
     if len(folders) < 2:
-        raise ConfigError(f"{runs[0]} alone has nothing to be compared with; name two runs or more")
-    findings = [finding_of(Run(folder), name) for folder, name in zip(folders, named_apart(folders), strict=True)]
-    console().print(comparison_table(findings))
-    for line in [*verdict_lines(findings), *fidelity_of_runs(findings)]:
+        raise ConfigError(f"{runs[0]} alone cannot be compared; name two or more runs")
+    searches = [finished_search(Run(folder), name) for folder, name in zip(folders, distinct_names(folders), strict=True)]
+    console().print(comparison_table(searches))
+    for line in [*difference_lines(searches), *fidelity_of_runs(searches)]:
         typer.echo(line)
     if picture is not None:
-        draw_comparison(findings, picture)
+        draw_comparison(searches, picture)
         typer.echo(f"picture: {picture}")
 
 
-def finding_of(run: Run, name: str) -> "Finding":
-    """What the search of `run` found.
+def finished_search(run: Run, name: str) -> "FinishedSearch":
+    """The finished search of `run`, called `name`.
 
     Raises:
         RunError: it is no run, or its search is not finished.
@@ -46,7 +46,7 @@ def finding_of(run: Run, name: str) -> "Finding":
     """
     from codenas.errors import RunError
     from codenas.experiment.jobs import present_job
-    from codenas.report.compare import Finding
+    from codenas.report.compare import FinishedSearch
     from codenas.report.front import front_rows
     from codenas.search.config import SearchConfig
     from codenas.search.fidelity import fidelities
@@ -59,7 +59,7 @@ def finding_of(run: Run, name: str) -> "Finding":
         raise RunError(f"the search of {run.folder} is not finished; see `codenas status {run.folder}`, and compare it afterwards")
     (result, history), config = finished, SearchConfig.of_job(claim.job)
     job = json.loads(present_job(claim.job))
-    return Finding(
+    return FinishedSearch(
         name=name,
         question=json.dumps([{**job, "seed": None}, claim.corpus], sort_keys=True),
         scored_on=json.dumps([claim.corpus, job.get("trial", {}).get("score_tokens")]),

@@ -1,4 +1,4 @@
-"""`codenas corpus show` and `report`: what a prepared corpus holds, where it came from, what was left out and why."""
+"""`codenas corpus show` and `report`: contents of a prepared corpus, its source, and what was dropped and why."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ Prepared = Annotated[Path, typer.Argument(help="The folder of a prepared corpus.
 
 
 def show_corpus(corpus: Prepared = DEFAULT_OUTPUT) -> None:
-    """Print stages, drops, licences, splits, languages and lengths, with bars."""
+    """Print stages, drops, licences, splits, languages and lengths as histograms."""
     from codenas.cli.console import console
     from codenas.cli.prepare import show
     from codenas.corpus import Corpus
@@ -26,7 +26,7 @@ def report_corpus(
     corpus: Prepared = DEFAULT_OUTPUT,
     output: Annotated[Path | None, typer.Option(help="The file to write. [default: report.html in the corpus]")] = None,
 ) -> None:
-    """Write the same as one page with pictures, which needs no other file."""
+    """Write the same as one self-contained HTML page."""
     from codenas.corpus import Corpus
     from codenas.files import write_atomic
     from codenas.report.corpus import corpus_page

@@ -1,4 +1,4 @@
-"""`codenas report`: a search as one page that needs nothing beside it, and its figures for machines."""
+"""`codenas report`: a search as one self-contained HTML page, and its data as JSON."""
 
 import contextlib
 import json
@@ -10,25 +10,25 @@ import typer
 from codenas.experiment.run import DEFAULT_RUN, Run
 
 if TYPE_CHECKING:
-    from codenas.report.page_data import Found
+    from codenas.report.page_data import SearchRecord
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="The run's folder.")] = DEFAULT_RUN,
-    output: Annotated[Path | None, typer.Option(help="Where the page is written. [default: report.html in the run]")] = None,
-    figures: Annotated[Path | None, typer.Option("--json", help="Where its figures are written. [default: beside the page]")] = None,
+    output: Annotated[Path | None, typer.Option(help="The page. [default: report.html in the run]")] = None,
+    figures: Annotated[Path | None, typer.Option("--json", help="The data. [default: next to the page]")] = None,
 ) -> None:
-    """Write what a search found as one HTML page that needs no network, and the same figures as JSON; also before it is finished."""
+    """Write the report of a search, finished or not, as one self-contained HTML page, and its data as JSON."""
     page = write_report(Run(run), output, figures)
     typer.echo(f"report: {page}")
 
 
 def write_report(run: Run, page: Path | None = None, figures: Path | None = None) -> Path:
-    """The page of the search in `run`, and its figures beside it; returns where the page is.
+    """Write the report of the search in `run` and its data; returns the path of the page.
 
     Raises:
         RunError: there is no search, or one of its files cannot be read.
-        ConfigError: the job is of another version, or both shall be one file.
+        ConfigError: the job is of another version, or both paths are the same.
     """
     from codenas.errors import ConfigError
     from codenas.files import replaceable, write_atomic
@@ -39,7 +39,7 @@ def write_report(run: Run, page: Path | None = None, figures: Path | None = None
     if figures is None and replaceable(page):  # no file belongs beside a device
         figures = page.with_suffix(".json")
     if figures is not None and page.absolute() == figures.absolute():
-        raise ConfigError(f"{page} cannot hold both the page and its figures; name another file with --json")
+        raise ConfigError(f"{page} cannot be both the page and its data; name another file with --json")
     found = search_figures(read_search(run))
     if figures is not None:
         write_atomic(figures, found.model_dump_json(indent=1) + "\n")
@@ -47,9 +47,9 @@ def write_report(run: Run, page: Path | None = None, figures: Path | None = None
     return page
 
 
-def read_search(run: Run) -> "Found":
-    """What the files of `run` say of its search; nothing is asked of the process that works on it."""
-    from codenas.report.page_data import Found
+def read_search(run: Run) -> "SearchRecord":
+    """The search of `run` as its files record it; the process that works on it is not asked."""
+    from codenas.report.page_data import SearchRecord
     from codenas.search.config import SearchConfig
     from codenas.search.history import read_events, replayed
     from codenas.search.result import SearchFolder
@@ -59,8 +59,8 @@ def read_search(run: Run) -> "Found":
     job = home.job()
     config = SearchConfig.of_job(job)
     finished, path = home.finished(), home.path / "trials.jsonl"
-    events = tuple(read_events(path)) if path.exists() else ()  # read once: a search may be at work
-    return Found(
+    events = tuple(read_events(path)) if path.exists() else ()  # read once: a search may be running
+    return SearchRecord(
         run=str(run.folder),
         corpus=str(run.corpus),
         job=json.loads(job),
@@ -73,7 +73,7 @@ def read_search(run: Run) -> "Found":
 
 
 def _vocab_sizes(run: Run, vocabularies: tuple[str | None, ...]) -> dict[str | None, int]:
-    """The ids of those of `vocabularies` that are at hand; a run that was fetched may have come without its corpus."""
+    """The sizes of those of `vocabularies` that are available; a fetched run may have come without its corpus."""
     from codenas.corpus import Corpus
     from codenas.errors import CodeNASError
 

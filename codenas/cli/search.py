@@ -158,16 +158,16 @@ def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob")
     from codenas.cli.report import write_report
     from codenas.report.fidelity import fidelity_lines
     from codenas.report.front import draw_front, front_rows
-    from codenas.report.tables import front_table, search_counts, training_share, verdict
+    from codenas.report.tables import front_table, search_counts, winner_line, worker_utilisation
     from codenas.search.fidelity import fidelities
 
     rows = front_rows(history.trials, result.winner, job.budget.rungs[-1], job.objectives)
     console().print(front_table(rows))
     if run.writable:
         draw_front(history.trials, rows, job.objectives, run.picture)
-    typer.echo(verdict(result))
+    typer.echo(winner_line(result))
     for line in fidelity_lines(fidelities(history.trials, job.budget.rungs)):
         typer.echo(line)
-    typer.echo(f"{search_counts(result)}; training: {training_share(result)}; picture: {run.picture}")
+    typer.echo(f"{search_counts(result)}; worker utilisation: {worker_utilisation(result)}; picture: {run.picture}")
     if run.writable:
         typer.echo(f"report: {write_report(run)}")

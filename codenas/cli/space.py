@@ -1,4 +1,4 @@
-"""`codenas space`: what a search can find."""
+"""`codenas space`: the designs that a search can propose."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ def show_space(
     space: Annotated[str, typer.Argument(metavar="PRESET_OR_FILE", help="A preset, a job file (TOML), or a space as JSON.")],
     vocab_size: Annotated[int, typer.Option(min=2, help="Ids of the vocabulary; parameters and bytes depend on it.")] = 4_096,
 ) -> None:
-    """Show a search space: its size, its choices, what binds them, what its architectures cost (1,000 are drawn)."""
+    """Show a search space: its size, choices and constraints, and the costs of 1,000 sampled architectures."""
     from codenas.cli.console import console
     from codenas.report.space import choices_table, draw_sample, families_table, space_figures
     from codenas.report.tables import summary_lines
@@ -31,7 +31,7 @@ def load_space(name: str) -> "SearchSpace":
     """The preset called `name`, or the space in the file at `name`.
 
     Raises:
-        ConfigError: it is neither, or the file holds no legal space.
+        ConfigError: it is neither, or the file holds no valid space.
     """
     from pydantic import ValidationError
 

@@ -91,12 +91,12 @@ class RunStatus:
             if (rung := highest_rung(self.trials)) is not None:
                 winner = self.result.winner if self.result else -1
                 rows = front_rows(self.trials, winner, rung, self.config.objectives)
-                parts.append(front_table(rows, f"Front after {rung:,} steps"))
+                parts.append(front_table(rows, f"Pareto front after {rung:,} steps"))
         parts += [Text(line) for line in summary_lines(self._stages())]
         return Group(*parts)  # type: ignore[arg-type]
 
     def _stages(self) -> list[tuple[str, str]]:
-        from codenas.report.tables import verdict
+        from codenas.report.tables import winner_line
 
         model, interrupted = self.run.model.exists(), (self.run.folder / "last").exists()
         stages = [
@@ -107,7 +107,7 @@ class RunStatus:
         at_work = f"process {self.holder}" if self.holder is not None else "no process of this machine"
         unfinished = self.config is not None and self.result is None and self.holder is None
         way_on = [("to go on", f"codenas search --resume {self.run.folder}")] if unfinished else []
-        won = [("winner", verdict(self.result))] if self.result is not None else []
+        won = [("winner", winner_line(self.result))] if self.result is not None else []
         return [*won, *stages, ("at work", at_work), *way_on]
 
 

@@ -20,7 +20,7 @@ from codenas.metrics import Metrics
 from codenas.report.fidelity import fidelity_lines
 from codenas.report.front import draw_front, front_rows
 from codenas.report.quality import quality_table
-from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share, verdict
+from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, winner_line, worker_utilisation
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.result import SearchResult
@@ -136,7 +136,7 @@ def show_summary(run: Run, summary: Summary, found: Findings, rows: list[FrontRo
         draw_front(found.history.trials, rows, objectives, run.picture)
         write_report(run)
     screen = console()
-    screen.print(front_table(rows, f"Front after {rows[0].rung} steps (the star trained on)"))
+    screen.print(front_table(rows, f"Pareto front after {rows[0].rung} steps (★ was trained in full)"))
     screen.print(quality_table(summary.evaluation.metrics, summary.evaluation.compressors, summary.evaluation.completions))
     for warning in summary.evaluation.warnings:
         screen.print(f"[bold red]{warning}")
@@ -151,8 +151,8 @@ def _search_figures(summary: Summary) -> list[tuple[str, str]]:
     search = summary.search
     return [
         ("search", search_counts(search)),
-        ("winner", verdict(search)),
-        ("training share", training_share(search)),
+        ("winner", winner_line(search)),
+        ("worker utilisation", worker_utilisation(search)),
         *(("fidelity", line) for line in fidelity_lines(search.fidelity)),
     ]
 

@@ -1,4 +1,4 @@
-"""`codenas search tensorboard`: the history of a search as event files of TensorBoard's."""
+"""`codenas search tensorboard`: the history of a search as TensorBoard event files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +9,10 @@ from codenas.experiment.run import DEFAULT_RUN, Run
 
 
 def tensorboard(
-    output: Annotated[Path, typer.Option(help="The folder that the event files are written to.")],
+    output: Annotated[Path, typer.Option(help="Folder for the event files.")],
     run: Annotated[Path, typer.Option(help="The run's folder.")] = DEFAULT_RUN,
 ) -> None:
-    """Store losses, scores and choices of all candidates of a search, finished or not: `tensorboard --logdir FOLDER` shows them."""
+    """Export losses, metrics and choices of all candidates of a search, finished or not; view them with `tensorboard --logdir FOLDER`."""
     from codenas.report.tensorboard import NEEDS, write_events
     from codenas.search.config import SpaceChoice
     from codenas.search.result import SearchFolder

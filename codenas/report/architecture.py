@@ -1,4 +1,4 @@
-"""An architecture as a tree of its parts, with what each of them costs, and as a picture."""
+"""An architecture as a tree of its parts with their costs, and as a picture."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from codenas.report.plots import ProfileBar, Segment, profile
 from codenas.report.scale import scaled
 
 _NAME_WIDTH, _FIGURE_WIDTH, _INDENT = 72, 11, 4
-_ENDS, _FEEDFORWARD = "embedding and head", "feed-forward"
-KINDS = (_ENDS, _FEEDFORWARD, *(spec.label for spec in MIXER_SPECS))  # of a bar's segments
+_EMBEDDINGS, _FEEDFORWARD = "embedding and head", "feed-forward"
+KINDS = (_EMBEDDINGS, _FEEDFORWARD, *(spec.label for spec in MIXER_SPECS))  # of a bar's segments
 HEADINGS = ("parameters", "float16", "training", "decoding", "state")
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What some parts cost together; FLOPs per token, training in windows of the context's length, decoding at its end."""
+    """The total cost of some parts: FLOPs per token of training (windows of full context) and of decoding (at the end of the context)."""
 
     parameters: int
     stored_bytes: int
@@ -35,7 +35,7 @@ class Figures:
 
     @classmethod
     def of(cls, parts: Iterable[Part], arch: ArchSpec) -> "Figures":
-        """The sum over `parts` of `arch`; bytes are those of the numbers, a file adds its header."""
+        """The sum over `parts` of `arch`; bytes are those of the tensors, a file adds its header."""
         chosen, last = list(parts), arch.context_len - 1
         stored = [tensor for part in chosen for tensor in layout(part.tensors(), "float16").values()]
         forward = sum(cost.part_forward_flops(part, arch, arch.context_len) for part in chosen)
@@ -59,7 +59,7 @@ class Figures:
 
 
 def architecture_tree(arch: ArchSpec, vocab_size: int) -> Tree:
-    """Every part with its costs in columns; layers that are equal stand together, with their sum."""
+    """Every part with its costs in columns; equal layers are grouped, with their sum."""
     everything = list(cost.parts(arch, vocab_size))
     tree = Tree(_line("part", HEADINGS, 0, "bold"))
     for part in everything:
@@ -67,26 +67,26 @@ def architecture_tree(arch: ArchSpec, vocab_size: int) -> Tree:
             _add_layers(tree, everything, arch)
         if not part.name.startswith("blocks."):
             tree.add(_line(_end(part), Figures.of([part], arch).cells(), 1))
-    tree.add(_line("all", Figures.of(everything, arch).cells(), 1, "bold"))
+    tree.add(_line("total", Figures.of(everything, arch).cells(), 1, "bold"))
     return tree
 
 
 def cost_lines(arch: ArchSpec, vocab_size: int) -> list[tuple[str, str]]:
-    """What the tree does not show, as names and values for `summary_lines`."""
+    """Costs of the whole model that are not in the tree, as names and values for `summary_lines`."""
     files = [f"{scaled(cost.stored_bytes(arch, vocab_size, storage), 'B')} in {storage}" for storage in STORAGES]
-    flops = [f"{scaled(cost.decoding_flops(arch, vocab_size, cached), 'FLOP')} behind {cached:,}" for cached in _ends(arch)]
+    flops = [f"{scaled(cost.decoding_flops(arch, vocab_size, cached), 'FLOP')} after {cached:,}" for cached in _ends(arch)]
     states = [f"{scaled(cost.state_bytes(arch, tokens), 'B')} after {tokens:,}" for tokens in _ends(arch)]
     return [
         ("digest", arch.digest),
-        ("weights' file", ", ".join(files)),
-        ("training", f"{scaled(cost.training_flops_per_token(arch, vocab_size), 'FLOP')} per token, windows of {arch.context_len:,}"),
+        ("weight file", ", ".join(files)),
+        ("training", f"{scaled(cost.training_flops_per_token(arch, vocab_size), 'FLOP')} per token in windows of {arch.context_len:,}"),
         ("decoding", f"{', '.join(flops)} tokens"),
         ("state", f"{', '.join(states)} tokens of a sequence, in float32"),
     ]
 
 
 def stored_lines(design: Design, vocab_size: int) -> list[tuple[str, str]]:
-    """What is beside the architecture of `design`, as `cost_lines`: its vocabulary, and its file unless that is all in float16."""
+    """Vocabulary and stored file of `design`, as `cost_lines`; the file is left out where it is the whole architecture in float16."""
     arch, lines = design.stored_arch, [("vocabulary", design.vocabulary)] if design.vocabulary else []
     if design.storage == "float16" and not design.pruning:
         return lines
@@ -96,13 +96,13 @@ def stored_lines(design: Design, vocab_size: int) -> list[tuple[str, str]]:
 
 
 def draw_architecture(arch: ArchSpec, vocab_size: int, path: Path) -> None:
-    """Where the parameters, the work of a decoded token and the state lie, from the tokens up, as a picture at `path`."""
+    """Draw parameters, FLOPs per decoded token and state size by layer, embedding at the bottom, as a PNG at `path`."""
     size = f"{scaled(cost.parameters(arch, vocab_size))} parameters"
     profile(profile_bars(arch, vocab_size), KINDS, f"{headline(arch, vocab_size)}: {size}", path)
 
 
 def profile_bars(arch: ArchSpec, vocab_size: int) -> list[ProfileBar]:
-    """What the picture shows: a bar for both ends and for every layer, from the tokens up."""
+    """One bar for the embedding, each layer and the head, embedding first."""
     parts = list(cost.parts(arch, vocab_size))
     bars: list[ProfileBar] = []
     for part in parts:
@@ -121,7 +121,7 @@ def headline(arch: ArchSpec, vocab_size: int) -> str:
 
 
 def describe(mixer: MixerSpec) -> str:
-    """A mixer by its label and what is set: `attention, n_heads 4, n_kv_heads 2, qk_norm`."""
+    """A mixer by its label and its options: `attention, n_heads 4, n_kv_heads 2, qk_norm`."""
     words = [mixer.label]
     for name, value in mixer.model_dump(exclude={"kind"}).items():
         if value is not None and value is not False:
@@ -147,7 +147,7 @@ def _layer(parts: Sequence[Part], number: int) -> list[Part]:
 
 
 def _feedforward(spec: FeedForwardSpec, d_model: int) -> str:
-    return f"feed-forward, {spec.activation}, {d_model} to {spec.hidden_width(d_model)} and back"
+    return f"feed-forward, {spec.activation}, {d_model} to {spec.hidden_width(d_model)} to {d_model}"
 
 
 def _end(part: Part) -> str:
@@ -155,19 +155,19 @@ def _end(part: Part) -> str:
 
 
 def _layer_bar(parts: Sequence[Part], number: int, arch: ArchSpec) -> ProfileBar:
-    """A layer without its norms: they would be too thin to see."""
+    """A layer without its norms: their segments would be too thin to see."""
     segments = [_segment(part, arch) for part in _layer(parts, number) if not part.name.endswith("norm")]
     return ProfileBar(f"layer {number}", tuple(segments))
 
 
 def _segment(part: Part, arch: ArchSpec) -> Segment:
     figures = Figures.of([part], arch)
-    kind = part.mixer.label if part.mixer else _FEEDFORWARD if part.name.startswith("blocks.") else _ENDS
+    kind = part.mixer.label if part.mixer else _FEEDFORWARD if part.name.startswith("blocks.") else _EMBEDDINGS
     return Segment(kind, figures.parameters, figures.decoding_flops, figures.state_bytes)
 
 
 def _line(name: str, cells: Sequence[str], depth: int, style: str = "") -> Text:
-    """One line of the tree: the columns stand at the same place whatever the depth."""
+    """One line of the tree; columns are aligned at every depth."""
     width = _NAME_WIDTH - _INDENT * depth
     cut = name if len(name) < width else f"{name[: width - 2]}…"
     return Text(f"{cut:<{width}}" + "".join(f"{cell:>{_FIGURE_WIDTH}}" for cell in cells), style=style, no_wrap=True)

@@ -1,7 +1,7 @@
-"""Charts as inline SVG, drawn from numbers without a library. Colours are classes of the page's style sheet, so they follow its theme.
+"""Charts as inline SVG, without a library. Colours are classes of the page's style sheet, so they follow its theme.
 
-What stands in a `<title>` is shown by any browser where the pointer rests; the page's script shows it at once, and lights up
-everything that has the same `data-who`. All text is escaped here.
+Browsers show a `<title>` as a tooltip; the page's script shows it at once and highlights every element with the same
+`data-candidate`. All text is escaped here.
 """
 
 import math
@@ -18,12 +18,12 @@ Shape = Literal["dot", "ring", "star"]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A point; `who` is the candidate it belongs to, `kind` its class, `label` stands beside it."""
+    """A point of `candidate`; `kind` is its CSS class, `label` is printed next to it."""
 
     x: float
     y: float
     tip: str
-    who: str = ""
+    candidate: str = ""
     kind: str = "k0"
     shape: Shape = "dot"
     label: str = ""
@@ -31,11 +31,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line through points; as `stairs` it keeps its height until the next one. `label` stands at its end."""
+    """A line through points, drawn as steps if `stairs`; `label` is printed at its end."""
 
     points: Sequence[Point]
     tip: str = ""
-    who: str = ""
+    candidate: str = ""
     kind: str = "k0"
     stairs: bool = False
     label: str = ""
@@ -43,23 +43,23 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A row of parts, (class, length, tip), one behind the other; `tick` is a mark on its scale."""
+    """A stacked bar of parts (CSS class, length, tooltip); `tick` is a mark on its scale, `value` is printed at its end."""
 
     label: str
     parts: Sequence[tuple[str, float, str]]
     tick: float | None = None
-    told: str = ""
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Work in a lane from `begin` on, for so many seconds."""
+    """A job in a lane: its start and its length, in the unit of the axis."""
 
     lane: str
     begin: float
     seconds: float
     tip: str
-    who: str
+    candidate: str
     kind: str
 
 
@@ -74,13 +74,13 @@ class Coordinate:
 def plot(
     marks: Sequence[Mark], lines: Sequence[Line], xlabel: str, ylabel: str, limit: float | None = None, size: tuple[int, int] = (560, 360)
 ) -> str:
-    """Points and lines over two axes; `limit` is an upright line, or named at the edge if far beyond. Empty without a point."""
+    """A scatter and line plot; `limit` is a vertical line, or a note at the edge if far outside. Empty without points."""
     width, height = size
     everything = [(mark.x, mark.y) for mark in marks] + [point for line in lines for point in line.points]
     if not everything:
         return ""
     xs = [x for x, _ in everything]
-    near = limit is not None and limit <= 2 * max(xs) - min(xs)  # one that is far away would press all points together
+    near = limit is not None and limit <= 2 * max(xs) - min(xs)  # a distant one would squeeze all points together
     across = Scale.over([*xs, limit] if near and limit is not None else xs, _LEFT, width - _RIGHT)
     up = Scale.over([y for _, y in everything], height - _BOTTOM, _TOP)
     parts = [_grid(across, up, xlabel, ylabel, width, height)]
@@ -97,7 +97,7 @@ def plot(
 
 
 def bars(rows: Sequence[Bar], xlabel: str, label_width: int = 170, width: int = 560) -> str:
-    """Horizontal bars from 0 on, one a row. Empty without a row."""
+    """Horizontal stacked bars, one per row. Empty without rows."""
     if not rows:
         return ""
     ends = [sum(length for _, length, _ in row.parts) for row in rows]
@@ -114,7 +114,7 @@ def bars(rows: Sequence[Bar], xlabel: str, label_width: int = 170, width: int = 
             start += length
         if row.tick is not None:
             parts.append(f'<line class="tick" x1="{across.at(row.tick):.1f}" x2="{across.at(row.tick):.1f}" y1="{y - 2}" y2="{y + 18}"/>')
-        parts.append(_text(max(across.at(start), across.at(row.tick or 0.0), across.at(0.0)) + 7, y + 12, row.told, "told"))
+        parts.append(_text(max(across.at(start), across.at(row.tick or 0.0), across.at(0.0)) + 7, y + 12, row.value, "bar-value"))
     return _svg(width, height, parts, xlabel)
 
 
@@ -129,9 +129,11 @@ def timeline(spans: Sequence[Span], xlabel: str, width: int = 1120) -> str:
     parts += [_text(142, 32 * number + 28, lane, "name", "end") for number, lane in enumerate(lanes)]
     for span in spans:
         left, right, y = across.at(span.begin), across.at(span.begin + span.seconds), 32 * lanes.index(span.lane) + 12
-        inside = _text(left + 4, y + 15, span.who, "inside") if right - left > 34 else ""
+        inside = _text(left + 4, y + 15, span.candidate, "inside") if right - left > 34 else ""
         box = f'x="{left:.1f}" y="{y}" width="{max(1.0, right - left - 1):.1f}" height="22" rx="3"'
-        parts.append(f'<g data-who="{escape(span.who)}"><rect class="fill {span.kind}" {box}>{_title(span.tip)}</rect>{inside}</g>')
+        parts.append(
+            f'<g data-candidate="{escape(span.candidate)}"><rect class="fill {span.kind}" {box}>{_title(span.tip)}</rect>{inside}</g>'
+        )
     return _svg(width, height, parts, xlabel)
 
 
@@ -209,7 +211,7 @@ def _line(line: Line, across: Scale, up: Scale) -> str:
     for (_, before), (x, y) in pairwise(places):
         path += f"L{x:.1f} {before:.1f}L{x:.1f} {y:.1f}" if line.stairs else f"L{x:.1f} {y:.1f}"
     name = _text(places[-1][0], places[-1][1] - 6, line.label, "value", "end") if line.label else ""
-    return f'<path class="line {line.kind}"{_who(line.who)} d="{path}">{_title(line.tip)}</path>{name}'
+    return f'<path class="line {line.kind}"{_candidate(line.candidate)} d="{path}">{_title(line.tip)}</path>{name}'
 
 
 def _mark(mark: Mark, across: Scale, up: Scale) -> str:
@@ -218,11 +220,11 @@ def _mark(mark: Mark, across: Scale, up: Scale) -> str:
         drawn = f'<polygon class="mark {mark.kind}" points="{_star(x, y)}">{_title(mark.tip)}</polygon>'
     else:
         drawn = f'<circle class="mark {mark.shape} {mark.kind}" cx="{x:.1f}" cy="{y:.1f}" r="5">{_title(mark.tip)}</circle>'
-    return f"<g{_who(mark.who)}>{drawn}</g>"
+    return f"<g{_candidate(mark.candidate)}>{drawn}</g>"
 
 
 def _names(marks: Sequence[Mark], across: Scale, up: Scale, width: int) -> list[str]:
-    """The labels of marks, beside them; one whose place is taken goes above."""
+    """The labels of marks, next to them; one whose place is taken goes above."""
     taken, names = list[Point](), list[str]()
     for mark in marks:
         x, y = across.at(mark.x), up.at(mark.y) - 7
@@ -231,7 +233,7 @@ def _names(marks: Sequence[Mark], across: Scale, up: Scale, width: int) -> list[
         taken.append((x, y))
         left = x > width - 80
         name = _text(x - 9 if left else x + 9, y, mark.label, "point-name", "end" if left else "start")
-        names.append(f"<g{_who(mark.who)}>{name}</g>")
+        names.append(f"<g{_candidate(mark.candidate)}>{name}</g>")
     return names
 
 
@@ -257,8 +259,8 @@ def _title(tip: str) -> str:
     return f"<title>{escape(tip)}</title>" if tip else ""
 
 
-def _who(who: str) -> str:
-    return f' data-who="{escape(who)}"' if who else ""
+def _candidate(candidate: str) -> str:
+    return f' data-candidate="{escape(candidate)}"' if candidate else ""
 
 
 def _two_rows(label: str) -> list[str]:

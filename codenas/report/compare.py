@@ -1,7 +1,7 @@
-"""Finished searches beside each other: what won, what it cost, and whether the difference is more than luck.
+"""A comparison of finished searches: their winners, their costs, and whether the difference is significant.
 
-A search that is repeated with another seed finds another winner. How far those lie apart, over all searches that were
-repeated, is what a difference has to exceed; where nothing was repeated, nobody can tell.
+A search that is repeated with another seed finds another winner. The spread of the winners' scores, pooled over all repeated
+searches, gives the least significant difference; without repetitions significance cannot be assessed.
 """
 
 import itertools
@@ -26,20 +26,20 @@ from codenas.stats.significance import PooledVariance
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {
     "run": "left", "seed": "right", "winner": "left", "design": "left", "bits per\nbyte": "right", "size\n(MB)": "right",
-    "latency p50\n(ms per token)": "right", "after\nsteps": "right", "training\nsteps": "right", "to score": "right",
-    "worker\ntime": "right", "front": "right",
+    "latency p50\n(ms per token)": "right", "after\nsteps": "right", "training\nsteps": "right", "scoring\nsteps": "right",
+    "worker\ntime": "right", "Pareto\nfront": "right",
 }  # fmt: skip
 
-Verdict = Literal["better", "tie", "unknown"]
+Outcome = Literal["better", "tie", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What one finished search found.
+class FinishedSearch:
+    """One finished search.
 
     Attributes:
-        question: what was searched, the seed left out: searches of one question are repetitions of each other.
-        scored_on: what bits per byte were measured on; only those of the same text compare.
+        question: the job without its seed; searches with the same question are repetitions of each other.
+        scored_on: the text that bits per byte were measured on; they compare only on the same text.
         seconds: of training, over all workers and sessions.
     """
 
@@ -55,12 +55,12 @@ class Finding:
 
     @property
     def winner(self) -> FrontRow:
-        """The row of the winner."""
+        """The winner's row."""
         return next(row for row in self.rows if row.winner)
 
     @property
     def bits_per_byte(self) -> float:
-        """Of the winner; infinite where it was not measured."""
+        """The winner's; infinite if it was not measured."""
         measured = self.winner.metrics.bits_per_byte
         return math.inf if measured is None else measured
 
@@ -69,7 +69,7 @@ class Finding:
 class Difference:
     """How much lower the mean bits per byte of `better` are than those of `worse`.
 
-    `bound` is what luck alone exceeds once in twenty times; None where no search was repeated.
+    `bound` is the least significant difference at the 95 % level; None if no search was repeated.
     """
 
     better: str
@@ -78,23 +78,23 @@ class Difference:
     bound: float | None
 
     @property
-    def verdict(self) -> Verdict:
-        """Whether the difference is more than luck."""
+    def outcome(self) -> Outcome:
+        """Whether the difference is significant."""
         if self.bound is None:
             return "unknown"
         return "better" if self.gap > self.bound else "tie"
 
 
-def repetitions(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """The findings by question, best mean first; one per seed: the same search twice is no repetition."""
-    by_question: dict[str, dict[int, Finding]] = {}
-    for finding in findings:
-        by_question.setdefault(finding.question, {}).setdefault(finding.seed, finding)
+def repetitions(searches: Sequence[FinishedSearch]) -> list[list[FinishedSearch]]:
+    """The searches grouped by question, best mean first; one per seed, since the same search twice is no repetition."""
+    by_question: dict[str, dict[int, FinishedSearch]] = {}
+    for search in searches:
+        by_question.setdefault(search.question, {}).setdefault(search.seed, search)
     return sorted((list(seeds.values()) for seeds in by_question.values()), key=_mean)
 
 
-def differences(groups: Sequence[Sequence[Finding]]) -> list[Difference]:
-    """Each group against the one after it; groups are ordered as `repetitions` does, and scored on the same text."""
+def differences(groups: Sequence[Sequence[FinishedSearch]]) -> list[Difference]:
+    """Each group against the next one; `groups` are ordered as `repetitions` orders them, and scored on the same text."""
     pooled = PooledVariance.of([[each.bits_per_byte for each in group] for group in groups])
     found = []
     for better, worse in itertools.pairwise(groups):
@@ -107,80 +107,80 @@ def difference_line(difference: Difference) -> str:
     """The difference as a sentence."""
     pair = f"{difference.better} against {difference.worse}: {difference.gap:.3f} bits per byte apart"
     if difference.bound is None:
-        return f"{pair}; whether that is more than luck cannot be told: no search was repeated with another seed"
-    seeds = f"two searches that differ by luck alone are up to {difference.bound:.3f} apart (95 %)"
-    return f"{pair}, {'a difference' if difference.verdict == 'better' else 'a tie'}: {seeds}"
+        return f"{pair}; significance not assessed: no search was repeated with another seed"
+    significance = "significant" if difference.outcome == "better" else "not significant, a tie"
+    return f"{pair}, {significance} (least significant difference {difference.bound:.3f}, 95 %)"
 
 
-def verdict_lines(findings: Sequence[Finding]) -> list[str]:
-    """What can be said of the differences; nothing of searches that were scored on different text."""
+def difference_lines(searches: Sequence[FinishedSearch]) -> list[str]:
+    """The differences as sentences; searches that were scored on different text are not compared."""
     lines = []
-    texts = list(dict.fromkeys(finding.scored_on for finding in findings))
+    texts = list(dict.fromkeys(search.scored_on for search in searches))
     for text in texts:
-        groups = repetitions([finding for finding in findings if finding.scored_on == text])
+        groups = repetitions([search for search in searches if search.scored_on == text])
         if len(groups) == 1 and len(groups[0]) > 1:
-            scores = [finding.bits_per_byte for finding in groups[0]]
-            told = f"{fmean(scores):.3f} ± {stdev(scores):.3f} bits per byte"
-            lines.append(f"{_names(groups[0])}: one search with {len(scores)} seeds, {told}")
+            scores = [search.bits_per_byte for search in groups[0]]
+            spread = f"{fmean(scores):.3f} ± {stdev(scores):.3f} bits per byte"
+            lines.append(f"{_names(groups[0])}: one search with {len(scores)} seeds, {spread}")
         lines += [difference_line(difference) for difference in differences(groups)]
-    contexts = dict.fromkeys(finding.winner.metrics.latency_context for finding in findings)
+    contexts = dict.fromkeys(search.winner.metrics.latency_context for search in searches)
     if len(contexts) > 1:
         lines.append(f"latencies were measured on {' and '.join(map(context_name, contexts))}: they compare only on the same device")
     if len(texts) > 1:
-        lines.append(f"scored on {len(texts)} different corpora or amounts of text: bits per byte compare only where these are the same")
+        lines.append(f"scored on {len(texts)} different corpora or amounts of text: bits per byte compare only on the same text")
     return lines
 
 
-def fidelity_of_runs(findings: Sequence[Finding]) -> list[str]:
-    """How far the low rungs of each search can be trusted."""
-    return [f"{finding.name}: {line}" for finding in findings for line in fidelity_lines(finding.fidelity)]
+def fidelity_of_runs(searches: Sequence[FinishedSearch]) -> list[str]:
+    """The fidelity of the lower rungs of each search."""
+    return [f"{search.name}: {line}" for search in searches for line in fidelity_lines(search.fidelity)]
 
 
-def comparison_table(findings: Sequence[Finding]) -> Table:
+def comparison_table(searches: Sequence[FinishedSearch]) -> Table:
     """One line per search, best bits per byte first."""
     table = Table(title="Winners", title_justify="left")
     for heading, justify in _COLUMNS.items():
         table.add_column(heading, justify=justify)
-    for finding in sorted(findings, key=lambda finding: finding.bits_per_byte):
-        table.add_row(*_cells(finding))
+    for search in sorted(searches, key=lambda search: search.bits_per_byte):
+        table.add_row(*_cells(search))
     return table
 
 
-def draw_comparison(findings: Sequence[Finding], path: Path) -> None:
-    """The fronts of all searches in one picture at `path`."""
-    overlaid_fronts({finding.name: [_point(row) for row in finding.rows] for finding in findings}, path)
+def draw_comparison(searches: Sequence[FinishedSearch], path: Path) -> None:
+    """Draw the Pareto fronts of all searches over each other, as a PNG at `path`."""
+    overlaid_fronts({search.name: [_point(row) for row in search.rows] for search in searches}, path)
 
 
-def named_apart(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of different absolute paths that tell them apart: `x` and `y` for `/a/runs/x` and `/b/runs/y`."""
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """The shortest suffixes that distinguish absolute paths: `x` and `y` for `/a/runs/x` and `/b/runs/y`."""
     depths = itertools.count(1)
     return next(names for depth in depths if len(set(names := ["/".join(path.parts[-depth:]) for path in paths])) == len(paths))
 
 
-def _mean(group: Sequence[Finding]) -> float:
-    return fmean(finding.bits_per_byte for finding in group)
+def _mean(group: Sequence[FinishedSearch]) -> float:
+    return fmean(search.bits_per_byte for search in group)
 
 
-def _names(group: Sequence[Finding]) -> str:
-    return " + ".join(finding.name for finding in group)
+def _names(group: Sequence[FinishedSearch]) -> str:
+    return " + ".join(search.name for search in group)
 
 
-def _cells(finding: Finding) -> list[str]:
-    winner = finding.winner
+def _cells(search: FinishedSearch) -> list[str]:
+    winner = search.winner
     metrics = winner.metrics
     return [
-        finding.name,
-        f"{finding.seed}",
+        search.name,
+        f"{search.seed}",
         winner.id,
         in_words(winner.design),
         _number(metrics.bits_per_byte, 3),
         _number(metrics.size_bytes and metrics.size_bytes / 1e6, 2),
         _number(metrics.latency_ms_p50, 2),
         f"{winner.rung:,}",
-        f"{finding.steps:,}",
-        f"{finding.scoring_steps:,}",
-        duration(finding.seconds),
-        f"{len(finding.rows)}",
+        f"{search.steps:,}",
+        f"{search.scoring_steps:,}",
+        duration(search.seconds),
+        f"{len(search.rows)}",
     ]
 
 

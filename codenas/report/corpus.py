@@ -1,4 +1,4 @@
-"""What a corpus holds, in bars: of text for a terminal, and as one page without any file beside it."""
+"""The contents of a corpus as histograms for a terminal, and as one self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from codenas.corpus import CorpusManifest, Tally
 
 _WIDTH = 40  # characters of the longest bar
 _PIXELS, _ROW, _LABEL, _VALUE = 420, 20, 200, 190
-_LETTER, _MOST_LETTERS = 7, 80  # pixels of a letter; a picture cuts what is outside of it, and licences can be long
+_LETTER, _MOST_LETTERS = 7, 80  # pixels of a letter; an SVG clips longer labels, and licence names can be long
 _COLOUR = "#0072B2"
-OLD = "an earlier version prepared this corpus: it has no figures of languages and lengths; remove it and prepare it again to get them"
+OLD = "an earlier version prepared this corpus, without statistics of languages and lengths; remove it and prepare it again to get them"
 
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A histogram: what each bar is called, how much it stands for, and that in words."""
+    """A histogram: label, value and formatted value of each bar."""
 
     title: str
     rows: tuple[tuple[str, int, str], ...]
 
 
 def histograms(manifest: CorpusManifest) -> list[Bars]:
-    """What is known of the documents: licences, reasons of drops, and of each split languages and lengths."""
-    drawn = [_tallies("Dropped, by reason", manifest.drops), _tallies("Licences of what is kept", manifest.licences)]
+    """Histograms of the documents: reasons for drops, licences, and languages and lengths of each split."""
+    drawn = [_tallies("Dropped, by reason", manifest.drops), _tallies("Licences of kept documents", manifest.licences)]
     for split in (name for name in manifest.splits if name in manifest.figures):
         figures = manifest.figures[split]
         languages = tuple(
@@ -39,7 +39,7 @@ def histograms(manifest: CorpusManifest) -> list[Bars]:
 
 
 def source_lines(manifest: CorpusManifest) -> list[str]:
-    """How much the source held and how many rows of it were bad; one line that says so where nobody counted."""
+    """Size of the source and its bad rows; one line that says so where they were not counted."""
     lines = []
     if (held := manifest.held) is not None:
         size = f"{held.files:,} files, {held.row_groups:,} row groups, {held.rows:,} rows, {held.bytes / 1e6:,.2f} MB compressed"
@@ -51,19 +51,19 @@ def source_lines(manifest: CorpusManifest) -> list[str]:
 
 
 def bars_table(bars: Bars) -> Table:
-    """A histogram for a terminal; each bar is a share of the longest."""
+    """A histogram for a terminal, scaled to the longest bar."""
     table = Table(title=bars.title, title_justify="left", box=None, show_header=False)
     table.add_column()
     table.add_column(min_width=_WIDTH)
     table.add_column(justify="right")
     most = _most(bars)
-    for label, value, words in bars.rows:
-        table.add_row(label, "█" * max(round(_WIDTH * value / most), 1 if value else 0), words)
+    for label, value, text in bars.rows:
+        table.add_row(label, "█" * max(round(_WIDTH * value / most), 1 if value else 0), text)
     return table
 
 
 def corpus_page(manifest: CorpusManifest, name: str) -> str:
-    """One HTML page: the corpus called `name` in tables and pictures. It refers to no other file and no other site."""
+    """The corpus called `name` as a self-contained HTML page of tables and histograms."""
     stages = "".join(
         f"<tr><td>{escape(stage)}<td>{tally.documents:,}<td>{tally.bytes / 1e6:,.2f}" for stage, tally in manifest.stages.items()
     )
@@ -79,7 +79,7 @@ def corpus_page(manifest: CorpusManifest, name: str) -> str:
         "<style>body{font:15px sans-serif;max-width:52em;margin:2em auto}td,th{padding:2px 12px;text-align:right}"
         "td:first-child,th:first-child{text-align:left}</style>"
         f"<h1>{escape(name)}</h1><p>corpus {manifest.digest[:12]}, vocabulary of {manifest.vocab_size:,}{lines}"
-        f"<h2>Left after each stage</h2><table><tr><th>stage<th>documents<th>MB{stages}</table>"
+        f"<h2>Kept after each stage</h2><table><tr><th>stage<th>documents<th>MB{stages}</table>"
         f"<h2>Splits</h2><table><tr><th>split<th>repositories<th>documents<th>MB<th>tokens{splits}</table>{pictures}</html>\n"
     )
 
@@ -91,7 +91,7 @@ def _tallies(title: str, tallies: Mapping[str, Tally]) -> Bars:
 
 
 def _lengths(title: str, bins: Sequence[int]) -> Bars:
-    """Bars from the first bin that holds a document on; at n are those of 2^(n-1) to 2^n - 1."""
+    """Bars from the first non-empty bin on; bin n counts 2^(n-1) to 2^n - 1."""
     first = next((number for number, count in enumerate(bins) if count), len(bins))
     rows = ((f"{_from(number):,} to {2**number - 1:,}" if number else "0", bins[number]) for number in range(first, len(bins)))
     return Bars(title, tuple((label, count, f"{count:,}") for label, count in rows))
@@ -112,8 +112,8 @@ def _svg(bars: Bars) -> str:
     drawn = "".join(
         f'<text x="{left - 8}" y="{_ROW * number + 14}" text-anchor="end">{escape(label)}</text>'
         f'<rect x="{left}" y="{_ROW * number + 3}" width="{_PIXELS * value / most:.1f}" height="{_ROW - 6}" fill="{_COLOUR}"/>'
-        f'<text x="{left + 6 + _PIXELS * value / most:.1f}" y="{_ROW * number + 14}">{escape(words)}</text>'
-        for number, (label, (_, value, words)) in enumerate(zip(labels, bars.rows, strict=True))
+        f'<text x="{left + 6 + _PIXELS * value / most:.1f}" y="{_ROW * number + 14}">{escape(text)}</text>'
+        for number, (label, (_, value, text)) in enumerate(zip(labels, bars.rows, strict=True))
     )
     width = left + _PIXELS + _VALUE * 2
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-size="12">{drawn}</svg>'

@@ -1,33 +1,33 @@
-"""What a calibration says of a device, and what it predicts."""
+"""The latency calibration of a device, and its predictions."""
 
 from statistics import median
 
 from codenas.measure.latency_model import Calibration, Prediction
 from codenas.report.scale import brief
 
-QUIET, TRUSTED = 0.05, 0.10  # relative: above, a warning
+IDLE, TRUSTED = 0.05, 0.10  # relative: above, a warning
 
 
 def calibration_figures(calibration: Calibration) -> list[tuple[str, str]]:
     """A calibration as names and values for `summary_lines`."""
     error, low, high = calibration.median_error()
     times = sorted(point.p50_ms for point in calibration.points)
-    prices = [f"{brief(1000 * price)} us for {name}" for name, price in calibration.prices.items() if price > 0]
+    prices = [f"{brief(1000 * price)} us per unit of {name}" for name, price in calibration.prices.items() if price > 0]
     return [
         ("device", device_label(calibration)),
         ("measured", f"{len(times)} architectures, {times[0]:.2f} to {times[-1]:.2f} ms per token"),
-        ("repeatable to", f"{100 * uncertainty(calibration):.1f} % (median over the architectures)"),
-        ("left out, one by one", f"predicted to {100 * error:.1f} % (median; 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"),
-        ("a unit of each costs", "; ".join(prices)),
+        ("repeatability", f"{100 * uncertainty(calibration):.1f} % (median over the architectures)"),
+        ("leave-one-out error", f"{100 * error:.1f} % (median; 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"),
+        ("fitted costs", "; ".join(prices)),
     ]
 
 
 def calibration_warnings(calibration: Calibration) -> list[str]:
-    """Why its predictions deserve no trust; empty where they do."""
+    """Reasons not to trust its predictions; empty if there are none."""
     warnings, error = [], calibration.median_error()[0]
-    if uncertainty(calibration) > QUIET:
+    if uncertainty(calibration) > IDLE:
         warnings.append(
-            f"the machine was not quiet: times repeat to {100 * uncertainty(calibration):.0f} % only; end other work, or add --sweeps"
+            f"the machine was not idle: times repeat only to {100 * uncertainty(calibration):.0f} %; stop other work, or raise --sweeps"
         )
     if error > TRUSTED:
         warnings.append(
@@ -37,15 +37,15 @@ def calibration_warnings(calibration: Calibration) -> list[str]:
 
 
 def device_label(calibration: Calibration) -> str:
-    """A device and how many threads decode on it."""
+    """The device and its decoding threads."""
     return f"{calibration.device}, {calibration.threads} thread{'s' if calibration.threads > 1 else ''}"
 
 
 def prediction_line(prediction: Prediction) -> str:
     """A prediction with its interval."""
-    return f"{prediction.p50_ms:.2f} ms per token predicted ({prediction.low_ms:.2f} to {prediction.high_ms:.2f} in nine of ten)"
+    return f"{prediction.p50_ms:.2f} ms per token predicted (90 % interval {prediction.low_ms:.2f} to {prediction.high_ms:.2f})"
 
 
 def uncertainty(calibration: Calibration) -> float:
-    """How well the measured times repeat, relative, median over the points."""
+    """Relative repeatability of the measured times, median over the points."""
     return median(point.p50_uncertainty_ms / point.p50_ms for point in calibration.points)

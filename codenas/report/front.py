@@ -1,4 +1,4 @@
-"""The front of a search: who is beaten by nobody in quality, size and latency together."""
+"""The Pareto front of a search: candidates that no other dominates in quality, size and latency."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ from codenas.stats.pareto import front as front_indices
 
 
 def front_rows(trials: Sequence[Trial], winner: int, rung: int, objectives: Sequence[Objective]) -> list[FrontRow]:
-    """The trials at the last `rung` that no other dominates, over all objectives, those without a weight included.
+    """The trials at the last `rung` that no other dominates, over all objectives, including those without a weight.
 
-    Of those that were trained with several seeds the mean counts.
-    The winner is always among the rows: by weight it may beat a trial that is ahead in an objective that decides nothing.
+    Candidates that were trained with several seeds count with their means. The winner is always among the rows: it has the best
+    weighted fitness, and may be dominated by a trial that is better only in an objective without a weight.
     """
     reached = [(trial.candidate, [report.metrics for report in trial.trainings(rung)]) for trial in trials if trial.report(rung)]
     rows = [
@@ -27,7 +27,7 @@ def front_rows(trials: Sequence[Trial], winner: int, rung: int, objectives: Sequ
 
 
 def draw_front(trials: Sequence[Trial], rows: Sequence[FrontRow], objectives: Sequence[Objective], path: Path) -> None:
-    """Every report of every trial, the front of `rows`, and the limits, as a picture at `path`."""
+    """Draw every report of every trial, the Pareto front `rows` and the limits, as a PNG at `path`."""
     on_front = {(row.id, row.rung) for row in rows}
     winner = {(row.id, row.rung) for row in rows if row.winner}
     points = [

@@ -1,4 +1,4 @@
-"""Which choices the score follows: shares of its variance, field by field, beside what chance alone would show."""
+"""Importance of the fields of a search space: the share of the score's variance that each explains, with a permutation test."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,18 +9,18 @@ from pydantic import BaseModel, ConfigDict
 
 Numbers = npt.NDArray[np.floating[Any]]
 
-SHUFFLES = 500
-LEAST_CANDIDATES = 6  # of fewer a share says nothing
+PERMUTATIONS = 500
+MIN_CANDIDATES = 6  # with fewer, the shares mean nothing
 
 
 class Importance(BaseModel):
     """How much of the variance of the score a field explains by itself.
 
     Attributes:
-        levels: different choices among the candidates.
+        levels: distinct choices among the candidates.
         share: eta squared of a one-way analysis of variance, adjusted for the levels (epsilon squared, Kelley 1935): 0 on average
-            for a field without influence, so that it may be negative; 1 for one that decides everything.
-        chance: what 95 % of random shuffles of the scores stay below.
+            for a field without influence, so it may be negative; 1 for a field that determines the score.
+        chance: the 95 % quantile of the share under random permutations of the scores.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,14 +32,14 @@ class Importance(BaseModel):
 
 
 def importances(rows: Sequence[Mapping[str, str]], scores: Sequence[float], seed: int = 0) -> tuple[Importance, ...]:
-    """Of every field that differs among `rows`, one row of choices a candidate; the most important first.
+    """The importance of every field that varies over `rows` (the choices of each candidate), the most important first.
 
-    A field that has a choice of its own for nearly everybody is left out, and so is everything of very few candidates.
+    Empty for fewer than `MIN_CANDIDATES`; a field with as many levels as candidates is left out.
     """
-    if len(scores) < LEAST_CANDIDATES or min(scores) == max(scores):
+    if len(scores) < MIN_CANDIDATES or min(scores) == max(scores):
         return ()
     rng, values = np.random.default_rng(seed), np.array(scores, dtype=np.float64)
-    shuffled = np.stack([values, *(rng.permutation(values) for _ in range(SHUFFLES))])
+    shuffled = np.stack([values, *(rng.permutation(values) for _ in range(PERMUTATIONS))])
     found = []
     for field in rows[0]:
         levels = sorted({row[field] for row in rows})
@@ -61,10 +61,10 @@ def _shares(scores: Numbers, levels: Numbers) -> Numbers:
 
 
 def expected_best(scores: Sequence[float], draws: int) -> float:
-    """The mean of the lowest of `draws` of `scores` over all ways to draw them without putting back: exact, nothing is drawn."""
-    left, chance, mean = len(scores), draws / len(scores), 0.0
-    for score in sorted(scores):  # `chance`: that this one is drawn, and none of those before it
+    """The expected minimum of `draws` of `scores` drawn without replacement, in closed form."""
+    remaining, chance, mean = len(scores), draws / len(scores), 0.0
+    for score in sorted(scores):  # `chance`: that this score is drawn and no lower one
         mean += score * chance
-        left -= 1
-        chance *= (left + 1 - draws) / left if left else 0.0
+        remaining -= 1
+        chance *= (remaining + 1 - draws) / remaining if remaining else 0.0
     return mean

@@ -1,5 +1,5 @@
 "use strict";
-// What the page does beside standing there: tips at once, a candidate lit up in every chart, and a front that turns.
+// Immediate tooltips, a candidate highlighted in every chart, and a front that rotates.
 
 const SVG = "http://www.w3.org/2000/svg";
 const figures = JSON.parse(document.getElementById("figures").textContent);
@@ -22,13 +22,13 @@ function showTip(event) {
   tip.style.top = Math.max(4, event.clientY - box.height - 12) + "px";
 }
 
-let lit = null;
-function light(event) {
-  const over = event.target.closest ? event.target.closest("[data-who]") : null;
-  const who = over ? over.dataset.who : null;
-  if (who === lit) return;
-  lit = who;
-  for (const each of document.querySelectorAll("[data-who]")) each.classList.toggle("hot", each.dataset.who === who);
+let highlighted = null;
+function highlight(event) {
+  const over = event.target.closest ? event.target.closest("[data-candidate]") : null;
+  const candidate = over ? over.dataset.candidate : null;
+  if (candidate === highlighted) return;
+  highlighted = candidate;
+  for (const each of document.querySelectorAll("[data-candidate]")) each.classList.toggle("hot", each.dataset.candidate === candidate);
   for (const chart of document.querySelectorAll("svg")) chart.classList.toggle("dim", chart.querySelector(".hot") !== null);
 }
 
@@ -39,7 +39,7 @@ function element(name, attributes, text) {
   return made;
 }
 
-// The candidates that have all three figures, each where its highest rung put it, in a cube from -1 to 1.
+// Candidates with all three metrics, as of their highest rung, in a cube from -1 to 1.
 function cloud(chart) {
   const axes = [
     ["size (MB)", (m) => m.size_bytes / 1e6],
@@ -48,7 +48,7 @@ function cloud(chart) {
   ];
   const points = figures.candidates.flatMap((each) => {
     const last = each.rungs[each.rungs.length - 1];
-    return last ? [{ who: each.id, last, front: each.on_front, values: axes.map(([, of]) => of(last.metrics)) }] : [];
+    return last ? [{ candidate: each.id, last, front: each.on_front, values: axes.map(([, of]) => of(last.metrics)) }] : [];
   }).filter((point) => point.values.every(Number.isFinite));
   if (!points.length) return;
   const bounds = axes.map((_, i) => {
@@ -95,17 +95,17 @@ function cloud(chart) {
     });
     const placed = points.map((point) => [project(point.at), point]).sort((a, b) => b[0][2] - a[0][2]);
     for (const [[x, y, depth], point] of placed) {
-      const group = element("g", { "data-who": point.who });
+      const group = element("g", { "data-candidate": point.candidate });
       const foot = project([point.at[0], -1, point.at[2]]);
       group.append(element("line", { class: "grid", x1: x, y1: y, x2: foot[0], y2: foot[1] }));
-      const won = figures.leader && figures.leader.id === point.who;
-      const kind = won ? "winner" : point.front ? "k1" : "k0";
-      const circle = element("circle", { class: `mark ${kind}`, cx: x, cy: y, r: (won ? 8 : 6) * (1 - 0.15 * depth) });
+      const best = figures.best && figures.best.id === point.candidate;
+      const kind = best ? "winner" : point.front ? "k1" : "k0";
+      const circle = element("circle", { class: `mark ${kind}`, cx: x, cy: y, r: (best ? 8 : 6) * (1 - 0.15 * depth) });
       const [size, bits, latency] = point.values;
-      circle.dataset.tip = `${point.who} after ${point.last.rung} steps\n` +
-        `${bits.toFixed(3)} bits per byte, ${size.toPrecision(3)} MB, ${latency.toPrecision(3)} ms a token`;
+      circle.dataset.tip = `${point.candidate} after ${point.last.rung} steps\n` +
+        `${bits.toFixed(3)} bits per byte, ${size.toPrecision(3)} MB, ${latency.toPrecision(3)} ms per token`;
       group.append(circle);
-      if (won || point.front) group.append(element("text", { x: x + 9, y: y - 7, class: "point-name" }, point.who));
+      if (best || point.front) group.append(element("text", { x: x + 9, y: y - 7, class: "point-name" }, point.candidate));
       chart.append(group);
     }
   }
@@ -133,7 +133,7 @@ function cloud(chart) {
 }
 
 upgradeTitles(document.body);
-document.addEventListener("pointermove", (event) => { showTip(event); light(event); });
-document.addEventListener("pointerdown", (event) => { showTip(event); light(event); });
+document.addEventListener("pointermove", (event) => { showTip(event); highlight(event); });
+document.addEventListener("pointerdown", (event) => { showTip(event); highlight(event); });
 const chart = document.getElementById("cloud");
 if (chart) cloud(chart);

@@ -1,4 +1,4 @@
-"""The charts of a search's page: which figures become which points, lines and bars."""
+"""The charts of the report: from its data to points, lines and bars."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,11 +16,11 @@ _ORIGIN_KINDS = ("k1", "k2", "k3", "k4", "k5", "k6")
 
 Measure = Callable[[Metrics], float | None]
 
-# What a part costs: the axis, its unit in the segment's, the unit of what is written beside it, and the cost itself.
+# The costs of a part: axis label, scale of the axis, unit of the printed value, and the value itself.
 _COSTS: tuple[tuple[str, float, str, Callable[[Segment], float]], ...] = (
     ("parameters (M)", 1e6, "", lambda segment: segment.parameters),
-    ("work of a decoded token (MFLOP)", 1e6, "FLOP", lambda segment: segment.decoding_flops),
-    ("state of a full context (kB)", 1e3, "B", lambda segment: segment.state_bytes),
+    ("decoding a token (MFLOP)", 1e6, "FLOP", lambda segment: segment.decoding_flops),
+    ("decoding state at full context (kB)", 1e3, "B", lambda segment: segment.state_bytes),
 )
 
 
@@ -36,7 +36,7 @@ def latency(metrics: Metrics) -> float | None:
 
 def rung_kind(figures: SearchFigures, rung: int) -> str:
     """The colour of a rung."""
-    known = sorted({*figures.asked.rungs, rung})
+    known = sorted({*figures.settings.rungs, rung})
     return _RUNG_KINDS[known.index(rung) % len(_RUNG_KINDS)]
 
 
@@ -47,7 +47,7 @@ def origin_kinds(figures: SearchFigures) -> dict[str, str]:
 
 
 def front_chart(figures: SearchFigures, measure: Measure, xlabel: str, limit: float | None) -> str:
-    """Bits per byte over `measure`, every report a point; empty where it was not measured."""
+    """Bits per byte against `measure`, one point per report; empty if it was not measured."""
     marks, front = list[Mark](), list[tuple[float, float]]()
     highest = max((rung.rung for each in figures.candidates for rung in each.rungs), default=0)
     for each in figures.candidates:
@@ -56,10 +56,10 @@ def front_chart(figures: SearchFigures, measure: Measure, xlabel: str, limit: fl
             if x is None or y is None:
                 continue
             member = each.on_front and rung.rung == highest
-            won = _leads(figures, each) and rung.rung == highest
+            won = _is_best(figures, each) and rung.rung == highest
             kind = "winner" if won else "k1" if member else rung_kind(figures, rung.rung)
             shape: Shape = "star" if won and figures.finished else "dot" if member or won else "ring"
-            marks.append(Mark(x, y, told(each, rung), each.id, kind, shape, each.id if member or won else ""))
+            marks.append(Mark(x, y, tooltip(each, rung), each.id, kind, shape, each.id if member or won else ""))
             front += [(x, y)] if member else []
     marks.sort(key=lambda mark: mark.shape != "ring")
     stairs = [Line(_staircase(front), kind="front", stairs=True)] if front else []
@@ -67,12 +67,12 @@ def front_chart(figures: SearchFigures, measure: Measure, xlabel: str, limit: fl
 
 
 def history_chart(figures: SearchFigures) -> str:
-    """What was reported when, and the best so far at each rung."""
-    kinds, last = origin_kinds(figures), figures.asked.rungs[-1]
+    """All reports over time, and the best score so far at each rung."""
+    kinds, last = origin_kinds(figures), figures.settings.rungs[-1]
     reports = [(each, rung) for each in figures.candidates for rung in each.rungs if rung.metrics.bits_per_byte is not None]
     reports.sort(key=lambda pair: pair[1].step)
     marks = [
-        Mark(rung.step, bits, told(each, rung), each.id, kinds[each.origin], "dot" if rung.rung == last else "ring")
+        Mark(rung.step, bits, tooltip(each, rung), each.id, kinds[each.origin], "dot" if rung.rung == last else "ring")
         for each, rung in reports
         if (bits := rung.metrics.bits_per_byte) is not None
     ]
@@ -81,24 +81,24 @@ def history_chart(figures: SearchFigures) -> str:
         points = [(float(rung.step), rung.best) for _, rung in reports if rung.rung == level and rung.best is not None]
         points.append((float(end), points[-1][1]))
         lines.append(Line(points, kind="k0", stairs=True, label=f"best so far after {level:,} steps"))
-    return plot(marks, lines, "training steps of all candidates together", BITS, size=(1120, 380))
+    return plot(marks, lines, "total training steps", BITS, size=(1120, 380))
 
 
 def importance_chart(figures: SearchFigures) -> str:
-    """Shares of the variance, each with what chance would show."""
+    """Shares of the variance, each with its significance threshold."""
     rows = []
     for each in figures.importances:
-        tip = f"{each.field}, {each.levels} choices: {100 * each.share:.0f} %; 95 % of shuffles stay below {100 * each.chance:.0f} %"
+        tip = f"{each.field}, {each.levels} choices: {100 * each.share:.0f} %; 95 % of permutations are below {100 * each.chance:.0f} %"
         kind = "k1" if each.share > each.chance else "k0"
         rows.append(Bar(each.field, [(kind, 100 * max(0.0, each.share), tip)], 100 * max(0.0, each.chance), f"{100 * each.share:.0f} %"))
-    return bars(rows, "share of the variance explained (%); the upright stroke: chance", 210, 760)
+    return bars(rows, "share of the variance explained (%); vertical line: 95 % of permutations", 210, 760)
 
 
 def coordinates_chart(figures: SearchFigures) -> str:
-    """One line a candidate through what it chose and what it was worth."""
+    """One line per candidate through its choices and its metrics."""
     trained = [each for each in figures.candidates if each.rungs]
     axes, places = list[Coordinate](), list[dict[str, float]]()
-    for field, choices in figures.asked.choices.items():
+    for field, choices in figures.settings.choices.items():
         used = [choice for choice in choices if any(each.choices[field] == choice for each in trained)]
         if len(used) > 1:
             spot = {choice: number / (len(used) - 1) for number, choice in enumerate(used)}
@@ -110,18 +110,18 @@ def coordinates_chart(figures: SearchFigures) -> str:
             low, high = min(values.values()), max(values.values())
             axes.append(Coordinate(label, [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")] if high > low else [(0.5, f"{low:.4g}")]))
             places.append({who: (value - low) / (high - low) if high > low else 0.5 for who, value in values.items()})
-    ordered = sorted(trained, key=lambda each: (_leads(figures, each), each.on_front))
+    ordered = sorted(trained, key=lambda each: (_is_best(figures, each), each.on_front))
     lines = []
     for each in ordered:
         points = [(float(number), place[each.id]) for number, place in enumerate(places) if each.id in place]
-        lines.append(Line(points, told(each, each.rungs[-1]), each.id, _kind(figures, each)))
+        lines.append(Line(points, tooltip(each, each.rungs[-1]), each.id, _kind(figures, each)))
     return parallel(axes, lines)
 
 
 def curves_chart(figures: SearchFigures) -> str:
-    """The losses of every candidate; empty where none was recorded."""
+    """The training curve of every candidate; empty if none was recorded."""
     lines = []
-    for each in sorted(figures.candidates, key=lambda each: _leads(figures, each)):
+    for each in sorted(figures.candidates, key=lambda each: _is_best(figures, each)):
         points = [point for _, course in courses(each) for point in course.losses]
         if points:
             tip = f"{each.id} ({each.origin}): {points[-1][1]:.3f} nats per token at step {points[-1][0]:,}"
@@ -129,68 +129,68 @@ def curves_chart(figures: SearchFigures) -> str:
     return plot([], lines, "training steps", "training loss (nats per token)", size=(1120, 380))
 
 
-def workers_chart(figures: SearchFigures) -> str:
-    """Which worker trained whom when; empty where it was not recorded."""
-    told_courses = [(each, rung, course) for each in figures.candidates for rung, course in courses(each)]
-    if not told_courses:
+def timeline_chart(figures: SearchFigures) -> str:
+    """The jobs of every worker over time; empty if they were not recorded."""
+    jobs = [(each, rung, course) for each in figures.candidates for rung, course in courses(each)]
+    if not jobs:
         return ""
-    zero = min(course.started for _, _, course in told_courses)
-    longest = max(course.started + course.seconds for _, _, course in told_courses) - zero
+    zero = min(course.started for _, _, course in jobs)
+    longest = max(course.started + course.seconds for _, _, course in jobs) - zero
     unit, name = (60.0, "minutes") if longest > 300 else (1.0, "seconds")
     spans = []
-    for each, rung, course in told_courses:
-        goal = f"to {rung:,} steps" if rung is not None else "failed"
+    for each, rung, course in jobs:
+        target = f"to {rung:,} steps" if rung is not None else "failed"
         kind = rung_kind(figures, rung) if rung is not None else "winner"
-        tip = f"{each.id} {goal}: {course.seconds:.1f} s from second {course.started - zero:,.0f} on, {course.worker}"
+        tip = f"{each.id} {target}: {course.seconds:.1f} s, started at {course.started - zero:,.0f} s, {course.worker}"
         spans.append(Span(course.worker, (course.started - zero) / unit, course.seconds / unit, tip, each.id, kind))
-    return timeline(spans, f"{name} since the first job began")
+    return timeline(spans, f"{name} since the first job")
 
 
 def baselines_chart(figures: SearchFigures) -> str:
-    """The best of the first candidates, beside what as many random draws have on average."""
-    told_baselines = figures.baselines
-    if told_baselines is None:
+    """The best of the first candidates, and the expected best of as many random ones."""
+    baselines = figures.baselines
+    if baselines is None:
         return ""
-    search = [(float(number), best) for number, best in enumerate(told_baselines.search, 1)]
-    random = [(float(number), best) for number, best in enumerate(told_baselines.random, 1)]
-    lines = [Line(search, "this search: the best of its first candidates (measured)", kind="k1", stairs=True)]
-    lines += [Line(random, "as many draws out of its random candidates, on average (computed)", kind="k4")] if random else []
+    search = [(float(number), best) for number, best in enumerate(baselines.search, 1)]
+    random = [(float(number), best) for number, best in enumerate(baselines.random, 1)]
+    lines = [Line(search, "this search: best so far (measured)", kind="k1", stairs=True)]
+    lines += [Line(random, "random search: expected best (computed)", kind="k4")] if random else []
     marks = [Mark(x, y, f"the best of {x:.0f}: {y:.3f} bits per byte", kind="k1") for x, y in search[-1:]]
-    marks += [Mark(x, y, f"all {x:.0f} random ones: {y:.3f} bits per byte", kind="k4") for x, y in random[-1:]]
+    marks += [Mark(x, y, f"the best of all {x:.0f} random candidates: {y:.3f} bits per byte", kind="k4") for x, y in random[-1:]]
     return plot(marks, lines, "candidates trained to the first rung", f"best {BITS}")
 
 
 def architecture_charts(figures: SearchFigures) -> tuple[str, ...]:
-    """Where parameters, work and state of the leader's stored model lie, the tokens at the top; nothing without a vocabulary."""
-    leader = figures.leader
-    if leader is None or leader.vocab_size is None:
+    """Parameters, FLOPs and decoding state of the best candidate's stored model by module; empty if the vocabulary is not available."""
+    best = figures.best
+    if best is None or best.vocab_size is None:
         return ()
-    places = profile_bars(leader.stored_arch, leader.vocab_size)
+    places = profile_bars(best.stored_arch, best.vocab_size)
     return tuple(_profile(places, *each) for each in _COSTS)
 
 
 def part_kinds(figures: SearchFigures) -> dict[str, str]:
-    """The colour of every kind of part that the leader has."""
-    leader = figures.leader
-    if leader is None or leader.vocab_size is None:
+    """The colour of every kind of part in the best candidate."""
+    best = figures.best
+    if best is None or best.vocab_size is None:
         return {}
-    used = {segment.kind for bar in profile_bars(leader.stored_arch, leader.vocab_size) for segment in bar.segments}
+    used = {segment.kind for bar in profile_bars(best.stored_arch, best.vocab_size) for segment in bar.segments}
     return {kind: _part_kind(kind) for kind in KINDS if kind in used}
 
 
 def courses(candidate: CandidateFigures) -> list[tuple[int | None, Course]]:
-    """Its recorded trainings, with the rungs that they reached; None for one that failed."""
+    """Its recorded trainings with the rungs they reached; None for the one that failed."""
     reached: list[tuple[int | None, Course]] = [(rung.rung, rung.course) for rung in candidate.rungs if rung.course is not None]
     return [*reached, *([(None, candidate.failed_course)] if candidate.failed_course is not None else [])]
 
 
-def told(candidate: CandidateFigures, rung: Rung) -> str:
-    """A report in a few lines."""
+def tooltip(candidate: CandidateFigures, rung: Rung) -> str:
+    """The tooltip of a report."""
     metrics, size = rung.metrics, megabytes(rung.metrics)
     figures = [
         ABSENT if metrics.bits_per_byte is None else f"{metrics.bits_per_byte:.3f} bits per byte",
         "" if size is None else f"{brief(size)} MB",
-        "" if metrics.latency_ms_p50 is None else f"{brief(metrics.latency_ms_p50)} ms a token",
+        "" if metrics.latency_ms_p50 is None else f"{brief(metrics.latency_ms_p50)} ms per token",
     ]
     choices = ", ".join(f"{field.rpartition('.')[2]} {choice}" for field, choice in candidate.choices.items())
     of = f" of {' and '.join(candidate.parents)}" if candidate.parents else ""
@@ -201,30 +201,30 @@ def _profile(places: Sequence[ProfileBar], name: str, scale: float, unit: str, a
     rows = []
     for place in places:
         parts = [(_part_kind(each.kind), amount(each) / scale, f"{each.kind}: {scaled(amount(each), unit)}") for each in place.segments]
-        rows.append(Bar(place.label, parts, told=scaled(sum(map(amount, place.segments)), unit)))
+        rows.append(Bar(place.label, parts, value=scaled(sum(map(amount, place.segments)), unit)))
     return bars(rows, name, 126, 420)
 
 
 def _measures(figures: SearchFigures) -> list[tuple[str, Callable[[CandidateFigures], float | None]]]:
-    """The figures that have an axis of their own among the coordinates."""
+    """The metrics that have an axis among the parallel coordinates."""
     named: list[tuple[str, Callable[[CandidateFigures], float | None]]] = [
         ("parameters (M)", lambda each: each.rungs[-1].metrics.params and each.rungs[-1].metrics.params / 1e6),
         ("size (MB)", lambda each: megabytes(each.rungs[-1].metrics)),
         ("latency (ms)", lambda each: latency(each.rungs[-1].metrics)),
     ]
-    return [*named, *((f"bpb.after {rung:,}", partial(_bits_at, rung)) for rung in figures.asked.rungs)]
+    return [*named, *((f"bpb.after {rung:,}", partial(_bits_at, rung)) for rung in figures.settings.rungs)]
 
 
 def _bits_at(rung: int, candidate: CandidateFigures) -> float | None:
     return next((each.metrics.bits_per_byte for each in candidate.rungs if each.rung == rung), None)
 
 
-def _leads(figures: SearchFigures, candidate: CandidateFigures) -> bool:
-    return figures.leader is not None and figures.leader.id == candidate.id
+def _is_best(figures: SearchFigures, candidate: CandidateFigures) -> bool:
+    return figures.best is not None and figures.best.id == candidate.id
 
 
 def _kind(figures: SearchFigures, candidate: CandidateFigures) -> str:
-    return "winner" if _leads(figures, candidate) else "k1" if candidate.on_front else "k0"
+    return "winner" if _is_best(figures, candidate) else "k1" if candidate.on_front else "k0"
 
 
 def _part_kind(kind: str) -> str:
@@ -232,7 +232,7 @@ def _part_kind(kind: str) -> str:
 
 
 def _staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The corners of the front in two of its dimensions: what is behind in both is left out."""
+    """The corners of the front in two of its dimensions, without points that are dominated in these two."""
     corners: list[tuple[float, float]] = []
     for x, y in sorted(points):
         if not corners or y < corners[-1][1]:

@@ -1,4 +1,4 @@
-"""What the page of a search shows, as figures: computed from the events of its history, nothing is drawn here."""
+"""The data behind the report of a search, computed from the events of its history; nothing is rendered here."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ Event = Proposal | Report | Refusal | Failure
 
 
 @dataclass(slots=True, frozen=True)
-class Found:
-    """All that the files of a search say.
+class SearchRecord:
+    """Everything in the files of a search.
 
     Attributes:
-        events: the history, in the order in which things happened; `trials` is what they amount to.
-        job: what was asked, as the JSON of the search's folder has it; `config` is that of it which this version reads.
-        vocab_sizes: ids of the vocabularies that are at hand; None is the corpus's own.
+        events: the history in chronological order; `trials` is its final state.
+        job: the job as parsed JSON; `config` is the part of it that describes the search.
+        vocab_sizes: sizes of the vocabularies that are available; None is that of the corpus.
     """
 
     run: str
@@ -49,18 +49,18 @@ class _Figures(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Goal(_Figures):
-    """An objective; `told` is its limit as people read it."""
+class ObjectiveFigures(_Figures):
+    """An objective; `limit_text` is its limit with its unit."""
 
     metric: str
     direction: Literal["minimize", "maximize"]
     weight: float
     limit: float | None
-    told: str | None
+    limit_text: str | None
 
 
-class Asked(_Figures):
-    """What the search was asked to do. `combinations` counts those of the choices, whether they fit together or not."""
+class Settings(_Figures):
+    """The settings of the search. `combinations` counts all combinations of choices, valid or not."""
 
     space: str
     choices: dict[str, tuple[str, ...]]
@@ -70,15 +70,15 @@ class Asked(_Figures):
     candidates: int
     rungs: tuple[int, ...]
     promote: tuple[int, ...]
-    objectives: tuple[Goal, ...]
+    objectives: tuple[ObjectiveFigures, ...]
 
 
 class Effort(_Figures):
-    """What it cost. What is None is not known: some of it is written by the session that finishes a search.
+    """The cost of the search. The last three are those of the session that finished it, and None before.
 
     Attributes:
         worker_seconds: inside training steps, over all workers and sessions.
-        training_share: of the time of all workers, in the session that finished the search; so are the two above it.
+        worker_utilisation: share of worker time inside training steps.
     """
 
     steps: int
@@ -89,11 +89,11 @@ class Effort(_Figures):
     worker_seconds: float
     workers: int | None
     wall_seconds: float | None
-    training_share: float | None
+    worker_utilisation: float | None
 
 
 class Rung(_Figures):
-    """A candidate after `rung` steps; by then all candidates had taken `step` of them, and `best` was the best at this rung."""
+    """A candidate after `rung` steps; by then the search had taken `step` steps in total, and `best` was the best score at this rung."""
 
     rung: int
     step: int
@@ -103,7 +103,7 @@ class Rung(_Figures):
 
 
 class CandidateFigures(_Figures):
-    """A candidate: where it comes from, what it chose, what it was worth."""
+    """A candidate: its origin, its design in words, its choices and its metrics."""
 
     id: str
     origin: str
@@ -116,8 +116,8 @@ class CandidateFigures(_Figures):
     rungs: tuple[Rung, ...]
 
 
-class Leader(_Figures):
-    """The winner; of a search that is not finished the best so far, in bits per byte, of the highest rung."""
+class Best(_Figures):
+    """The winner; in an unfinished search the best candidate so far, by bits per byte at the highest rung."""
 
     id: str
     rung: int
@@ -128,7 +128,7 @@ class Leader(_Figures):
 
 
 class Baseline(_Figures):
-    """The best of some of the candidates at the first rung: `measured`, or the mean of all ways to draw as many of them."""
+    """The best of some candidates at the first rung: measured, or the expected best of as many random ones."""
 
     name: str
     candidates: int
@@ -138,11 +138,11 @@ class Baseline(_Figures):
 
 
 class Baselines(_Figures):
-    """What less than this search would have had from the same candidates after `rung` steps.
+    """What simpler methods would have found among the same candidates after `rung` steps.
 
     Attributes:
         search: the best of the first 1, 2, ... candidates that reported.
-        random: what 1, 2, ... draws out of those that were drawn at random have on average.
+        random: the expected best of 1, 2, ... of the candidates that were sampled at random.
     """
 
     rung: int
@@ -152,22 +152,22 @@ class Baselines(_Figures):
 
 
 class Command(_Figures):
-    """A command and what it is for."""
+    """A command and its purpose."""
 
     purpose: str
     line: str
 
 
 class SearchFigures(_Figures):
-    """Everything that the page shows."""
+    """Everything in the report."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     run: str
     finished: bool
     progress: str
-    asked: Asked
+    settings: Settings
     effort: Effort
-    leader: Leader | None
+    best: Best | None
     candidates: tuple[CandidateFigures, ...]
     importances: tuple[Importance, ...]
     correlations: tuple[Fidelity, ...]
@@ -177,46 +177,46 @@ class SearchFigures(_Figures):
     commands: tuple[Command, ...]
 
 
-def search_figures(found: Found) -> SearchFigures:
-    """The figures of a search, finished or not."""
-    config, trials = found.config, found.trials
-    rungs, leader = config.budget.rungs, _leader(found)
+def search_figures(record: SearchRecord) -> SearchFigures:
+    """The data of a search, finished or not."""
+    config, trials = record.config, record.trials
+    rungs, best = config.budget.rungs, _best(record)
     highest = highest_rung(trials)
-    rows = [] if highest is None else front_rows(trials, found.result.winner if found.result else -1, highest, config.objectives)
-    candidates = _candidates(found, {row.id for row in rows})
+    rows = [] if highest is None else front_rows(trials, record.result.winner if record.result else -1, highest, config.objectives)
+    candidates = _candidates(record, {row.id for row in rows})
     first = [(each, each.rungs[0].metrics.bits_per_byte) for each in candidates if each.rungs and each.rungs[0].rung == rungs[0]]
     scored = [(each, bits) for each, bits in first if bits is not None]
-    told = commands(found.run, found.corpus, rungs[-1], found.result is not None)
+    suggested = commands(record.run, record.corpus, rungs[-1], record.result is not None)
     return SearchFigures(
-        run=found.run,
-        finished=found.result is not None,
-        progress=progress_line(trials, config, found.result is not None, None),
-        asked=_asked(config),
-        effort=_effort(found),
-        leader=leader,
+        run=record.run,
+        finished=record.result is not None,
+        progress=progress_line(trials, config, record.result is not None, None),
+        settings=_settings(config),
+        effort=_effort(record),
+        best=best,
         candidates=candidates,
         importances=importances([each.choices for each, _ in scored], [bits for _, bits in scored]),
         correlations=fidelities(trials, rungs),
         baselines=_baselines(trials, candidates, config),
         reasons=reasons(trials),
-        job_file=job_file(found.job),
-        commands=tuple(Command(purpose=purpose, line=line) for purpose, line in told),
+        job_file=job_file(record.job),
+        commands=tuple(Command(purpose=purpose, line=line) for purpose, line in suggested),
     )
 
 
-def _asked(config: SearchConfig) -> Asked:
+def _settings(config: SearchConfig) -> Settings:
     space, budget = config.search_space(), config.budget
     objectives = [
-        Goal(
+        ObjectiveFigures(
             metric=each.metric,
             direction=each.direction,
             weight=each.weight,
             limit=each.limit,
-            told=None if each.limit is None else each.formatted(each.limit),
+            limit_text=None if each.limit is None else each.formatted(each.limit),
         )
         for each in config.objectives
     ]
-    return Asked(
+    return Settings(
         space=config.space_name,
         choices={field: tuple(_word(value) for value in values) for field, values in space.choices.items()},
         combinations=space.cardinality,
@@ -229,51 +229,51 @@ def _asked(config: SearchConfig) -> Asked:
     )
 
 
-def _effort(found: Found) -> Effort:
-    reports = [report for trial in found.trials for report in trial.reports]
-    result = found.result
+def _effort(record: SearchRecord) -> Effort:
+    reports = [report for trial in record.trials for report in trial.reports]
+    result = record.result
     return Effort(
         steps=sum(report.steps for report in reports),
         scoring_steps=sum(report.scoring_steps for report in reports),
-        trained=sum(bool(trial.reports) for trial in found.trials),
-        refused=sum(trial.refusal is not None for trial in found.trials),
-        failed=sum(trial.failure is not None for trial in found.trials),
+        trained=sum(bool(trial.reports) for trial in record.trials),
+        refused=sum(trial.refusal is not None for trial in record.trials),
+        failed=sum(trial.failure is not None for trial in record.trials),
         worker_seconds=sum(report.seconds for report in reports),
         workers=result.workers if result else None,
         wall_seconds=result.wall_seconds if result else None,
-        training_share=result.training_share if result and result.session_steps else None,
+        worker_utilisation=result.training_share if result and result.session_steps else None,
     )
 
 
-def _leader(found: Found) -> Leader | None:
-    if found.result is not None:
-        trial = found.trials[found.result.winner]
+def _best(record: SearchRecord) -> Best | None:
+    if record.result is not None:
+        trial = record.trials[record.result.winner]
     else:
-        rung = highest_rung(found.trials)
-        scored = [(bits, trial.candidate.index) for trial in found.trials if rung and (bits := _bits(trial, rung)) is not None]
+        rung = highest_rung(record.trials)
+        scored = [(bits, trial.candidate.index) for trial in record.trials if rung and (bits := _bits(trial, rung)) is not None]
         if not scored:
             return None
-        trial = found.trials[min(scored)[1]]
+        trial = record.trials[min(scored)[1]]
     report = trial.last
     assert report is not None
     design = trial.candidate.design
-    return Leader(
+    return Best(
         id=trial.candidate.id,
         rung=report.rung,
         design=design,
         stored_arch=design.stored_arch,
-        vocab_size=found.vocab_sizes.get(design.vocabulary),
+        vocab_size=record.vocab_sizes.get(design.vocabulary),
         metrics=report.metrics,
     )
 
 
-def _candidates(found: Found, on_front: set[str]) -> tuple[CandidateFigures, ...]:
-    space, by_index = found.config.search_space(), _rungs(found.events)
+def _candidates(record: SearchRecord, on_front: set[str]) -> tuple[CandidateFigures, ...]:
+    space, by_index = record.config.search_space(), _rungs(record.events)
     return tuple(
         CandidateFigures(
             id=trial.candidate.id,
             origin=trial.candidate.origin,
-            parents=tuple(found.trials[parent].candidate.id for parent in trial.candidate.parents if parent < len(found.trials)),
+            parents=tuple(record.trials[parent].candidate.id for parent in trial.candidate.parents if parent < len(record.trials)),
             design=in_words(trial.candidate.design),
             choices={field: _word(value) for field, value in space.flatten(trial.candidate.design).items()},
             fate="refused" if trial.refusal else "failed" if trial.failure else "trained" if trial.reports else "open",
@@ -281,12 +281,12 @@ def _candidates(found: Found, on_front: set[str]) -> tuple[CandidateFigures, ...
             on_front=trial.candidate.id in on_front,
             rungs=tuple(by_index.get(trial.candidate.index, ())),
         )
-        for trial in found.trials
+        for trial in record.trials
     )
 
 
 def _rungs(events: Iterable[Event]) -> dict[int, list[Rung]]:
-    """What each candidate reported, by its index: first in the history, first in the count of steps."""
+    """The reports of each candidate, by its index; repeated reports of a rung count once."""
     found, known, best, step = dict[int, list[Rung]](), set[tuple[int, int]](), dict[int, float](), 0
     for event in events:
         if not isinstance(event, Report) or (event.index, event.rung) in known:
@@ -301,7 +301,7 @@ def _rungs(events: Iterable[Event]) -> dict[int, list[Rung]]:
 
 
 def _baselines(trials: Sequence[Trial], candidates: Sequence[CandidateFigures], config: SearchConfig) -> Baselines | None:
-    """None before anybody has reported at the first rung."""
+    """None before the first report at the first rung."""
     rung = config.budget.rungs[0]
     steps = {each.id: each.rungs[0].step for each in candidates if each.rungs}
     reported = [(steps[trial.candidate.id], bits, trial) for trial in trials if (bits := _bits(trial, rung)) is not None]
@@ -310,15 +310,15 @@ def _baselines(trials: Sequence[Trial], candidates: Sequence[CandidateFigures], 
     reported.sort(key=lambda each: each[0])
     scores = [bits for _, bits, _ in reported]
     drawn = [(bits, trial) for _, bits, trial in reported if trial.candidate.origin == "random"]
-    promising = _free_front([(bits, trial) for _, bits, trial in reported], rung, config)
-    rows = [_measured("this search, all candidates", [(bits, trial) for _, bits, trial in reported])]
+    static = _static_front([(bits, trial) for _, bits, trial in reported], rung, config)
+    rows = [_measured("this search (all candidates)", [(bits, trial) for _, bits, trial in reported])]
     if drawn:
-        rows.append(_measured("those of them that were drawn at random", drawn))
-    if promising:
-        rows.append(_measured("those of them on the training-free front", promising))
-        name = f"any {len(promising)} of them, drawn without looking" if len(promising) < len(scores) else "all of them"
-        expected = expected_best(scores, len(promising))
-        rows.append(Baseline(name=name, candidates=len(promising), bits_per_byte=expected, measured=False, best=None))
+        rows.append(_measured("random search (its candidates sampled at random)", drawn))
+    if static:
+        rows.append(_measured("its static Pareto front", static))
+        name = f"{len(static)} of its candidates at random" if len(static) < len(scores) else "all its candidates"
+        expected = expected_best(scores, len(static))
+        rows.append(Baseline(name=name, candidates=len(static), bits_per_byte=expected, measured=False, best=None))
     return Baselines(
         rung=rung,
         rows=tuple(rows),
@@ -332,8 +332,8 @@ def _measured(name: str, members: Sequence[tuple[float, Trial]]) -> Baseline:
     return Baseline(name=name, candidates=len(members), bits_per_byte=bits, measured=True, best=trial.candidate.id)
 
 
-def _free_front(reported: Sequence[tuple[float, Trial]], rung: int, config: SearchConfig) -> list[tuple[float, Trial]]:
-    """Those whom no other beats in what is known before training: more parameters in the layers, less of every objective that is known."""
+def _static_front(reported: Sequence[tuple[float, Trial]], rung: int, config: SearchConfig) -> list[tuple[float, Trial]]:
+    """The Pareto front of what is known before training: parameters of the layers (more is better) and the static objectives."""
     known = [each for each in config.objectives if each.metric in STATIC]
     points = [
         (-float(body_parameters(trial.candidate.design.stored_arch)), *(each.cost(report.metrics) for each in known))
@@ -349,7 +349,7 @@ def _bits(trial: Trial, rung: int) -> float | None:
 
 
 def _word(value: Any) -> str:
-    """A choice as people read it."""
+    """A choice, formatted."""
     if isinstance(value, tuple | list):
         return "+".join(map(str, value))
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,6 @@
-"""Pictures of a search and of an architecture. The only file that plots; it draws without a screen and without pyplot's global state.
+"""Plots of a search and of an architecture. The only module that plots, without a display and without pyplot's global state.
 
-matplotlib takes a second to import and is imported when something is drawn: most commands that could draw do not.
+matplotlib takes a second to import, so it is imported only when something is drawn.
 """
 
 import io
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which colour-blind readers tell apart; shape and size say the same once more.
+# Okabe and Ito's palette, which is safe for colour-blind readers; marker shape and size repeat what the colours say.
 _FRONT, _WINNER, _LIMIT = "#0072B2", "#D55E00", "#555555"
 _RUNGS = ("#999999", "#56B4E9", "#009E73", "#CC79A7")
 _RUNS = (("#0072B2", "D"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "v"), ("#E69F00", "P"), ("#56B4E9", "X"), ("#999999", "o"))
@@ -44,7 +44,7 @@ class FrontPoint:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A share of a bar: what one part of `kind` costs."""
+    """A segment of a bar: the cost of one part of `kind`."""
 
     kind: str
     parameters: int
@@ -54,7 +54,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class ProfileBar:
-    """A place in the model, such as a layer, and the parts in it."""
+    """The bar of one module, such as a layer, with a segment for each of its parts."""
 
     label: str
     segments: tuple[Segment, ...]
@@ -73,7 +73,9 @@ def front(points: Sequence[FrontPoint], path: Path, max_size_mb: float | None = 
     _panel(left, points, [point.size_mb for point in points], "stored size (MB)", max_size_mb)
     _panel(right, points, [point.latency_ms for point in points], "latency of cached decoding (ms per token)", max_latency_ms)
     left.set_ylabel("bits per byte on held-out code (lower is better)")
-    figure.suptitle(f"Search: {len({point.label for point in points})} candidates, {sum(point.on_front for point in points)} on the front")
+    figure.suptitle(
+        f"Search: {len({point.label for point in points})} candidates, {sum(point.on_front for point in points)} on the Pareto front"
+    )
     handles, labels = left.get_legend_handles_labels()
     for handle, label in zip(*right.get_legend_handles_labels(), strict=True):
         if label not in labels:
@@ -83,7 +85,7 @@ def front(points: Sequence[FrontPoint], path: Path, max_size_mb: float | None = 
 
 
 def overlaid_fronts(fronts: Mapping[str, Sequence[FrontPoint]], path: Path) -> None:
-    """Draw the fronts of several searches over each other, each with its name, color and marker, as a PNG at `path`.
+    """Draw the fronts of several searches over each other, each with its own color and marker, as a PNG at `path`.
 
     Raises:
         ValueError: there is no point.
@@ -102,16 +104,16 @@ def overlaid_fronts(fronts: Mapping[str, Sequence[FrontPoint]], path: Path) -> N
     _frame(left, "stored size (MB)")
     _frame(right, "latency of cached decoding (ms per token)")
     left.set_ylabel("bits per byte on held-out code (lower is better)")
-    figure.suptitle(f"Fronts of {len(fronts)} searches (a star is a winner)")
+    figure.suptitle(f"Pareto fronts of {len(fronts)} searches (stars: winners)")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(fronts)), frameon=False)
     _write(figure, path)
 
 
 def profile(bars: Sequence[ProfileBar], kinds: Sequence[str], title: str, path: Path) -> None:
-    """Draw where parameters, work and memory of an architecture lie, as a PNG at `path`; the first bar is the lowest.
+    """Draw parameters, FLOPs and decoding state of an architecture by module, as a PNG at `path`; the first bar is the lowest.
 
     Args:
-        kinds: all that a segment may be; each keeps its colour from picture to picture.
+        kinds: all kinds of segments; each keeps its colour in every plot.
 
     Raises:
         ValueError: there is no bar.
@@ -125,7 +127,7 @@ def profile(bars: Sequence[ProfileBar], kinds: Sequence[str], title: str, path: 
     _stack(panels[0], bars, [[segment.parameters / 1e6 for segment in bar.segments] for bar in bars], colors)
     _stack(panels[1], bars, [[segment.decoding_flops / 1e6 for segment in bar.segments] for bar in bars], colors)
     _stack(panels[2], bars, [[segment.state_bytes / 1e3 for segment in bar.segments] for bar in bars], colors)
-    for axes, xlabel in zip(panels, ("parameters (M)", "work per decoded token (MFLOP)", "state of a full context (kB)"), strict=True):
+    for axes, xlabel in zip(panels, ("parameters (M)", "decoding a token (MFLOP)", "decoding state at full context (kB)"), strict=True):
         axes.set_xlabel(xlabel)
     panels[0].set_yticks(range(len(bars)), [bar.label for bar in bars])
     figure.suptitle(title)
@@ -137,7 +139,7 @@ def profile(bars: Sequence[ProfileBar], kinds: Sequence[str], title: str, path: 
 
 
 def volumes(shares: Mapping[str, Sequence[tuple[float, float, float]]], title: str, path: Path) -> None:
-    """Draw the share of the volume after each training, (mean, low, high) of every strategy, as a PNG at `path`.
+    """Draw the share of the hypervolume after each training, (mean, low, high) of every strategy, as a PNG at `path`.
 
     Raises:
         ValueError: there is no strategy.
@@ -152,7 +154,7 @@ def volumes(shares: Mapping[str, Sequence[tuple[float, float, float]]], title: s
         axes.plot(trainings, mean, color=color, linestyle=_STROKES[number % len(_STROKES)], label=name)
         axes.fill_between(trainings, low, high, color=color, alpha=0.15, linewidth=0)
     axes.set_xlabel("trainings")
-    axes.set_ylabel("share of the hypervolume of all rows, 95 % interval")
+    axes.set_ylabel("share of the table's hypervolume, 95 % interval")
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -161,7 +163,7 @@ def volumes(shares: Mapping[str, Sequence[tuple[float, float, float]]], title: s
 
 
 def _stack(axes: "Axes", bars: Sequence[ProfileBar], lengths: Sequence[Sequence[float]], colors: dict[str, str]) -> None:
-    """One horizontal bar per part, its segments one behind the other, their sum at the end."""
+    """One stacked horizontal bar per module, with the total at its end."""
     longest = max((sum(row) for row in lengths), default=0) or 1.0
     for y, (bar, row) in enumerate(zip(bars, lengths, strict=True)):
         start = 0.0
@@ -179,7 +181,7 @@ def _stack(axes: "Axes", bars: Sequence[ProfileBar], lengths: Sequence[Sequence[
 
 
 def _figure(width: float, height: float) -> "Figure":
-    """An empty figure of so many inches."""
+    """An empty figure; width and height in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=120, layout="constrained")
@@ -187,7 +189,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 def _write(figure: "Figure", path: Path) -> None:
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})  # equal points, equal bytes
+    figure.savefig(picture, format="png", metadata={"Software": None})  # no version string: the same points give the same bytes
     write_atomic(path, picture.getvalue())
 
 
@@ -199,13 +201,13 @@ def _panel(axes: "Axes", points: Sequence[FrontPoint], xs: Sequence[float], xlab
         )
     best = [pair for pair in placed if pair[0].on_front]
     _stairs(axes, best, _FRONT)
-    _scatter(axes, best, _FRONT, 70, "D", "front", 1.0)
+    _scatter(axes, best, _FRONT, 70, "D", "Pareto front", 1.0)
     _scatter(axes, [pair for pair in placed if pair[0].winner], _WINNER, 330, "*", "winner", 1.0)
     for point, x in best:
         axes.annotate(point.label, (x, point.bits_per_byte), xytext=(7, 7), textcoords="offset points", fontsize=8)
     if limit is not None:
         axes.axvline(limit, color=_LIMIT, linestyle="--", linewidth=1.5, label="limit")
-        place = axes.get_xaxis_transform()  # x in data, y in shares of the panel
+        place = axes.get_xaxis_transform()  # x in data coordinates, y in axes coordinates
         axes.text(limit, 0.98, f"limit {limit:g}", transform=place, rotation=90, ha="right", va="top", fontsize=8, color=_LIMIT)
     _frame(axes, xlabel)
 
@@ -231,7 +233,7 @@ def _scatter(
 
 
 def _staircase(placed: Sequence[tuple[FrontPoint, float]]) -> list[tuple[float, float]]:
-    """The corners of the front in this panel: a point of the whole front may be behind in two of its three objectives."""
+    """The corners of the front in this panel: a point of the front over all objectives may be dominated in these two."""
     corners: list[tuple[float, float]] = []
     for x, y in sorted((x, point.bits_per_byte) for point, x in placed):
         if not corners or y < corners[-1][1]:

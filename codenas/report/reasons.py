@@ -1,4 +1,4 @@
-"""Candidates that a search lost, and why: refused before they were trained, or failed on the way."""
+"""Why candidates were refused before training, or failed during it."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?\b")
 
 
 class Reason(BaseModel):
-    """Candidates that were lost for one reason; `reason` is that of the first, others differ in their figures."""
+    """Candidates with the same reason; `reason` is that of the first, the others may differ in their numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,7 +22,7 @@ class Reason(BaseModel):
 
 
 def reasons(trials: Sequence[Trial]) -> tuple[Reason, ...]:
-    """What was lost, by reason, the most frequent first. Reasons that differ in figures alone are one."""
+    """Refused and failed candidates by reason, the most frequent first. Reasons that differ only in numbers are counted as one."""
     texts, lost = dict[tuple[Literal["refused", "failed"], str], str](), dict[tuple[Literal["refused", "failed"], str], list[str]]()
     for trial in trials:
         end = trial.refusal or trial.failure

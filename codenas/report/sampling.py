@@ -1,4 +1,4 @@
-"""What sampling says of tokens: how many vocabularies hold them, by language."""
+"""Statistics of sampled vocabularies: how many of them contain each token, by language."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -12,11 +12,11 @@ from codenas.vocab.sampling.pieces import BLANKS, BYTES, FORCED
 from codenas.vocab.sampling.statistics import SampleStats
 
 TOP = 20
-_SHORT, _LONG = 4, 9  # bytes: up to the one a token is short, from the other on long
+_SHORT, _LONG = 4, 9  # bytes: a token is short up to the first, long from the second on
 
 
 def sampling_figures(stats: SampleStats, unique: int) -> list[tuple[str, str]]:
-    """The whole sampling as names and values for `summary_lines`; averages are over the draws that did not fail."""
+    """The sampling as names and values for `summary_lines`; averages are over the successful draws."""
     occurrences = sum(part.occurrences for part in stats.languages.values())
     forced = stats.draws * len(FORCED)
     return [
@@ -30,7 +30,7 @@ def sampling_figures(stats: SampleStats, unique: int) -> list[tuple[str, str]]:
 
 
 def languages_table(figures: Mapping[str, LanguageFigures]) -> Table:
-    """A line per language."""
+    """One line per language."""
     table = Table(title="Drawn tokens by language", title_justify="left")
     table.add_column("language")
     headings = (
@@ -52,7 +52,7 @@ def languages_table(figures: Mapping[str, LanguageFigures]) -> Table:
 
 
 def top_table(counts: Mapping[str, int], draws: int) -> Table:
-    """The tokens that most vocabularies hold. `counts` has the most frequent first."""
+    """The tokens that are in most vocabularies. `counts` has the most frequent first."""
     table = Table(title=f"Top {TOP} of the drawn tokens", title_justify="left")
     for heading in ("", "token", "batches", "share"):
         table.add_column(heading, justify="left" if heading == "token" else "right")

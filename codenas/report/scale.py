@@ -1,4 +1,4 @@
-"""Numbers as people read them: three figures and a prefix, shares as percentages, a dash for what is unknown."""
+"""Formatting of numbers: three significant figures and an SI prefix, percentages, a dash for what is unknown."""
 
 ABSENT = "–"
 
@@ -6,19 +6,19 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def scaled(value: float, unit: str = "") -> str:
-    """`4.98 M`, `10.2 MB`, `912 B`: at least three figures, decimal prefixes, `unit` behind."""
+    """`4.98 M`, `10.2 MB`, `912 B`: at least three significant figures, decimal prefixes, then `unit`."""
     size, prefix = next(((size, prefix) for size, prefix in _PREFIXES if abs(value) >= size), (1.0, ""))
     digits = 0 if size == 1.0 and float(value).is_integer() else max(0, 2 - (abs(value / size) >= 10) - (abs(value / size) >= 100))
     return f"{value / size:,.{digits}f} {prefix}{unit}".rstrip()
 
 
 def brief(value: float) -> str:
-    """`1,049`, `26.2`, `0.524`: at least three figures, and never an exponent."""
+    """`1,049`, `26.2`, `0.524`: at least three significant figures, never an exponent."""
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """`1,234.50`, with `digits` behind the point."""
+    """`1,234.50`, with `digits` decimals."""
     return ABSENT if value is None else f"{value:,.{digits}f}"
 
 

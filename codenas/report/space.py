@@ -1,4 +1,4 @@
-"""A search space in words and tables: how large it is, what it chooses from, what its architectures cost."""
+"""A search space in tables: its size, its choices and constraints, and the costs of its architectures."""
 
 import random
 from collections.abc import Sequence
@@ -19,21 +19,21 @@ from codenas.report.scale import scaled
 
 # A preset cannot know which vocabularies a corpus has.
 _MORE_VOCABULARIES = (
-    'the corpus\'s own; to choose among more, prepare them, as vocabularies = ["char", "bpe-1024"] in [prepare], '
-    "and name them in the choices of the space, as vocabulary = [...]"
+    'that of the corpus; to search over several, prepare them with vocabularies = ["char", "bpe-1024"] in [prepare] '
+    "and list them in the choices of the space, vocabulary = [...]"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceSample:
-    """Architectures drawn from a space, as they are trained, and the share of draws of which no valid one can be made."""
+    """Architectures sampled from a space, as they are trained, and the share of combinations that are invalid."""
 
     archs: tuple[ArchSpec, ...]
-    refused: float
+    invalid: float
 
 
 def draw_sample(space: SearchSpace, count: int, seed: int = 0) -> SpaceSample:
-    """`count` valid draws."""
+    """`count` valid samples."""
     rng = random.Random(seed)
     archs = tuple(space.sample(rng).arch for _ in range(count))
     fit = sum(_fits(space, {path: rng.choice(values) for path, values in space.choices.items()}) for _ in range(count))
@@ -46,19 +46,19 @@ def space_figures(space: SearchSpace, sample: SpaceSample, vocab_size: int) -> l
     patterns = _patterns(space)
     fixed = {path: value for path, value in _flat(Design(arch=space.base)).items() if path not in space.choices}
     return [
-        ("combinations", f"{space.cardinality:,}, of which about {100 * (1 - sample.refused):.0f} % fit together"),
-        ("parameters", f"{scaled(sizes[0])} to {scaled(sizes[-1])}, half of them below {scaled(median(sizes))} (of {len(sizes):,} draws)"),
+        ("combinations", f"{space.cardinality:,}, about {100 * (1 - sample.invalid):.0f} % of them valid"),
+        ("parameters", f"{scaled(sizes[0])} to {scaled(sizes[-1])}, median {scaled(median(sizes))} ({len(sizes):,} samples)"),
         ("families", f"{sum(len(set(kinds)) == 1 for kinds in patterns)} pure, {sum(len(set(kinds)) > 1 for kinds in patterns)} hybrid"),
         ("constraints", "; ".join(_constraints(space))),
-        ("the same in all", ", ".join(f"{path} {_value(value)}" for path, value in fixed.items())),
+        ("fixed", ", ".join(f"{path} {_value(value)}" for path, value in fixed.items())),
         ("vocabularies", _MORE_VOCABULARIES if space.vocabularies == (None,) else ", ".join(map(_vocabulary, space.vocabularies))),
         *((f"base of {mixer.kind}", describe(mixer)) for mixer in (*space.base.pattern, *space.mixers)),
     ]
 
 
 def choices_table(space: SearchSpace) -> Table:
-    """One line per dimension."""
-    table = Table(title="Dimensions", title_justify="left")
+    """One line per field."""
+    table = Table(title="Choices", title_justify="left")
     table.add_column("field")
     table.add_column("", justify="right")
     table.add_column("choices")
@@ -68,10 +68,10 @@ def choices_table(space: SearchSpace) -> Table:
 
 
 def families_table(space: SearchSpace, sample: SpaceSample, vocab_size: int) -> Table:
-    """What the architectures of every pattern cost: the range of their parameters, and the median of everything."""
-    table = Table(title="Families, as drawn", title_justify="left")
+    """Costs by pattern: the range of the parameters, and medians."""
+    table = Table(title="Families (sampled)", title_justify="left")
     table.add_column("pattern")
-    for heading in ("draws", "parameters\nleast", "\nmedian", "\nmost", "float16\nmedian", "int4\nmedian", "decoding a token\nmedian"):
+    for heading in ("samples", "parameters\nmin", "\nmedian", "\nmax", "float16\nmedian", "int4\nmedian", "decoding a token\nmedian"):
         table.add_column(heading, justify="right")
     for kinds in _patterns(space):
         archs = [arch for arch in sample.archs if tuple(mixer.kind for mixer in arch.pattern) == kinds]
@@ -102,21 +102,21 @@ def _patterns(space: SearchSpace) -> Sequence[tuple[str, ...]]:
 
 
 def _constraints(space: SearchSpace) -> list[str]:
-    """Those that can bind here."""
+    """The constraints that apply to the mixers of `space`."""
     kinds = {kind for pattern in _patterns(space) for kind in pattern}
     own = [f"{spec.label}: {', '.join(spec.constraints)}" for spec in MIXER_SPECS if spec.family() in kinds and spec.constraints]
     return [*ArchSpec.constraints, *own]
 
 
 def _flat(design: Design) -> dict[str, Choice]:
-    """The fields of a design by dotted path; left out are the pattern and the vocabulary, which have lines of their own."""
+    """The fields of a design by dotted path, without pattern and vocabulary, which have lines of their own."""
     data = design.arch.model_dump(exclude={"pattern"})
     inner = {f"feedforward.{name}": value for name, value in data.pop("feedforward").items()}
     return {**data, **inner, **design.model_dump(exclude={"arch", "vocabulary"})}
 
 
 def _vocabulary(name: str | None) -> str:
-    return "the corpus's own" if name is None else name
+    return "that of the corpus" if name is None else name
 
 
 def _value(value: Choice) -> str:

@@ -1,4 +1,4 @@
-"""Results as tables and lines: units stand in the headings, what was not measured is a dash."""
+"""Results as tables and lines. Units are in the headings; a dash is a metric that was not measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from codenas.search.result import SearchResult
 
 @dataclass(frozen=True, slots=True)
 class FrontRow:
-    """One candidate of the front. `rung` is its number of training steps.
+    """One candidate on the Pareto front. `rung` is its number of training steps.
 
-    `metrics` are the mean over its seeds, `scores` the bits per byte of each.
+    `metrics` are means over its seeds, `scores` the bits per byte of each seed.
     """
 
     id: str
@@ -30,19 +30,19 @@ class FrontRow:
 
     @property
     def deviation(self) -> float | None:
-        """The standard deviation of its bits per byte over its seeds; None of one."""
+        """The standard deviation of its bits per byte over its seeds; None with one seed."""
         return stdev(self.scores) if len(self.scores) > 1 else None
 
 
-def front_table(rows: Sequence[FrontRow], title: str = "Front") -> Table:
+def front_table(rows: Sequence[FrontRow], title: str = "Pareto front") -> Table:
     """One line per candidate, best bits per byte first; the winner is marked and bold.
 
-    Vocabulary, storage and pruning have a column each where they are another than the default in some row, and so have seeds. The
-    bits per byte of several seeds are their mean and standard deviation.
+    Vocabulary, storage and pruning have a column only where some row differs from the default; the number of seeds only where
+    some row has several. The bits per byte of several seeds are given as mean and standard deviation.
     """
     table = Table(title=title, title_justify="left", caption_justify="left")
-    beside = [name for name in BESIDE if not all(is_default(name, row.design) for row in rows)]
-    for heading in ("", "id", "layers x width", "mixers", "norm", "feed-forward", "position", *beside):
+    optional = [name for name in BESIDE if not all(is_default(name, row.design) for row in rows)]
+    for heading in ("", "id", "layers x width", "mixers", "norm", "feed-forward", "position", *optional):
         table.add_column(heading)
     repeated = any(row.deviation is not None for row in rows)
     figures = ["params\n(M)", "bits per\nbyte", "size\n(MB)", "latency p50/p95\n(ms per token)", "steps"]
@@ -50,7 +50,7 @@ def front_table(rows: Sequence[FrontRow], title: str = "Front") -> Table:
         table.add_column(heading, justify="right")
     for row in sorted(rows, key=_by_bits):
         seeds = [f"{max(1, len(row.scores))}"] if repeated else []
-        table.add_row(*_cells(row, beside), *seeds, style="bold" if row.winner else None)
+        table.add_row(*_cells(row, optional), *seeds, style="bold" if row.winner else None)
     return table
 
 
@@ -61,45 +61,46 @@ def summary_lines(figures: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def search_counts(result: SearchResult) -> str:
-    """What became of the candidates of a search."""
-    scoring = f" and {result.scoring_steps:,} to score them" if result.scoring_steps else ""
-    failed = f" ({result.failed_repeats} more failed)" if result.failed_repeats else ""
-    repeats = f"{result.repeats} trained again with other seeds{failed}, " if result.repeats or failed else ""
+    """How many candidates a search trained, refused and lost, and for how many training steps."""
+    scoring = f" and {result.scoring_steps:,} on scoring branches" if result.scoring_steps else ""
+    failed = f" ({result.failed_repeats} failed)" if result.failed_repeats else ""
+    repeats = f"{result.repeats} repeats with other seeds{failed}, " if result.repeats or failed else ""
     return (
         f"{result.trained} candidates trained, {result.refused} refused, {result.failed} failed, {repeats}"
         f"{result.steps:,} training steps{scoring}"
     )
 
 
-def verdict(result: SearchResult) -> str:
-    """Who won, and who cannot be told apart from the winner."""
+def winner_line(result: SearchResult) -> str:
+    """The winner, and whether it differs significantly from the other finalists."""
     won = f"{candidate_id(result.winner)} won"
     others = [index for index in result.repeated if index != result.winner]
     if not result.repeated:
-        return f"{won}; one seed each, so that nothing can be said of ties; repeat the best: [search.budget] repeats = 2"
+        return f"{won} (single seed, ties not assessed; to train the best with other seeds as well, set [search.budget] repeats = 2)"
     if not others:
-        return f"{won}; no other finalist was trained with other seeds, so that nothing can be said of ties"
+        return f"{won} (ties not assessed: no other finalist was trained with other seeds)"
     worse = [index for index in others if index not in result.ties]
-    test = "Student's t over the seeds, 95 %"
+    test = "(Student's t-test over the seeds, 95 %)"
+    better = f"significantly better than {_ids(worse)} {test}"
     if not result.ties:
-        return f"{won}, told apart from {_ids(worse)} ({test})"
-    rest = f", {_ids(worse)} can" if worse else ""
-    return f"{won}; {_ids(result.ties)} cannot be told apart from it{rest} ({test}): of ties the best mean wins"
+        return f"{won}, {better}"
+    tied = f"{won} by the best mean, not significantly better than {_ids(result.ties)}"
+    return f"{tied}, {better}" if worse else f"{tied} {test}"
 
 
 def _ids(indices: Sequence[int]) -> str:
     return ", ".join(map(candidate_id, indices))
 
 
-def training_share(result: SearchResult) -> str:
-    """What the workers did in the session that finished the search: of earlier ones nobody has the times."""
+def worker_utilisation(result: SearchResult) -> str:
+    """The share of worker time inside training steps, in the session that finished the search; earlier sessions record no times."""
     if not result.session_steps:
-        return "no training step in the session that finished it"
+        return "no training step in the session that finished the search"
     workers = f"{result.workers} worker{'s' if result.workers > 1 else ''}"
     whole = result.workers * result.wall_seconds
     rest = [f"{100 * seconds / whole:.0f} % {name}" for name, seconds in result.elsewhere_seconds.items() if seconds >= 0.005 * whole > 0]
-    told = f" (the rest: {', '.join(rest)})" if rest else ""
-    return f"{100 * result.training_share:.0f} % of the time of {workers} in the session that finished it{told}"
+    other = f" (other: {', '.join(rest)})" if rest else ""
+    return f"{100 * result.training_share:.0f} % of {workers} in the session that finished the search{other}"
 
 
 def metric_figures(metrics: Metrics) -> list[tuple[str, str]]:
@@ -113,7 +114,7 @@ def _by_bits(row: FrontRow) -> tuple[bool, float, str]:
     return bits is None, bits or 0.0, row.id
 
 
-def _cells(row: FrontRow, beside: Sequence[str]) -> list[str]:
+def _cells(row: FrontRow, optional: Sequence[str]) -> list[str]:
     arch, metrics = row.design.arch, row.metrics
     return [
         "★" if row.winner else "",
@@ -123,7 +124,7 @@ def _cells(row: FrontRow, beside: Sequence[str]) -> list[str]:
         arch.norm,
         arch.feedforward.activation,
         arch.position,
-        *(BESIDE[name](row.design) for name in beside),
+        *(BESIDE[name](row.design) for name in optional),
         _number(metrics.params, 2, 1e6),
         _number(metrics.bits_per_byte, 3) + (f" ± {row.deviation:.3f}" if row.deviation is not None else ""),
         _number(metrics.size_bytes, 2, 1e6),

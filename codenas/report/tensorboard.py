@@ -1,4 +1,4 @@
-"""The history of a search for TensorBoard: a run for each candidate, its losses, its scores and its choices."""
+"""The history of a search as TensorBoard event files: one run per candidate, with its losses, metrics and choices."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def write_events(trials: Sequence[Trial], choices: Sequence[Mapping[str, Any]], 
     """Write `trials`, made by `choices`, as event files below `folder`.
 
     Raises:
-        ConfigError: there is something in `folder`.
+        ConfigError: `folder` is not empty.
     """
     from tensorboardX import SummaryWriter
 
@@ -37,9 +37,9 @@ def _write(writer: Any, trial: Trial, choices: Mapping[str, Any]) -> None:
     stopped = trial.refusal or trial.failure
     if stopped is not None:
         writer.add_text("stopped", stopped.reason)
-    told = {name: value if isinstance(value, _TEXT) else str(value) for name, value in choices.items()}
+    hparams = {name: value if isinstance(value, _TEXT) else str(value) for name, value in choices.items()}
     last = {} if trial.last is None else trial.last.metrics.values()
-    writer.add_hparams(told, {f"last/{name}": value for name, value in last.items()}, name="design")
+    writer.add_hparams(hparams, {f"last/{name}": value for name, value in last.items()}, name="design")
 
 
 def _courses(trial: Trial) -> list[Course]:

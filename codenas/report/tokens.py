@@ -1,4 +1,4 @@
-"""How texts use the tokens of vocabularies, and what a vocabulary costs a model."""
+"""Token usage of vocabularies on text, and the parameters that a vocabulary costs a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ TOP = 20
 
 
 def uses_table(table: FrequencyTable) -> Table:
-    """How a vocabulary is used, by language and in all."""
+    """Usage of a vocabulary by language and in total."""
     shown = Table(title=f"{table.vocab_size:,} ids on {table.source}", title_justify="left")
     shown.add_column("language")
     for heading in ("documents", "MB", "tokens", "bytes per token", "unused ids"):
@@ -22,12 +22,12 @@ def uses_table(table: FrequencyTable) -> Table:
         shown.add_row(language, *_use_cells(use, table.vocab_size))
     if len(table.languages) > 1:
         shown.add_section()
-        shown.add_row("all", *_use_cells(table.total, table.vocab_size))
+        shown.add_row("total", *_use_cells(table.total, table.vocab_size))
     return shown
 
 
 def frequent_table(table: FrequencyTable) -> Table:
-    """The tokens that are used most."""
+    """The most frequent tokens."""
     shown = Table(title=f"Top {TOP}", title_justify="left")
     for heading in ("", "id", "token", "bytes", "count", "share"):
         shown.add_column(heading, justify="left" if heading == "token" else "right")
@@ -38,10 +38,10 @@ def frequent_table(table: FrequencyTable) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One vocabulary beside others: its use by language, and the parameters that a model has with it.
+    """One of several vocabularies: its usage by language, and the parameters of a model with it.
 
     Attributes:
-        embedding: parameters that grow with the vocabulary; the output head is among them unless it is tied.
+        embedding: parameters that grow with the vocabulary, including the output head unless it is tied.
         parameters: of the whole model.
     """
 
@@ -54,7 +54,7 @@ class Compared:
 
 
 def comparison_table(rows: Sequence[Compared], source: str, model: str) -> Table:
-    """Vocabularies side by side on the same texts."""
+    """Vocabularies compared on the same texts."""
     languages = list(rows[0].languages)
     table = Table(title=f"On {source}; parameters of {model}", title_justify="left")
     table.add_column("vocabulary")

@@ -43,11 +43,11 @@ def test_a_page_for_a_device_leaves_the_device_and_nothing_beside_it(run: Path, 
 
 def test_curves_workers_and_the_winner_are_in_it(run: Path) -> None:
     figures = json.loads((run / "report.json").read_text())
-    assert figures["finished"] and figures["leader"]["vocab_size"] == 300
+    assert figures["finished"] and figures["best"]["vocab_size"] == 300
     courses = [rung["course"] for each in figures["candidates"] for rung in each["rungs"]]
     assert len(courses) == 4 and all(course["worker"] and course["losses"] for course in courses)
     page = (run / "report.html").read_text()
-    assert "training loss (nats per token)" in page and "since the first job began" in page and "state of a full context" in page
+    assert "training loss (nats per token)" in page and "since the first job" in page and "decoding state at full context" in page
 
 
 def test_the_job_file_of_the_page_asks_for_the_same_search(run: Path, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_an_unfinished_search_and_one_without_its_corpus_are_told(run: Path, tmp
     history.write_bytes(b"".join(history.read_bytes().splitlines(keepends=True)[:2]) + b'{"event":"rep')
     shown("report", begun)
     page = (begun / "report.html").read_text()
-    assert "no result yet" in page and "The corpus is not at hand" in page
+    assert "unfinished" in page and "The corpus is not available" in page
     assert not json.loads((begun / "report.json").read_text())["finished"]
 
 
@@ -73,7 +73,7 @@ def test_an_unfinished_search_and_one_without_its_corpus_are_told(run: Path, tmp
     [
         (["RUNS/absent"], "there is no run RUNS/absent; name the folder that was given to --run"),
         (["RUNS/corpus"], "RUNS/corpus is no run: no stage has begun in it"),
-        (["RUNS/run", "--output", "RUNS/x.json"], "RUNS/x.json cannot hold both the page and its figures; name another file with --json"),
+        (["RUNS/run", "--output", "RUNS/x.json"], "RUNS/x.json cannot be both the page and its data; name another file with --json"),
     ],
 )
 def test_what_cannot_be_told_is_one_line(arguments: list[str], message: str, run: Path) -> None:

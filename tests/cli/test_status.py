@@ -47,12 +47,12 @@ def begun(runs: Path, tmp_path: Path) -> Path:
 def test_a_finished_run_is_shown_with_its_front_and_its_winner(runs: Path) -> None:
     told = shown("status", runs / "first")
     assert f"{runs / 'first'}: search 8/8 steps (100 %), best " in told and ", finished\n" in told
-    assert "Front after 4 steps" in told and "★" in told and "not trained" in told
+    assert "Pareto front after 4 steps" in told and "★" in told and "not trained" in told
 
 
 def test_an_interrupted_run_says_how_to_go_on(begun: Path) -> None:
     told = shown("status", begun)
-    assert "search 4/8 steps (50 %)" in told and "Front after 2 steps" in told and "left" not in told
+    assert "search 4/8 steps (50 %)" in told and "Pareto front after 2 steps" in told and "ETA" not in told
     assert "at work     no process of this machine\n" in told
     assert f"to go on    codenas search --resume {begun}" in told
 
@@ -67,7 +67,7 @@ def test_beside_a_process_that_works_it_tells_who_and_how_long(begun: Path) -> N
         seen = read_status(Run(begun))
         assert seen.holder == os.getpid()
         assert seen.pace is not None and seen.pace.steps == 4 and seen.pace.seconds == pytest.approx(20)
-        assert f"process {os.getpid()}" in shown("status", begun) and "left" in seen.headline()
+        assert f"process {os.getpid()}" in shown("status", begun) and "ETA" in seen.headline()
 
 
 def test_a_lock_of_a_dead_process_is_nobodys(begun: Path) -> None:
@@ -85,7 +85,7 @@ def test_following_ends_with_the_search(begun: Path, runs: Path, monkeypatch: py
     monkeypatch.setattr("threading.Event.wait", finish)
     told = shown("status", begun, "--follow")
     assert f"{begun}: search 4/8 steps (50 %)" in told and f"{begun}: search 8/8 steps (100 %)" in told
-    assert told.count("Front after") == 1  # a file is not filled with tables
+    assert told.count("Pareto front after") == 1  # a file is not filled with tables
 
 
 def test_a_run_before_its_search(tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_a_run_before_its_search(tmp_path: Path) -> None:
 
 def test_repeated_searches_are_compared_with_the_deviation_of_their_seeds(runs: Path, tmp_path: Path) -> None:
     told = shown("compare", runs / "first", runs / "again", runs / "other", "--picture", tmp_path / "fronts.png")
-    assert "first + again" in told and "by luck alone" in told and (tmp_path / "fronts.png").is_file()
-    assert "cannot be told" in shown("compare", runs / "first", runs / "other")
+    assert "first + again" in told and "least significant difference" in told and (tmp_path / "fronts.png").is_file()
+    assert "significance not assessed" in shown("compare", runs / "first", runs / "other")
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_repeated_searches_are_compared_with_the_deviation_of_their_seeds(runs: 
     [
         (["status", "RUNS/absent"], "there is no run RUNS/absent; name the folder that was given to --run"),
         (["status", "RUNS/corpus"], "RUNS/corpus is no run: no stage has begun in it"),
-        (["compare", "RUNS/first"], "RUNS/first alone has nothing to be compared with; name two runs or more"),
-        (["compare", "RUNS/first", "RUNS/first"], "alone has nothing to be compared with"),
+        (["compare", "RUNS/first"], "RUNS/first alone cannot be compared; name two or more runs"),
+        (["compare", "RUNS/first", "RUNS/first"], "alone cannot be compared"),
         (["compare", "RUNS/first", "RUNS/absent"], "there is no run RUNS/absent"),
     ],
 )

@@ -23,7 +23,7 @@ from codenas.arch import Design
 from codenas.arch.cost import decoding_flops
 from codenas.checkpoint import Checkpoint, Manifest
 from codenas.cli import search as search_command
-from codenas.cli.compare import finding_of
+from codenas.cli.compare import finished_search
 from codenas.cli.summary import Findings, show_summary, summarise
 from codenas.corpus import Corpus
 from codenas.evaluate.collapse import CollapseLimits, CollapseReport, CompletionFigures
@@ -33,7 +33,7 @@ from codenas.experiment.jobs import SearchJob
 from codenas.experiment.run import Run
 from codenas.measure.latency_model import Calibration, Point
 from codenas.report.device import calibration_figures, calibration_warnings
-from codenas.report.page_data import Event, Found
+from codenas.report.page_data import Event, SearchRecord
 from codenas.report.tables import summary_lines
 from codenas.search.candidate import Proposal
 from codenas.search.history import replayed
@@ -53,7 +53,7 @@ class Case:
 
     folder: Path
     run: Path
-    found: Found
+    found: SearchRecord
     designs: tuple[Design, ...]
     corpus: Corpus
 
@@ -95,7 +95,7 @@ def case(request: pytest.FixtureRequest, corpus: Corpus, tmp_path_factory: pytes
     return Case(folder, written(folder / "run", found, corpus), found, designs, corpus)
 
 
-def written(folder: Path, found: Found, corpus: Corpus) -> Path:
+def written(folder: Path, found: SearchRecord, corpus: Corpus) -> Path:
     """`found` as a run folder."""
     home = SearchFolder(folder / "search")
     home.claim(SearchJob.model_validate(found.job).model_dump_json(), corpus.manifest.digest)
@@ -304,7 +304,7 @@ def test_a_run_of_an_earlier_version_is_shown(case: Case) -> None:
     early.folder.mkdir()
     for view in ("status", "report", "compare", "search tensorboard", "search study"):
         assert OF_A_SEARCH[view][0](early), view
-    assert "This history holds no curves" in page(early)
+    assert "This history has no training curves" in page(early)
 
 
 def _as_before(event: Event) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def _as_before(event: Event) -> dict[str, Any]:
 
 
 def test_a_comparison_shows_the_members_of_the_winners(case: Case) -> None:
-    told, winner = compared(case), next(row.design for row in finding_of(Run(case.run), "run").rows if row.winner)
+    told, winner = compared(case), next(row.design for row in finished_search(Run(case.run), "run").rows if row.winner)
     assert all(label in told for kind in {"mixer"} | STORED for label in labels(winner)[kind])
 
 

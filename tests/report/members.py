@@ -8,7 +8,7 @@ from codenas.arch import Design, preset
 from codenas.arch.cost import parameters, stored_bytes
 from codenas.arch.mixers import MIXER_SPECS
 from codenas.metrics import Course, Metrics
-from codenas.report.page_data import Event, Found
+from codenas.report.page_data import Event, SearchRecord
 from codenas.search.candidate import Budget, Candidate, Failure, Proposal, Refusal, Report
 from codenas.search.config import SearchConfig
 from codenas.search.fitness import Objective
@@ -65,7 +65,7 @@ def labels(design: Design) -> dict[str, set[str]]:
     }
 
 
-def search_over(designs: Sequence[Design], vocab_size: int, seed: int = 0, course: bool = True) -> Found:
+def search_over(designs: Sequence[Design], vocab_size: int, seed: int = 0, course: bool = True) -> SearchRecord:
     """A finished search in which all of `designs` are on the Pareto front, one more was refused and one failed."""
     budget = Budget(candidates=len(designs) + 2, rungs=RUNGS, promote=(len(designs),))
     config = SearchConfig(space="full", choices=CHOICES, strategy="random", budget=budget, objectives=OBJECTIVES, seed=seed)
@@ -82,7 +82,9 @@ def search_over(designs: Sequence[Design], vocab_size: int, seed: int = 0, cours
     events.append(Failure(index=len(designs) + 1, rung=RUNGS[0], reason="diverged", course=_course(RUNGS[0]) if course else None))
     history = replayed(events)
     result = conclude(config.plan(vocab_size), history, Effort(2, 60.0, 100, 90.0))
-    return Found("runs/all", "corpora/mine", config.model_dump(mode="json"), config, events, history.trials, result, {None: vocab_size})
+    return SearchRecord(
+        "runs/all", "corpora/mine", config.model_dump(mode="json"), config, events, history.trials, result, {None: vocab_size}
+    )
 
 
 def _report(index: int, design: Design, rung: int, place: float, vocab_size: int, course: bool) -> Report:

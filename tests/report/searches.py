@@ -5,7 +5,7 @@ from functools import cache
 
 from codenas.errors import BudgetError
 from codenas.metrics import Course, Metrics
-from codenas.report.page_data import Event, Found
+from codenas.report.page_data import Event, SearchRecord
 from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Failure, Proposal, Report
 from codenas.search.config import SearchConfig
@@ -23,7 +23,9 @@ OBJECTIVES = (
 
 
 @cache
-def searched(refused: float = 0.0, failed: float = 0.0, latency: bool = True, course: bool = True, until: int | None = None) -> Found:
+def searched(
+    refused: float = 0.0, failed: float = 0.0, latency: bool = True, course: bool = True, until: int | None = None
+) -> SearchRecord:
     """A search over the tiny preset; with `until` only its first events, and no result."""
     config = SearchConfig(space="tiny", strategy="evolution", budget=BUDGET, objectives=OBJECTIVES)
     plan, curves = config.plan(VOCAB_SIZE), Curves(BUDGET, refused, failed)
@@ -41,10 +43,10 @@ def searched(refused: float = 0.0, failed: float = 0.0, latency: bool = True, co
     trials = replayed(events).trials
     finished = until is None and any(trial.report(90) for trial in trials)
     result = conclude(plan, replayed(events), Effort(2, 60.0, 100, 90.0)) if finished else None
-    return Found("runs/it", "corpora/mine", config.model_dump(mode="json"), config, events, trials, result, {None: VOCAB_SIZE})
+    return SearchRecord("runs/it", "corpora/mine", config.model_dump(mode="json"), config, events, trials, result, {None: VOCAB_SIZE})
 
 
-def hostile(text: str) -> Found:
+def hostile(text: str) -> SearchRecord:
     """A search whose every name and reason is `text`."""
     found = searched()
     last = found.events[-1]
@@ -52,10 +54,10 @@ def hostile(text: str) -> Found:
     events = [_renamed(event, text) for event in found.events[:-1]]
     course = Course(worker=text, started=0.0, seconds=1.0, losses=((1, 2.0),))
     events.append(Failure(index=last.index, rung=last.rung, reason=text, course=course))
-    return Found(text, text, {"space": text}, found.config, events, replayed(events).trials, None, found.vocab_sizes)
+    return SearchRecord(text, text, {"space": text}, found.config, events, replayed(events).trials, None, found.vocab_sizes)
 
 
-def metrics_of(found: Found, index: int, rung: int) -> Metrics:
+def metrics_of(found: SearchRecord, index: int, rung: int) -> Metrics:
     """What candidate `index` was worth."""
     report = found.trials[index].report(rung)
     assert report is not None

@@ -40,10 +40,10 @@ def test_the_tree_has_every_part_and_equal_layers_once() -> None:
     assert names == [
         "part", "embedding", "positions",
         "4 equal layers: 0, 2 ... 6", "rmsnorm", "Mamba-2, expand 2, head_width 16, state_width 64, conv_width 4", "rmsnorm",
-        "feed-forward, swiglu, 16 to 32 and back",
+        "feed-forward, swiglu, 16 to 32 to 16",
         "4 equal layers: 1, 3 ... 7", "rmsnorm", "attention, n_heads 2, n_kv_heads 1, qk_norm", "rmsnorm",
-        "feed-forward, swiglu, 16 to 32 and back",
-        "norm", "head, tied", "all",
+        "feed-forward, swiglu, 16 to 32 to 16",
+        "norm", "head, tied", "total",
     ]  # fmt: skip
     assert len({len(line) for line in lines}) == 1, "the columns do not stand below each other"
 
@@ -69,8 +69,8 @@ def test_a_long_name_is_cut_and_moves_no_column() -> None:
 def test_the_lines_below_say_what_the_tree_does_not() -> None:
     figures = dict(cost_lines(HYBRID, VOCAB_SIZE))
     assert figures["digest"] == HYBRID.digest
-    assert all(storage in figures["weights' file"] for storage in ("float16", "int8", "int4"))
-    assert "windows of 32" in figures["training"] and "behind 31 tokens" in figures["decoding"]
+    assert all(storage in figures["weight file"] for storage in ("float16", "int8", "int4"))
+    assert "windows of 32" in figures["training"] and "after 31 tokens" in figures["decoding"]
 
 
 @pytest.mark.parametrize("spec", MIXER_SPECS, ids=lambda spec: spec.label)

@@ -40,7 +40,7 @@ def test_all_text_is_escaped() -> None:
     text, told = "<b>&\"'", "&lt;b&gt;&amp;&quot;&#x27;"
     charts = [
         plot([Mark(1.0, 1.0, text, text, label=text)], [Line([(1.0, 1.0)], text, text, label=text)], text, text),
-        bars([Bar(text, [("k0", 1.0, text)], told=text)], text),
+        bars([Bar(text, [("k0", 1.0, text)], value=text)], text),
         timeline([Span(text, 0.0, 100.0, text, text, "k0")], text),
         parallel([Coordinate(text, [(0.0, text)])], [Line([(0.0, 0.0)], text, text)]),
     ]

@@ -33,7 +33,7 @@ CARD = OLD_CARD.model_copy(
 def test_every_figure_is_a_histogram() -> None:
     named = {bars.title: bars.rows for bars in histograms(CARD)}
     assert [label for label, _, _ in named["Dropped, by reason"]] == ["tests", "syntax"]
-    assert named["Licences of what is kept"][0] == ("MIT", 20, "2 documents, 0.00 MB")
+    assert named["Licences of kept documents"][0] == ("MIT", 20, "2 documents, 0.00 MB")
     assert named["Languages of train"][1] == ("unknown", 2, "1 documents, 0.00 MB, 2 tokens")
     assert named["Documents of train by bytes"] == (("2 to 3", 1, "1"), ("4 to 7", 0, "0"), ("8 to 15", 2, "2"))
     assert named["Documents of train by tokens"] == (("0", 1, "1"), ("1 to 1", 2, "2"))
@@ -61,7 +61,7 @@ def test_the_source_and_its_bad_rows_are_told() -> None:
 
 def test_a_corpus_of_an_earlier_version_says_so() -> None:
     assert source_lines(OLD_CARD) == [OLD]
-    assert [bars.title for bars in histograms(OLD_CARD)] == ["Dropped, by reason", "Licences of what is kept"]
+    assert [bars.title for bars in histograms(OLD_CARD)] == ["Dropped, by reason", "Licences of kept documents"]
     assert OLD in corpus_page(OLD_CARD, "old")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from codenas.report.page import search_page
-from codenas.report.page_data import Found, SearchFigures, search_figures
+from codenas.report.page_data import SearchFigures, SearchRecord, search_figures
 from tests.report.searches import hostile, searched
 
 _VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -59,7 +59,7 @@ class Reader(HTMLParser):
             self.text += data
 
 
-def read(found: Found) -> tuple[Reader, SearchFigures]:
+def read(found: SearchRecord) -> tuple[Reader, SearchFigures]:
     figures = search_figures(found)
     return Reader(search_page(figures)), figures
 
@@ -102,9 +102,9 @@ def test_links_of_the_page_lead_somewhere() -> None:
 
 def test_a_search_without_a_result_says_so_and_shows_what_there_is() -> None:
     begun, _ = read(searched(**STATES["begun"]))
-    assert "no result yet" in begun.text and "best so far" in begun.text and "codenas serve" not in begun.text
+    assert "unfinished" in begun.text and "best so far" in begun.text and "codenas serve" not in begun.text
     finished, _ = read(searched(**STATES["finished"]))
-    assert "no result yet" not in finished.text and "codenas serve --run runs/it" in finished.text
+    assert "unfinished" not in finished.text and "codenas serve --run runs/it" in finished.text
     nobody, _ = read(searched(**STATES["all failed"]))
     assert "diverged" in nobody.text and "No candidate has reported yet." in nobody.text
 
@@ -113,4 +113,4 @@ def test_what_was_not_measured_or_recorded_is_said_and_not_drawn() -> None:
     page, _ = read(searched(**STATES["no latency"]))
     assert "No latency was measured" in page.text and ("id", "cloud") not in page.attributes
     page, _ = read(searched(**STATES["of an earlier version"]))
-    assert "This history holds no curves" in page.text and "does not say when and where" in page.text
+    assert "This history has no training curves" in page.text and "has no timeline" in page.text

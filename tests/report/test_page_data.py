@@ -40,11 +40,11 @@ def test_a_report_that_is_in_the_history_twice_counts_once() -> None:
 def test_the_leader_is_the_winner_or_the_best_so_far_of_the_highest_rung() -> None:
     found = searched()
     finished, begun = search_figures(found), search_figures(searched(until=30))
-    assert found.result is not None and finished.leader is not None and begun.leader is not None
-    assert finished.finished and finished.leader.id == f"c{found.result.winner:03d}"
+    assert found.result is not None and finished.best is not None and begun.best is not None
+    assert finished.finished and finished.best.id == f"c{found.result.winner:03d}"
     highest = max(rung.rung for each in begun.candidates for rung in each.rungs)
     scores = {each.id: rung.metrics.bits_per_byte or 0.0 for each in begun.candidates for rung in each.rungs if rung.rung == highest}
-    assert not begun.finished and begun.leader.rung == highest and begun.leader.id == min(scores, key=lambda who: scores[who])
+    assert not begun.finished and begun.best.rung == highest and begun.best.id == min(scores, key=lambda who: scores[who])
 
 
 def test_baselines_say_who_they_are_and_what_is_computed() -> None:

@@ -54,7 +54,7 @@ def test_both_panels_show_units_rungs_front_winner_and_limits(tmp_path: Path, dr
     left, right = figure.axes
     assert "(MB)" in left.get_xlabel() and "(ms per token)" in right.get_xlabel() and "bits per byte" in left.get_ylabel()
     for axes, limit in ((left, "limit 20"), (right, "limit 5")):
-        assert axes.get_legend_handles_labels()[1] == ["after 50 steps", "after 300 steps", "front", "winner", "limit"]
+        assert axes.get_legend_handles_labels()[1] == ["after 50 steps", "after 300 steps", "Pareto front", "winner", "limit"]
         assert [text.get_text() for text in axes.texts] == ["a", "b", limit]
     assert [line.get_linestyle() for line in left.lines] == ["-", "--"]
 

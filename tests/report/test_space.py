@@ -27,7 +27,7 @@ def test_a_preset_is_shown_with_its_size_and_range(name: str) -> None:
     sample = draw_sample(space, DRAWS)
     figures = dict(space_figures(space, sample, VOCAB_SIZE))
     sizes = [parameters(arch, VOCAB_SIZE) for arch in sample.archs]
-    assert figures["combinations"].startswith(f"{space.cardinality:,}, of which about ")
+    assert figures["combinations"].startswith(f"{space.cardinality:,}, about ")
     assert figures["parameters"].startswith(f"{scaled(min(sizes))} to {scaled(max(sizes))}, ")
     assert figures["families"] == ("1 pure, 0 hybrid" if name == "tiny" else "4 pure, 5 hybrid")
     assert all(f"base of {mixer.kind}" in figures for mixer in (*space.base.pattern, *space.mixers))
@@ -51,8 +51,8 @@ def test_a_space_says_which_vocabularies_it_reads_or_how_to_have_more() -> None:
     more = tiny.model_copy(update={"choices": {**tiny.choices, "vocabulary": (None, "char", "bpe-1024")}})
     alone, several = (dict(space_figures(space, draw_sample(space, 2), VOCAB_SIZE)) for space in (tiny, more))
     assert "[prepare]" in alone["vocabularies"] and "vocabulary = [...]" in alone["vocabularies"]
-    assert several["vocabularies"] == "the corpus's own, char, bpe-1024"
-    assert "dropout 0, attention_dropout 0, pruning 0" in alone["the same in all"]
+    assert several["vocabularies"] == "that of the corpus, char, bpe-1024"
+    assert "dropout 0, attention_dropout 0, pruning 0" in alone["fixed"]
 
 
 def test_only_constraints_that_can_bind_are_named() -> None:
@@ -65,10 +65,10 @@ def test_every_mixer_says_what_binds_it(mixer: AttentionSpec) -> None:
     assert mixer.constraints
 
 
-def test_the_share_that_fits_together_is_that_of_all_draws() -> None:
+def test_the_share_of_invalid_combinations_is_estimated() -> None:
     half = SearchSpace(base=tiny_arch(), choices={"pattern.attention.n_heads": (2, 3)})  # three heads fit no width of 16
     sample = draw_sample(half, 400)
-    assert sample.refused == pytest.approx(0.5, abs=0.1)
+    assert sample.invalid == pytest.approx(0.5, abs=0.1)
     assert len(sample.archs) == 400 and {arch.pattern[0].model_dump()["n_heads"] for arch in sample.archs} == {2}
 
 

@@ -9,7 +9,7 @@ from codenas.arch.mixers.attention import AttentionSpec
 from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.arch.spec import ArchSpec, FeedForwardSpec
 from codenas.metrics import Metrics
-from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, training_share, verdict
+from codenas.report.tables import FrontRow, front_table, metric_figures, search_counts, summary_lines, winner_line, worker_utilisation
 from codenas.search.result import SearchResult
 
 SMALL = Design(
@@ -116,13 +116,13 @@ def test_figures_have_units_and_the_unmeasured_is_left_out() -> None:
 
 def test_a_search_says_what_failed_and_in_which_session_it_trained() -> None:
     assert search_counts(FOUND) == "10 candidates trained, 1 refused, 2 failed, 1,600 training steps"
-    assert training_share(FOUND) == "84 % of the time of 2 workers in the session that finished it"
+    assert worker_utilisation(FOUND) == "84 % of 2 workers in the session that finished the search"
     elsewhere = {"starting": 1.8, "preparing": 0.08, "storing": 0.01, "at the end": 0.9}
-    assert training_share(FOUND.model_copy(update={"elsewhere_seconds": elsewhere})) == (
-        "84 % of the time of 2 workers in the session that finished it (the rest: 10 % starting, 5 % at the end)"
+    assert worker_utilisation(FOUND.model_copy(update={"elsewhere_seconds": elsewhere})) == (
+        "84 % of 2 workers in the session that finished the search (other: 10 % starting, 5 % at the end)"
     )
     concluded = FOUND.model_copy(update={"session_steps": 0, "training_share": 0.0})
-    assert training_share(concluded) == "no training step in the session that finished it"
+    assert worker_utilisation(concluded) == "no training step in the session that finished the search"
 
 
 def test_several_seeds_have_a_mean_a_deviation_and_a_column_of_their_number() -> None:
@@ -136,21 +136,24 @@ def test_several_seeds_have_a_mean_a_deviation_and_a_column_of_their_number() ->
 @pytest.mark.parametrize(
     ("repeated", "ties", "told"),
     [
-        ((), (), "c001 won; one seed each, so that nothing can be said of ties; repeat the best: [search.budget] repeats = 2"),
-        ((1,), (), "c001 won; no other finalist was trained with other seeds, so that nothing can be said of ties"),
-        ((1, 0), (), "c001 won, told apart from c000 (Student's t over the seeds, 95 %)"),
+        ((), (), "c001 won (single seed, ties not assessed; to train the best with other seeds as well, set [search.budget] repeats = 2)"),
+        ((1,), (), "c001 won (ties not assessed: no other finalist was trained with other seeds)"),
+        ((1, 0), (), "c001 won, significantly better than c000 (Student's t-test over the seeds, 95 %)"),
         (
             (1, 0, 2),
             (0,),
-            "c001 won; c000 cannot be told apart from it, c002 can (Student's t over the seeds, 95 %): of ties the best mean wins",
+            "c001 won by the best mean, not significantly better than c000, significantly better than c002 "
+            "(Student's t-test over the seeds, 95 %)",
         ),
     ],
 )
-def test_the_verdict_names_the_ties_or_says_that_nobody_can_tell(repeated: tuple[int, ...], ties: tuple[int, ...], told: str) -> None:
-    assert verdict(FOUND.model_copy(update={"winner": 1, "repeated": repeated, "ties": ties})) == told
+def test_the_winner_line_names_the_ties_or_says_that_they_are_not_assessed(
+    repeated: tuple[int, ...], ties: tuple[int, ...], told: str
+) -> None:
+    assert winner_line(FOUND.model_copy(update={"winner": 1, "repeated": repeated, "ties": ties})) == told
 
 
 def test_repeats_are_among_the_counts() -> None:
     counted = search_counts(FOUND.model_copy(update={"repeats": 5, "failed_repeats": 1}))
-    assert "5 trained again with other seeds (1 more failed), " in counted
-    assert "again" not in search_counts(FOUND)
+    assert "5 repeats with other seeds (1 failed), " in counted
+    assert "repeats" not in search_counts(FOUND)

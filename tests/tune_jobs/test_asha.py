@@ -147,7 +147,7 @@ def test_a_climb_reports_each_rung_and_ends_at_the_last(corpus: Corpus, tmp_path
 def test_its_steps_are_told_as_a_bound(corpus: Corpus) -> None:
     begun = history(corpus, report(0, 4, 3.0))
     assert progress_line(begun.trials, JOB, False, None).startswith("4 of at most 72 steps")
-    assert [(rung.wanted, rung.open, len(rung.unsettled) > 0) for rung in rung_statuses(begun.trials, JOB)] == [
+    assert [(rung.planned, rung.bound_only, len(rung.pending) > 0) for rung in rung_statuses(begun.trials, JOB)] == [
         (6, False, True),
         (6, True, False),
     ]
