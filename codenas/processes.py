@@ -11,6 +11,10 @@ from multiprocessing import active_children, get_context, parent_process
 
 from codenas.errors import ResourceError
 
+# Far beyond what helps anywhere; above them the system or a library ends the whole process instead of saying no.
+MAX_WORKERS = 1_024
+MAX_THREADS = 512
+
 
 @contextlib.contextmanager
 def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from codenas.arch.design import VocabularyName, bpe_size
 from codenas.errors import ConfigError
+from codenas.processes import MAX_WORKERS
 from data_prep.sources.languages import ALL, PYTHON, language_named
 
 ENVIRONMENT = "environment"
@@ -102,7 +103,7 @@ class PrepareConfig(BaseModel):
     decontaminate: tuple[str, ...] = Field((), description="files of benchmarks (HumanEval, MBPP) that must not be trained on")
     redact: bool = Field(True, description="replace e-mail and IP addresses and keys")
     near_dedup: NearDedup = NearDedup()
-    workers: int | None = Field(None, ge=1, description="tasks at a time; all CPUs of the cluster where absent")
+    workers: int | None = Field(None, ge=1, le=MAX_WORKERS, description="tasks at a time; all CPUs of the cluster where absent")
 
     @field_validator("vocabularies")
     @classmethod

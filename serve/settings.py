@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from codenas.processes import MAX_THREADS
+
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -19,7 +21,7 @@ class ServeSettings(BaseModel):
     port: int = Field(8000, ge=1, le=65535)
     max_batch: int = Field(8, ge=1, le=1024, description="sequences that are decoded at a time")
     max_queue: int = Field(32, ge=1, description="sequences that may wait; one more is answered 429")
-    threads: int = Field(1, ge=1, description="threads of torch; small models gain nothing from more")
+    threads: int = Field(1, ge=1, le=MAX_THREADS, description="threads of torch; small models gain nothing from more")
     api_key: SecretStr | None = None
     max_body_bytes: int = Field(4_000_000, ge=1_000)
     upload_seconds: float = Field(30.0, gt=0, description="a request that takes longer to arrive is answered 408")

@@ -151,8 +151,12 @@ class Cluster:
 
 def _require_cluster(address: str, headers: Mapping[str, str]) -> None:
     """See that Ray answers and takes the token: Ray's own client waits for minutes, and tells it in a page."""
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # a bracket without its other one
+        known = False
+    if not known:
         raise ConfigError(f"{address!r} is no address of a cluster's dashboard; http://127.0.0.1:8265 is one")
     try:
         with http_client(address, headers=dict(headers), timeout=_TIMEOUT_S) as client:

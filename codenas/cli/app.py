@@ -7,11 +7,12 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from codenas.cli.arch import show_arch
 from codenas.cli.compare import compare
@@ -58,7 +59,42 @@ _WAYS_OUT = {
 }
 _ANOTHER_PLACE = "choose another place, or mend this one's permissions"
 
+
+class _Commands(TyperGroup):
+    """Says in one line what is wrong with a command line, as of everything else that the user must mend."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command that is named, and leave with its exit code."""
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except typer.TyperException as error:
+            if not standalone_mode:
+                raise
+            _say_usage(error)
+            raise SystemExit(EXIT_USER_ERROR) from None
+        if standalone_mode:
+            raise SystemExit(code)
+        return code
+
+
+def _say_usage(error: typer.TyperException) -> None:
+    said, context = error.format_message(), getattr(error, "ctx", None)
+    if "\n" in said:  # the help of a group that was called without a command
+        typer.echo(said, err=True)
+    else:
+        _say(f"{said.rstrip('.')} (see {context.command_path if context is not None else 'codenas'} --help)")
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Find, train and serve the best code-completion model inside a size and latency limit.",
     no_args_is_help=True,
     add_completion=False,
@@ -125,8 +161,9 @@ def _errors_in_one_line(kept: str = FINISHED_KEPT) -> Iterator[None]:
 
 
 def _say(sentence: str) -> None:
+    one_line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in sentence)  # a name may hold a line break
     with contextlib.suppress(OSError):  # where nobody reads it, the exit code still tells
-        typer.echo(f"codenas: {sentence}", err=True)
+        typer.echo(f"codenas: {one_line}", err=True)
 
 
 def _sentence(error: Exception) -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codenas.experiment.run import DEFAULT_RUN, Run, open_run
+from codenas.processes import MAX_WORKERS
 
 if TYPE_CHECKING:
     from codenas.cli.job_file import Job
@@ -27,7 +28,7 @@ def demo(
     job: Annotated[Path | None, typer.Option(help="A job file. [default: the demo's own]")] = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
-    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs that Ray may use. [default: all]")] = None,
+    cpus: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="CPUs that Ray may use. [default: all]")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the endpoint on 127.0.0.1.")] = None,
 ) -> None:
     """Prepare a corpus, search, train the winner, evaluate it, serve it and ask it. Run again, it goes on where it was."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codenas.processes import MAX_THREADS
+
 if TYPE_CHECKING:
     from codenas.arch import ArchSpec
 
@@ -18,7 +20,7 @@ def calibrate(
     space: Annotated[str, typer.Option(help="Where the architectures are drawn: a preset, a job file, or a space as JSON.")] = "small",
     count: Annotated[int, typer.Option(min=8, help="How many architectures are measured.")] = 40,
     sweeps: Annotated[int, typer.Option(min=2, help="How often each is measured; the best counts.")] = 4,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of decoding.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MAX_THREADS, help="Threads of decoding.")] = 1,
     device: Annotated[str, typer.Option(help="Of torch: cpu, cuda.")] = "cpu",
     vocab_size: Annotated[int, typer.Option(min=2, help="Ids of the vocabulary.")] = 4_096,
     name: Annotated[str | None, typer.Option(help="What the device is called. By default what it calls itself.")] = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from codenas.experiment.run import open_run
+from codenas.processes import MAX_WORKERS
 
 DEFAULT_RUN = Path("runs/table")
 
@@ -14,7 +15,7 @@ def record(
     run: Annotated[Path, typer.Option(help="The folder of the table; an interrupted recording goes on in it.")] = DEFAULT_RUN,
     corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; its [record] table counts.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Architectures that train at a time, on one thread each.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Architectures that train at a time, on one thread each.")] = 1,
 ) -> None:
     """Train some hundred small architectures of a space and write down what each was worth after how many steps.
 

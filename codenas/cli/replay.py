@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codenas.processes import MAX_WORKERS
+
 if TYPE_CHECKING:
     from codenas.search.candidate import Budget
     from codenas.search.replay.replay import Recorded, Roles
@@ -34,7 +36,7 @@ def replay(
     promote: Annotated[str, typer.Option(help="With rungs: how many of a round go on from each but the last.")] = "3",
     least: Annotated[str, typer.Option(help="With rungs: at least so many; the scores decide how many more, up to --promote.")] = "",
     screen: Annotated[str | None, typer.Option(help="With rungs: what the lower ones are judged by. [default: the first costly]")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Processes.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Store all that was found, as JSON.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw it, as a PNG.")] = None,
 ) -> None:

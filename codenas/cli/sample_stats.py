@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codenas.cli.prepare import DEFAULT_OUTPUT
+from codenas.processes import MAX_WORKERS
 
 if TYPE_CHECKING:
     from codenas.vocab.sampling.draws import SamplingSettings
@@ -48,7 +49,7 @@ def sample_stats(
     ] = None,
     max_mb: MaxMb = 100,
     seed: Seed = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each processor where absent.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="Processes; one for each processor where absent.")] = None,
 ) -> None:
     """Draw vocabularies as ZeTT does in training (Minixhofer et al. 2024), and count the tokens that they hold.
 

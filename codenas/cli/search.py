@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codenas.experiment.run import DEFAULT_RUN, Run, open_run
+from codenas.processes import MAX_WORKERS
 
 if TYPE_CHECKING:
     from codenas.corpus import Corpus
@@ -43,7 +44,7 @@ def search(
         str | None,
         typer.Option(metavar="URL", help="Keep the search at s3://BUCKET/FOLDER (gs://, file://) too: any machine goes on from there."),
     ] = None,
-    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs that Ray may use here.")] = None,
+    cpus: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="CPUs that Ray may use here.")] = None,
     ray: Annotated[bool, typer.Option(help="Search on Ray, many candidates at a time; without it one after the other, here.")] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
 ) -> None:

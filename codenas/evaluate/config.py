@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from codenas.processes import MAX_THREADS
+
 
 class EvaluationSettings(BaseModel):
     """What an evaluation looks at."""
@@ -16,5 +18,5 @@ class EvaluationSettings(BaseModel):
     temperature: float = Field(0.8, ge=0, le=2)
     device: str = Field("auto", description="of torch; auto is a GPU where there is one, as a search chooses it")
     latency_tokens: int = Field(128, ge=1)
-    latency_threads: int = Field(1, ge=1, description="those of one replica that serves")
+    latency_threads: int = Field(1, ge=1, le=MAX_THREADS, description="those of one replica that serves")
     seed: int = 0

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from codenas.processes import MAX_THREADS
 from codenas.search.candidate import Candidate
 from codenas.search.fitness import Objective
 from codenas.train.config import TrainConfig
@@ -21,7 +22,7 @@ class ExperimentSetup(BaseModel):
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
     scoring_steps: dict[int, int] = Field({}, description="steps of the scoring branch by rung; rungs without one are left out")
     latency_tokens: int = Field(64, ge=1)
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=MAX_THREADS)
     device: str = Field("cpu", description="of torch; `auto` is a GPU where there is one")
 
     def checkpoint(self, candidate: Candidate, rung: int) -> Path:

@@ -11,6 +11,7 @@ from codenas.corpus import Corpus
 from codenas.errors import ConfigError
 from codenas.experiment.config import ExperimentSetup
 from codenas.measure.latency_model import Calibration
+from codenas.processes import MAX_THREADS
 from codenas.search.config import SearchConfig, SpaceChoice
 from codenas.search.static_metrics import MinLatency
 from codenas.train.config import TrainConfig
@@ -28,7 +29,7 @@ class TrialResources(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     cpus: float = Field(
-        1.0, gt=0, description="CPUs per trial, a fraction below 1 or a whole number; it runs as many threads, at least one"
+        1.0, gt=0, le=MAX_THREADS, description="CPUs per trial, a fraction below 1 or a whole number; it runs as many threads, at least one"
     )
     gpus: float | None = Field(None, ge=0, description="GPUs per trial; by default one if the cluster has any")
     card: str | None = Field(
@@ -146,7 +147,7 @@ class TrainJob(BaseModel):
     )
     decay_share: float = Field(0.5, ge=0, le=1, description="share of all steps over which the rate falls to zero")
     save_every: int = Field(100, ge=1, description="steps between two stored states")
-    threads: int | None = Field(None, ge=1, description="by default one per core")
+    threads: int | None = Field(None, ge=1, le=MAX_THREADS, description="by default one per core")
     recipe: TrainConfig = Field(TrainConfig(), description="what is to differ from the recipe of the search; all else is taken from that")
 
     def recipe_after(self, search: TrainConfig) -> TrainConfig:

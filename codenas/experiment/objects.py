@@ -140,7 +140,10 @@ def require_known(url: str) -> None:
     Raises:
         ConfigError: it does not.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigError(f"--mirror {url} is no URL ({error}); known are {_KNOWN}") from error
     if parts.scheme not in _KEYS or not (parts.netloc or parts.path.strip("/")):
         raise ConfigError(f"--mirror {url} names no place of a known kind; known are {_KNOWN}")
     if parts.password is not None or "secret_key" in parts.query:

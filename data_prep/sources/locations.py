@@ -136,7 +136,8 @@ def location_of(source: str) -> Location:
     if not separator:
         return Path(source)
     if scheme == "file":
-        return Path(unquote(urlsplit(source).path))
+        with contextlib.suppress(ValueError):  # a bracket without its other one
+            return Path(unquote(urlsplit(source).path))
     if scheme not in _STORES or not _WHOLE[scheme].match(path.strip("/")):
         raise CorpusError(f"the source {source} is in no place that is known here; known are {_KNOWN}")
     return Remote(f"{scheme}://{path.strip('/')}")

@@ -85,6 +85,30 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(tmp_path: Path, argu
     assert message.replace("RUN", run) in complaint(*[argument.replace("RUN", run) for argument in arguments])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--cpus", "0"], "Invalid value for '--cpus': Input should be greater than or equal to 1 (see codenas search --help)"),
+        (["search", "--max-mb", "much"], "Invalid value for '--max-mb': Input should be a valid number"),
+        (["search", "--cpus"], "Option '--cpus' requires an argument (see codenas --help)"),
+        (["serch"], "No such command 'serch'. Did you mean 'search', 'arch', 'serve'? (see codenas --help)"),
+        (["space", "show"], "Missing argument 'PRESET_OR_FILE' (see codenas space show --help)"),
+        (["arch", "show", "a", "b"], "Got unexpected extra argument(s) (b) (see codenas arch show --help)"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_too(arguments: list[str], message: str) -> None:
+    done = CliRunner().invoke(app, arguments, prog_name="codenas")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith(f"codenas: {message}")
+
+
+@pytest.mark.parametrize("arguments", [[], ["space"]])
+def test_a_group_alone_shows_its_help(arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, arguments, prog_name="codenas")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: codenas")
+
+
 @pytest.mark.parametrize("arguments", [["search"], ["train"], ["evaluate"], ["serve"]], ids=lambda arguments: arguments[0])
 def test_no_library_adds_a_line_to_it(tmp_path: Path, arguments: list[str]) -> None:
     """In a process of its own, where nothing is imported and no warning is an error yet; and what does not exist is not made."""
@@ -136,6 +160,27 @@ def test_a_ray_that_does_not_start_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, *given, "--job", str(job)], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert done.stderr.startswith("codenas: Ray cannot be started here (Timed out waiting for file x); ") and "--no-ray" in done.stderr
+
+
+def test_a_name_with_a_line_break_stays_on_one_line() -> None:
+    assert "codenas: there is no run a\\nb\\u2028; name the folder" in complaint("report", "a\nb\u2028")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("jobs --address http://[::1", "'http://[::1' is no address of a cluster's dashboard"),
+        ("prepare --source file://[ --output OUT", "the source file://[ is in no place that is known here"),
+        ("submit search JOB --run /runs/mine --mirror file://[", "--mirror file://[ is no URL"),
+        ("search replay table --strategy random --costly loss --workers 2147483648", "'--workers': Input should be less than or equal to"),
+        ("device calibrate --threads 65536", "'--threads': Input should be less than or equal to 512"),
+        ("serve CHECKPOINT --threads 65536", "--threads 65536 is refused: Input should be less than or equal to 512"),
+    ],
+)
+def test_what_a_library_would_answer_by_a_traceback_or_by_ending_the_process(arguments: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(SMALL_SEARCH)
+    places = {"OUT": str(tmp_path / "corpus"), "JOB": str(tmp_path / "job.toml")}
+    assert message in complaint(*(places.get(word, word) for word in arguments.split()))
 
 
 def test_a_prompt_from_a_closed_input_says_the_way_out() -> None:
