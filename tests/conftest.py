@@ -42,6 +42,11 @@ def _own_log() -> Iterator[None]:
     LOGGER.propagate = True
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pairs", type=int, default=10, help="pairs of options that are drawn for each command")
+    parser.addoption("--pairs-seed", type=int, default=0, help="of the draw")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first: of two processes that share the files one would else be left alone with it at the end."""
     items.sort(key=lambda item: "smoke" not in item.path.parts)
