@@ -6,6 +6,7 @@
 """
 
 import ast
+import json
 import types
 from collections.abc import Iterator
 from importlib import import_module
@@ -99,7 +100,7 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if field.is_required() or value is None or (not isinstance(value, bool | int | float | str) and not (value and _is_short(value))):
         return ""
-    return f"`{list(value) if isinstance(value, tuple) else value}`"
+    return f"`{json.dumps(value)}`"  # of these types, TOML is written as JSON is
 
 
 def _is_short(value: object) -> bool:

@@ -73,8 +73,8 @@ class TrialResources(BaseModel):
 class SearchJob(SearchConfig):
     """A search and how its trials run."""
 
-    train: TrainConfig = TrainConfig(batch_size=4)
-    trial: TrialResources = TrialResources()
+    train: TrainConfig = Field(TrainConfig(batch_size=4), description="the recipe of every candidate")
+    trial: TrialResources = Field(TrialResources(), description="what one trial uses and how it measures")
     warm_start: tuple[Path, ...] = Field((), description="folders of earlier runs whose searches this one learns from")
     calibration: Path | None = Field(None, description="of the device that the latency limit is meant for: `codenas device calibrate`")
 
@@ -194,11 +194,11 @@ class RecordJob(SpaceChoice):
     """A table of architectures and their scores. A larger `count` or `sweeps` extends it; any other change makes another table."""
 
     count: int = Field(300, ge=1, description="architectures")
-    seed: int = 0
+    seed: int = Field(0, description="of the draw, weights and batches")
     scored: tuple[int, ...] = Field((50, 300), min_length=1, description="steps after which the moving average of the weights is scored")
     decayed: tuple[int, ...] = Field((50,), description="steps after which a branch whose learning rate decays is scored")
     decay: float = Field(SCORE_DECAY, gt=0, le=1, description="length of that branch, as a share of the steps before it")
-    train: TrainConfig = TrainConfig(batch_size=4)
+    train: TrainConfig = Field(TrainConfig(batch_size=4), description="the recipe of every architecture")
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, of every score")
     latency_tokens: int = Field(64, ge=1, description="tokens that a latency is measured on")
     sweeps: int = Field(3, ge=1, description="how often each latency is measured; the lowest counts")

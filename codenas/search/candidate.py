@@ -193,11 +193,11 @@ class Budget(Record):
     `repeated` fittest are trained anew to the last rung, `repeats` times with other seeds.
     """
 
-    candidates: int = Field(24, ge=1)
-    rungs: tuple[int, ...] = Field((50, 300), min_length=1)
-    promote: tuple[int, ...] = (6,)
-    least: tuple[int, ...] = ()
-    repeats: int = Field(0, ge=0, description="other seeds that the best finalists are trained with; 0: nothing is said of ties")
+    candidates: int = Field(24, ge=1, description="trained to the first rung")
+    rungs: tuple[int, ...] = Field((50, 300), min_length=1, description="training steps after which candidates are scored")
+    promote: tuple[int, ...] = Field((6,), description="promoted from each rung but the last; at most, if `least` is given")
+    least: tuple[int, ...] = Field((), description="promoted at least; makes promotion adaptive")
+    repeats: int = Field(0, ge=0, description="other seeds that the best finalists are trained with; 0: ties are not assessed")
     repeated: int = Field(3, ge=2, description="finalists that are repeated; a tie takes two")
 
     @model_validator(mode="after")

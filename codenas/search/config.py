@@ -21,16 +21,14 @@ _OBJECT = TypeAdapter(dict[str, Any])
 
 
 class SpaceChoice(BaseModel):
-    """Where architectures come from: a preset's name, or a space of one's own.
-
-    Attributes:
-        choices: refine a preset: they replace its choices of these fields, or make choices of what is the same in all its designs.
-    """
+    """Where architectures come from: a preset's name, or a space of one's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    space: str | SearchSpace = "tiny"
-    choices: Choices = {}
+    space: str | SearchSpace = Field("tiny", description="name of a preset, or a table with base and choices")
+    choices: Choices = Field(
+        {}, description="refines a preset: replaces its choices of these fields, or makes choices of fields that it keeps fixed"
+    )
 
     @field_validator("space", mode="before")
     @classmethod
@@ -89,14 +87,16 @@ class SpaceChoice(BaseModel):
 class SearchConfig(SpaceChoice):
     """A search: where, how, how long, for what."""
 
-    strategy: str = "frontier"
-    budget: Budget = Budget()
-    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
+    strategy: str = Field("frontier", description="what proposes candidates")
+    budget: Budget = Field(Budget(), description="candidates, rungs and promotions")
+    objectives: tuple[Objective, ...] = Field(DEFAULT_OBJECTIVES, description="what decides, and the limits")
     scheduler: Literal["promotion", "asha"] = Field(
         "promotion", description="who goes on: the promoted of a whole rung, or whom Ray's ASHA does not stop (on Ray only)"
     )
-    lookback: int = Field(4, ge=0)
-    seed: int = 0
+    lookback: int = Field(
+        4, ge=0, description="most recent candidates whose results a proposal ignores; from twice the number of workers on, none waits"
+    )
+    seed: int = Field(0, description="of proposals, weights and batches")
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

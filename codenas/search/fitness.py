@@ -19,21 +19,15 @@ def _usual_direction(fields: dict[str, Any]) -> Direction:
 
 
 class Objective(BaseModel):
-    """One metric. With weight 0 it is shown and limited, but decides nothing.
-
-    Attributes:
-        direction: by default that of the metric.
-        limit: a value that nothing may break.
-        target: a value that is good enough: what is better costs as much, wherever candidates are compared. Inside the limit.
-    """
+    """One metric. With weight 0 it is shown and limited, but decides nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    metric: str
-    direction: Direction = Field(default_factory=_usual_direction)
-    weight: float = Field(0.0, ge=0)
-    limit: float | None = None
-    target: float | None = None
+    metric: str = Field(description="such as bits_per_byte, size_bytes, latency_ms_p50, params")
+    direction: Direction = Field(default_factory=_usual_direction, description="by default that of the metric")
+    weight: float = Field(0.0, ge=0, description="share in the mean that decides; 0: shown and limited, but decides nothing")
+    limit: float | None = Field(None, description="a bound that no candidate may exceed")
+    target: float | None = Field(None, description="a value that is good enough: better ones cost the same")
 
     @field_validator("metric")
     @classmethod

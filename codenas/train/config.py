@@ -24,20 +24,20 @@ class TrainConfig(BaseModel):
     adam_rate: float = Field(0.002, gt=0, description="of the matrices under AdamW, at a fan-in of 256")
     embedding_rate: float = Field(0.014, gt=0, description="of embeddings, heads and positions, at width 256")
     gain_rate: float = Field(0.01, gt=0, description="of gains, biases, decays and convolutions")
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, description="decoupled, times the learning rate")
     momentum: float = Field(0.85, ge=0, lt=1, description="of Muon")
     betas: tuple[float, float] = Field((0.5, 0.95), description="of AdamW")
-    warmup_steps: int = Field(10, ge=0)
+    warmup_steps: int = Field(10, ge=0, description="steps over which the rates rise linearly")
     average_decay: float = Field(0.95, ge=0, lt=1, description="per step, of the moving average that is evaluated and stored")
-    clip_norm: float = Field(1.0, gt=0)
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradients of a step")
     fim_rate: float = Field(0.0, ge=0, le=1, description="share of documents whose middle is moved to their end, to learn to fill gaps")
     fim_spm_share: float = Field(
         0.5, ge=0, lt=1, description="share of these that begin with the suffix; an endpoint asks as the others do, prefix first"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target's probability that all tokens share")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of matrix products; auto: bfloat16 where it is native")
     compile: bool = Field(False, description="compile the model first: up to minutes, for steps that are some percent shorter")
-    seed: int = 0
+    seed: int = Field(0, description="of weights and batches; in a search each candidate has its own")
 
     def on(self, device: str) -> Self:
         """The recipe as it is followed on `device` (of torch): with a precision that is not `auto`."""

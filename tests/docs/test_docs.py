@@ -13,7 +13,11 @@ import typer.main
 
 import codenas
 from codenas.cli.app import app
-from codenas.experiment.jobs import SearchJob, TrainJob
+from codenas.evaluate.config import EvaluationSettings
+from codenas.experiment.jobs import RecordJob, SearchJob, TrainJob, TrialResources
+from codenas.search.candidate import Budget
+from codenas.search.fitness import Objective
+from codenas.train.config import TrainConfig
 from data_prep.config import PrepareConfig
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +62,11 @@ def _commands(path: str, command: Any) -> Iterator[tuple[str, list[str]]]:
 def test_every_key_of_a_job_file_is_in_the_reference(model: Any, pages: dict[str, str]) -> None:
     words = set(re.findall(r"\w+", pages["job-files"]))
     assert set(model.model_fields) <= words
+
+
+@pytest.mark.parametrize("model", [SearchJob, Budget, Objective, TrialResources, TrainConfig, TrainJob, EvaluationSettings, RecordJob])
+def test_every_key_of_a_job_file_has_a_meaning(model: Any) -> None:
+    assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 
 def test_every_public_name_is_in_the_reference(pages: dict[str, str]) -> None:
