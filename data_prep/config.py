@@ -1,4 +1,4 @@
-"""The settings of the prepare stage. Every default lives here, and only here."""
+"""The settings of `prepare`. Every default is defined here, and only here."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ from data_prep.sources.languages import ALL, PYTHON, language_named
 ENVIRONMENT = "environment"
 PACKAGES, CODE = "pypi:", "code:"  # before the name of a list, and of a folder
 ANY_LICENCE = "any"
-# Some data sets tell of no licence which it is, only that all of them are permissive.
+# For data sets that have permissively licensed code only and do not name the licences.
 PERMISSIVE_UNNAMED = "LicenseRef-permissive"
 CHAR = "char"
 SMALLEST_BPE, LARGEST_BPE = 262, 1 << 20  # ids; the bytes and the special tokens are 262
 
-# What counts in the digest of the settings, always. A key that came later counts where it is not at its default, which must be
-# to leave things as they were: corpora that were prepared before there was such a key stay what the settings ask for.
+# The keys that always enter the digest of the settings. A key that was added later enters it only if it is not at its
+# default, which must mean the earlier behaviour: corpora that were prepared before the key existed keep their digest.
 _DIGESTED = frozenset((
     "source", "languages", "max_megabytes", "max_repository_megabytes", "vocab_size", "vocab_sample_megabytes", "valid_share",
     "test_share", "seed", "licences", "redact", "filters.megabytes", "filters.longest_line", "filters.mean_line", "filters.lines",
@@ -29,9 +29,9 @@ _DIGESTED = frozenset((
     "filters.characters_per_token", "filters.least_comments", "filters.most_comments", "near_dedup.enabled", "near_dedup.shingle",
     "near_dedup.bands", "near_dedup.rows",
 ))  # fmt: skip
-_NEVER_DIGESTED = ("workers", "vocabularies", "opt_out", "decontaminate")  # of the files, it is the content that counts
+_NEVER_DIGESTED = ("workers", "vocabularies", "opt_out", "decontaminate")  # of the files named here, the content enters the digest
 
-# SPDX identifiers that ask for nothing but a notice.
+# SPDX identifiers of licences that require no more than a notice.
 PERMISSIVE = (
     "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC", "MIT", "MIT-0", "MIT-CMU",
     "NCSA", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib", PERMISSIVE_UNNAMED,
@@ -39,7 +39,7 @@ PERMISSIVE = (
 
 
 class Thresholds(BaseModel):
-    """When a document is dropped. The numbers are those of StarCoder (Li et al. 2023) and StarCoder2 (Lozhkov et al. 2024)."""
+    """Quality filters and their thresholds. Defaults are those of StarCoder (Li et al. 2023) and StarCoder2 (Lozhkov et al. 2024)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -50,22 +50,26 @@ class Thresholds(BaseModel):
     lines: int = Field(100_000, gt=0)
     alphanumeric_share: float = Field(0.25, ge=0, le=1, description="at least this share of the characters")
     alphabetic_share: float = Field(0.25, ge=0, le=1, description="at least this share of the characters")
-    encoded_run: int = Field(1024, gt=0, description="characters of base64, hexadecimal bytes or escapes on end")
+    encoded_run: int = Field(1024, gt=0, description="characters of base64, hexadecimal bytes or escapes in a row")
     encoded_share: float = Field(0.5, ge=0, le=1, description="at most this share of the characters in such runs")
-    characters_per_token: float = Field(2.5, ge=0, description="of Python, at least")
-    least_comments: float = Field(0.01, ge=0, lt=1, description="comments and docstrings of Python, more than this share; 0: no bound")
-    most_comments: float = Field(0.8, gt=0, le=1, description="comments and docstrings of Python, less than this share; 1: no bound")
+    characters_per_token: float = Field(2.5, ge=0, description="at least, for Python")
+    least_comments: float = Field(
+        0.01, ge=0, lt=1, description="the share of comments and docstrings in Python must be above this; 0: no bound"
+    )
+    most_comments: float = Field(
+        0.8, gt=0, le=1, description="the share of comments and docstrings in Python must be below this; 1: no bound"
+    )
 
 
 class NearDedup(BaseModel):
-    """Near-duplicates: all but the best copy are dropped. The numbers are those of BigCode (Kocetkov et al. 2022)."""
+    """Near-deduplication: of similar files only the best copy is kept. The defaults are those of BigCode (Kocetkov et al. 2022)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     enabled: bool = True
-    shingle: int = Field(5, ge=1, description="words in a run; files with fewer words are never near-duplicates")
+    shingle: int = Field(5, ge=1, description="words in a shingle; files with fewer words are never near-duplicates")
     bands: int = Field(25, ge=1, le=1000)
-    rows: int = Field(10, ge=1, le=1000, description="permutations in a band; files that share a band are near-duplicates")
+    rows: int = Field(10, ge=1, le=1000, description="permutations per band; files that share a band are near-duplicates")
 
 
 # The defaults that depend on the kind of source. Filters, licences, near-duplicates and the cap per repository are for code of
@@ -74,7 +78,7 @@ _OWN_CODE: dict[str, Any] = {"filters": Thresholds(enabled=False), "licences": (
 
 
 class PrepareConfig(BaseModel):
-    """What to prepare. `digest` names the result: more vocabularies of it, or more workers, do not change it.
+    """What to prepare. `digest` identifies the result: additional vocabularies and the number of workers do not change it.
 
     The defaults here are those of code of unknown origin; `for_own_code` has those of a folder of code.
     """
@@ -86,24 +90,26 @@ class PrepareConfig(BaseModel):
         min_length=1,
         description="'environment', 'pypi:LIST', a folder of code, or parquet of the family of The Stack: a folder, hf://..., s3://...",
     )
-    languages: tuple[str, ...] = Field((PYTHON,), description="as The Stack names them; none: every language")
-    max_megabytes: float = Field(34, gt=0, description="source taken in, before the filters")
-    max_repository_megabytes: float = Field(1, gt=0, description="source taken from one repository, before the filters")
+    languages: tuple[str, ...] = Field((PYTHON,), description="names as in The Stack; empty: every language")
+    max_megabytes: float = Field(34, gt=0, description="size of the source that is used, before the filters")
+    max_repository_megabytes: float = Field(1, gt=0, description="size of the source that is used of one repository, before the filters")
     vocab_size: int = Field(4096, ge=SMALLEST_BPE, le=LARGEST_BPE)
-    vocabularies: tuple[VocabularyName, ...] = Field((), description="of which the same text is stored once more: 'char', 'bpe-1024', ...")
-    vocab_sample_megabytes: float = Field(8, gt=0, description="training text that the vocabulary is learned from")
+    vocabularies: tuple[VocabularyName, ...] = Field(
+        (), description="additional vocabularies to tokenise the text in: 'char', 'bpe-1024', ..."
+    )
+    vocab_sample_megabytes: float = Field(8, gt=0, description="size of the text that the vocabulary is trained on")
     valid_share: float = Field(0.04, gt=0, lt=0.5, description="of the bytes")
     test_share: float = Field(0.04, gt=0, lt=0.5, description="of the bytes")
     seed: int = 0
     licences: tuple[str, ...] = Field(
-        PERMISSIVE, min_length=1, description="SPDX identifiers; all licences of a document must be here; 'any' lets all documents pass"
+        PERMISSIVE, min_length=1, description="SPDX identifiers; all licences of a document must be listed; 'any' allows every document"
     )
-    opt_out: str | None = Field(None, min_length=1, description="file of repositories and owners to leave out, one a line")
+    opt_out: str | None = Field(None, min_length=1, description="file of repositories and owners to leave out, one per line")
     filters: Thresholds = Thresholds()
-    decontaminate: tuple[str, ...] = Field((), description="files of benchmarks (HumanEval, MBPP) that must not be trained on")
+    decontaminate: tuple[str, ...] = Field((), description="files of benchmarks (HumanEval, MBPP) to remove from the corpus")
     redact: bool = Field(True, description="replace e-mail and IP addresses and keys")
     near_dedup: NearDedup = NearDedup()
-    workers: int | None = Field(None, ge=1, le=MAX_WORKERS, description="tasks at a time; all CPUs of the cluster where absent")
+    workers: int | None = Field(None, ge=1, le=MAX_WORKERS, description="parallel tasks; by default one per CPU of the cluster")
 
     @field_validator("vocabularies")
     @classmethod
@@ -128,15 +134,15 @@ class PrepareConfig(BaseModel):
         return self.model_copy(update={name: value for name, value in defaults.items() if name not in self.model_fields_set})
 
     def asked_ids(self, vocabularies: Iterable[str | None]) -> dict[str | None, int]:
-        """How many ids each vocabulary may have, its own (None) first; a small source gives fewer."""
+        """The maximum number of ids of each vocabulary, the default one (None) first; a small source has fewer."""
         own: dict[str | None, int] = {None: self.vocab_size}
         return own | {name: SMALLEST_BPE if name == CHAR else bpe_size(name) for name in vocabularies if name is not None}
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that changes the documents, their splits and their own vocabulary.
+        """SHA-256 of everything that determines the documents, their splits and the default vocabulary.
 
-        Of the files of `opt_out`, `decontaminate` and `pypi:` it is their content that counts.
+        Of the files in `opt_out`, `decontaminate` and `pypi:` the content is hashed, not the path.
 
         Raises:
             ConfigError: one of these cannot be read.
@@ -145,7 +151,7 @@ class PrepareConfig(BaseModel):
 
     @property
     def settings_digest(self) -> str:
-        """As `digest`, whatever packages a list of them names: a corpus of the same settings can be updated to this list.
+        """As `digest`, without the content of a `pypi:` list: a corpus with the same settings can be updated to another list.
 
         Raises:
             ConfigError: a file that counts cannot be read.
@@ -160,7 +166,7 @@ class PrepareConfig(BaseModel):
 
 
 def _later_keys(settings: BaseModel, table: str = "") -> dict[str, Any]:
-    """The keys that came later and are at their defaults, as pydantic excludes them."""
+    """The keys that were added later and are at their defaults, in the form of pydantic's `exclude`."""
     keys: dict[str, Any] = {}
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
@@ -172,7 +178,7 @@ def _later_keys(settings: BaseModel, table: str = "") -> dict[str, Any]:
 
 
 def _digest(path: str | None) -> str:
-    """SHA-256 of a file; nothing where there is none."""
+    """SHA-256 of a file; empty without one."""
     if path is None:
         return ""
     try:

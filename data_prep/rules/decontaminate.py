@@ -1,4 +1,4 @@
-"""Benchmark text in training data: problems and solutions that a model must not have read."""
+"""Decontamination: benchmark problems and solutions that must not be in the training data."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,26 +9,26 @@ import numpy as np
 from codenas.problems import MbppProblem, Problem, load_problems
 from data_prep.rules.words import Hashes, gram_hashes, word_hashes, words
 
-# A shorter passage is anybody's: "return x + y" is a solution of HumanEval, as is Euclid's algorithm in nine words.
+# A shorter passage is common code: "return x + y" is a solution of HumanEval, as is Euclid's algorithm in nine words.
 LEAST_WORDS = 10
 GRAM = 12
-# So is a loop over pairs, "for i in range len a for j in range len a", or "0 1 2 3 4 5 6 7 8 9 a b": a run of words counts if it
-# has this many different words of more than one letter.
+# A loop over pairs, "for i in range len a for j in range len a", or "0 1 2 3 4 5 6 7 8 9 a b" is common too: an n-gram counts only
+# if it has this many different words of more than one letter.
 LEAST_DISTINCT = 6
 
 _ANCHOR = LEAST_WORDS - 2  # the first and the last word of a passage may be parts of longer words in a file
 _DOCSTRING = re.compile(r'("""|\'\'\')(.*?)\1', re.DOTALL)
 _SHOWN = 80  # characters of a match that are logged
 
-Passage = tuple[str, str]  # what it is, such as "HumanEval/0 docstring", and its text
+Passage = tuple[str, str]  # its name, such as "HumanEval/0 docstring", and its text
 
 
 class Benchmarks:
-    """The passages of benchmarks, and whether a file holds one of them.
+    """The passages of benchmarks, and a test whether a file contains one of them.
 
-    A file is contaminated if its lower-cased text contains a passage of at least `LEAST_WORDS` words, or has a run of `GRAM`
-    words in common with any passage that are not anybody's. Both are looked up by hashes of runs of words, in one
-    pass over the file, and then compared as text: the answer is that of comparing with every passage.
+    A file is contaminated if its lower-cased text contains a passage of at least `LEAST_WORDS` words, or shares an n-gram of
+    `GRAM` words, at least `LEAST_DISTINCT` of them different, with any passage. Candidates are found by hashes of n-grams in one
+    pass over the file and then compared as text: the result equals that of comparing with every passage.
     """
 
     def __init__(self, passages: Iterable[Passage]) -> None:
@@ -46,7 +46,7 @@ class Benchmarks:
         self._anchors, self._gram_numbers = (np.array(sorted(numbers), np.uint64) for numbers in (self._anchored, self._grams))
 
     def match(self, text: str) -> Passage | None:
-        """The first passage that `text` contains, or a run of words that it shares with one, and what it comes from."""
+        """The name and the text of the first passage that `text` contains, or of the n-gram that it shares with one; else None."""
         lowered = _plain(text)
         held = words(lowered)
         hashes = word_hashes(held)
@@ -71,7 +71,7 @@ def load_benchmarks(paths: Iterable[str]) -> Benchmarks:
 
 
 def passages_of(problem: Problem) -> Iterator[Passage]:
-    """What must not be trained on: docstrings and solution (HumanEval), text and code of the test problems (MBPP)."""
+    """The passages to search for: docstrings and solution (HumanEval), text and code of the test problems (MBPP)."""
     if isinstance(problem, MbppProblem):
         if problem.is_test:
             yield from ((f"MBPP/{problem.task_id} text", problem.text), (f"MBPP/{problem.task_id} code", problem.code))
@@ -93,7 +93,7 @@ def _number(gram: list[bytes]) -> int:
 
 
 def _found(hashes: Hashes, wanted: Hashes) -> list[int]:
-    """Where `hashes` has a number of `wanted`, which is sorted."""
+    """The indices at which `hashes` has a value of `wanted`, which is sorted."""
     if not len(wanted):
         return []
     places = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)

@@ -1,10 +1,10 @@
-"""Exact duplicates."""
+"""Exact deduplication."""
 
 from data_prep.document import Entry, Rule
 
 
 def first_copy() -> Rule:
-    """Of documents with the same bytes keep the one that is asked for first; ask in sorted order."""
+    """Keep the first of the documents with the same bytes; apply it in sorted order."""
     seen: set[str] = set()
 
     def rule(entry: Entry) -> str | None:

@@ -35,7 +35,7 @@ _TEXTS = {
 }
 _TEXTS |= {name.lower(): name for name in PERMISSIVE}
 
-# What stands in each text, once all white space is one blank and all letters are small. All that are found apply.
+# A phrase in each licence text, with white space collapsed and in lower case. Every licence that is found applies.
 _PHRASES = (
     ("GPL", r"gnu (?:lesser |library |affero )?general public licen[sc]e"),
     ("MPL-2.0", r"mozilla public licen[sc]e"),
@@ -64,7 +64,7 @@ class Metadata(Protocol):
 
 
 def licences_in(texts: Iterable[str]) -> tuple[str, ...]:
-    """What the texts of licence files say, sorted; a text that nobody can map is on no allow-list. Empty without a text."""
+    """The licences in the texts of licence files, sorted; an unknown text becomes `UNKNOWN`, which is not permissive."""
     found: set[str] = set()
     for text in texts:
         plain = " ".join(text.lower().split())
@@ -73,7 +73,7 @@ def licences_in(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def licences_of(metadata: Metadata) -> tuple[str, ...]:
-    """SPDX identifiers that all apply, sorted; what nobody can map stays as it is written, and is on no allow-list."""
+    """The SPDX identifiers of a package, sorted, all of which apply; an unknown name stays as it is, and is not permissive."""
     if expression := _field(metadata, "License-Expression"):
         return from_expression(expression)
     text = _field(metadata, "License").partition("\n")[0]
@@ -85,7 +85,7 @@ def licences_of(metadata: Metadata) -> tuple[str, ...]:
 
 
 def from_expression(expression: str) -> tuple[str, ...]:
-    """The identifiers of an SPDX expression that apply: of plain alternatives the permissive ones, else all of them."""
+    """The identifiers of an SPDX expression that apply: of alternatives (OR) the permissive ones, else all of them."""
     names = re.split(r" (?:AND|OR) ", re.sub(r"[()]| WITH [\w.-]+", "", expression))
     names = sorted({_TEXTS.get(name.strip().lower(), name.strip()) for name in names})
     if " AND " not in expression:

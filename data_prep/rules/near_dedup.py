@@ -1,4 +1,4 @@
-"""Near-duplicates: MinHash and locality-sensitive hashing (Broder 1997; the shape of BigCode's: Kocetkov et al. 2022)."""
+"""Near-deduplication by MinHash and locality-sensitive hashing (Broder 1997), with the parameters of BigCode (Kocetkov et al. 2022)."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,17 +13,17 @@ from data_prep.rules.words import gram_hashes, word_hashes, words
 Place = tuple[str, int, int]
 
 _BAND_BYTES = 8
-_AT_ONCE = 512  # shingles; permuted by all functions they still fit into the cache
+_AT_ONCE = 512  # shingles; with all their permutations they fit into the cache
 
 
 class MinHash:
-    """Texts to signatures. Two texts of similarity s share a band with probability 1 - (1 - s^rows)^bands.
+    """Computes the MinHash signatures of texts. Two texts of similarity s share a band with probability 1 - (1 - s^rows)^bands.
 
-    Similarity is that of Jaccard over the runs of `shingle` words. With the published 25 bands of 10 rows the probability is
+    Similarity is the Jaccard index of the sets of `shingle`-word shingles. With the published 25 bands of 10 rows the probability is
     .02, .14, .51 and .94 at similarity .5, .6, .7 and .8.
 
     Args:
-        shingle: words in a run; a text with fewer has no signature.
+        shingle: words in a shingle; a text with fewer has no signature.
         bands, rows: `bands` x `rows` permutations, each an affine function on the integers below 2^32.
     """
 
@@ -33,7 +33,7 @@ class MinHash:
         self._factors, self._summands = numbers[0] | np.uint32(1), numbers[1]  # odd factors: only they permute
 
     def signature(self, text: str) -> npt.NDArray[np.uint32] | None:
-        """The least permuted hash of any shingle, per permutation; None for a text with less than one shingle."""
+        """The smallest hash of any shingle under each permutation; None for a text without a shingle."""
         hashes = gram_hashes(word_hashes(words(text)), self._shingle)
         if not len(hashes):
             return None
@@ -46,7 +46,7 @@ class MinHash:
         return least
 
     def bands(self, text: str) -> bytes | None:
-        """The signature as eight bytes per band, one band after the other; None where there is no signature."""
+        """The hash of each band of the signature, eight bytes each; None if there is no signature."""
         signature = self.signature(text)
         if signature is None:
             return None
@@ -55,9 +55,9 @@ class MinHash:
 
 
 def clusters(held: Sequence[bytes]) -> list[int]:
-    """For each member of `held`, what `MinHash.bands` gave, the number of the first member of its cluster.
+    """For each member of `held` (results of `MinHash.bands`) the index of the first member of its cluster.
 
-    Members that share a band are in one cluster, and so are those that are linked by others (union-find).
+    Members that share a band are in one cluster, directly or through others (union-find).
     """
     roots = list(range(len(held)))
     if not held:
@@ -72,10 +72,10 @@ def clusters(held: Sequence[bytes]) -> list[int]:
 
 
 def best_copy(entries: Iterable[Entry], bands: Mapping[Place, bytes | None]) -> Rule:
-    """Of each cluster of near-duplicates keep the best copy.
+    """Keep the best copy of each cluster of near-duplicates.
 
-    The best is that of the repository with the most stars, as in StarCoder2; of equals the longest; of equals the first by
-    repository and path. Entries whose place has no bands are in no cluster.
+    The best is that of the repository with the most stars, as in StarCoder2; ties are broken by length, then by repository and
+    path. Entries without bands are in no cluster.
     """
     ranked = sorted(entries, key=lambda entry: (-entry.stars, -entry.size, entry.key, entry.place))
     signed = [(entry.place, signature) for entry in ranked if (signature := bands[entry.place]) is not None]
@@ -92,6 +92,6 @@ def _root(roots: list[int], member: int) -> int:
 
 
 def _join(roots: list[int], left: int, right: int) -> None:
-    """The smaller number stays the root, so that a root is the first of its cluster."""
+    """Join two clusters. The smaller index stays the root, so that a root is the first of its cluster."""
     left, right = _root(roots, left), _root(roots, right)
     roots[max(left, right)] = min(left, right)

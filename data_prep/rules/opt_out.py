@@ -1,4 +1,4 @@
-"""People who asked that their code be left out: a list of repositories and owners, one a line."""
+"""The opt-out list: repositories and owners whose code is left out."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ def opted_out(names: Iterable[str]) -> Rule:
 
 
 def load_opt_out(path: str | None) -> list[str]:
-    """The names in a text file, without empty lines and comments (#); none where there is no file to read.
+    """The names in a text file, one per line, without empty lines and comments (#); none if `path` is None.
 
     Raises:
         ConfigError: the file cannot be read, or a line has spaces within or more than one "/".
@@ -35,5 +35,5 @@ def load_opt_out(path: str | None) -> list[str]:
     names = [name for line in lines if (name := line.partition("#")[0].strip())]
     for name in names:
         if len(name.split()) > 1 or name.strip("/").count("/") > 1:
-            raise ConfigError(f"the opt-out list {path} has the line {name!r}; each is an owner, or owner/repository")
+            raise ConfigError(f"the opt-out list {path} has the line {name!r}; write an owner or owner/repository")
     return names

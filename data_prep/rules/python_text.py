@@ -1,4 +1,4 @@
-"""The words that people wrote into Python: comments, strings and docstrings."""
+"""The natural language in Python code: comments, strings and docstrings."""
 
 import ast
 import re
@@ -27,9 +27,9 @@ _BLOCKS = {
 
 @lru_cache(maxsize=1)  # several filters ask for the tree of one document, one after the other
 def parse(text: str) -> ast.Module | None:
-    """The tree of a Python file; None where it does not parse."""
+    """The syntax tree of a Python file; None if it does not parse."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # invalid escapes in other people's code are not our news
+        warnings.simplefilter("ignore")  # invalid escapes in the code
         try:
             # Bytes, not text: a byte order mark and a coding line are then read as Python reads them.
             return ast.parse(text.encode())
@@ -38,7 +38,7 @@ def parse(text: str) -> ast.Module | None:
 
 
 def comment_share(text: str) -> float:
-    """The characters of comments and docstrings over those of `text`, a Python file; without docstrings where it does not parse."""
+    """The characters of comments and docstrings over those of `text`, a Python file; docstrings count only if it parses."""
     tree = parse(text)
     comments = sum(len(piece[0]) for piece in TEXT.finditer(text) if piece[0][0] == "#")
     return (comments + (sum(map(len, docstrings(tree))) if tree else 0)) / max(len(text), 1)

@@ -1,7 +1,7 @@
-"""Personal data and secrets in source code: e-mail and IP addresses, keys. Found, and replaced by what is nobody's.
+"""Redaction of personal data and secrets in source code: e-mail addresses, IP addresses and keys become placeholders.
 
-The same value gets the same replacement wherever it stands in a file. A replacement holds no quote, no backslash and no line
-end, and in Python only strings and comments are touched: what parsed still parses. Replacing twice is replacing once.
+The same value gets the same placeholder throughout a file. A placeholder has no quote, backslash or line end, and in Python
+only strings and comments are changed, so that the code still parses. Redaction is idempotent.
 """
 
 import math
@@ -24,7 +24,7 @@ _KEY_START = r"(?:(?<=\\[nrt])|(?<![\w\\]))"
 
 _EMAIL_HINT = re.compile(r"@(?<=\w@)[A-Za-z0-9-]+\.[A-Za-z0-9]")
 _EMAIL = re.compile(_START + r"[A-Za-z0-9][\w.+-]{0,63}@((?:[A-Za-z0-9-]{1,63}\.){1,8}([A-Za-z]{2,24}))(?![\w(\[-])", re.ASCII)
-_NOBODYS = re.compile(r"(?:.*\.)?(?:example\.(?:com|net|org|edu)|example|test|invalid|localhost)", re.IGNORECASE)  # RFC 2606
+_RESERVED = re.compile(r"(?:.*\.)?(?:example\.(?:com|net|org|edu)|example|test|invalid|localhost)", re.IGNORECASE)  # RFC 2606
 _FILES = {"css", "gif", "html", "jpeg", "jpg", "js", "json", "png", "svg", "tgz", "txt", "webp", "xml"}  # icon@2x.png
 
 _IPV4_HINT = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d")
@@ -45,7 +45,7 @@ _PUBLIC_DNS = {
     "2001:4860:4860::8844", "2001:4860:4860::8888", "2606:4700:4700::1001", "2606:4700:4700::1111", "2620:fe::9", "2620:fe::fe",
 }  # fmt: skip
 
-# The forms that issuers document, each by a word that must stand in the text: most files have none, and no pattern is tried.
+# The documented formats of keys, each with a word that must occur in the text: in most files no pattern has to be tried.
 _ISSUED = {
     "AKIA": r"AKIA[0-9A-Z]{16}(?![0-9A-Za-z])",  # Amazon
     "ASIA": r"ASIA[0-9A-Z]{16}(?![0-9A-Za-z])",
@@ -66,18 +66,18 @@ _ISSUED = {
 _KEYS = {word: re.compile(("" if form.startswith("(?<=") else _KEY_START) + form, re.ASCII) for word, form in _ISSUED.items()}
 _PRIVATE = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(.{16,16000}?)-----END", re.DOTALL)
 _PRIVATE_LINE = re.compile(r"(?:(?<=\\[nrt])|(?<![\w\\+/=]))[A-Za-z0-9+/=]{16,}")
-# A quoted value of letters and digits, and a name before it which says that it is a secret.
+# A quoted value of letters and digits after a name that denotes a secret.
 _QUOTED = re.compile(r"[\"']([A-Za-z0-9][A-Za-z0-9+/_-]{18,254}[A-Za-z0-9]={0,2})(?=[\"'])")
 _SECRET = re.compile(
     r"(?:secret|token|passw|api_?key|access_?key|private_?key)\w{0,40}[\"']?\]?[ \t]{0,8}[:=][ \t]{0,8}[rb]?$", re.IGNORECASE
 )
 _BEFORE = 80  # characters before a value in which its name is looked for
-_OURS = re.compile(r"redacted_key_\d+", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"redacted_key_\d+", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class Redacted:
-    """A text without the values that were found, and how many were, by kind."""
+    """A redacted text, and the number of replaced values of each kind."""
 
     text: str
     counts: Counter[str] = field(default_factory=Counter)
@@ -88,7 +88,7 @@ class _Find:
     start: int
     end: int
     kind: str
-    value: str  # what makes two finds the same
+    value: str  # two finds with the same value get the same placeholder
 
 
 def redact(text: str, language: str = "") -> Redacted:
@@ -100,7 +100,7 @@ def redact(text: str, language: str = "") -> Redacted:
     names: dict[tuple[str, str], str] = {}
     numbers: Counter[str] = Counter()
     for find in finds:
-        if find.start < position:  # a part of the one before
+        if find.start < position:  # overlaps the previous one
             continue
         if (find.kind, find.value) not in names:
             numbers[find.kind] += 1
@@ -114,7 +114,7 @@ def redact(text: str, language: str = "") -> Redacted:
 
 
 def _replacement(find: _Find, number: int) -> str:
-    """The `number`-th of its kind: names and addresses that are reserved for documentation."""
+    """The placeholder of the `number`-th value of its kind: names and addresses reserved for documentation."""
     if find.kind == EMAIL:
         return f"user{number}@example.com"  # RFC 2606
     if find.kind == KEY:
@@ -126,7 +126,7 @@ def _replacement(find: _Find, number: int) -> str:
 
 
 def _in_strings(finds: Iterable[_Find], text: str) -> Iterator[_Find]:
-    """Those that stand in a string or a comment: `q@k.mT` is a product, `x[2000::2]` a slice."""
+    """The finds in strings and comments: `q@k.mT` is a product, `x[2000::2]` a slice."""
     spans = [match.span() for match in TEXT.finditer(text)]
     starts = [start for start, _ in spans]
     for find in finds:
@@ -140,20 +140,20 @@ def _emails(text: str) -> Iterator[_Find]:
         return
     for match in _EMAIL.finditer(text):
         domain, ending = match.groups()
-        if not (_NOBODYS.fullmatch(domain) or ending.lower() in _FILES or match[0].startswith("git@")):  # git@host is a protocol
+        if not (_RESERVED.fullmatch(domain) or ending.lower() in _FILES or match[0].startswith("git@")):  # git@host is a protocol
             yield _Find(*match.span(), EMAIL, match[0].lower())
 
 
 def _addresses(text: str) -> Iterator[_Find]:
     if _IPV4_HINT.search(text):
         for match in _IPV4.finditer(text):
-            if _is_somebodys(match[0]) and not (_is_version(match) or _BLOCK.match(text, match.end())):
+            if _is_personal(match[0]) and not (_is_version(match) or _BLOCK.match(text, match.end())):
                 yield _Find(*match.span(), ADDRESS, match[0])
     if _IPV6_HINT.search(text):
         for match in _IPV6.finditer(text):
             value = match[0] if match[0].endswith("::") else match[0].removesuffix(":")
             end = match.start() + len(value)
-            if _is_ipv6(value) and _is_somebodys(value) and not _BLOCK.match(text, end):
+            if _is_ipv6(value) and _is_personal(value) and not _BLOCK.match(text, end):
                 yield _Find(match.start(), end, ADDRESS, str(ip_address(value)))
 
 
@@ -164,14 +164,14 @@ def _is_ipv6(value: str) -> bool:
         return False
 
 
-def _is_somebodys(value: str) -> bool:
-    """Public, and not that of a name server which everybody uses."""
+def _is_personal(value: str) -> bool:
+    """Whether an address is public and not that of a well-known name server."""
     address = ip_address(value)
     return address.is_global and not address.is_multicast and str(address) not in _PUBLIC_DNS
 
 
 def _is_version(match: re.Match[str]) -> bool:
-    """Small numbers, or in a line that speaks of versions, sections or object identifiers."""
+    """Whether the numbers are small, or the line is about versions, sections or object identifiers."""
     if _SMALL.fullmatch(match[0]):
         return True
     start, end = match.string.rfind("\n", 0, match.start()) + 1, match.string.find("\n", match.end())
@@ -187,13 +187,13 @@ def _keys(text: str) -> Iterator[_Find]:
             for line in _PRIVATE_LINE.finditer(text, *block.span(1)):
                 yield _Find(*line.span(), KEY, block[1])
     for match in _QUOTED.finditer(text):
-        if _looks_drawn(match[1]) and _SECRET.search(text, max(0, match.start() - _BEFORE), match.start()):
+        if _looks_random(match[1]) and _SECRET.search(text, max(0, match.start() - _BEFORE), match.start()):
             yield _Find(*match.span(1), KEY, match[1])
 
 
-def _looks_drawn(value: str) -> bool:
-    """Whether characters look as if drawn at random: hexadecimal, or capitals, small letters and digits in a good mixture."""
-    if _OURS.fullmatch(value):
+def _looks_random(value: str) -> bool:
+    """Whether a value looks random: hexadecimal, or a mixture of capitals, small letters and digits with high entropy."""
+    if _PLACEHOLDER.fullmatch(value):
         return False
     counts = Counter(value)
     entropy = -sum(count / len(value) * math.log2(count / len(value)) for count in counts.values())

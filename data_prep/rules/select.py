@@ -1,4 +1,4 @@
-"""What is worth reading, decided from names, licences and sizes alone."""
+"""The rules that need no text: language, licence and size."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,19 +10,19 @@ from data_prep.statistics import Statistics
 
 
 def select(entries: Iterable[Entry], config: PrepareConfig, statistics: Statistics) -> list[Entry]:
-    """Permissive documents within the caps, sorted by repository and path.
+    """The entries with allowed licences within the size caps, sorted by repository and path.
 
-    A cap takes documents in an order of their hashes: a fair sample of a repository, the same on every machine.
+    A cap takes entries in the order of a hash: a random sample, the same on every machine.
     """
     licensed = statistics.record("licensed", statistics.filter(entries, allowed_licence(config.licences)))
     licensed.sort(key=lambda entry: (derive(config.seed, "sample", *entry.key), entry.key))
-    fair = statistics.filter(licensed, repository_cap(round(config.max_repository_megabytes * 1e6)))
-    sampled = statistics.filter(fair, total_cap(round(config.max_megabytes * 1e6)))
+    capped = statistics.filter(licensed, repository_cap(round(config.max_repository_megabytes * 1e6)))
+    sampled = statistics.filter(capped, total_cap(round(config.max_megabytes * 1e6)))
     return statistics.record("sampled", sorted(sampled, key=lambda entry: entry.key))
 
 
 def nothing_left(config: PrepareConfig, statistics: Statistics) -> str:
-    """One line that says what was found, why all of it was left out, and what would take more in."""
+    """The error message if nothing is left: what was found, why it was left out, and how to include more."""
     found = f"nothing of the source {config.source} can be used: {statistics.stages['found'].documents:,} files of code were found"
     if not statistics.drops:
         return f"{found}; give a folder of code or of parquet"
@@ -32,7 +32,7 @@ def nothing_left(config: PrepareConfig, statistics: Statistics) -> str:
 
 
 def wanted_language(wanted: Iterable[str]) -> Rule:
-    """The language of the document must be wanted, or none is asked for."""
+    """The language of the document must be one of `wanted`; empty allows every language."""
     names = frozenset(wanted)
     return lambda entry: None if not names or entry.language in names else "language"
 

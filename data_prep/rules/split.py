@@ -1,4 +1,4 @@
-"""Train, valid and test by repository: rows of one repository on both sides would be a leak."""
+"""The split into train, valid and test by repository: documents of one repository in two splits would be a leak."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -8,7 +8,7 @@ from codenas.seeds import derive
 from data_prep.document import Entry
 
 SPLITS = ("train", "valid", "test")
-_OVERSHOOT = 2.0  # a held-out split ends at no more than this many times its share
+_OVERSHOOT = 2.0  # the largest size of a held-out split, as a multiple of its share
 
 
 def split_by_repository(
@@ -16,8 +16,8 @@ def split_by_repository(
 ) -> dict[str, str]:
     """The split of each repository.
 
-    Repositories come in the order of a hash of the seed and their name; each held-out split takes them in turn until
-    its share of the bytes is met, passing over one that would overshoot; the rest, and `only_train`, is for training.
+    Repositories are taken in the order of a hash of the seed and their name. Each held-out split takes them until its share of
+    the bytes is reached, skipping those that are too large; the rest, and `only_train`, is for training.
 
     Raises:
         CorpusError: a split would be empty.

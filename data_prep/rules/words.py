@@ -1,4 +1,4 @@
-"""Words of a text and runs of them as numbers: what near-duplicates and benchmark text are both recognised by."""
+"""Words and hashed n-grams of a text, by which near-duplicates and benchmark text are recognised."""
 
 import zlib
 
@@ -24,7 +24,7 @@ def word_hashes(held: list[bytes]) -> Hashes:
 
 
 def gram_hashes(hashes: Hashes, length: int) -> Hashes:
-    """A 64-bit hash of every run of `length` words, in their order; none where there are fewer words."""
+    """A 64-bit hash of every n-gram of `length` words, in their order; none if there are fewer words."""
     runs = len(hashes) - length + 1
     if runs < 1:
         return np.empty(0, np.uint64)

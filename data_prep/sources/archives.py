@@ -1,4 +1,4 @@
-"""Wheels and source distributions, read member by member: nothing is unpacked to disk, and no archive can fill the memory."""
+"""Wheels and source distributions, read member by member: nothing is unpacked to disk, and memory use is bounded."""
 
 import contextlib
 import gzip
@@ -13,18 +13,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 MEMBERS = 100_000
-LARGEST_READ = 64_000_000  # bytes of one member, or of what describes one
+LARGEST_READ = 64_000_000  # bytes of one member or header
 RATIO = 200  # unpacked over packed; source code rarely passes 10
 _FLOOR = 10_000_000  # bytes that any archive may unpack to
 
 
 class BadArchive(Exception):
-    """An archive that is broken, of another kind, or too large unpacked. The message is the reason."""
+    """An archive that is broken, of another format, or too large when unpacked. The message is the reason."""
 
 
 @dataclass(slots=True)
 class Member:
-    """One file of an archive; `read` gives its bytes as long as the iteration has not gone on."""
+    """One file of an archive; `read` is valid until the iteration continues."""
 
     path: str
     size: int
@@ -32,24 +32,24 @@ class Member:
 
     @property
     def is_safe(self) -> bool:
-        """Whether its path stays in the folder that the archive would be unpacked in."""
+        """Whether its path stays inside the folder that the archive would be unpacked to."""
         return not (self.path.startswith("/") or "\\" in self.path or ":" in self.path or ".." in PurePosixPath(self.path).parts)
 
 
 def members(archive: Path) -> Iterator[Member]:
-    """The plain files of an archive, in its order; links and devices are passed over.
+    """The regular files of an archive, in its order; links and devices are skipped.
 
     Raises:
-        BadArchive: at the member where that shows.
+        BadArchive: when the first bad member is reached.
     """
     limit = max(_FLOOR, RATIO * archive.stat().st_size)
-    with _told():
+    with _bad_archive():
         if archive.name.endswith((".whl", ".zip")):
             yield from _bounded(_of_zip(archive), limit)
         elif archive.name.endswith((".tar.gz", ".tgz")):
             yield from _bounded(_of_tar(archive, limit), limit)
         else:
-            raise BadArchive("no archive that is known here")
+            raise BadArchive("unknown archive format")
 
 
 def _bounded(found: Iterator[Member], limit: int) -> Iterator[Member]:
@@ -85,13 +85,13 @@ def _extract(file: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
 def _read(read: Callable[[], bytes], size: int) -> bytes:
     if size > LARGEST_READ:
         raise BadArchive("archive bomb")
-    with _told():
+    with _bad_archive():
         return read()
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Turn what the libraries raise on bytes that are no archive, or that somebody has changed, into `BadArchive`."""
+def _bad_archive() -> Iterator[None]:
+    """Turn what the libraries raise on invalid or modified archives into `BadArchive`."""
     try:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError) as error:
@@ -99,7 +99,7 @@ def _told() -> Iterator[None]:
 
 
 class _Bounded:
-    """An unpacked stream that ends the work before it holds or passes over more than it may: headers of a tar lie about sizes."""
+    """An unpacked stream that raises before more is read or skipped than allowed: the headers of a tar may lie about sizes."""
 
     def __init__(self, stream: gzip.GzipFile, limit: int) -> None:
         self._stream, self._limit = stream, limit

@@ -1,4 +1,4 @@
-"""The texts of The Stack v2, which is names and numbers alone: each a file `content/BLOB_ID`, as Software Heritage gives them away."""
+"""The texts of The Stack v2, whose parquet has metadata only: each is a file `content/BLOB_ID`, as downloaded from Software Heritage."""
 
 import zlib
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from data_prep.sources.locations import Location
 from data_prep.sources.schemas import Schema
 
 FOLDER = "content"
-_ABOVE = 5  # folders above the file of metadata in which the folder of texts is looked for
-_GZIP, _HEADER = b"\x1f\x8b", 1 << 16  # compressed, a small text may be longer
+_ABOVE = 5  # folders above the metadata in which the folder of texts is searched
+_GZIP, _HEADER = b"\x1f\x8b", 1 << 16  # a small text may grow when compressed
 
 
 def blobs(table: pa.Table, schema: Schema, folder: Path) -> Iterator[bytes | str]:
-    """The text of each row as UTF-8; the reason in place of one that cannot be had.
+    """The text of each row as UTF-8; in place of one that cannot be read, the reason.
 
     Args:
         table: the rows, in the columns of `schema`.
@@ -30,7 +30,7 @@ def blobs(table: pa.Table, schema: Schema, folder: Path) -> Iterator[bytes | str
 
 
 def blob_sizes(table: pa.Table, schema: Schema, folder: Path) -> list[int | None]:
-    """Bytes of the file of each row's text, None where there is no such file. Its name is a hash: little else can change of it."""
+    """The size of the file with the text of each row in bytes, None if it is missing. Its name is a hash, so size suffices to compare."""
     return [_size(folder / blob) if blob and blob.isalnum() else None for blob in values(table[schema.blob])]
 
 
@@ -45,7 +45,9 @@ def folder_of_blobs(file: Location) -> Path:
         for folder in [*file.absolute().parents][:_ABOVE]:
             if (folder / FOLDER).is_dir():
                 return folder / FOLDER
-    raise CorpusError(f"{file} is of The Stack v2, which names texts and has none; put each as {FOLDER}/BLOB_ID beside it, on this machine")
+    raise CorpusError(
+        f"{file} is of The Stack v2, which has metadata without texts; store each text as {FOLDER}/BLOB_ID beside it, on this machine"
+    )
 
 
 def _size(file: Path) -> int | None:
@@ -56,22 +58,22 @@ def _size(file: Path) -> int | None:
 
 
 def _blob(folder: Path, blob: str, encoding: str, size: int) -> bytes | str:
-    if not blob.isalnum():  # a name that could lead elsewhere is no hash
+    if not blob.isalnum():  # not a hash: it could be a path to another folder
         return "no text"
     try:
         with (folder / blob).open("rb") as file:
             data = _plain(file.read(size + _HEADER), size)
         if len(data) > size:
-            return "longer than told"
+            return "longer than stated"
         return data if encoding.upper() == "UTF-8" else data.decode(encoding).encode()
     except FileNotFoundError:
         return "no text"
     except (OSError, zlib.error):
         return "unreadable"
     except (UnicodeError, LookupError):
-        return "not in the encoding told"
+        return "not in the stated encoding"
 
 
 def _plain(data: bytes, size: int) -> bytes:
-    """What was compressed with gzip, and no more than a byte above the `size` told: a few kilobytes can become gigabytes."""
+    """The data, decompressed if it is gzip, but at most one byte more than `size`: a few kilobytes can become gigabytes."""
     return zlib.decompressobj(wbits=31).decompress(data, size + 1) if data.startswith(_GZIP) else data

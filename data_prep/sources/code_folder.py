@@ -1,4 +1,4 @@
-"""A folder of somebody's own code: git checkouts, or files that no git knows."""
+"""A folder of the user's own code: git checkouts, or files outside any checkout."""
 
 import os
 import stat
@@ -15,7 +15,7 @@ from data_prep.rules.split import SPLITS
 from data_prep.sources.environment import VENDORED
 from data_prep.sources.languages import language_of
 
-# Folders that hold other people's code, or what a program wrote.
+# Folders of third-party or generated code.
 FOREIGN_FOLDERS = VENDORED | {
     ".bundle", ".eggs", ".gradle", ".nox", ".tox", ".venv", ".yarn", "Carthage", "Pods", "__pycache__", "bower_components",
     "jspm_packages", "node_modules", "site-packages",
@@ -23,19 +23,19 @@ FOREIGN_FOLDERS = VENDORED | {
 _ENVIRONMENT_FILES = ("pyvenv.cfg", "conda-meta")  # one is in every environment of Python, whatever its name
 _LICENCE_FILES = ("LICENSE", "LICENCE", "COPYING", "UNLICENSE")  # and what begins so
 _LARGEST_LICENCE = 200_000  # bytes
-# Settings of a repository can name programs for git to run.
+# The settings of a repository can name programs that git would run.
 _IGNORED, _NOT_IGNORED = 0, 1  # exit codes of git check-ignore; others are errors
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 
 
 class CodeFolder:
-    """Finds and reads the code in a folder: what git tracks or would track where there is a checkout, else every file.
+    """Finds and reads the code in a folder: in a checkout the files that git tracks or would track, elsewhere every file.
 
-    Each checkout in it is a repository. Where there are too few to split them, each folder of files is taken for one.
-    Links are passed over, so that nothing leads out of the folder or in a circle.
+    Each checkout in it is a repository. If there are too few for a split, each folder of files counts as one.
+    Links are not followed: they could lead out of the folder, or in a circle.
 
     Args:
-        folder: of one checkout, or of many, or of code without git.
+        folder: a checkout, a folder of checkouts, or code without git.
         largest: bytes; larger files are not read.
 
     Raises:
@@ -54,14 +54,14 @@ class CodeFolder:
         self._is_environment = cache(self._has_environment_file)
 
     def find(self) -> list[Entry]:
-        """Every file whose name tells a language, unread, sorted by repository and path; `file` is its path below the folder."""
+        """Every file with the extension of a known language, unread, sorted by repository and path; `file` is relative to the folder."""
         checkouts = {root: list(self._files(root)) for root in self._roots()}
         named = [root for root, files in checkouts.items() if files]
         entries = (self._entry(root, path, whole=len(named) >= len(SPLITS)) for root in named for path in checkouts[root])
         return sorted((entry for entry in entries if entry), key=lambda entry: entry.key)
 
     def objection(self, entry: Entry) -> str | None:
-        """Copies of other people's code, and files that are too large to read or whose names no table holds."""
+        """The reason to leave out a file: third-party code, too large, or a name that is not printable."""
         if not entry.is_printable:
             return "unprintable name"
         folder = PurePosixPath(entry.file).parent
@@ -70,7 +70,7 @@ class CodeFolder:
         return "too large" if entry.size > self._largest else None
 
     def read(self, entry: Entry) -> Document | str:
-        """The document of an entry that `find` returned; the reason where it cannot be read."""
+        """The document of an entry that `find` returned; the reason if it cannot be read."""
         try:
             with (self._folder / entry.file).open("rb") as file:
                 data = file.read(self._largest + 1)  # it may have grown
@@ -87,7 +87,7 @@ class CodeFolder:
         return Document(entry.repository, entry.path, entry.licences, entry.language, text)
 
     def _roots(self) -> list[str]:
-        """The folder itself and the checkouts in it, as paths below it."""
+        """The folder itself and the checkouts in it, as relative paths."""
         found = [""]
         for place, folders, files in os.walk(self._folder):
             if place != str(self._folder) and ".git" in (*folders, *files):
@@ -97,7 +97,7 @@ class CodeFolder:
         return found
 
     def _files(self, root: str) -> Iterator[str]:
-        """The paths of files below a root, none of a checkout in it."""
+        """The paths of files below a root, without those of checkouts inside it."""
         place = self._folder / root
         if not _is_checkout(place):
             yield from _walked(place)
@@ -127,7 +127,7 @@ class CodeFolder:
         return folder != "." and any((self._folder / folder / name).exists() for name in _ENVIRONMENT_FILES)
 
     def _licences_at(self, folder: Path) -> tuple[str, ...]:
-        """What the licence files of the nearest folder that has some say; files of a folder without any are under those above."""
+        """The licences of a folder: those of its own licence files, or else of the nearest folder above that has some."""
         if found := licences_in(_licence_texts(folder)):
             return found
         return () if folder == self._folder or (folder / ".git").exists() else self._licences(folder.parent)

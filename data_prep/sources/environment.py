@@ -1,4 +1,4 @@
-"""The embedded corpus: the standard library and the installed packages of this Python, a package being a repository."""
+"""The default source: the standard library and the installed packages of this Python, each package a repository."""
 
 import os
 import platform
@@ -18,15 +18,15 @@ from data_prep.sources.languages import PYTHON
 STANDARD_LIBRARY = ("python/cpython", ("PSF-2.0",))
 _OURSELVES = "codenas"
 _TESTS = {"test", "tests", "testing", "idle_test"}
-# Copies of other projects under licences of their own.
+# Copies of other projects, with their own licences.
 VENDORED = {"_vendor", "vendor", "_vendored", "vendored", "third_party", "thirdparty", "thirdparty_files", "extern", "externals"}
 _NOT_THE_LIBRARY = {"site-packages", "dist-packages", "__pycache__"}
-# Written when Python was built or installed: they hold the paths of this machine.
+# Written when Python was built or installed: they contain paths of this machine.
 _BUILT_HERE = re.compile(r"_sysconfigdata_.*\.py|config-\d.*")
 
 
 class Environment:
-    """Finds and reads Python files. Two machines with the same packages find the same, wherever these are installed.
+    """Finds and reads Python files. The result depends on the installed packages, not on where they are installed.
 
     Args:
         library: the folder of the standard library.
@@ -43,7 +43,7 @@ class Environment:
         self.description = f"Python {platform.python_version()}: standard library and installed packages"
 
     def find(self) -> list[Entry]:
-        """Every Python file, unread, sorted by repository and path; `file` is its path below its root."""
+        """Every Python file, unread, sorted by repository and path; `file` is relative to its root."""
         installed = (entry for name, package in self._distributions().items() for entry in self._package(f"pypi/{name}", package))
         found = [*self._standard_library(), *installed]
         if not found:
@@ -51,11 +51,11 @@ class Environment:
         return sorted(found, key=lambda entry: entry.key)
 
     def objection(self, entry: Entry) -> str | None:
-        """Why not to take an entry."""
+        """The reason to leave out a file."""
         return foreign(entry)
 
     def read(self, entry: Entry) -> Document | str:
-        """The document of an entry that `find` returned; the reason where it cannot be read."""
+        """The document of an entry that `find` returned; the reason if it cannot be read."""
         try:
             text = (self._roots[entry.repository] / entry.file).read_bytes().decode()
         except OSError:
@@ -96,7 +96,7 @@ class Environment:
 
 
 def foreign(entry: Entry) -> str | None:
-    """Tests teach little and repeat much; vendored copies have other licences than their package says; some names no table holds."""
+    """The reason to leave out a file of a package: tests are repetitive, and vendored copies have other licences than the package."""
     if not entry.is_printable:
         return "unprintable name"
     folders = set(PurePosixPath(entry.path).parent.parts)

@@ -1,4 +1,4 @@
-"""Programming languages: which one a file is in by its name, and the names that people give them."""
+"""Programming languages: by file extension, and by name."""
 
 import difflib
 from pathlib import PurePosixPath
@@ -19,19 +19,19 @@ _BY_NAME |= {"cpp": "C++", "c-sharp": "C#", "csharp": "C#", "golang": "Go", "js"
 
 
 def language_of(path: str) -> str:
-    """The language of a file, by the end of its name; empty where it tells none."""
+    """The language of a file, by its extension; empty if that is unknown."""
     return LANGUAGES.get(PurePosixPath(path).suffix.lower(), "")
 
 
 def language_named(name: str) -> str:
-    """The language that people call `name`, as The Stack writes it.
+    """The language called `name`, or an alias of it, as The Stack writes it.
 
     Raises:
-        ValueError: nobody calls one so.
+        ValueError: it is unknown.
     """
     if found := _BY_NAME.get(name.strip().lower()):
         return found
     near = difflib.get_close_matches(name.lower(), _BY_NAME, 1)
     known = ", ".join(sorted(set(LANGUAGES.values())))
-    hint = f"did you mean {_BY_NAME[near[0]]!r}?" if near else f"known are {known}; all takes every one"
-    raise ValueError(f"{name!r} is no language that is known here; {hint}")
+    hint = f"did you mean {_BY_NAME[near[0]]!r}?" if near else f"use one of {known}, or all for every language"
+    raise ValueError(f"{name!r} is not a known language; {hint}")

@@ -1,4 +1,4 @@
-"""Where parquet lies: on this machine, on the Hugging Face hub (`hf://`), in S3 (`s3://`)."""
+"""Locations of parquet: on this machine, on the Hugging Face hub (`hf://`), in S3 (`s3://`)."""
 
 import contextlib
 import os
@@ -18,12 +18,12 @@ from pyarrow import fs
 from codenas.errors import ConfigError, CorpusError
 
 _BLOCK = 1 << 20
-_KNOWN = "a folder or file on this machine, hf://datasets/ORGANISATION/NAME/FOLDER and s3://BUCKET/FOLDER"
+_KNOWN = "a folder or file on this machine, hf://datasets/ORGANISATION/NAME/FOLDER or s3://BUCKET/FOLDER"
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file or folder on another machine. It travels to workers as its URL; each opens connections of its own."""
+    """A remote file or folder. Workers receive its URL and open connections of their own."""
 
     url: str
 
@@ -35,12 +35,12 @@ class Remote:
 
     @property
     def scheme(self) -> str:
-        """The name of the kind of place."""
+        """The scheme of the URL."""
         return self.url.partition("://")[0]
 
     @property
     def path(self) -> str:
-        """The place within its kind."""
+        """The URL without its scheme."""
         return self.url.partition("://")[2]
 
     @property
@@ -54,7 +54,7 @@ class Remote:
         return Remote(self.url.rpartition("/")[0])
 
     def absolute(self) -> "Remote":
-        """Itself: a URL depends on no current folder."""
+        """Itself: a URL does not depend on the current folder."""
         return self
 
     def relative_to(self, root: "Remote") -> PurePosixPath:
@@ -66,7 +66,7 @@ Location = Path | Remote
 
 
 class _Store(Protocol):
-    """One kind of other machine."""
+    """One kind of remote store."""
 
     def files(self, path: str) -> list[str]:
         """The file at `path`, or all files below it. Raises FileNotFoundError."""
@@ -75,7 +75,7 @@ class _Store(Protocol):
         """A file to read from anywhere in it."""
 
     def version(self, path: str) -> str:
-        """What tells the content of a file from any other; empty where the machine does not tell."""
+        """An identifier of the content of a file; empty if the store has none."""
 
 
 class _HuggingFace:
@@ -91,7 +91,7 @@ class _HuggingFace:
         return [path] if found["type"] == "file" else list(self._hub.find(path))
 
     def open(self, path: str) -> IO[bytes]:
-        opened: IO[bytes] = self._hub.open(path, "rb", cache_type="none")  # whoever reads parquet asks for whole columns
+        opened: IO[bytes] = self._hub.open(path, "rb", cache_type="none")  # parquet is read in whole columns
         return opened
 
     def version(self, path: str) -> str:
@@ -102,7 +102,7 @@ class _S3:
     """Region, keys and endpoint are those of the AWS command line: AWS_DEFAULT_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, ..."""
 
     def __init__(self) -> None:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")  # Arrow itself looks for neither
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")  # Arrow reads neither
         self._buckets = fs.S3FileSystem(endpoint_override=endpoint)
 
     def files(self, path: str) -> list[str]:
@@ -123,14 +123,14 @@ class _S3:
 
 
 _STORES: dict[str, Callable[[], _Store]] = {"hf": _HuggingFace, "s3": _S3}
-_WHOLE = {"hf": re.compile(r"datasets/[^/]+/[^/]"), "s3": re.compile(".")}  # of less, the hub speaks of other kinds of things
+_WHOLE = {"hf": re.compile(r"datasets/[^/]+/[^/]"), "s3": re.compile(".")}  # a shorter hf:// path is not a data set
 
 
 def location_of(source: str) -> Location:
-    """The place that a user calls `source`.
+    """The location that a user names by `source`.
 
     Raises:
-        CorpusError: it is of an unknown kind.
+        CorpusError: its scheme is unknown.
     """
     scheme, separator, path = source.partition("://")
     if not separator:
@@ -139,7 +139,7 @@ def location_of(source: str) -> Location:
         with contextlib.suppress(ValueError):  # a bracket without its other one
             return Path(unquote(urlsplit(source).path))
     if scheme not in _STORES or not _WHOLE[scheme].match(path.strip("/")):
-        raise CorpusError(f"the source {source} is in no place that is known here; known are {_KNOWN}")
+        raise CorpusError(f"the source {source} is of an unknown kind; use {_KNOWN}")
     return Remote(f"{scheme}://{path.strip('/')}")
 
 
@@ -192,11 +192,11 @@ def _raise(error: OSError) -> None:
 
 
 def open_parquet(file: Location) -> pq.ParquetFile:
-    """A parquet file, of which columns and row groups can be read alone.
+    """An open parquet file, of which single columns and row groups can be read.
 
     Raises:
-        pyarrow.ArrowException or OSError: it is broken.
-        CorpusError: it is on another machine that cannot be reached; any read of it may say so.
+        pyarrow.ArrowException or OSError: it is damaged.
+        CorpusError: it is remote and cannot be reached; later reads may raise it too.
     """
     if isinstance(file, Path):
         return pq.ParquetFile(file)
@@ -204,7 +204,7 @@ def open_parquet(file: Location) -> pq.ParquetFile:
 
 
 def version_of(file: Remote) -> str:
-    """What tells the content of a file from any other, without reading it; empty where the other machine does not tell.
+    """An identifier of the content of a file, without reading it; empty if the store has none.
 
     Raises:
         CorpusError: it cannot be reached.
@@ -217,7 +217,7 @@ def read_bytes(file: Location, start: int, stop: int) -> Iterator[bytes]:
     """Some bytes of a file, in blocks.
 
     Raises:
-        CorpusError: it is on another machine that cannot be reached.
+        CorpusError: it is remote and cannot be reached.
     """
     opened = file.open("rb") if isinstance(file, Path) else _watched(file)
     with contextlib.closing(opened):
@@ -228,7 +228,7 @@ def read_bytes(file: Location, start: int, stop: int) -> Iterator[bytes]:
 
 
 def folder_of(file: Location) -> Location:
-    """The folder that paths in a source are told from: of a file its own, of a folder itself."""
+    """The folder that the paths in a source are relative to: the folder of a file, or the folder itself."""
     if isinstance(file, Path):
         return file.parent if file.is_file() else file
     return file.parent if file.name.endswith(".parquet") else file
@@ -236,17 +236,17 @@ def folder_of(file: Location) -> Location:
 
 @contextlib.contextmanager
 def reachable(place: Remote) -> Iterator[None]:
-    """Turn whatever libraries say of another machine into one line with a way out; a broken network must not look like bad data."""
+    """Turn the errors of remote stores into a `CorpusError`; a broken network must not look like bad data."""
     try:
         yield
     except CorpusError:
         raise
-    except Exception as error:  # each library has a tree of its own
+    except Exception as error:  # each library has its own exceptions
         raise _explained(place, error) from error
 
 
 class _Watched:
-    """A remote file whose faults are told in one line."""
+    """A remote file whose errors are turned into a `CorpusError`."""
 
     closed = False
 
@@ -277,7 +277,7 @@ def _watched(file: Remote) -> _Watched:
         return _Watched(file, _store(file.scheme).open(file.path))
 
 
-@lru_cache(maxsize=1024)  # every unit of a file asks for it, and over a network that is a journey
+@lru_cache(maxsize=1024)  # every unit of a file needs it, and reading it over a network is slow
 def _footer(file: Remote) -> pq.FileMetaData:
     return pq.read_metadata(_connected(file))
 
@@ -290,7 +290,9 @@ def _store(scheme: str) -> _Store:
 def _explained(place: Remote, error: Exception) -> CorpusError:
     kind = type(error).__name__
     if isinstance(error, FileNotFoundError) or "NotFound" in kind or "NO_SUCH" in str(error):
-        return CorpusError(f"there is no {place}, or it is not shown to you; check the name, and log in where it is private (README)")
+        return CorpusError(f"there is no {place}, or you have no access; check the name, and log in where it is private (README)")
     if isinstance(error, PermissionError) or "Gated" in kind or "ACCESS_DENIED" in str(error):
-        return CorpusError(f"{place} is not open to you; accept its terms on the hub and log in (HF_TOKEN), or set the keys of S3")
+        return CorpusError(
+            f"{place} cannot be read with your account; accept its terms on the hub and log in (HF_TOKEN), or set the keys of S3"
+        )
     return CorpusError(f"{place} cannot be reached ({kind}); check the network and run again, or fetch it and give its folder")

@@ -1,4 +1,4 @@
-"""Pinned packages from a package index (PEP 503, PEP 691): fetched, compared with their hashes, kept. Nothing of them is run."""
+"""Pinned packages from a package index (PEP 503, PEP 691): downloaded, verified by hash, cached. No code of them is run."""
 
 import configparser
 import contextlib
@@ -48,10 +48,10 @@ class Pin:
 
 
 def read_pins(path: Path) -> list[Pin]:
-    """The packages of a list, one a line as pip writes it: `name==version --hash=sha256:...`; comments begin with #.
+    """The packages of a list, one per line in the format of pip: `name==version --hash=sha256:...`; comments begin with #.
 
     Raises:
-        ConfigError: the file cannot be read, or a line is something else (named with its number), or none is there.
+        ConfigError: the file cannot be read, is empty, or has a line in another format (its number is in the message).
     """
     try:
         lines = read_user_text(path).split("\n")
@@ -64,10 +64,10 @@ def read_pins(path: Path) -> list[Pin]:
             continue
         match = _PIN.fullmatch(text)
         if match is None:
-            raise ConfigError(f"{path}, line {number}: {text!r} is no pinned package; each is name==version --hash=sha256:HEX")
+            raise ConfigError(f"{path}, line {number}: {text!r} is not a pinned package; write name==version --hash=sha256:HEX")
         name = normalised(match["name"])
         if name in pins:
-            raise ConfigError(f"{path}, line {number}: {name} stands twice; keep one version of it")
+            raise ConfigError(f"{path}, line {number}: {name} is listed twice; keep one version of it")
         pins[name] = Pin(name, match["version"], match["sha256"])
     if not pins:
         raise ConfigError(f"the list of packages {path} is empty; each line is name==version --hash=sha256:HEX")
@@ -75,16 +75,16 @@ def read_pins(path: Path) -> list[Pin]:
 
 
 def normalised(name: str) -> str:
-    """A package's name as an index spells it."""
+    """The normalised name of a package (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def fetch(pins: Iterable[Pin], cache: Path) -> dict[Pin, Path]:
-    """The files of packages, from the folder `cache` or else from pip's index. A file there is whole or absent.
+    """The files of packages, from the folder `cache` or else from the index that pip uses. A file in the cache is whole or absent.
 
     Raises:
-        ResourceError: a package cannot be fetched; the others were, and are kept.
-        ConfigError: pip's settings name an index that cannot be asked.
+        ResourceError: a package cannot be downloaded; the others are kept.
+        ConfigError: the index in pip's settings is not an http address.
     """
     wanted = list(pins)
     held = {pin: path for pin in wanted if (path := _cached(pin, cache))}
@@ -102,21 +102,21 @@ def fetch(pins: Iterable[Pin], cache: Path) -> dict[Pin, Path]:
 
 
 def default_cache() -> Path:
-    """Where packages are kept between runs."""
+    """The folder where packages are kept between runs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "codenas" / "packages"
 
 
 def pip_setting(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """What pip is told, by PIP_... or else by its files, of which a later one overrules: of the machine, the user, this Python."""
-    if told := environment.get(f"PIP_{name.upper().replace('-', '_')}"):
-        return told
+    """A setting of pip: from PIP_..., or from its files, where a later one takes precedence (system, user, this Python)."""
+    if value := environment.get(f"PIP_{name.upper().replace('-', '_')}"):
+        return value
     home = Path(environment.get("HOME") or Path.home())
     user = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     files = [Path("/etc/pip.conf"), home / ".pip/pip.conf", user / "pip/pip.conf", Path(sys.prefix) / "pip.conf"]
     if named := environment.get("PIP_CONFIG_FILE"):
         files = [Path(named)]
     settings = configparser.ConfigParser(interpolation=None)
-    with contextlib.suppress(configparser.Error, UnicodeDecodeError):  # pip itself says what is wrong with them
+    with contextlib.suppress(configparser.Error, UnicodeDecodeError):  # pip itself reports what is wrong with them
         settings.read(files, encoding="utf-8-sig")
     return settings.get("global", name, fallback=None)
 
@@ -131,7 +131,7 @@ def _cached(pin: Pin, cache: Path) -> Path | None:
     for path in sorted(cache.glob(f"{pin.sha256}-*")):
         if sha256_file(path) == pin.sha256:
             return path
-        path.unlink()  # somebody changed it
+        path.unlink()  # it was modified
     return None
 
 
@@ -163,7 +163,7 @@ def _url_of(pin: Pin, client: httpx.Client) -> str:
 
 
 def _listed(page: bytes) -> Iterator[tuple[str, str]]:
-    """Addresses and hashes of the files on a page of an index, which is JSON where the index knows it, else HTML."""
+    """Addresses and hashes of the files on a page of an index, in JSON or HTML."""
     if page.lstrip().startswith(b"{"):
         try:
             listed = _JsonPage.model_validate_json(page)

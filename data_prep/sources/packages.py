@@ -1,4 +1,4 @@
-"""A pinned list of packages: the same source code on every machine, whatever is installed there."""
+"""A list of pinned packages: the same source code on every machine, independent of what is installed."""
 
 import email.parser
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from data_prep.sources.package_index import Pin, default_cache, fetch, read_pins
 
 
 class Packages:
-    """Finds and reads the source code in wheels and source distributions, a package being a repository.
+    """Finds and reads the source code in wheels and source distributions; each package is a repository.
 
     Args:
-        pins: the file that lists them.
+        pins: the file with the list.
         largest: bytes; larger files are not read.
         cache: the folder where packages are kept between runs.
 
@@ -33,9 +33,9 @@ class Packages:
         self.description = f"{len(self._pins)} packages of {pins.name}"
 
     def find(self) -> list[Entry]:
-        """Every file whose name tells a language, unread, sorted by repository and path; `file` is its package.
+        """Every file with the extension of a known language, unread, sorted by repository and path; `file` is its package.
 
-        A package that is no whole archive, or a bomb, is one entry that is flagged.
+        A package whose archive is broken, or a decompression bomb, is a single entry with a flag.
 
         Raises:
             ResourceError: a package cannot be fetched.
@@ -45,11 +45,11 @@ class Packages:
         return sorted(entries, key=lambda entry: entry.key)
 
     def objection(self, entry: Entry) -> str | None:
-        """As for what is installed; and files that are too large to read."""
+        """The reason to leave out a file: as for installed packages, or too large."""
         return entry.flag or foreign(entry) or ("too large" if entry.size > self._largest else None)
 
     def read(self, entry: Entry) -> Document | str:
-        """The document of an entry that `find` returned; the reason where it cannot be read."""
+        """The document of an entry that `find` returned; the reason if it cannot be read."""
         if self._held[0] != entry.repository:  # entries come sorted, and an archive is read from its beginning to its end
             self._held = (entry.repository, dict(self._contents(self._archives[entry.repository])))
         data = self._held[1].get(entry.path)
@@ -64,7 +64,7 @@ class Packages:
         repository = f"pypi/{pin.name}"
         self._archives[repository] = archive
         licences: tuple[str, ...] = ()
-        found: dict[str, Entry] = {}  # of two members of one name the last counts, as for whoever unpacks them
+        found: dict[str, Entry] = {}  # of two members with the same name the last counts, as in unpacking
         try:
             for member in members(archive):
                 path = _local(member, archive)
@@ -85,11 +85,11 @@ class Packages:
                 if member.size <= self._largest and member.is_safe and language_of(member.path):
                     yield _local(member, archive), member.read()
         except BadArchive:
-            return  # what was read before counts
+            return  # keep what was read before
 
 
 def _local(member: Member, archive: Path) -> str:
-    """The path in the package: a source distribution has everything in one folder."""
+    """The path in the package, without the top folder of a source distribution."""
     return member.path if archive.name.endswith(".whl") else member.path.partition("/")[2]
 
 

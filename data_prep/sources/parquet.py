@@ -46,7 +46,7 @@ def parquet_files(source: Location) -> list[Location]:
     """The parquet files of a source, a file or a folder, sorted by their path below it.
 
     Raises:
-        CorpusError: there is none, or one has not the columns or is broken, or it cannot be reached.
+        CorpusError: there is none, one is damaged or lacks columns, or the source cannot be reached.
     """
     if isinstance(source, Path) and not source.exists():
         raise CorpusError(f"there is no source {source}; give a folder of parquet in The Stack v1 schema, of code, or 'environment'")
@@ -60,12 +60,12 @@ def parquet_files(source: Location) -> list[Location]:
 
 
 def list_entries(files: Iterable[Location], root: Location) -> Iterator[Entry]:
-    """Every row as an entry, read from the metadata columns alone. A row without name, path or possible size has them empty.
+    """Every row as an entry, read from the metadata columns alone; missing names are empty, and an impossible size is 0.
 
-    Where a data set does not tell the sizes of its documents, each is taken for the mean of its row group until it is read.
+    If a data set has no sizes, the size of each document is the mean of its row group until it is read.
 
     Raises:
-        CorpusError: a file is broken inside, or cannot be reached.
+        CorpusError: a file is damaged, or cannot be reached.
     """
     for file in files:
         name = file.relative_to(root).as_posix()  # type: ignore[arg-type]  # both are of one kind
@@ -82,10 +82,10 @@ def list_entries(files: Iterable[Location], root: Location) -> Iterator[Entry]:
 def read_documents(file: Location, row_group: int, rows: Sequence[int]) -> Iterator[Document | str]:
     """The documents of some rows of a row group, in their order; in place of one that cannot be read, the reason.
 
-    Line ends become those of Unix: they say what editor a file was written in, and to a model they are other tokens.
+    Line ends become those of Unix: they depend on the editor, and would be other tokens to the model.
 
     Raises:
-        pyarrow.ArrowException or OSError: the row group itself is broken.
+        pyarrow.ArrowException or OSError: the row group is damaged.
         CorpusError: the file is on another machine that cannot be reached.
     """
     with open_parquet(file) as parquet:
@@ -118,12 +118,12 @@ def readable_parquet(file: Location) -> Iterator[None]:
 
 
 def is_damage(error: pa.ArrowException | OSError) -> bool:
-    """Whether the bytes of a file are wrong. An error of the system (no such file, no permission) has an errno, pyarrow's have none."""
+    """Whether an error means that a file is damaged. System errors (no such file, no permission) have an errno, those of pyarrow do not."""
     return not isinstance(error, OSError) or error.errno is None
 
 
 def write_stack(documents: Iterable[Document], file: Path) -> None:
-    """Write documents as one file of The Stack v1. What nobody measured (stars, forks, events) is null."""
+    """Write documents as one file of The Stack v1. Unknown values (stars, forks, events) are null."""
     with pq.ParquetWriter(file, STACK_V1, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
         held = 0

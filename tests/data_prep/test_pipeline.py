@@ -66,7 +66,7 @@ def test_any_number_of_workers_gives_the_bytes_of_one_after_the_other(
 def test_what_a_worker_cannot_do_without_is_told_in_one_line(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([V2]), tmp_path / "a.parquet")  # the folder of its texts has gone meanwhile
     work = partial(process, root=tmp_path, processor=DocumentProcessor.of(configure(tmp_path)))
-    with pytest.raises(CorpusError, match="a.parquet is of The Stack v2, which names texts and has none") as told:
+    with pytest.raises(CorpusError, match="a.parquet is of The Stack v2, which has metadata without texts") as told:
         list(pipeline._stream([Unit("a.parquet", 0, [0], [""])], work, workers=1))
     assert "\n" not in str(told.value)
 

@@ -98,7 +98,7 @@ def test_languages_and_licences_are_options(tmp_path: Path) -> None:
         run(source, tmp_path / "corpus")
     with pytest.raises(CorpusError, match="no repository fits into valid and test"):
         run(source, tmp_path / "corpus", "--any-licence")
-    with pytest.raises(ConfigError, match="^--language pyton is refused: 'pyton' is no language that is known here; did you mean 'Python'"):
+    with pytest.raises(ConfigError, match="^--language pyton is refused: 'pyton' is not a known language; did you mean 'Python'"):
         run(tmp_path / "mine", tmp_path / "corpus", "--language", "pyton")
-    with pytest.raises(ConfigError, match="'fortran' is no language that is known here; known are C, .*, Zig; all takes every one"):
+    with pytest.raises(ConfigError, match="'fortran' is not a known language; use one of C, .*, Zig, or all for every language"):
         run(tmp_path / "mine", tmp_path / "corpus", "--language", "fortran")

@@ -32,7 +32,7 @@ def test_the_list_has_comments_and_empty_lines(tmp_path: Path) -> None:
     [
         (None, "list.txt cannot be read: No such file or directory; name a file that exists, or leave it out"),
         (b"\xff", "list.txt cannot be read: it is not UTF-8"),
-        (b"ann\nann and bob\n", "list.txt has the line 'ann and bob'; each is an owner, or owner/repository"),
+        (b"ann\nann and bob\n", "list.txt has the line 'ann and bob'; write an owner or owner/repository"),
         (b"https://github.com/ann/one\n", "has the line 'https://github.com/ann/one'"),
     ],
 )

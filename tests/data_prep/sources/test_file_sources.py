@@ -173,7 +173,7 @@ def test_what_is_parquet_is_not_gathered(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        ("ftp://host/x", CorpusError, "is in no place that is known here"),
+        ("ftp://host/x", CorpusError, "is of an unknown kind"),
         ("code:/nowhere", CorpusError, "there is no folder /nowhere"),
         ("pypi:/nowhere.txt", ConfigError, "nowhere.txt cannot be read: No such file"),
         ("/nowhere", CorpusError, "there is no source /nowhere"),

@@ -120,7 +120,7 @@ def test_one_file_is_a_source_too(place: tuple[Remote, Place]) -> None:
 
 
 def test_what_is_not_there_is_one_line(place: tuple[Remote, Place]) -> None:
-    with pytest.raises(CorpusError, match=r"^there is no \w+://.*/absent.parquet, or it is not shown to you; check the name") as caught:
+    with pytest.raises(CorpusError, match=r"^there is no \w+://.*/absent.parquet, or you have no access; check the name") as caught:
         parquet_files(Remote(f"{place[0]}/absent.parquet"))
     assert "127.0.0.1" not in str(caught.value)
 
@@ -153,7 +153,7 @@ def test_a_connection_that_breaks_is_no_bad_row(place: tuple[Remote, Place], mon
 
 @pytest.mark.parametrize("source", ["ftp://host/data", "gs://bucket/data", "hf://", "hf://org/name", "hf://datasets/name", "://x"])
 def test_an_unknown_kind_of_place_is_refused_with_those_that_are_known(source: str) -> None:
-    with pytest.raises(CorpusError, match=r"is in no place that is known here; known are .*hf://datasets/.* and s3://BUCKET/FOLDER"):
+    with pytest.raises(CorpusError, match=r"is of an unknown kind; use .*hf://datasets/.* or s3://BUCKET/FOLDER"):
         location_of(source)
 
 

@@ -198,9 +198,9 @@ def test_without_a_network_the_package_and_the_way_out_are_named(tmp_path: Path,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("one\n", r"line 1: 'one' is no pinned package; each is name==version --hash=sha256:HEX"),
-        ("# x\none==1 --hash=sha256:12\n", "line 2: .* is no pinned package"),
-        (f"One_x==1 --hash=sha256:{'0' * 64}\none-x==2 --hash=sha256:{'1' * 64}\n", "line 2: one-x stands twice"),
+        ("one\n", r"line 1: 'one' is not a pinned package; write name==version --hash=sha256:HEX"),
+        ("# x\none==1 --hash=sha256:12\n", "line 2: .* is not a pinned package"),
+        (f"One_x==1 --hash=sha256:{'0' * 64}\none-x==2 --hash=sha256:{'1' * 64}\n", "line 2: one-x is listed twice"),
         ("# nothing\n", "is empty; each line is"),
     ],
 )
@@ -264,7 +264,7 @@ def no_zip(path: Path) -> None:
         (truncated, "x.tar.gz", "broken archive"),
         (no_zip, "x.whl", "broken archive"),
         (no_zip, "x.tar.gz", "broken archive"),
-        (no_zip, "x.rar", "no archive that is known here"),
+        (no_zip, "x.rar", "unknown archive format"),
     ],
 )
 def test_a_bad_archive_says_what_it_is(make: Callable[[Path], None], name: str, reason: str, tmp_path: Path) -> None:

@@ -89,12 +89,14 @@ def test_v2_with_its_texts_in_files(tmp_path: Path) -> None:
         write([*named, named[2] | {"src_encoding": "UTF-8"}, named[2] | {"src_encoding": "klingon"}], tmp_path / "data/a.parquet")
     )
     assert [one.text if isinstance(one, Document) else one for one in documents] == [
-        TEXT, TEXT, "# é\n", "longer than told", "no text", "no text", "no text", "not UTF-8", "not in the encoding told",
+        TEXT, TEXT, "# é\n", "longer than stated", "no text", "no text", "no text", "not UTF-8", "not in the stated encoding",
     ]  # fmt: skip
 
 
 def test_v2_without_any_texts_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"a.parquet is of The Stack v2, which names texts and has none; put each as content/BLOB_ID"):
+    with pytest.raises(
+        CorpusError, match=r"a.parquet is of The Stack v2, which has metadata without texts; store each text as content/BLOB_ID"
+    ):
         parquet_files(write([V2], tmp_path / "a.parquet"))
 
 
