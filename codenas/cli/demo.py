@@ -14,8 +14,8 @@ from codenas.processes import MAX_WORKERS
 
 if TYPE_CHECKING:
     from codenas.cli.job_file import Job
-    from codenas.cli.summary import Answer
     from codenas.experiment.memory import PeakMemory
+    from codenas.experiment.summary import Answer
 
 PROMPTS = (
     "import os\nimport sys\n\n\ndef read_lines(path):\n    with open(path) as",
@@ -66,30 +66,32 @@ def demo(
 
 def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory", scratch: Path) -> None:
     """All stages in order, then what they found."""
-    from codenas.cli.search import search_stage
-    from codenas.cli.summary import Findings, show_summary, summarise
+    from codenas.cli.summary import front_member, show_summary
     from codenas.experiment.evaluation import evaluate_run
+    from codenas.experiment.summary import Findings, summarise
     from codenas.experiment.winner import train_winner
     from codenas.files import write_atomic
+    from codenas.report.front import front_rows
     from data_prep.pipeline import prepare
+    from tune_jobs.launch import search as launch
 
     seconds: dict[str, float] = {}
     with _stage("prepare", seconds):
         corpus = prepare(job.prepare, run.corpus)
     with _stage("search", seconds):
-        result, history = search_stage(run, job.search, corpus, scratch)
+        result, history = launch(job.search, corpus, run.search, scratch)
     with _stage("train", seconds):
         checkpoint = train_winner(run, job.train)
     with _stage("evaluate", seconds):
         evaluation = evaluate_run(run, job.evaluate)
     with _stage("serve", seconds):
         answers = _serve_and_ask(run, port)
-    found = Findings(corpus, result, history, checkpoint, evaluation, answers)
-    rows = found.rows(job.search.budget.rungs[-1], job.search.objectives)
-    summary = summarise(run, found, rows, seconds, memory.peak_bytes, port)
+    rows = front_rows(history.trials, result.winner, job.search.budget.rungs[-1], job.search.objectives)
+    found = Findings(corpus, result, tuple(map(front_member, rows)), checkpoint, evaluation, answers)
+    summary = summarise(run, found, seconds, memory.peak_bytes, port)
     if run.writable:
         write_atomic(run.summary, summary.model_dump_json(indent=2))
-    show_summary(run, summary, found, rows, job.search.objectives)
+    show_summary(run, summary, history, rows, job.search.objectives)
 
 
 @contextmanager
@@ -107,7 +109,7 @@ def _serve_and_ask(run: Run, port: int) -> "tuple[Answer, ...]":
     """Bring the model up behind its endpoint, ask it over HTTP, print the answers, take it down."""
     from codenas.cli.complete import ask
     from codenas.cli.serve import serving
-    from codenas.cli.summary import Answer
+    from codenas.experiment.summary import Answer
     from codenas.log import LOGGER
     from serve.settings import ServeSettings
 

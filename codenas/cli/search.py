@@ -11,9 +11,7 @@ from codenas.experiment.run import DEFAULT_RUN, Run, open_run
 from codenas.processes import MAX_WORKERS
 
 if TYPE_CHECKING:
-    from codenas.corpus import Corpus
     from codenas.experiment.jobs import SearchJob
-    from codenas.experiment.mirror import Mirror
     from codenas.search.history import History
     from codenas.search.result import SearchResult
 
@@ -64,10 +62,12 @@ def search(
         asked = with_objectives(load_job(job).search, max_mb, max_ms, weights, targets)
         asked = asked.model_copy(update={"warm_start": (*asked.warm_start, *(warm_start or ()))})
     with open_run(run, new=corpus is not None or mirror is not None) as opened:
-        there = _open_mirror(opened, mirror)
-        wanted = asked or _recorded_job(opened, there, corpus)
+        from codenas.experiment.session import job_to_resume, open_mirror  # and with it torch: bad options are refused before
+
+        there = open_mirror(opened, mirror)
+        wanted = asked or job_to_resume(opened, there, corpus)
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
-        from codenas.api import search_in  # and with it torch: what is wrong with options and corpus is told before
+        from codenas.api import search_in
 
         with _told_also_without_a_winner(opened):
             result, history = search_in(opened, wanted, opened_corpus, there, ray=ray, cpus=cpus, address=address)
@@ -109,48 +109,6 @@ def _given(context: typer.Context) -> list[str]:
     """The options that the command line has."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return [f"--{name.replace('_', '-')}" for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
-
-
-def _open_mirror(run: Run, url: str | None) -> "Mirror | None":
-    """Where the search of `run` lies beside its folder: at `url`, or where it was recorded to."""
-    if url is not None:
-        run.require_mirror(url)
-    url = url or run.mirror
-    if url is None:
-        return None
-    from codenas.experiment.mirror import Mirror
-
-    mirror = Mirror(url)
-    mirror.require_writable()
-    return mirror
-
-
-def _recorded_job(run: Run, mirror: "Mirror | None", corpus: Path | None) -> "SearchJob":
-    """The job of the search in `run`, which a new machine has from the mirror; the corpus it must have."""
-    from codenas.errors import RunError
-    from codenas.experiment.session import recorded_job
-    from codenas.search.result import SearchFolder
-
-    home = SearchFolder(run.search)
-    if mirror is not None:
-        mirror.pull(home)
-    job = recorded_job(home)
-    if mirror is not None and corpus is None and not run.corpus.exists():
-        raise RunError(f"the corpus of {run.folder} is not at {run.corpus} on this machine; name it with --mirror {mirror.url} --corpus")
-    return job
-
-
-def search_stage(
-    run: Run, job: "SearchJob", corpus: "Corpus", scratch: Path | None, mirror: "Mirror | None" = None
-) -> "tuple[SearchResult, History]":
-    """Search into `run`, on the Ray that is up (it writes into `scratch`) or in this process; behind the command and the demo."""
-    if scratch is not None:
-        from tune_jobs.launch import search as launch
-
-        return launch(job, corpus, run.search, scratch, mirror=mirror)
-    from codenas.experiment.local import search_here
-
-    return search_here(job, corpus, run.search, mirror)
 
 
 def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob") -> None:

@@ -2,8 +2,6 @@
 
 import contextlib
 import threading
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Group
 
-    from codenas.report.status import Pace
-    from codenas.search.candidate import Trial
-    from codenas.search.config import SearchConfig
-    from codenas.search.result import SearchFolder, SearchResult
+    from codenas.experiment.status import RunStatus
 
 
 def status(
@@ -34,22 +29,25 @@ def status(
     from rich.live import Live
 
     from codenas.cli.console import console
+    from codenas.experiment.status import read_status
 
     screen = console()
     if not follow:
-        screen.print(read_status(Run(run)).view())
+        screen.print(view(read_status(Run(run))))
         return
     with contextlib.suppress(KeyboardInterrupt), Live(console=screen, auto_refresh=False) as live:
-        told = ""
+        last = ""
         for seen in _looks(Run(run), every):
-            live.update(seen.view(), refresh=True)
-            if not screen.is_terminal and seen.headline() != told:  # there `live` shows the end alone
-                told = seen.headline()
-                typer.echo(told)
+            live.update(view(seen), refresh=True)
+            if not screen.is_terminal and headline(seen) != last:  # there `live` shows the end alone
+                last = headline(seen)
+                typer.echo(last)
 
 
 def _looks(run: Run, every: float) -> "Iterator[RunStatus]":
     """A look at `run` every so many seconds, the last one when its search is finished."""
+    from codenas.experiment.status import read_status
+
     while True:
         seen = read_status(run)
         yield seen
@@ -58,102 +56,44 @@ def _looks(run: Run, every: float) -> "Iterator[RunStatus]":
         threading.Event().wait(every)
 
 
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """What the files of a run say. `config` is None before its search; `holder` is the process of this machine that works on it."""
+def headline(seen: "RunStatus") -> str:
+    """The run in one line."""
+    from codenas.report.status import progress_line
 
-    run: Run
-    config: "SearchConfig | None"
-    trials: "tuple[Trial, ...]"
-    result: "SearchResult | None"
-    holder: int | None
-    pace: "Pace | None"
-
-    def headline(self) -> str:
-        """The run in one line."""
-        from codenas.report.status import progress_line
-
-        told = "not begun" if self.config is None else progress_line(self.trials, self.config, self.result is not None, self.pace)
-        return f"{self.run.folder}: search {told}"
-
-    def view(self) -> "Group":
-        """The run in full."""
-        from rich.console import Group
-        from rich.text import Text
-
-        from codenas.report.front import front_rows
-        from codenas.report.status import highest_rung, rung_statuses, rungs_table
-        from codenas.report.tables import front_table, summary_lines
-
-        parts: list[object] = [Text(self.headline())]
-        if self.config is not None:
-            parts.append(rungs_table(rung_statuses(self.trials, self.config), self.holder is not None))
-            if (rung := highest_rung(self.trials)) is not None:
-                winner = self.result.winner if self.result else -1
-                rows = front_rows(self.trials, winner, rung, self.config.objectives)
-                parts.append(front_table(rows, f"Pareto front after {rung:,} steps"))
-        parts += [Text(line) for line in summary_lines(self._stages())]
-        return Group(*parts)  # type: ignore[arg-type]
-
-    def _stages(self) -> list[tuple[str, str]]:
-        from codenas.report.tables import winner_line
-
-        model, interrupted = self.run.model.exists(), (self.run.folder / "last").exists()
-        stages = [
-            ("corpus", str(self.run.corpus) if self.run.corpus.exists() else "not prepared"),
-            ("model", str(self.run.model) if model else "its training goes on from a stored state" if interrupted else "not trained"),
-            ("evaluation", str(self.run.evaluation) if self.run.evaluation.exists() else "not evaluated"),
-        ]
-        at_work = f"process {self.holder}" if self.holder is not None else "no process of this machine"
-        unfinished = self.config is not None and self.result is None and self.holder is None
-        way_on = [("to go on", f"codenas search --resume {self.run.folder}")] if unfinished else []
-        won = [("winner", winner_line(self.result))] if self.result is not None else []
-        return [*won, *stages, ("at work", at_work), *way_on]
+    progress = "not begun" if seen.config is None else progress_line(seen.trials, seen.config, seen.result is not None, seen.pace)
+    return f"{seen.run.folder}: search {progress}"
 
 
-def read_status(run: Run) -> RunStatus:
-    """What the files of `run` say now.
+def view(seen: "RunStatus") -> "Group":
+    """The run in full."""
+    from rich.console import Group
+    from rich.text import Text
 
-    Raises:
-        RunError: it is no run, or one of its files cannot be read.
-        ConfigError: its job is of another version.
-    """
-    from codenas.search.config import SearchConfig
-    from codenas.search.result import SearchFolder
+    from codenas.report.front import front_rows
+    from codenas.report.status import highest_rung, rung_statuses, rungs_table
+    from codenas.report.tables import front_table, summary_lines
 
-    run.require_begun()
-    home = SearchFolder(run.search)
-    claim = home.claimed()
-    if claim is None:
-        return RunStatus(run, None, (), None, _holder(run), None)
-    result, trials, holder = home.result(), home.history().trials, _holder(run)
-    pace = _pace(run, home, trials) if holder is not None and result is None else None
-    return RunStatus(run, SearchConfig.of_job(claim.job), trials, result, holder, pace)
-
-
-def _holder(run: Run) -> int | None:
-    """The process of this machine that holds the run; its lock is left alone: taking it, if only to look, could refuse a search."""
-    import psutil
-
-    try:
-        holder = psutil.Process(int(run.lock.read_text()))
-        held = any(Path(file.path) == run.lock.resolve() for file in holder.open_files())
-        return holder.pid if held else None  # a process that has ended leaves its number, and another one may get it
-    except (OSError, ValueError, psutil.Error):
-        return None
+    parts: list[object] = [Text(headline(seen))]
+    if seen.config is not None:
+        parts.append(rungs_table(rung_statuses(seen.trials, seen.config), seen.holder is not None))
+        if (rung := highest_rung(seen.trials)) is not None:
+            winner = seen.result.winner if seen.result else -1
+            rows = front_rows(seen.trials, winner, rung, seen.config.objectives)
+            parts.append(front_table(rows, f"Pareto front after {rung:,} steps"))
+    parts += [Text(line) for line in summary_lines(_stages(seen))]
+    return Group(*parts)  # type: ignore[arg-type]
 
 
-def _pace(run: Run, home: "SearchFolder", trials: "tuple[Trial, ...]") -> "Pace | None":
-    """The pace of the session that works now: it took the lock when it began, and a stored rung is as old as its report."""
-    from codenas.report.status import Pace
+def _stages(seen: "RunStatus") -> list[tuple[str, str]]:
+    from codenas.report.tables import winner_line
 
-    began = max(run.lock.stat().st_mtime, (home.path / "job.json").stat().st_mtime)
-    told: list[tuple[float, int]] = []
-    for report in (report for trial in trials for report in trial.all_reports):
-        with contextlib.suppress(FileNotFoundError):
-            told.append(((home.checkpoints / report.checkpoint / "manifest.json").stat().st_mtime, report.steps))
-    session = [(at, steps) for at, steps in told if at > began]
-    if not session:
-        return None
-    last = max(at for at, _ in session)
-    return Pace(sum(steps for _, steps in session), last - began, max(0.0, time.time() - last))
+    model, interrupted = seen.run.model.exists(), (seen.run.folder / "last").exists()
+    stages = [
+        ("corpus", str(seen.run.corpus) if seen.run.corpus.exists() else "not prepared"),
+        ("model", str(seen.run.model) if model else "its training is resumed from a stored state" if interrupted else "not trained"),
+        ("evaluation", str(seen.run.evaluation) if seen.run.evaluation.exists() else "not evaluated"),
+    ]
+    at_work = f"process {seen.holder}" if seen.holder is not None else "no process of this machine"
+    resume = [("to resume", f"codenas search --resume {seen.run.folder}")] if seen.unfinished else []
+    won = [("winner", winner_line(seen.result))] if seen.result is not None else []
+    return [*won, *stages, ("at work", at_work), *resume]

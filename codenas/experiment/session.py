@@ -3,14 +3,16 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from codenas.corpus import Corpus
-from codenas.errors import BudgetError, ConfigError, first_fault
+from codenas.errors import BudgetError, ConfigError, RunError, first_fault
 from codenas.experiment.jobs import SearchJob, present_job
 from codenas.experiment.messages import bound, calibration_line, mixed_latencies_line, told_promotions
 from codenas.experiment.mirror import Mirror
+from codenas.experiment.run import Run
 from codenas.experiment.rung import forget_training_states
 from codenas.experiment.splits import require_windows, verify_corpus
 from codenas.experiment.warm_start import told, warm_start
@@ -91,6 +93,39 @@ def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mi
     plan = job.plan(own.ids, own.stored_bytes, job.min_latency_ms(), named)
     require_reachable(plan.space, plan.statics, plan.objectives, plan.seed)
     return replace(plan, warm_start=warm_start(job, corpus.manifest.digest, home))
+
+
+def open_mirror(run: Run, url: str | None) -> Mirror | None:
+    """Where the search of `run` is kept beside its folder: at `url`, or where it was before; None where it is nowhere else.
+
+    Raises:
+        RunError: the search is mirrored elsewhere than at `url`.
+        ConfigError: there is no such place, or nothing can be written there.
+    """
+    if url is not None:
+        run.require_mirror(url)
+    url = url or run.mirror
+    if url is None:
+        return None
+    mirror = Mirror(url)
+    mirror.require_writable()
+    return mirror
+
+
+def job_to_resume(run: Run, mirror: Mirror | None, corpus: Path | None) -> SearchJob:
+    """The job of the search in `run`; a new machine reads it from `mirror`, and must name the folder of its `corpus`.
+
+    Raises:
+        RunError: there is no search, or its corpus is not where it was.
+        ConfigError: the job is of another version.
+    """
+    home = SearchFolder(run.search)
+    if mirror is not None:
+        mirror.pull(home)
+    job = recorded_job(home)
+    if mirror is not None and corpus is None and not run.corpus.exists():
+        raise RunError(f"the corpus of {run.folder} is not at {run.corpus} on this machine; name it with --mirror {mirror.url} --corpus")
+    return job
 
 
 def recorded_job(home: SearchFolder) -> SearchJob:

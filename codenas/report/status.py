@@ -10,6 +10,7 @@ from codenas.log import duration
 from codenas.report.scale import ABSENT
 from codenas.search.candidate import Budget, Trial
 from codenas.search.config import SearchConfig
+from codenas.search.pace import Pace
 from codenas.search.rungs import going_on, narrowed
 
 
@@ -56,21 +57,6 @@ def rung_statuses(trials: Sequence[Trial], config: SearchConfig) -> list[RungSta
 def highest_rung(trials: Sequence[Trial]) -> int | None:
     """The highest rung that any candidate has reached; None before the first report."""
     return max((trial.last.rung for trial in trials if trial.last), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Throughput: training steps and the seconds that all workers together took for them; the last report is `idle_seconds` old."""
-
-    steps: int
-    seconds: float
-    idle_seconds: float
-
-    def eta_seconds(self, steps: int) -> float | None:
-        """Seconds until `steps` more are reported; None before anything is known."""
-        if self.steps <= 0 or self.seconds <= 0:
-            return None
-        return max(0.0, self.seconds / self.steps * steps - self.idle_seconds)
 
 
 def remaining_steps(trials: Sequence[Trial], budget: Budget) -> int:

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from fastapi import FastAPI
 
-from codenas.cli.status import read_status
 from codenas.corpus import Corpus
 from codenas.experiment.run import Run
+from codenas.experiment.status import read_status
 from codenas.log import LOGGER
 from tests.cli.commands import codenas, complaint, shown
 from tests.fakes import SMALL_SEARCH, tiny_corpus

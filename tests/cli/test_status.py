@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from codenas.cli.status import read_status
+from codenas.cli.status import headline
 from codenas.experiment.run import Run
+from codenas.experiment.status import read_status
 from codenas.files import folder_lock
 from codenas.log import LOGGER
 from tests.cli.commands import codenas, shown
@@ -54,7 +55,7 @@ def test_an_interrupted_run_says_how_to_go_on(begun: Path) -> None:
     told = shown("status", begun)
     assert "search 4/8 steps (50 %)" in told and "Pareto front after 2 steps" in told and "ETA" not in told
     assert "at work     no process of this machine\n" in told
-    assert f"to go on    codenas search --resume {begun}" in told
+    assert f"to resume   codenas search --resume {begun}" in told
 
 
 def test_beside_a_process_that_works_it_tells_who_and_how_long(begun: Path) -> None:
@@ -67,7 +68,7 @@ def test_beside_a_process_that_works_it_tells_who_and_how_long(begun: Path) -> N
         seen = read_status(Run(begun))
         assert seen.holder == os.getpid()
         assert seen.pace is not None and seen.pace.steps == 4 and seen.pace.seconds == pytest.approx(20)
-        assert f"process {os.getpid()}" in shown("status", begun) and "ETA" in seen.headline()
+        assert f"process {os.getpid()}" in shown("status", begun) and "ETA" in headline(seen)
 
 
 def test_a_lock_of_a_dead_process_is_nobodys(begun: Path) -> None:

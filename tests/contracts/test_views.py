@@ -24,15 +24,17 @@ from codenas.arch.cost import decoding_flops
 from codenas.checkpoint import Checkpoint, Manifest
 from codenas.cli import search as search_command
 from codenas.cli.compare import finished_search
-from codenas.cli.summary import Findings, show_summary, summarise
+from codenas.cli.summary import front_member, show_summary
 from codenas.corpus import Corpus
 from codenas.evaluate.collapse import CollapseLimits, CollapseReport, CompletionFigures
 from codenas.evaluate.config import EvaluationSettings
 from codenas.evaluate.run import Evaluation
 from codenas.experiment.jobs import SearchJob
 from codenas.experiment.run import Run
+from codenas.experiment.summary import Findings, summarise
 from codenas.measure.latency_model import Calibration, Point
 from codenas.report.device import calibration_figures, calibration_warnings
+from codenas.report.front import front_rows
 from codenas.report.page_data import Event, SearchRecord
 from codenas.report.tables import summary_lines
 from codenas.search.candidate import Proposal
@@ -192,11 +194,12 @@ def summary(case: Case) -> str:
         arch=winner.stored_arch, storage=winner.storage, vocabulary=winner.vocabulary, vocab_size=case.corpus.manifest.vocab_size,
         vocab_digest="", corpus_digest=case.corpus.manifest.digest, step=30, train_tokens=100,
     )  # fmt: skip
-    found = Findings(case.corpus, result, history, Checkpoint(run.model, manifest), evaluation, ())
-    rows = found.rows(RUNGS[-1], case.found.config.objectives)
+    rows = front_rows(history.trials, result.winner, RUNGS[-1], case.found.config.objectives)
+    found = Findings(case.corpus, result, tuple(map(front_member, rows)), Checkpoint(run.model, manifest), evaluation, ())
+    summary = summarise(run, found, {"search": 1.0}, 10**9, 8000)
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
-        show_summary(run, summarise(run, found, rows, {"search": 1.0}, 10**9, 8000), found, rows, case.found.config.objectives)
+        show_summary(run, summary, history, rows, case.found.config.objectives)
     return told.getvalue()
 
 

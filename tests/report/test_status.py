@@ -8,11 +8,12 @@ from rich.table import Table
 
 from codenas.arch import Design
 from codenas.metrics import Metrics
-from codenas.report.status import Pace, highest_rung, progress_line, remaining_steps, rung_statuses, rungs_table
+from codenas.report.status import highest_rung, progress_line, remaining_steps, rung_statuses, rungs_table
 from codenas.search.candidate import Budget, Candidate, Failure, Refusal, Report
 from codenas.search.config import SearchConfig
 from codenas.search.fitness import Objective
 from codenas.search.history import History
+from codenas.search.pace import Pace
 from tests.fakes import tiny_arch
 
 CONFIG = SearchConfig(budget=Budget(candidates=4, rungs=(5, 20), promote=(2,)), objectives=(Objective(metric="bits_per_byte", weight=1),))

@@ -1,0 +1,72 @@
+"""How far a run is, read from its files alone: nothing is asked of the process that works on it."""
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from codenas.experiment.run import Run
+from codenas.search.candidate import Trial
+from codenas.search.config import SearchConfig
+from codenas.search.pace import Pace
+from codenas.search.result import SearchFolder, SearchResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What the files of a run hold. `config` is None before its search; `holder` is the process of this machine that works on it."""
+
+    run: Run
+    config: SearchConfig | None
+    trials: tuple[Trial, ...]
+    result: SearchResult | None
+    holder: int | None
+    pace: Pace | None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether its search was begun, is not finished, and no process of this machine works on it."""
+        return self.config is not None and self.result is None and self.holder is None
+
+
+def read_status(run: Run) -> RunStatus:
+    """What the files of `run` hold now.
+
+    Raises:
+        RunError: it is no run, or one of its files cannot be read.
+        ConfigError: its job is of another version.
+    """
+    run.require_begun()
+    home = SearchFolder(run.search)
+    claim, holder = home.claimed(), process_at_work(run)
+    if claim is None:
+        return RunStatus(run, None, (), None, holder, None)
+    result, trials = home.result(), home.history().trials
+    pace = _pace(run, home, trials) if holder is not None and result is None else None
+    return RunStatus(run, SearchConfig.of_job(claim.job), trials, result, holder, pace)
+
+
+def process_at_work(run: Run) -> int | None:
+    """The process of this machine that holds the run; its lock is left alone: taking it, if only to look, could refuse a search."""
+    try:
+        holder = psutil.Process(int(run.lock.read_text()))
+        held = any(Path(file.path) == run.lock.resolve() for file in holder.open_files())
+        return holder.pid if held else None  # a process that has ended leaves its number, and another one may get it
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
+def _pace(run: Run, home: SearchFolder, trials: tuple[Trial, ...]) -> Pace | None:
+    """The pace of the session that works now: it took the lock when it began, and a stored rung is as old as its report."""
+    began = max(run.lock.stat().st_mtime, (home.path / "job.json").stat().st_mtime)
+    told: list[tuple[float, int]] = []
+    for report in (report for trial in trials for report in trial.all_reports):
+        with contextlib.suppress(FileNotFoundError):
+            told.append(((home.checkpoints / report.checkpoint / "manifest.json").stat().st_mtime, report.steps))
+    session = [(at, steps) for at, steps in told if at > began]
+    if not session:
+        return None
+    last = max(at for at, _ in session)
+    return Pace(sum(steps for _, steps in session), last - began, max(0.0, time.time() - last))
