@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codenas.cli.overrides import Overrides
 from codenas.experiment.run import DEFAULT_RUN, Run, open_run
 from codenas.processes import MAX_WORKERS
 
@@ -26,6 +27,7 @@ PROMPTS = (
 def demo(
     run: Annotated[Path, typer.Option(help="The run's folder; an interrupted demo goes on in it.")] = DEFAULT_RUN,
     job: Annotated[Path | None, typer.Option(help="A job file. [default: the demo's own]")] = None,
+    overrides: Overrides = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
     cpus: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="CPUs that Ray may use. [default: all]")] = None,
@@ -41,7 +43,7 @@ def demo(
     from codenas.search.result import SearchFolder
     from tune_jobs.cluster.local import local_ray
 
-    wanted = load_job(job or DEMO_JOB)
+    wanted = load_job(job or DEMO_JOB, overrides or ())
     wanted = wanted.model_copy(update={"search": with_objectives(wanted.search, max_mb, max_ms)})
     if wanted.train.compute is None:  # else it depends on who wins
         wanted.train.require_steps(wanted.train.steps, wanted.search.budget.rungs[-1])

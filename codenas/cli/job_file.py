@@ -1,12 +1,15 @@
 """Job files: TOML with one table per stage. What a file leaves out keeps its default; what nobody knows is refused."""
 
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from codenas.cli.faults import explain
+from codenas.cli.overrides import merge, parse_override
 from codenas.errors import ConfigError
 from codenas.evaluate.config import EvaluationSettings
 from codenas.experiment.jobs import RecordJob, SearchJob, ServeJob, TrainJob
@@ -29,25 +32,34 @@ class Job(BaseModel):
     serve: ServeJob = ServeJob()
 
 
-def load_job(path: Path | None) -> Job:
+def load_job(path: Path | None, overrides: Sequence[str] = ()) -> Job:
     """The job in the file at `path`; all defaults without one.
+
+    Args:
+        overrides: `KEY=VALUE`, a dotted key and a value as TOML, which replaces that of the file: `search.budget.rungs=[10, 60]`. A
+            table is merged into that of the file. A value that is no TOML is a string.
 
     Raises:
         ConfigError: the file is missing, is no TOML, or has an unknown key or an illegal value (named with its place).
     """
-    if path is None:
-        return Job()
+    content = {} if path is None else _read(path)
+    for override in overrides:
+        merge(content, parse_override(override))
+    place = " ".join([*([str(path)] if path is not None else []), *(["with --set"] if overrides else [])])
     try:
-        content = tomllib.loads(read_user_text(path))
+        return Job.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{place}: {explain(error, Job)}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_user_text(path))
     except FileNotFoundError:
         raise ConfigError(f"there is no job file {path}; the demo's is {DEMO_JOB}") from None
     except OSError as error:
         raise ConfigError(f"the job file {path} cannot be read: {error.strerror}; the demo's is {DEMO_JOB}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML: {error}") from error
-    try:
-        return Job.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, Job)}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codenas.cli.overrides import Overrides
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -27,6 +29,7 @@ def prepare(
         ),
     ] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; its [prepare] table counts, and options overrule it.")] = None,
+    overrides: Overrides = None,
     language: Annotated[str | None, typer.Option(help="Languages, such as python,go; or all. [default: python]")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the corpus.")] = DEFAULT_OUTPUT,
     vocab_size: Annotated[int | None, typer.Option(help="Ids of the byte-level BPE.")] = None,
@@ -65,7 +68,7 @@ def prepare(
     from codenas.cli.options import settings_of
     from data_prep.config import ANY_LICENCE, PrepareConfig
 
-    told = load_job(job).prepare
+    told = load_job(job, overrides or ()).prepare
     given = {
         "source": source, "vocab_size": vocab_size, "vocabularies": vocabulary or None, "max_megabytes": max_mb,
         "max_repository_megabytes": max_repository_mb, "valid_share": valid_share, "test_share": test_share, "seed": seed,

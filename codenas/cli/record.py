@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from codenas.cli.overrides import Overrides
 from codenas.experiment.run import open_run
 from codenas.processes import MAX_WORKERS
 
@@ -15,6 +16,7 @@ def record(
     run: Annotated[Path, typer.Option(help="The folder of the table; an interrupted recording goes on in it.")] = DEFAULT_RUN,
     corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; its [record] table counts.")] = None,
+    overrides: Overrides = None,
     workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Architectures that train at a time, on one thread each.")] = 1,
 ) -> None:
     """Train some hundred small architectures of a space and write down what each was worth after how many steps.
@@ -25,7 +27,7 @@ def record(
     from codenas.cli.job_file import load_job
     from codenas.corpus import Corpus
 
-    wanted = load_job(job).record
+    wanted = load_job(job, overrides or ()).record
     with open_run(run, new=corpus is not None) as opened:
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
         from codenas.experiment.record import record as record_table  # and with it torch: what is wrong with job and corpus is told before

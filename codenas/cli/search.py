@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codenas.cli.overrides import Overrides
 from codenas.experiment.run import DEFAULT_RUN, Run, open_run
 from codenas.processes import MAX_WORKERS
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from codenas.search.history import History
     from codenas.search.result import SearchResult
 
-_OF_A_NEW_SEARCH = ("--run", "--corpus", "--job", "--max-mb", "--max-ms", "--weights", "--targets", "--warm-start")
+_OF_A_NEW_SEARCH = ("--run", "--corpus", "--job", "--set", "--max-mb", "--max-ms", "--weights", "--targets", "--warm-start")
 
 
 def search(
@@ -26,6 +27,7 @@ def search(
     ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; its [search] table counts.")] = None,
+    overrides: Overrides = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
     weights: Annotated[
@@ -59,7 +61,7 @@ def search(
         _refuse_beside_resume(context)
         run = resume
     else:
-        asked = with_objectives(load_job(job).search, max_mb, max_ms, weights, targets)
+        asked = with_objectives(load_job(job, overrides or ()).search, max_mb, max_ms, weights, targets)
         asked = asked.model_copy(update={"warm_start": (*asked.warm_start, *(warm_start or ()))})
     with open_run(run, new=corpus is not None or mirror is not None) as opened:
         from codenas.experiment.session import job_to_resume, open_mirror  # and with it torch: bad options are refused before
@@ -107,8 +109,8 @@ def _refuse_beside_resume(context: typer.Context) -> None:
 
 def _given(context: typer.Context) -> list[str]:
     """The options that the command line has."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return [f"--{name.replace('_', '-')}" for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
+    sources = {each.opts[0]: context.get_parameter_source(str(each.name)) for each in context.command.params}
+    return [option for option, source in sources.items() if source is not None and source.name != "DEFAULT"]
 
 
 def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob") -> None:

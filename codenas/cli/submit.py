@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codenas.cli.overrides import Overrides
 from codenas.cli.remote import DEFAULT_ADDRESS, Address, TokenFile, connect, follow_job
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def submit_search(
         PurePosixPath | None,
         typer.Option(parser=PurePosixPath, metavar="PATH", help="A prepared corpus on the cluster. [default: the run's own]"),
     ] = None,
+    overrides: Overrides = None,
     mirror: Annotated[
         str | None, typer.Option(metavar="URL", help="Keep the search at s3://BUCKET/FOLDER (gs://, file://) too, see `codenas search`.")
     ] = None,
@@ -48,7 +50,7 @@ def submit_search(
     from codenas.experiment.objects import require_known
     from tune_jobs.submit import Submission
 
-    wanted = with_objectives(load_job(job).search, max_mb, max_ms)  # better here than on the cluster
+    wanted = with_objectives(load_job(job, overrides or ()).search, max_mb, max_ms)  # better here than on the cluster
     files = {job.name: job, **_shipped(job, ship or [])}
     _require_cluster_paths({"--run": run, "--corpus": corpus})
     _require_calibration(wanted, files)
@@ -56,6 +58,7 @@ def submit_search(
         require_known(mirror)
     given = {"--job": job.name, "--run": run, "--corpus": corpus, "--mirror": mirror, "--max-mb": max_mb, "--max-ms": max_ms}
     words = [str(word) for option, value in given.items() if value is not None for word in (option, value)]
+    words += [word for override in overrides or () for word in ("--set", override)]
     work = Submission(
         entrypoint=shlex.join(["codenas", "search", *words, "--address", "auto"]),
         files=files,

@@ -1,5 +1,6 @@
 """Job files: what is wrong is named with its place and the way out."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,34 @@ def _load(tmp_path: Path, text: str) -> Job:
 
 def test_without_a_file_all_is_default() -> None:
     assert load_job(None) == Job()
+
+
+def test_overrides_replace_values_and_merge_tables() -> None:
+    given = [
+        "search.budget.rungs=[1, 2]", "search.budget={ candidates = 6 }", "search.strategy=random", "train.steps=4",
+        'search.choices."feedforward.activation"=["gelu"]', "prepare.source=x y",
+    ]  # fmt: skip
+    job, plain = load_job(DEMO_JOB, given), load_job(DEMO_JOB)
+    assert (job.search.budget.rungs, job.search.budget.candidates, job.search.strategy) == ((1, 2), 6, "random")
+    assert (job.train.steps, job.prepare.source) == (4, "x y")
+    assert (job.search.budget.promote, job.evaluate) == (plain.search.budget.promote, plain.evaluate)
+    assert load_job(None, ["train.steps=4"]).train.steps == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.steps", "--set train.steps is not KEY=VALUE; an example: --set search.budget.candidates=6"),
+        ("=3", "--set =3 is not KEY=VALUE"),
+        ("train..steps=3", "--set train..steps=3 is not KEY=VALUE"),
+        ("train.stebs=3", "with --set: unknown key train.stebs; did you mean 'steps'"),
+        ("train.steps=many", "with --set: train.steps = 'many' is refused"),
+        ("train=3", "with --set: train = 3 is refused"),
+    ],
+)
+def test_what_is_wrong_with_an_override_is_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_job(None, [override])
 
 
 @pytest.mark.parametrize("path", sorted(DEMO_JOB.parent.glob("*.toml")), ids=lambda path: path.stem)
