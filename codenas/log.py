@@ -1,4 +1,4 @@
-"""Logging and progress with an ETA, for a terminal and for a log file alike. Standard library only."""
+"""Logging, and progress with an ETA, for terminals and log files alike. Standard library only."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ LOGGER = logging.getLogger("codenas")
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is now, not to what it was when logging was configured."""
+    """Writes to the current `sys.stderr`, not to the one at the time of configuration."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -18,7 +18,7 @@ class _StandardError(logging.StreamHandler[TextIO]):
 
 
 def configure(debug: bool = False) -> None:
-    """Send the log of CodeNAS to standard error, once; `debug` adds the detail."""
+    """Send the log of CodeNAS to standard error; `debug` sets the level DEBUG. Can be called again."""
     if not LOGGER.handlers:
         handler = _StandardError()
         handler.setFormatter(logging.Formatter("%(message)s"))
@@ -28,7 +28,7 @@ def configure(debug: bool = False) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people read them: `7s`, `2m05s`, `1h03m`."""
+    """Seconds formatted for people: `7s`, `2m05s`, `1h03m`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
@@ -37,14 +37,15 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Counted work: logs `label 120/600 (20 %) detail, 41s gone, 2m43s left` at most every `every` seconds.
+    """Progress of counted work: logs `label: 120/600 steps (20 %), detail, 41s elapsed, ETA 2m43s`.
 
     Args:
-        total: units of work in all; 0 where nobody knows (then no ETA is shown).
-        at_most: whether there may turn out to be less to do than `total`: shown as a bound, and so is the ETA.
-        already: units that an earlier, interrupted call had finished: shown as done, left out of the rate.
+        total: the number of units; 0 if unknown (no ETA is shown then).
+        every: seconds between two lines, at least.
+        already: units that an earlier, interrupted call finished: counted as done, excluded from the rate.
+        at_most: `total` is an upper bound; it is shown as one, and so is the ETA.
 
-    The rate is that since the first `update`: what comes before it (workers that start) would make the first ETAs absurd.
+    The rate is measured from the first `update` on: the start of workers before it would distort the first ETAs.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Progress:
         self.done = already
 
     def update(self, done: int, detail: str = "") -> None:
-        """Say that `done` units are finished in all; prints when the last line is old enough."""
+        """Set the number of finished units; logs a line if the last one is old enough."""
         self.done = done
         if self._first is None:
             self._first = (self._clock(), done)
@@ -74,12 +75,12 @@ class Progress:
             LOGGER.info(self.line(detail))
 
     def finish(self, detail: str = "") -> None:
-        """Print the closing line."""
+        """Log the closing line."""
         elapsed = duration(self._clock() - self._start)
         LOGGER.info(f"{self.label}: {self.done:,} {self.unit} in {elapsed}{', ' + detail if detail else ''}")
 
     def eta_seconds(self) -> float | None:
-        """Seconds to go at the rate since the first update; None before the second or without a total."""
+        """Estimated seconds to completion, at the rate since the first update; None before the second one or without a total."""
         if self._first is None or self.total <= 0:
             return None
         since, before = self._first
@@ -88,13 +89,13 @@ class Progress:
         return (self._clock() - since) / (self.done - before) * max(0, self.total - self.done)
 
     def line(self, detail: str = "") -> str:
-        """The progress line that `update` prints."""
+        """The line that `update` logs."""
         share = f"/{self.total:,} {self.unit} ({100 * self.done / self.total:.0f} %)" if self.total else f" {self.unit}"
         bound = "at most " if self.at_most and self.total else ""
         if bound:
             share = f" of {bound}{self.total:,} {self.unit}"
         eta = self.eta_seconds()
-        parts = [f"{self.label}: {self.done:,}{share}", detail, f"{duration(self._clock() - self._start)} gone"]
+        parts = [f"{self.label}: {self.done:,}{share}", detail, f"{duration(self._clock() - self._start)} elapsed"]
         if eta is not None:
-            parts.append(f"{bound}{duration(eta)} left")
+            parts.append(f"ETA {bound}{duration(eta)}")
         return ", ".join(part for part in parts if part)

@@ -1,55 +1,55 @@
-"""From what the decoder brings to what a client reads: one object, or a stream of them."""
+"""Builds the response from what the engine generates: one object, or a stream of chunks."""
 
 import time
 import uuid
 from collections.abc import AsyncIterator
 
-from codenas.decode import TokenScores
+from codenas.decode import TokenLogprobs
 from codenas.vocab import Vocabulary
-from serve.engine import DecodingFailed, Piece, Ticket
+from serve.engine import DecodingFailed, Delta, Generation
 from serve.errors import internal
 from serve.protocol import Choice, Completion, CompletionRequest, Logprobs, Usage
 from serve.translate import Translator
 
-# A chunk costs the proxy and the client more than a small model needs for a token: what comes within this time goes together.
+# A chunk costs the proxy and the client more than a small model needs for a token: tokens within this time share one.
 PACE_S = 0.01
 
 
 class Answer:
-    """The answer to one request while it comes in."""
+    """The response to one request while it is generated."""
 
-    def __init__(self, asked: CompletionRequest, ticket: Ticket, translator: Translator, model_name: str) -> None:
-        self._asked, self._ticket, self._model_name = asked, ticket, model_name
+    def __init__(self, request: CompletionRequest, generation: Generation, translator: Translator, model_name: str) -> None:
+        self._request, self._generation, self._model_name = request, generation, model_name
         self._id, self._created = f"cmpl-{uuid.uuid4().hex}", int(time.time())
         self._written = 0
         self._writers = [
-            _ChoiceWriter(asked, index, job.sequence.prompt, translator.text(asked.prompt[index // asked.n]), translator.vocabulary)
-            for index, job in enumerate(ticket.jobs)
+            _ChoiceWriter(request, index, job.sequence.prompt, translator.text(request.prompt[index // request.n]), translator.vocabulary)
+            for index, job in enumerate(generation.jobs)
         ]
 
     async def whole(self) -> Completion:
-        """All choices, complete.
+        """The complete response with all choices.
 
         Raises:
             ApiError: 500, a sequence failed.
         """
-        complete = [Piece(index) for index in range(len(self._writers))]
+        complete = [Delta(index) for index in range(len(self._writers))]
         try:
-            async for pieces in self._ticket.pieces():
-                for piece in pieces:
-                    complete[piece.index].join(piece)
+            async for deltas in self._generation.deltas():
+                for delta in deltas:
+                    complete[delta.index].join(delta)
         except DecodingFailed:
             raise internal() from None
-        return self._object([self._choice(piece) for piece in complete]).model_copy(update={"usage": self._usage()})
+        return self._object([self._choice(delta) for delta in complete]).model_copy(update={"usage": self._usage()})
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Server-sent events: what is ready at a time goes out together, the end is `[DONE]`."""
-        asked = self._asked
-        include_usage = asked.stream_options is not None and asked.stream_options.include_usage
+        """The response as server-sent events, the last of them `[DONE]`; deltas that are ready at the same time share an event."""
+        request = self._request
+        include_usage = request.stream_options is not None and request.stream_options.include_usage
         unsent = None if include_usage else {"usage"}
         try:
-            async for pieces in self._ticket.pieces(PACE_S):
-                choices = [self._choice(piece) for piece in pieces]
+            async for deltas in self._generation.deltas(PACE_S):
+                choices = [self._choice(delta) for delta in deltas]
                 shown = [choice for choice in choices if choice.text or choice.finish_reason or choice.logprobs]
                 if shown:
                     yield _event(self._object(shown).model_dump_json(exclude=unsent))
@@ -59,49 +59,49 @@ class Answer:
             yield _event(internal().json())
         yield _event("[DONE]")
 
-    def _choice(self, piece: Piece) -> Choice:
-        self._written += len(piece.tokens)
-        return self._writers[piece.index].write(piece)
+    def _choice(self, delta: Delta) -> Choice:
+        self._written += len(delta.tokens)
+        return self._writers[delta.index].write(delta)
 
     def _object(self, choices: list[Choice]) -> Completion:
         return Completion(id=self._id, created=self._created, model=self._model_name, choices=choices)
 
     def _usage(self) -> Usage:
-        read = sum(len(job.sequence.prompt) for job in self._ticket.jobs[:: self._asked.n])
+        read = sum(len(job.sequence.prompt) for job in self._generation.jobs[:: self._request.n])
         return Usage(prompt_tokens=read, completion_tokens=self._written, total_tokens=read + self._written)
 
 
 class _ChoiceWriter:
-    """Pieces of one sequence to pieces of one choice: echo first, logprobs where they were asked for."""
+    """Turns deltas of one sequence into those of one choice, with echo and logprobs if the request has them."""
 
-    def __init__(self, asked: CompletionRequest, index: int, prompt: tuple[int, ...], prompt_text: str, vocabulary: Vocabulary) -> None:
+    def __init__(self, request: CompletionRequest, index: int, prompt: tuple[int, ...], prompt_text: str, vocabulary: Vocabulary) -> None:
         self._index, self._prompt, self._vocabulary = index, prompt, vocabulary
-        self._echo = prompt_text if asked.echo else ""
-        self._logprobs = asked.logprobs is not None
-        self._offset = 0 if asked.echo else len(prompt_text)
+        self._echo = prompt_text if request.echo else ""
+        self._wants_logprobs = request.logprobs is not None
+        self._offset = 0 if request.echo else len(prompt_text)
 
-    def write(self, piece: Piece) -> Choice:
-        """The choice that adds `piece`."""
-        text, self._echo = self._echo + piece.text, ""
-        logprobs = self._score(piece) if self._logprobs else None
-        return Choice(text=text, index=self._index, logprobs=logprobs, finish_reason=piece.finish_reason)
+    def write(self, delta: Delta) -> Choice:
+        """The choice that adds `delta`."""
+        text, self._echo = self._echo + delta.text, ""
+        logprobs = self._logprobs_of(delta) if self._wants_logprobs else None
+        return Choice(text=text, index=self._index, logprobs=logprobs, finish_reason=delta.finish_reason)
 
-    def _score(self, piece: Piece) -> Logprobs | None:
-        prompt = zip(self._prompt, piece.prompt_scores, strict=False)
-        answer = zip(piece.tokens, piece.scores, strict=True)
-        scored = [*prompt, *answer]
+    def _logprobs_of(self, delta: Delta) -> Logprobs | None:
+        prompt = zip(self._prompt, delta.prompt_logprobs, strict=False)
+        generated = zip(delta.tokens, delta.logprobs, strict=True)
+        found = [*prompt, *generated]
         logprobs = Logprobs()
-        for token, scores in scored:
-            self._append(logprobs, token, scores)
-        return logprobs if scored else None
+        for token, token_logprobs in found:
+            self._append(logprobs, token, token_logprobs)
+        return logprobs if found else None
 
-    def _append(self, logprobs: Logprobs, token: int, scores: TokenScores | None) -> None:
+    def _append(self, logprobs: Logprobs, token: int, found: TokenLogprobs | None) -> None:
         text = self._text(token)
         logprobs.tokens.append(text)
         logprobs.text_offset.append(self._offset)
         self._offset += len(text)
-        logprobs.token_logprobs.append(None if scores is None else scores.chosen)
-        best = None if scores is None else {self._text(other): value for other, value in scores.best.items()} | {text: scores.chosen}
+        logprobs.token_logprobs.append(None if found is None else found.chosen)
+        best = None if found is None else {self._text(other): value for other, value in found.best.items()} | {text: found.chosen}
         logprobs.top_logprobs.append(best)
 
     def _text(self, token: int) -> str:

@@ -1,4 +1,4 @@
-"""The routes. An ordinary FastAPI application: Ray Serve runs it (`serve.launch`), and so does any other ASGI server."""
+"""The routes, as a FastAPI application that Ray Serve (`serve.launch`) or any other ASGI server runs."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from codenas.model import LanguageModel
 from codenas.vocab import Vocabulary
 from serve import errors
 from serve.answer import Answer
-from serve.engine import DecodingFailed, Engine, Overloaded, Ticket
+from serve.engine import DecodingFailed, Engine, Generation, Overloaded
 from serve.guard import Guard
 from serve.protocol import Completion, CompletionRequest, Health, ModelCard, ModelList
 from serve.settings import ServeSettings
@@ -25,10 +25,10 @@ from serve.translate import Translator
 
 
 def load(settings: ServeSettings) -> tuple[LanguageModel, Vocabulary, bool]:
-    """The model and the vocabulary of the checkpoint, ready to decode, and whether the model fills in the middle.
+    """Load the model and the vocabulary of the checkpoint; the flag says whether the model can fill in the middle.
 
     Raises:
-        CheckpointError: it is missing, broken, or its weights are no numbers.
+        CheckpointError: it is missing or damaged, or its weights are not finite.
     """
     checkpoint = Checkpoint.open(settings.checkpoint)
     model = checkpoint.load_model(settings.device, getattr(torch, settings.precision))
@@ -43,7 +43,7 @@ def load(settings: ServeSettings) -> tuple[LanguageModel, Vocabulary, bool]:
 
 
 def create_app(settings: ServeSettings, model: LanguageModel, vocabulary: Vocabulary, infills: bool = False) -> FastAPI:
-    """The application that serves `model` while its lifespan lasts."""
+    """The application that serves `model`; its lifespan runs the engine."""
     engine = Engine(Batcher(model, settings.max_batch), vocabulary, settings.max_queue, settings.threads)
     translator = Translator(vocabulary, model.arch.context_len, infills)
 
@@ -63,22 +63,22 @@ def create_app(settings: ServeSettings, model: LanguageModel, vocabulary: Vocabu
 
 def _add_completions(app: FastAPI, settings: ServeSettings, engine: Engine, translator: Translator) -> None:
     @app.post("/v1/completions", response_model=Completion)
-    async def completions(request: Request, asked: CompletionRequest) -> Response:
-        if asked.model not in (None, settings.model_name):
+    async def completions(http_request: Request, request: CompletionRequest) -> Response:
+        if request.model not in (None, settings.model_name):
             raise errors.unknown_model(settings.model_name)
         try:
-            ticket = engine.submit(translator.sequences(asked))
+            generation = engine.submit(translator.sequences(request))
         except Overloaded as full:
             raise errors.overloaded(full.outstanding, full.limit) from None
         except DecodingFailed:
             raise errors.internal() from None
-        answer = Answer(asked, ticket, translator, settings.model_name)
-        if asked.stream:
-            return EventStream(answer.events(), ticket)
+        answer = Answer(request, generation, translator, settings.model_name)
+        if request.stream:
+            return EventStream(answer.events(), generation)
         try:
-            completion = await _unless_gone(request, answer.whole())
+            completion = await _unless_disconnected(http_request, answer.whole())
         finally:
-            ticket.cancel()
+            generation.cancel()
         return Response(completion.model_dump_json(), media_type="application/json")
 
 
@@ -114,37 +114,37 @@ def _add_information(app: FastAPI, settings: ServeSettings, engine: Engine, cont
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events. However it ends (all sent, client gone, never begun), the ticket is given back."""
+    """Server-sent events that cancel the generation however they end: complete, client disconnected, or never started."""
 
-    def __init__(self, events: AsyncIterator[bytes], ticket: Ticket) -> None:
+    def __init__(self, events: AsyncIterator[bytes], generation: Generation) -> None:
         super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-        self._ticket = ticket
+        self._generation = generation
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._ticket.cancel()
+            self._generation.cancel()
 
 
-async def _unless_gone(request: Request, answer: Awaitable[Completion]) -> Completion:
-    """The answer, unless the client hangs up before it is there: then nobody needs it.
+async def _unless_disconnected(request: Request, answer: Awaitable[Completion]) -> Completion:
+    """Await `answer`, unless the client disconnects first.
 
     Raises:
-        ApiError: the client is gone (it will not read this).
+        ApiError: the client has disconnected (it will not read this).
     """
-    work, gone = asyncio.ensure_future(answer), asyncio.ensure_future(_disconnect(request))
+    work, disconnected = asyncio.ensure_future(answer), asyncio.ensure_future(_disconnect(request))
     try:
-        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((work, disconnected), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            raise errors.client_gone()
+            raise errors.client_disconnected()
         return work.result()
     finally:
         work.cancel()
-        gone.cancel()
+        disconnected.cancel()
 
 
 async def _disconnect(request: Request) -> None:
-    """Wait until the client hangs up; the body has been read before."""
+    """Wait until the client disconnects; the body has been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

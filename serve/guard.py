@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve.errors import ApiError, no_json_header, too_large, too_slow, wrong_key
 from serve.settings import ServeSettings
 
-GUARDED = "/v1/"  # health stays open to whoever watches over the endpoint
+GUARDED = "/v1/"  # health checks need no key
 JSON = "application/json"
 
 
@@ -57,7 +57,7 @@ def _without_body(send: Send) -> Send:
 
 
 class _Upload:
-    """`receive` that counts: the length that a client states need not be the one it sends, and chunks state none."""
+    """A `receive` that counts bytes: Content-Length need not be true, and chunked bodies have none."""
 
     def __init__(self, receive: Receive, settings: ServeSettings) -> None:
         self._receive, self._settings = receive, settings

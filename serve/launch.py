@@ -1,4 +1,4 @@
-"""The endpoint on Ray Serve: one proxy, one replica, and nothing that listens beyond the address that was asked for."""
+"""The endpoint on Ray Serve: one proxy, one replica, and no listener but the one on the requested address."""
 
 import logging
 import time
@@ -19,19 +19,19 @@ from serve.port import require_free_port
 from serve.settings import ServeSettings
 
 APPLICATION = "codenas"
-GIVEN_UP_AFTER_S = 5  # what still decodes at shutdown has this long
+SHUTDOWN_TIMEOUT_S = 5  # for sequences that are still decoded at shutdown
 STOPPED_WITHIN_S = 20
 
 
 class Endpoint:
-    """A replica: loads the checkpoint and serves it."""
+    """The replica, which loads the checkpoint and serves it."""
 
     def __init__(self, settings: ServeSettings) -> None:
         _stay_on_this_node()
         self._app = create_app(settings, *load(settings))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Ray Serve runs what this returns."""
+        """The application, for Ray Serve."""
         return self._app
 
     def check_health(self) -> None:
@@ -43,12 +43,12 @@ class Endpoint:
 def build(settings: ServeSettings) -> ray_serve.Application:
     """The application for `serve.run`.
 
-    The bounds on requests are the engine's, which answers 429 with Retry-After: Ray Serve's own must lie above them.
+    The engine limits requests and answers 429 with Retry-After: Ray Serve's own limit must be higher.
     """
     deployment = ray_serve.deployment(
         name="endpoint",
         max_ongoing_requests=4 * (settings.max_batch + settings.max_queue),
-        graceful_shutdown_timeout_s=GIVEN_UP_AFTER_S,
+        graceful_shutdown_timeout_s=SHUTDOWN_TIMEOUT_S,
         ray_actor_options={"num_cpus": 0, "num_gpus": 1 if settings.device == "cuda" else 0},  # cuda:1 is that one, not one that Ray picks
         max_constructor_retry_count=1,
     )
@@ -56,7 +56,7 @@ def build(settings: ServeSettings) -> ray_serve.Application:
 
 
 def start(settings: ServeSettings) -> str:
-    """Serve on the Ray that this process is connected to; returns the URL when requests are answered there.
+    """Serve on the Ray that this process is connected to; returns the URL once the endpoint is ready.
 
     Raises:
         CheckpointError: the checkpoint cannot be served.
@@ -78,9 +78,9 @@ def start(settings: ServeSettings) -> str:
 
 
 def stop() -> None:
-    """End the endpoint, the proxy and Ray Serve itself; Ray goes on.
+    """Stop the endpoint, the proxy and Ray Serve itself; Ray keeps running.
 
-    Not `serve.shutdown()`: that waits in a call which its own controller breaks off by dying, and Ray prints an error.
+    Not `serve.shutdown()`: that waits in a call that ends when the controller dies, and Ray prints an error.
     """
     try:
         controller: Any = ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
@@ -102,8 +102,8 @@ def _require_device(device: str) -> None:
 def _stay_on_this_node() -> None:
     """Keep the server that Ray Serve opens between replicas on this node's own address.
 
-    Ray Serve 2.60 opens it in every replica, on every interface, and unpickles what comes in, whoever sends it; there is
-    no setting. A test lists the listeners, and this fails loudly where Ray Serve has changed.
+    Ray Serve 2.60 opens it in every replica, on every interface, and unpickles what it receives from anybody; there is no
+    setting. A test lists the listeners, and this fails where Ray Serve has changed.
     """
     module, node = cast(Any, ray_replica), cast(Any, ray.util).get_node_ip_address()
     bind: Callable[[Any, str], int] = module.add_port_to_grpc_server

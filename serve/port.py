@@ -1,4 +1,4 @@
-"""Is the port free? Asked before Ray starts: there, a busy port is a traceback of another process."""
+"""Checks that a port is free before Ray starts, where a busy port is a traceback in another process."""
 
 import errno
 import socket
@@ -9,17 +9,17 @@ from codenas.errors import ResourceError, os_error_reason
 
 
 def require_free_port(host: str, port: int) -> None:
-    """See that `port` of `host` can be listened on.
+    """Check that `port` of `host` can be listened on.
 
     Raises:
         ResourceError: it cannot; with the process that holds it, where that can be seen.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the remains of old connections do not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections in TIME_WAIT do not count
         try:
             probe.bind((host, port))
-            # Linux lets two sockets bind one port with this option; only a listener is refused for sure.
+            # With this option Linux lets two sockets bind one port; only listening fails for certain.
             probe.listen(1)
         except OSError as error:
             reason = os_error_reason(error)

@@ -1,7 +1,7 @@
-"""The completions protocol of OpenAI as clients really use it: what is asked, what is answered.
+"""OpenAI's completions protocol as clients use it: requests and responses.
 
-Unknown keys are ignored and null means the default: editors send both. What would change the answer and is not
-supported is refused, never dropped.
+Unknown keys are ignored and null means the default: editors send both. An unsupported option that would change the completion
+is refused, never ignored.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -16,7 +16,7 @@ MAX_BIASES = 1024
 
 
 def _mend(text: Any) -> Any:
-    """Replace lone surrogates: an editor that cuts its buffer by UTF-16 units sends halves of characters."""
+    """Replace lone surrogates: an editor that cuts its buffer at a UTF-16 unit sends half a character."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(text, str) else text
 
 
@@ -34,9 +34,9 @@ class StreamOptions(_Wire):
 
 
 class CompletionRequest(_Wire):
-    """`POST /v1/completions`. `prompt` is one or many, as text or as token ids; an answer may have `n` choices for each.
+    """`POST /v1/completions`. `prompt` is one or several prompts, as text or as token ids; each gets `n` choices.
 
-    With a `suffix` the answer is what stands between prompt and suffix, from a model that was trained to fill in the middle.
+    With a `suffix` the completion is the text between prompt and suffix, from a model trained to fill in the middle.
     """
 
     prompt: list[Text | list[int]] = Field(min_length=1, max_length=MAX_SEQUENCES)
@@ -103,9 +103,9 @@ def _are_ids(entries: list[Any]) -> bool:
 
 
 class Logprobs(BaseModel):
-    """Per token: its text, natural logarithm of its probability, the best alternatives, and where it begins in the text.
+    """For each token: its text, its log-probability, the most likely alternatives, and its offset in the text.
 
-    A token that is part of a character shows as U+FFFD.
+    A token that is a part of a character is shown as U+FFFD.
     """
 
     tokens: list[str] = []
@@ -115,7 +115,7 @@ class Logprobs(BaseModel):
 
 
 class Choice(BaseModel):
-    """One completion, or what a stream adds to it."""
+    """One completion, or in a stream the next part of it."""
 
     text: str
     index: int
@@ -124,7 +124,7 @@ class Choice(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens read and written. A prompt that was cut counts with what was read of it."""
+    """Token counts. A truncated prompt counts with the tokens that were read."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -132,7 +132,7 @@ class Usage(BaseModel):
 
 
 class Completion(BaseModel):
-    """The answer, and every object of a stream."""
+    """The response, and every chunk of a stream."""
 
     id: str
     object: Literal["text_completion"] = "text_completion"
@@ -160,7 +160,7 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
-    """`GET /health` and `GET /ready`: sequences in the batch and before it."""
+    """`GET /health` and `GET /ready`: the numbers of active and of waiting sequences."""
 
     status: Literal["ok", "busy", "down"]
     active: int

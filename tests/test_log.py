@@ -40,14 +40,14 @@ def test_durations_as_people_read_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_a_line_has_the_share_the_detail_the_time_gone_and_the_time_left() -> None:
+def test_a_line_has_the_share_the_detail_the_elapsed_time_and_the_eta() -> None:
     clock = Clock(100.0)
     progress = Progress("search", 2_400, clock=clock)
-    assert progress.line() == "search: 0/2,400 steps (0 %), 0s gone"
+    assert progress.line() == "search: 0/2,400 steps (0 %), 0s elapsed"
     progress.update(0)
     clock.advance(60)
     progress.update(600)
-    assert progress.line("best 2.1") == "search: 600/2,400 steps (25 %), best 2.1, 1m00s gone, 3m00s left"
+    assert progress.line("best 2.1") == "search: 600/2,400 steps (25 %), best 2.1, 1m00s elapsed, ETA 3m00s"
 
 
 def test_the_speed_is_that_since_the_first_update() -> None:
@@ -61,25 +61,25 @@ def test_the_speed_is_that_since_the_first_update() -> None:
     clock.advance(10)
     progress.update(92)
     assert progress.eta_seconds() == 8
-    assert progress.line() == "train: 92/100 steps (92 %), 1m10s gone, 8s left"
+    assert progress.line() == "train: 92/100 steps (92 %), 1m10s elapsed, ETA 8s"
 
 
-def test_a_total_that_may_turn_out_smaller_is_told_as_a_bound() -> None:
+def test_a_total_that_may_turn_out_smaller_is_shown_as_a_bound() -> None:
     clock = Clock()
     progress = Progress("search", 3_700, at_most=True, clock=clock)
     progress.update(0)
     clock.advance(10)
     progress.update(370)
-    assert progress.line() == "search: 370 of at most 3,700 steps, 10s gone, at most 1m30s left"
+    assert progress.line() == "search: 370 of at most 3,700 steps, 10s elapsed, ETA at most 1m30s"
 
 
-def test_without_a_total_nothing_is_promised() -> None:
+def test_without_a_total_there_is_no_eta() -> None:
     clock = Clock()
     progress = Progress("read", 0, unit="files", clock=clock)
     clock.advance(3)
     progress.update(12)
     assert progress.eta_seconds() is None
-    assert progress.line() == "read: 12 files, 3s gone"
+    assert progress.line() == "read: 12 files, 3s elapsed"
 
 
 def test_more_than_the_total_leaves_nothing() -> None:

@@ -1,8 +1,8 @@
 """Text out of a model: sampling, a slow clear reference, and a batcher that serves many sequences at once."""
 
-from codenas.decode.batcher import Batcher, Event, Failed, Finished, Produced, Scored
+from codenas.decode.batcher import Batcher, Event, Failed, Finished, Produced, PromptScored
 from codenas.decode.generate import complete, generate
-from codenas.decode.sampling import MAX_LOGPROBS, SamplingParams, TokenScores
+from codenas.decode.sampling import MAX_LOGPROBS, SamplingParams, TokenLogprobs
 from codenas.decode.sequence import FinishReason, Sequence, fit, fit_infill
 from codenas.decode.text import TextStream
 
@@ -14,11 +14,11 @@ __all__ = [
     "FinishReason",
     "Finished",
     "Produced",
+    "PromptScored",
     "SamplingParams",
-    "Scored",
     "Sequence",
     "TextStream",
-    "TokenScores",
+    "TokenLogprobs",
     "complete",
     "fit",
     "fit_infill",

@@ -1,7 +1,7 @@
-"""Continuous batching as a pure state machine: no clock, no thread, no queue but its own. Whoever drives it calls `step`.
+"""Continuous batching as a pure state machine: no clock, no thread, no queue but its own. The caller drives it by `step`.
 
-The rows 0..n-1 of one decoding state hold the n active sequences, so that a step costs what is active and no more.
-Each step takes in at most one prompt, which keeps the sequences that already run moving.
+The rows 0..n-1 of one decoding state hold the n active sequences, so the cost of a step grows with the active sequences only.
+Each step prefills at most one prompt, so that active sequences keep generating.
 """
 
 from collections import deque
@@ -10,26 +10,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from codenas.decode.sampling import Sampler, TokenScores, token_scores
+from codenas.decode.sampling import Sampler, TokenLogprobs, token_logprobs
 from codenas.decode.sequence import FinishReason, Sequence
 from codenas.model import LanguageModel
 
 
 @dataclass(slots=True, frozen=True)
 class Produced:
-    """Sequence `id` has a new token; with its scores if the sequence asked for logprobs."""
+    """Sequence `id` has generated a token; `logprobs` is set if the sequence asked for them."""
 
     id: int
     token: int
-    scores: TokenScores | None = None
+    logprobs: TokenLogprobs | None = None
 
 
 @dataclass(slots=True, frozen=True)
-class Scored:
-    """What the model thought of every token of the prompt of sequence `id`; None for the first, which follows nothing."""
+class PromptScored:
+    """Log-probabilities of the prompt tokens of sequence `id`; None for the first token, which has no predecessor."""
 
     id: int
-    scores: list[TokenScores | None]
+    logprobs: list[TokenLogprobs | None]
 
 
 @dataclass(slots=True, frozen=True)
@@ -48,35 +48,35 @@ class Failed:
     reason: str
 
 
-Event = Produced | Scored | Finished | Failed
+Event = Produced | PromptScored | Finished | Failed
 
 
 class _Row:
-    """An active sequence: its sampler, its last token, and how many tokens it has made."""
+    """An active sequence: its sampler, its last token and the number of tokens it has generated."""
 
-    __slots__ = ("id", "made", "sampler", "sequence", "token")
+    __slots__ = ("generated", "id", "sampler", "sequence", "token")
 
     def __init__(self, id: int, sequence: Sequence) -> None:
         self.id, self.sequence = id, sequence
-        self.sampler, self.token, self.made = Sampler(sequence.params), -1, 0
+        self.sampler, self.token, self.generated = Sampler(sequence.params), -1, 0
 
-    def next(self, scores: Tensor) -> list[Event]:
-        """What the next `scores` [vocab] make of the sequence: a token, an end, or both."""
+    def next(self, logits: Tensor) -> list[Event]:
+        """Sample from `logits` [vocab]; returns a token, the end of the sequence, or both."""
         params = self.sequence.params
         if params.max_tokens == 0:
             return [Finished(self.id, "length")]
-        if not bool(torch.isfinite(scores).all()):
-            return [Failed(self.id, "the model's scores are not finite")]
-        self.token = self.sampler(scores)
-        if self.token in self.sequence.ends:
+        if not bool(torch.isfinite(logits).all()):
+            return [Failed(self.id, "the model's logits are not finite")]
+        self.token = self.sampler(logits)
+        if self.token in self.sequence.stop_token_ids:
             return [Finished(self.id, "stop")]
-        self.made += 1
-        produced = Produced(self.id, self.token, None if params.logprobs is None else token_scores(scores, self.token, params.logprobs))
-        return [produced, Finished(self.id, "length")] if self.made == params.max_tokens else [produced]
+        self.generated += 1
+        produced = Produced(self.id, self.token, None if params.logprobs is None else token_logprobs(logits, self.token, params.logprobs))
+        return [produced, Finished(self.id, "length")] if self.generated == params.max_tokens else [produced]
 
 
 class Batcher:
-    """Decodes up to `capacity` sequences at a time; more of them wait in order."""
+    """Decodes up to `capacity` sequences at a time; further ones wait in order of arrival."""
 
     def __init__(self, model: LanguageModel, capacity: int) -> None:
         self._model, self.capacity = model, capacity
@@ -87,12 +87,12 @@ class Batcher:
 
     @property
     def active(self) -> int:
-        """Sequences that are being decoded."""
+        """The number of sequences that are being decoded."""
         return len(self._rows)
 
     @property
     def waiting(self) -> int:
-        """Sequences that wait for a row."""
+        """The number of sequences that wait for a row."""
         return len(self._waiting)
 
     @property
@@ -136,7 +136,7 @@ class Batcher:
         tokens = torch.tensor([[row.token] for row in self._rows], device=self._model.device)
         state = self._state.rows(0, len(self._rows))
         try:
-            scores = self._model.extend(tokens, state)[:, -1].cpu()
+            logits = self._model.extend(tokens, state)[:, -1].cpu()
         except Exception as error:  # nobody knows whose fault it was, nor which rows are still whole
             events.extend(Failed(row.id, _reason(error)) for row in self._rows)
             self._rows.clear()
@@ -144,33 +144,33 @@ class Batcher:
         self._state.lengths[: len(self._rows)] = state.lengths
         # From the last row down: freeing a row moves the last one into it, which has had its token by then.
         for index in reversed(range(len(self._rows))):
-            self._take_token(index, scores[index], events)
+            self._take_token(index, logits[index], events)
 
     def _admit(self, events: list[Event]) -> None:
         """Read the prompt of the first that waits into the row behind the active ones, and make its first token."""
         index, (id, sequence) = len(self._rows), self._waiting.popleft()
-        if sequence.params.max_tokens == 0 and not sequence.score_prompt:
+        if sequence.params.max_tokens == 0 and not sequence.prompt_logprobs:
             events.append(Finished(id, "length"))
             return
         # A mask hides what another sequence left behind from softmax, but 0 * NaN is NaN: the row must be clean.
         self._state.reset(index)
         state = self._state.rows(index, index + 1)
         try:
-            scores = self._model.extend(torch.tensor([sequence.prompt], device=self._model.device), state)[0]
+            logits = self._model.extend(torch.tensor([sequence.prompt], device=self._model.device), state)[0]
         except Exception as error:
             events.append(Failed(id, _reason(error)))
             return
         self._state.lengths[index] = state.lengths[0]
         self._rows.append(_Row(id, sequence))
-        if sequence.score_prompt:
-            events.append(Scored(id, _prompt_scores(sequence, scores.cpu())))
-        self._take_token(index, scores[-1].cpu(), events)
+        if sequence.prompt_logprobs:
+            events.append(PromptScored(id, _prompt_logprobs(sequence, logits.cpu())))
+        self._take_token(index, logits[-1].cpu(), events)
 
-    def _take_token(self, index: int, scores: Tensor, events: list[Event]) -> None:
-        """Sample the next token of row `index` from `scores` [vocab]; the row is freed if that ends its sequence."""
+    def _take_token(self, index: int, logits: Tensor, events: list[Event]) -> None:
+        """Sample the next token of row `index` from `logits` [vocab]; the row is freed if that ends its sequence."""
         row = self._rows[index]
         try:
-            events.extend(row.next(scores))
+            events.extend(row.next(logits))
         except Exception as error:
             events.append(Failed(row.id, _reason(error)))
         if not isinstance(events[-1], Produced):
@@ -185,10 +185,10 @@ class Batcher:
         self._rows.pop()
 
 
-def _prompt_scores(sequence: Sequence, scores: Tensor) -> list[TokenScores | None]:
+def _prompt_logprobs(sequence: Sequence, logits: Tensor) -> list[TokenLogprobs | None]:
     best = sequence.params.logprobs or 0
-    following = zip(scores[:-1], sequence.prompt[1:], strict=True)
-    return [None, *(token_scores(row, token, best) for row, token in following)]
+    following = zip(logits[:-1], sequence.prompt[1:], strict=True)
+    return [None, *(token_logprobs(row, token, best) for row, token in following)]
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The slow, clear way to generate: one sequence, one token at a time. Every faster way is tested against it."""
+"""The reference implementation of generation: one sequence, one token at a time. Every faster one is tested against it."""
 
 from collections.abc import Iterator
 
@@ -13,18 +13,18 @@ from codenas.vocab import Vocabulary
 
 @torch.inference_mode()
 def generate(model: LanguageModel, sequence: Sequence) -> Iterator[int]:
-    """Yield the tokens of the answer; ends at an end token (not yielded) or after `max_tokens`.
+    """Yield the generated tokens until a stop token (not yielded) or `max_tokens`.
 
     Raises:
-        ValueError: prompt and answer do not fit the context; `fit` makes them.
+        ValueError: prompt and `max_tokens` exceed the context; see `fit`.
     """
     if len(sequence.prompt) + sequence.params.max_tokens > model.arch.context_len:
         raise ValueError(f"{len(sequence.prompt)} + {sequence.params.max_tokens} tokens do not fit {model.arch.context_len}")
     state, sampler, new = model.initial_state(1), Sampler(sequence.params), list(sequence.prompt)
     for _ in range(sequence.params.max_tokens):
-        scores = model.extend(torch.tensor([new], device=model.device), state)
-        token = sampler(scores[0, -1].cpu())
-        if token in sequence.ends:
+        logits = model.extend(torch.tensor([new], device=model.device), state)
+        token = sampler(logits[0, -1].cpu())
+        if token in sequence.stop_token_ids:
             return
         yield token
         new = [token]
@@ -33,7 +33,7 @@ def generate(model: LanguageModel, sequence: Sequence) -> Iterator[int]:
 def complete(
     model: LanguageModel, vocabulary: Vocabulary, prompt: str, params: SamplingParams, suffix: str = ""
 ) -> tuple[str, FinishReason]:
-    """The text that follows `prompt`, up to a stop string, the end of the text, or `max_tokens`; with a suffix what stands between."""
+    """The completion of `prompt`, up to a stop string, a stop token or `max_tokens`; with a suffix, the text between the two."""
     ids, context_len = vocabulary.encode(prompt), model.arch.context_len
     sequence = (
         fit_infill(ids, vocabulary.encode(suffix), params, vocabulary, context_len) if suffix else fit(ids, params, vocabulary, context_len)

@@ -1,4 +1,4 @@
-"""One token out of one row of scores. Every sequence has its own generator: who else is in the batch changes nothing."""
+"""Sampling a token from the logits of one sequence. Every sequence has its own random generator, so a batch does not change it."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 MAX_LOGPROBS = 5
-GREEDY_BELOW = 1e-5  # the temperature under which the best token is taken: no second one has a chance left worth a draw
-FEW = 256  # tokens that nearly always hold top_p: finding them is ten times cheaper than sorting a vocabulary
+GREEDY_BELOW = 1e-5  # a lower temperature is greedy, as in vLLM: dividing by a subnormal one gives infinity
+FEW = 256  # tokens that nearly always hold top_p: a top-k of them is ten times cheaper than sorting the vocabulary
 
 
 class SamplingParams(BaseModel):
-    """How to choose tokens and when to stop. Temperature 0 (and any below `GREEDY_BELOW`) takes the best token; no seed matters then."""
+    """Sampling and stopping, as in OpenAI's API. A temperature below `GREEDY_BELOW` is greedy, whatever the seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -31,15 +31,15 @@ class SamplingParams(BaseModel):
 
 
 @dataclass(slots=True, frozen=True)
-class TokenScores:
-    """Natural logarithms of the model's own probabilities, before temperature and penalties: of one token and of the best ones."""
+class TokenLogprobs:
+    """Natural log-probabilities under the model, before temperature and penalties: of the chosen token and of the most likely ones."""
 
     chosen: float
     best: dict[int, float]
 
 
 class Sampler:
-    """Chooses the tokens of one sequence; counts them for the penalties."""
+    """Samples the tokens of one sequence and counts them for the penalties."""
 
     def __init__(self, params: SamplingParams) -> None:
         self._params = params
@@ -50,33 +50,32 @@ class Sampler:
             self._rng.manual_seed(params.seed)
         self._counts: Counter[int] = Counter()
 
-    def __call__(self, scores: Tensor) -> int:
-        """The next token, from the scores [vocab] of one sequence, on the CPU."""
-        token = sample(self._penalised(scores), self._params, self._rng)
+    def __call__(self, logits: Tensor) -> int:
+        """The next token, from `logits` [vocab] of one sequence, on the CPU."""
+        token = sample(self._penalised(logits), self._params, self._rng)
         self._counts[token] += 1
         return token
 
-    def _penalised(self, scores: Tensor) -> Tensor:
-        """OpenAI's penalties: once for having appeared, and once per appearance, in what was generated."""
+    def _penalised(self, logits: Tensor) -> Tensor:
+        """`logits` with OpenAI's penalties: presence once per generated token, frequency once per occurrence."""
         params, changes = self._params, dict(self._params.logit_bias)
         if params.presence_penalty or params.frequency_penalty:
             for token, count in self._counts.items():
                 changes[token] = changes.get(token, 0.0) - params.presence_penalty - count * params.frequency_penalty
         if not changes:
-            return scores
-        return scores.index_add(0, torch.tensor(list(changes)), torch.tensor(list(changes.values()), dtype=scores.dtype))
+            return logits
+        return logits.index_add(0, torch.tensor(list(changes)), torch.tensor(list(changes.values()), dtype=logits.dtype))
 
 
-def sample(scores: Tensor, params: SamplingParams, rng: torch.Generator) -> int:
-    """Draw a token from `scores` [vocab]: temperature, then the `top_k` best, then the smallest set that holds `top_p` of them.
+def sample(logits: Tensor, params: SamplingParams, rng: torch.Generator) -> int:
+    """Sample a token from `logits` [vocab]: temperature, then `top_k`, then `top_p` (the smallest set that holds that mass).
 
-    Takes exactly one number from `rng`, and inverts the distribution with it, in the order of the vocabulary: scores that
-    differ by rounding, as those of one sequence in batches of different size do, give the same token but for a vanishing
-    chance.
+    Draws exactly one number from `rng` and inverts the cumulative distribution, in the order of the vocabulary: logits that
+    differ by rounding, as those of one sequence in batches of different sizes do, give the same token almost surely.
     """
     if params.temperature < GREEDY_BELOW:
-        return int(scores.argmax())
-    probabilities = torch.softmax((scores.double() - scores.max()) / params.temperature, 0)
+        return int(logits.argmax())
+    probabilities = torch.softmax((logits.double() - logits.max()) / params.temperature, 0)
     if params.top_p < 1 or params.top_k is not None:
         probabilities = _cut(probabilities, params)
     cumulative = probabilities.cumsum(0)
@@ -85,18 +84,18 @@ def sample(scores: Tensor, params: SamplingParams, rng: torch.Generator) -> int:
 
 
 def _cut(probabilities: Tensor, params: SamplingParams) -> Tensor:
-    """`probabilities` with zeros outside the best ones that `params` keep."""
+    """`probabilities` with zeros outside the tokens that `top_k` and `top_p` keep."""
     size = len(probabilities)
     best, tokens = probabilities.topk(min(params.top_k or FEW, size))
-    if params.top_k is None and best.sum() < params.top_p:  # seldom: the few best do not hold top_p
+    if params.top_k is None and best.sum() < params.top_p:  # rare: the top tokens do not hold top_p
         best, tokens = probabilities.sort(descending=True, stable=True)
     mass = best.sum() if params.top_k is not None else 1.0
     kept = best.cumsum(0) - best < params.top_p * mass
     return torch.zeros_like(probabilities).index_put((tokens[kept],), best[kept])
 
 
-def token_scores(scores: Tensor, token: int, best: int) -> TokenScores:
-    """What the model thought of `token`, and of its `best` favourites, from `scores` [vocab]."""
-    logprobs = torch.log_softmax(scores.float(), 0)
+def token_logprobs(logits: Tensor, token: int, best: int) -> TokenLogprobs:
+    """The log-probabilities of `token` and of the `best` most likely tokens, from `logits` [vocab]."""
+    logprobs = torch.log_softmax(logits.float(), 0)
     values, tokens = logprobs.topk(min(best, len(logprobs)))
-    return TokenScores(float(logprobs[token]), dict(zip(tokens.tolist(), values.tolist(), strict=True)))
+    return TokenLogprobs(float(logprobs[token]), dict(zip(tokens.tolist(), values.tolist(), strict=True)))

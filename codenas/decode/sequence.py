@@ -1,4 +1,4 @@
-"""A prompt on its way to becoming a completion."""
+"""A request to the decoder: prompt, sampling parameters and stop tokens, fitted to the context."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,41 +8,43 @@ from codenas.vocab import END_OF_TEXT, Vocabulary, infill_prompt
 
 FinishReason = Literal["stop", "length"]
 
-ANSWER_SHARE = 4  # a prompt that is too long leaves a quarter of the context to the answer
-SUFFIX_SHARE = 4  # where prefix and suffix do not both fit, a quarter of their room is the suffix's
+ANSWER_SHARE = 4  # a prompt that is too long leaves a quarter of the context to the completion
+SUFFIX_SHARE = 4  # where prefix and suffix do not both fit, the suffix gets a quarter of their room
 
 
 @dataclass(slots=True, frozen=True)
 class Sequence:
-    """What to continue and how. A text is over at a token of `ends`, which is not part of it.
+    """What to continue and how.
 
-    `score_prompt` asks for what the model thought of every token of the prompt.
+    Attributes:
+        stop_token_ids: generation stops at one of them, which is not part of the completion.
+        prompt_logprobs: also compute the log-probability of every token of the prompt.
     """
 
     prompt: tuple[int, ...]
     params: SamplingParams
-    ends: frozenset[int]
-    score_prompt: bool = False
+    stop_token_ids: frozenset[int]
+    prompt_logprobs: bool = False
 
 
-def fit(prompt: list[int], params: SamplingParams, vocabulary: Vocabulary, context_len: int, score_prompt: bool = False) -> Sequence:
-    """The sequence that fits `context_len`: prompt and answer together are at most that many tokens.
+def fit(prompt: list[int], params: SamplingParams, vocabulary: Vocabulary, context_len: int, prompt_logprobs: bool = False) -> Sequence:
+    """The sequence that fits `context_len`: prompt and completion together have at most that many tokens.
 
-    The end of a prompt is what counts in code, so a prompt that is too long loses its *beginning*. It leaves room for
-    `max_tokens`, but for no more than a quarter of the context; then `max_tokens` is cut to the room there is. An empty
-    prompt is the beginning of a document. No special token is text: each of them ends one.
+    The end of a prompt matters most in code, so a prompt that is too long is truncated on the *left*. It leaves room for
+    `max_tokens`, but at most a quarter of the context; then `max_tokens` is reduced to the room there is. An empty prompt
+    is the start of a document. Every special token is a stop token.
     """
     kept = tuple(prompt[-_prompt_room(params, context_len) :]) or (vocabulary.specials[END_OF_TEXT],)
     answer = min(params.max_tokens, context_len - len(kept))
-    ends = frozenset(vocabulary.specials.values())
-    return Sequence(kept, params.model_copy(update={"max_tokens": answer}), ends, score_prompt)
+    stop_token_ids = frozenset(vocabulary.specials.values())
+    return Sequence(kept, params.model_copy(update={"max_tokens": answer}), stop_token_ids, prompt_logprobs)
 
 
 def fit_infill(prefix: list[int], suffix: list[int], params: SamplingParams, vocabulary: Vocabulary, context_len: int) -> Sequence:
-    """The sequence whose answer belongs between `prefix` and `suffix`, for a model that was taught to fill in the middle.
+    """The sequence whose completion belongs between `prefix` and `suffix`, for a model trained to fill in the middle.
 
-    What is near the gap counts: the prefix loses its beginning, the suffix its end, and what one of them leaves of its share is
-    the other's. The answer gets the room that `fit` gives it.
+    Text near the gap matters most: the prefix is truncated on the left, the suffix on the right, and what one of them does not
+    need of its share goes to the other. The completion gets the room that `fit` gives it.
 
     Raises:
         ValueError: the context has no room for the sentinels.
@@ -57,5 +59,5 @@ def fit_infill(prefix: list[int], suffix: list[int], params: SamplingParams, voc
 
 
 def _prompt_room(params: SamplingParams, context_len: int) -> int:
-    """Tokens that a prompt may have."""
+    """The largest number of prompt tokens."""
     return context_len - min(params.max_tokens, max(1, context_len // ANSWER_SHARE))

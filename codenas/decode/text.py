@@ -1,14 +1,14 @@
-"""Bytes of tokens to text, piece by piece: no character is cut, and no beginning of a stop string slips out."""
+"""Incremental detokenisation: bytes to text that cuts no character and shows no part of a stop string."""
 
 import codecs
 from collections.abc import Sequence
 
 
 class TextStream:
-    """Push bytes, get the text that is safe to show. However the bytes are cut, the pieces join to the same text.
+    """Takes bytes and returns the text that can be shown. However the bytes are split, the joined text is the same.
 
-    Held back are an unfinished UTF-8 character and the longest end of the text that a stop string begins with, which is
-    shorter than the longest stop string. Bytes that are no UTF-8 become U+FFFD.
+    An incomplete UTF-8 character and the longest suffix of the text that is a prefix of a stop string are held back; the
+    latter is shorter than the longest stop string. Bytes that are not UTF-8 become U+FFFD.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
@@ -19,11 +19,11 @@ class TextStream:
         self.stopped = False
 
     def push(self, data: bytes) -> str:
-        """Take the next bytes. After a stop string (`stopped`) everything is swallowed."""
+        """Add the next bytes. After a stop string (`stopped`) they are ignored."""
         return self._release(self._decoder.decode(data))
 
     def close(self) -> str:
-        """The text ends here: what was held back, no longer a possible stop string."""
+        """End of the text: returns what was held back, which cannot become a stop string any more."""
         text = self._release(self._decoder.decode(b"", final=True)) + self._held
         self._held = ""
         return text
@@ -42,13 +42,13 @@ class TextStream:
         return safe
 
     def _first_stop(self) -> int | None:
-        """Where the stop string begins that is complete first: as if the text came character by character."""
+        """The start of the stop string that is complete first, as if the text arrived character by character."""
         found = ((self._held.find(stop), len(stop)) for stop in self._stops)
         ends = [(start + length, start) for start, length in found if start >= 0]
         return min(ends)[1] if ends else None
 
     def _possible_stop(self) -> int:
-        """Characters at the end of the held text that may become a stop string."""
+        """The number of characters at the end of the held text that may become a stop string."""
         for kept in range(min(self._longest - 1, len(self._held)), 0, -1):
             if any(stop.startswith(self._held[-kept:]) for stop in self._stops):
                 return kept

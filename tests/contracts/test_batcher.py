@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from codenas.decode import Batcher, Event, Failed, Finished, Produced, SamplingParams, Scored, Sequence, generate
+from codenas.decode import Batcher, Event, Failed, Finished, Produced, PromptScored, SamplingParams, Sequence, generate
 from codenas.model import DecodingState, LanguageModel
 from tests.decode.models import CONTEXT, sequence, tiny_model
 
@@ -148,7 +148,7 @@ def test_a_sequence_that_fails_does_not_fail_its_batch() -> None:
     batcher = Batcher(model, capacity=2)
     ids = [batcher.submit(one) for one in (healthy, poisoned, healthy)]
     events = run(batcher)
-    assert [event for event in events if isinstance(event, Failed)] == [Failed(ids[1], "the model's scores are not finite")]
+    assert [event for event in events if isinstance(event, Failed)] == [Failed(ids[1], "the model's logits are not finite")]
     assert [tokens_of(events)[id] for id in ids] == [expected, [], expected]
 
 
@@ -193,16 +193,16 @@ def test_what_cannot_be_decoded_is_refused_at_the_door(prompt: tuple[int, ...]) 
 
 
 def test_scores_of_prompt_and_answer_are_the_models() -> None:
-    model, asked = MODELS["global"], sequence("abc", max_tokens=2, logprobs=3, score_prompt=True)
+    model, asked = MODELS["global"], sequence("abc", max_tokens=2, logprobs=3, prompt_logprobs=True)
     batcher = Batcher(model, capacity=2)
     batcher.submit(asked)
     events = run(batcher)
-    scored = next(event for event in events if isinstance(event, Scored))
+    scored = next(event for event in events if isinstance(event, PromptScored))
     produced = [event for event in events if isinstance(event, Produced)]
     tokens = [*asked.prompt, *(event.token for event in produced)]
     with torch.no_grad():
         logprobs = torch.log_softmax(model(torch.tensor([tokens]))[0], -1)
-    ours = [*scored.scores, *(event.scores for event in produced)]
+    ours = [*scored.logprobs, *(event.logprobs for event in produced)]
     assert ours[0] is None
     for position, scores in enumerate(ours[1:]):
         assert scores is not None
@@ -212,6 +212,6 @@ def test_scores_of_prompt_and_answer_are_the_models() -> None:
 
 def test_scoring_alone_produces_nothing() -> None:
     batcher = Batcher(MODELS["global"], capacity=1)
-    scoring, nothing = batcher.submit(sequence("abc", max_tokens=0, score_prompt=True)), batcher.submit(sequence("abc", max_tokens=0))
+    scoring, nothing = batcher.submit(sequence("abc", max_tokens=0, prompt_logprobs=True)), batcher.submit(sequence("abc", max_tokens=0))
     events = run(batcher)
-    assert [(type(event), event.id) for event in events] == [(Scored, scoring), (Finished, scoring), (Finished, nothing)]
+    assert [(type(event), event.id) for event in events] == [(PromptScored, scoring), (Finished, scoring), (Finished, nothing)]

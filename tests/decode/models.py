@@ -22,12 +22,12 @@ def tiny_model(seed: int = 0, window: int | None = None, context_len: int = CONT
     return model.eval()
 
 
-def sequence(prompt: str, context_len: int = CONTEXT, score_prompt: bool = False, **params: object) -> Sequence:
+def sequence(prompt: str, context_len: int = CONTEXT, prompt_logprobs: bool = False, **params: object) -> Sequence:
     """What `prompt` is to the decoder; greedy unless `params` say otherwise."""
     return fit(
         VOCABULARY.encode(prompt),
         SamplingParams.model_validate({"temperature": 0, **params}),
         VOCABULARY,
         context_len,
-        score_prompt,
+        prompt_logprobs,
     )

@@ -85,7 +85,7 @@ def test_prefix_suffix_and_answer_share_the_context(prefix: int, suffix: int, ma
     names = VOCABULARY.specials
     near = [names["<fim_prefix>"], *before[prefix - kept[0] :], names["<fim_suffix>"], *after[: kept[1]], names["<fim_middle>"]]
     assert (list(fitted.prompt), fitted.params.max_tokens) == (near, answer)
-    assert fitted.ends == frozenset(names.values())
+    assert fitted.stop_token_ids == frozenset(names.values())
 
 
 @pytest.mark.parametrize("context_len", [2, 3])

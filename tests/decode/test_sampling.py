@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from codenas.decode.sampling import Sampler, SamplingParams, sample, token_scores
+from codenas.decode.sampling import Sampler, SamplingParams, sample, token_logprobs
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=50)
 SCORES = torch.log(torch.tensor([0.5, 0.25, 0.15, 0.1]))
@@ -104,7 +104,7 @@ def test_a_bias_can_force_and_forbid() -> None:
 
 
 def test_scores_of_a_token() -> None:
-    scores = token_scores(SCORES, 3, best=2)
+    scores = token_logprobs(SCORES, 3, best=2)
     assert scores.chosen == pytest.approx(math.log(0.1))
     assert {token: math.exp(value) for token, value in scores.best.items()} == pytest.approx({0: 0.5, 1: 0.25})
 

@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence]:
 def test_median_and_tail_without_the_warm_up(tokens: int, p50: float, p95: float, asked: list[Sequence]) -> None:
     measured = decoding_latency(drawn_model(tiny_arch()), tokens)
     assert [measured.p50_ms, measured.p95_ms] == pytest.approx([p50, p95]) and measured.tokens == tokens
-    assert asked[0].params.temperature == 0 and not asked[0].ends
+    assert asked[0].params.temperature == 0 and not asked[0].stop_token_ids
 
 
 def test_the_uncertainty_is_the_gap_to_the_second_best_round(asked: list[Sequence]) -> None:
