@@ -26,28 +26,38 @@ _MORE_VOCABULARIES = (
 
 @dataclass(frozen=True, slots=True)
 class SpaceSample:
-    """Architectures sampled from a space, as they are trained, and the share of combinations that are invalid."""
+    """Designs sampled from a space, and the share of combinations that are invalid."""
 
-    archs: tuple[ArchSpec, ...]
+    designs: tuple[Design, ...]
     invalid: float
+
+    @property
+    def archs(self) -> tuple[ArchSpec, ...]:
+        """Their architectures, as they are trained."""
+        return tuple(design.arch for design in self.designs)
 
 
 def draw_sample(space: SearchSpace, count: int, seed: int = 0) -> SpaceSample:
     """`count` valid samples."""
     rng = random.Random(seed)
-    archs = tuple(space.sample(rng).arch for _ in range(count))
+    designs = tuple(space.sample(rng) for _ in range(count))
     fit = sum(_fits(space, {path: rng.choice(values) for path, values in space.choices.items()}) for _ in range(count))
-    return SpaceSample(archs, 1 - fit / count)
+    return SpaceSample(designs, 1 - fit / count)
 
 
 def space_figures(space: SearchSpace, sample: SpaceSample, vocab_size: int) -> list[tuple[str, str]]:
     """The space as names and values for `summary_lines`."""
     sizes = sorted(parameters(arch, vocab_size) for arch in sample.archs)
+    stored = sorted(stored_bytes(design.stored_arch, vocab_size, design.storage) for design in sample.designs)
     patterns = _patterns(space)
     fixed = {path: value for path, value in _flat(Design(arch=space.base)).items() if path not in space.choices}
     return [
         ("combinations", f"{space.cardinality:,}, about {100 * (1 - sample.invalid):.0f} % of them valid"),
         ("parameters", f"{scaled(sizes[0])} to {scaled(sizes[-1])}, median {scaled(median(sizes))} ({len(sizes):,} samples)"),
+        (
+            "stored size",
+            f"{scaled(stored[0], 'B')} to {scaled(stored[-1], 'B')}, median {scaled(median(stored), 'B')}, without the tokenizer",
+        ),
         ("families", f"{sum(len(set(kinds)) == 1 for kinds in patterns)} pure, {sum(len(set(kinds)) > 1 for kinds in patterns)} hybrid"),
         ("constraints", "; ".join(_constraints(space))),
         ("fixed", ", ".join(f"{path} {_value(value)}" for path, value in fixed.items())),

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from codenas.arch import ArchSpec, AttentionSpec, SearchSpace, preset
-from codenas.arch.cost import parameters
+from codenas.arch.cost import parameters, stored_bytes
 from codenas.arch.presets import PRESETS
 from codenas.report.scale import scaled
 from codenas.report.space import choices_table, draw_sample, families_table, space_figures
@@ -29,6 +29,8 @@ def test_a_preset_is_shown_with_its_size_and_range(name: str) -> None:
     sizes = [parameters(arch, VOCAB_SIZE) for arch in sample.archs]
     assert figures["combinations"].startswith(f"{space.cardinality:,}, about ")
     assert figures["parameters"].startswith(f"{scaled(min(sizes))} to {scaled(max(sizes))}, ")
+    stored = [stored_bytes(design.stored_arch, VOCAB_SIZE, design.storage) for design in sample.designs]
+    assert figures["stored size"].startswith(f"{scaled(min(stored), 'B')} to {scaled(max(stored), 'B')}, ")
     assert figures["families"] == ("1 pure, 0 hybrid" if name == "tiny" else "4 pure, 5 hybrid")
     assert all(f"base of {mixer.kind}" in figures for mixer in (*space.base.pattern, *space.mixers))
 
