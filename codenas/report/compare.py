@@ -16,7 +16,7 @@ from rich.table import Table
 
 from codenas.log import duration
 from codenas.metrics import context_name
-from codenas.report.designs import in_words
+from codenas.report.designs import in_two_lines
 from codenas.report.fidelity import fidelity_lines
 from codenas.report.plots import FrontPoint, overlaid_fronts
 from codenas.report.scale import ABSENT
@@ -25,8 +25,8 @@ from codenas.search.fidelity import Fidelity
 from codenas.stats.significance import PooledVariance
 
 _COLUMNS: dict[str, Literal["left", "right"]] = {
-    "run": "left", "seed": "right", "winner": "left", "design": "left", "bits per\nbyte": "right", "size\n(MB)": "right",
-    "latency p50\n(ms per token)": "right", "after\nsteps": "right", "training\nsteps": "right", "scoring\nsteps": "right",
+    "run": "left", "seed": "right", "winner": "left", "bits per\nbyte": "right", "size\n(MB)": "right",
+    "latency\np50 (ms)": "right", "rung": "right", "training steps\n+ scoring": "right",
     "worker\ntime": "right", "Pareto\nfront": "right",
 }  # fmt: skip
 
@@ -171,14 +171,12 @@ def _cells(search: FinishedSearch) -> list[str]:
     return [
         search.name,
         f"{search.seed}",
-        winner.id,
-        in_words(winner.design),
+        f"{winner.id}: {in_two_lines(winner.design)}",
         _number(metrics.bits_per_byte, 3),
         _number(metrics.size_bytes and metrics.size_bytes / 1e6, 2),
         _number(metrics.latency_ms_p50, 2),
         f"{winner.rung:,}",
-        f"{search.steps:,}",
-        f"{search.scoring_steps:,}",
+        f"{search.steps:,} + {search.scoring_steps:,}",
         duration(search.seconds),
         f"{len(search.rows)}",
     ]

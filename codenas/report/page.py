@@ -259,7 +259,7 @@ def _fidelity(figures: SearchFigures) -> str:
         "Only promoted candidates do, and their restricted range lowers the correlation. Larger models score better at every rung, and "
         "their size is known before training: the size-adjusted correlation is that of the residuals of both scores against a "
         "quadratic in the logarithm of the parameters of the layers. Intervals (95 %) are Fisher's, with the variance of Fieller et "
-        "al.</p>" + _table(("rung", "candidates", "correlation (95 % interval)", "size-adjusted (95 % interval)"), rows, numbers=(1, 2, 3))
+        "al.</p>" + _table(("rung", "candidates", "correlation", "size-adjusted"), rows, numbers=(1, 2, 3))
     )
 
 

@@ -205,7 +205,10 @@ def _panel(axes: "Axes", points: Sequence[FrontPoint], xs: Sequence[float], xlab
     _scatter(axes, [pair for pair in placed if pair[0].winner], _WINNER, 330, "*", "winner", 1.0)
     for point, x in best:
         axes.annotate(point.label, (x, point.bits_per_byte), xytext=(7, 7), textcoords="offset points", fontsize=8)
-    if limit is not None:
+    if limit is not None and limit > 3 * max(xs):  # a distant one would squeeze all points together
+        place = axes.transAxes
+        axes.text(0.99, 0.99, f"limit {limit:,g} →", transform=place, ha="right", va="top", fontsize=8, color=_LIMIT)
+    elif limit is not None:
         axes.axvline(limit, color=_LIMIT, linestyle="--", linewidth=1.5, label="limit")
         place = axes.get_xaxis_transform()  # x in data coordinates, y in axes coordinates
         axes.text(limit, 0.98, f"limit {limit:g}", transform=place, rotation=90, ha="right", va="top", fontsize=8, color=_LIMIT)

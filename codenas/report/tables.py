@@ -8,7 +8,7 @@ from rich.table import Table
 
 from codenas.arch.design import Design
 from codenas.metrics import METRICS, Metrics
-from codenas.report.designs import BESIDE, is_default, mixers, size
+from codenas.report.designs import in_two_lines
 from codenas.report.scale import ABSENT
 from codenas.search.candidate import candidate_id
 from codenas.search.result import SearchResult
@@ -35,14 +35,13 @@ class FrontRow:
 
 
 def front_table(rows: Sequence[FrontRow], title: str = "Pareto front") -> Table:
-    """One line per candidate, best bits per byte first; the winner is marked and bold.
+    """One row per candidate, best bits per byte first; the winner is marked and bold.
 
-    Vocabulary, storage and pruning have a column only where some row differs from the default; the number of seeds only where
-    some row has several. The bits per byte of several seeds are given as mean and standard deviation.
+    A design is given as layers x width, mixers, norm, activation, positions and storage, then pruning and vocabulary if they are not
+    the default. The number of seeds has a column if some row has several; their bits per byte are mean and standard deviation.
     """
     table = Table(title=title, title_justify="left", caption_justify="left")
-    optional = [name for name in BESIDE if not all(is_default(name, row.design) for row in rows)]
-    for heading in ("", "id", "layers x width", "mixers", "norm", "feed-forward", "position", *optional):
+    for heading in ("", "id", "design"):
         table.add_column(heading)
     repeated = any(row.deviation is not None for row in rows)
     figures = ["params\n(M)", "bits per\nbyte", "size\n(MB)", "latency p50/p95\n(ms per token)", "steps"]
@@ -50,7 +49,7 @@ def front_table(rows: Sequence[FrontRow], title: str = "Pareto front") -> Table:
         table.add_column(heading, justify="right")
     for row in sorted(rows, key=_by_bits):
         seeds = [f"{max(1, len(row.scores))}"] if repeated else []
-        table.add_row(*_cells(row, optional), *seeds, style="bold" if row.winner else None)
+        table.add_row(*_cells(row), *seeds, style="bold" if row.winner else None)
     return table
 
 
@@ -114,17 +113,12 @@ def _by_bits(row: FrontRow) -> tuple[bool, float, str]:
     return bits is None, bits or 0.0, row.id
 
 
-def _cells(row: FrontRow, optional: Sequence[str]) -> list[str]:
-    arch, metrics = row.design.arch, row.metrics
+def _cells(row: FrontRow) -> list[str]:
+    metrics = row.metrics
     return [
         "★" if row.winner else "",
         row.id,
-        size(arch),
-        "\n".join(mixers(arch)),
-        arch.norm,
-        arch.feedforward.activation,
-        arch.position,
-        *(BESIDE[name](row.design) for name in optional),
+        in_two_lines(row.design),
         _number(metrics.params, 2, 1e6),
         _number(metrics.bits_per_byte, 3) + (f" ± {row.deviation:.3f}" if row.deviation is not None else ""),
         _number(metrics.size_bytes, 2, 1e6),

@@ -293,6 +293,11 @@ def check_view_of_a_search(name: str, case: Case) -> None:
         assert {label for label in expected if label not in told} == set(), kind
 
 
+def test_no_cell_is_cut_in_a_terminal_of_the_least_width(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert all("…" not in view(case) for view in (status, search_ends, summary))
+
+
 @pytest.mark.parametrize("case", SEEDS[:1], indirect=True)
 def test_a_run_of_an_earlier_version_is_shown(case: Case) -> None:
     """Its files lack what has been added since: every field that has a default. Its candidates are architectures alone."""

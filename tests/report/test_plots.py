@@ -76,3 +76,9 @@ def test_nothing_to_draw_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="without points"):
         front([], tmp_path / "front.png")
     assert not (tmp_path / "front.png").exists()
+
+
+def test_a_distant_limit_is_named_at_the_edge_and_squeezes_no_points(tmp_path: Path, drawn: list[Figure]) -> None:
+    front(POINTS, tmp_path / "front.png", max_size_mb=50_000)
+    left = drawn[0].axes[0]
+    assert left.get_xlim()[1] < 20 and "limit 50,000 →" in [text.get_text() for text in left.texts]
