@@ -74,7 +74,7 @@ def tally(table: Table, roles: Roles, budget: Budget) -> Tally:
     steps, found = [], []
     for seed in range(SEEDS):
         rows = random.Random(seed).sample(range(len(table)), budget.candidates)
-        going = recorded.going_on(rows, 1)
+        going = recorded.promoted_to(rows, 1)
         steps.append(low * len(rows) + (high - low) * len(going))
         reached = [row for row in rows if not math.isnan(last[row])]
         found.append(min(reached, key=lambda row: float(last[row])) in going)

@@ -251,11 +251,11 @@ def test_the_next_write_of_a_file_clears_what_the_killed_left(stage: str, tmp_pa
 
 
 def test_who_writes_the_same_file_at_the_same_time_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target, written, going_on, replace = tmp_path / "target", threading.Event(), threading.Event(), os.replace
+    target, written, promoted_to, replace = tmp_path / "target", threading.Event(), threading.Event(), os.replace
 
     def slow(*places: Path) -> None:
         written.set()
-        going_on.wait()
+        promoted_to.wait()
         replace(*places)
 
     monkeypatch.setattr(os, "replace", slow)
@@ -265,7 +265,7 @@ def test_who_writes_the_same_file_at_the_same_time_waits(tmp_path: Path, monkeyp
         monkeypatch.setattr(os, "replace", replace)
         second = pool.submit(write_atomic, target, "second, longer")
         assert not target.exists()
-        going_on.set()
+        promoted_to.set()
         first.result()
         second.result()
     assert read(target) == "second, longer"

@@ -22,10 +22,10 @@ def replay(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="Recorded results: parquet, npz or jsonl, one row an architecture.")],
     strategy: Annotated[str, typer.Option(metavar="NAME[,NAME...]", help="What proposes; the first is what others are compared to.")],
     costly: Annotated[str, typer.Option(help="Columns known after training, one each or one for each step: `loss@50`.")],
-    free: Annotated[str, typer.Option(help="Columns known before training.")] = "",
+    static: Annotated[str, typer.Option("--static", "--free", help="Columns known before training.")] = "",
     capacity: Annotated[
         str | None,
-        typer.Option(help="The free column that promises quality, such as parameters; no objective. [default: the first of several]"),
+        typer.Option(help="The static column that promises quality, such as parameters; no objective. [default: the first of several]"),
     ] = None,
     choices: Annotated[str, typer.Option(help="Columns that tell architectures apart. [default: `choice.*`, or all others]")] = "",
     maximize: Annotated[str, typer.Option(help="Columns in which more is better.")] = "",
@@ -42,7 +42,7 @@ def replay(
 ) -> None:
     """Replay searches on recorded results: how much of what can be found is found after how many trainings.
 
-    Measured as hypervolume: of the objectives (costly columns and free ones, the capacity left out), relative to that of all rows.
+    Measured as hypervolume: of the objectives (costly columns and static ones, the capacity left out), relative to that of all rows.
     """
     from codenas.cli.console import console
     from codenas.errors import ConfigError
@@ -61,7 +61,7 @@ def replay(
         strategy_called(name)
     for path in filter(None, (json_file, picture)):
         require_place(path)
-    roles = _roles(_names(free), _names(costly), _names(maximize), capacity, screen, _names(choices))
+    roles = _roles(_names(static), _names(costly), _names(maximize), capacity, screen, _names(choices))
     found = Table.read(table)
     recorded = Recorded.of(found, roles, _budget(rungs, candidates, promote, least))
     recorded.require_rows(trainings)
@@ -118,12 +118,12 @@ def _replays(
 
 
 def _roles(
-    free: Sequence[str], costly: Sequence[str], maximize: Sequence[str], capacity: str | None, screen: str | None, choices: Sequence[str]
+    static: Sequence[str], costly: Sequence[str], maximize: Sequence[str], capacity: str | None, screen: str | None, choices: Sequence[str]
 ) -> "Roles":
     from codenas.search.replay.replay import Roles
 
-    chosen = capacity or (free[0] if len(free) > 1 else None)
-    return Roles(tuple(free), tuple(costly), frozenset(maximize), chosen, screen, tuple(choices))
+    chosen = capacity or (static[0] if len(static) > 1 else None)
+    return Roles(tuple(static), tuple(costly), frozenset(maximize), chosen, screen, tuple(choices))
 
 
 def _budget(rungs: str, candidates: int, promote: str, least: str) -> "Budget | None":

@@ -21,7 +21,7 @@ def study(
     from codenas.corpus import Corpus
     from codenas.experiment.jobs import SearchJob
     from codenas.experiment.session import possible_plan
-    from codenas.search.design_space import seen
+    from codenas.search.design_space import observations
     from codenas.search.result import SearchFolder
     from codenas.search.strategies.optuna_samplers import extend_study, write_study
     from codenas.search.strategies.registry import require_modules
@@ -33,13 +33,13 @@ def study(
     judged = rung or plan.budget.rungs[0]
     finished = home.result() is not None
     known = [trial for trial in home.history().trials if trial.settled(judged)]
-    write_study(plan.problem(), seen(known, judged, plan.objectives), output, str(run))
+    write_study(plan.problem(), observations(known, judged, plan.objectives), output, str(run))
     typer.echo(f"{len(known)} candidates: optuna-dashboard sqlite:///{output}")
     with contextlib.suppress(KeyboardInterrupt):
         while follow and not finished:
             threading.Event().wait(every)
             finished = home.result() is not None  # first: what is written between the two looks is seen by the second
             known = [trial for trial in home.history().trials if trial.settled(judged)]
-            extend_study(plan.problem(), seen(known, judged, plan.objectives), output, str(run))
+            extend_study(plan.problem(), observations(known, judged, plan.objectives), output, str(run))
     if follow:
         typer.echo(f"{len(known)} candidates, {'the search is finished' if finished else 'the search goes on'}")

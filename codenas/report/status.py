@@ -11,7 +11,7 @@ from codenas.report.scale import ABSENT
 from codenas.search.candidate import Budget, Trial
 from codenas.search.config import SearchConfig
 from codenas.search.pace import Pace
-from codenas.search.rungs import going_on, narrowed
+from codenas.search.rungs import narrowed, promoted_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _entered(trials: Sequence[Trial], config: SearchConfig) -> list[list[Trial]]
     for number, (below, rung) in enumerate(pairwise(budget.rungs), 1):
         reached = any(trial.report(rung) for trial in trials)  # a space may hold fewer candidates than the budget has
         decided = (decided or reached) and all(trial.settled(below) for trial in going) and config.scheduler != "asha"
-        going, closed = going_on(going, budget, number, config.objectives) if decided else ([], False)
+        going, closed = promoted_to(going, budget, number, config.objectives) if decided else ([], False)
         entered.append(going)
         decided = decided and closed
     return entered

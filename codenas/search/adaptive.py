@@ -122,19 +122,19 @@ class Forecast:
 
     def chances(self, scores: dict[int, float], left: Sequence[int]) -> tuple[Numbers, float]:
         """The chance of each contender in `left` to beat the best of `scores` (one or more), and that any of them does."""
-        seen, known = list(scores), np.array(self.screened.known)
+        observed, known = list(scores), np.array(self.screened.known)
         reached = np.array(list(scores.values()))
         sd = self.noise[:, None] * self.spreads
         trend = self.trends[:, None, :] * self.spreads[:, None]
-        surprise = reached - trend[:, :, seen]
+        surprise = reached - trend[:, :, observed]
         mean = surprise.mean(axis=2)
         squares = ((surprise - mean[:, :, None]) ** 2).sum(axis=2)
-        fit = np.log(self.weight)[:, None] - (len(seen) - 1) * np.log(sd) - squares / (2 * sd**2)
+        fit = np.log(self.weight)[:, None] - (len(observed) - 1) * np.log(sd) - squares / (2 * sd**2)
         weight = np.exp(fit - fit.max())
         weight /= weight.sum()
-        goal = (reached + known[seen]).min() - known[list(left)]  # what each would have to score
-        wide = sd * math.sqrt(1 + 1 / len(seen))
-        better = _below((goal - mean[:, :, None] - trend[:, :, left]) / wide[:, :, None])
+        needed = (reached + known[observed]).min() - known[list(left)]  # what each would have to score
+        wide = sd * math.sqrt(1 + 1 / len(observed))
+        better = _below((needed - mean[:, :, None] - trend[:, :, left]) / wide[:, :, None])
         anybody = 1 - np.prod(1 - better, axis=2)
         return np.tensordot(weight, better, axes=2), float((weight * anybody).sum())
 

@@ -10,7 +10,7 @@ from codenas.arch.space import SearchSpace
 from codenas.errors import ConfigError
 from codenas.search.candidate import Trial
 from codenas.search.fitness import Objective, costs
-from codenas.search.strategies.base import Goal, Seen
+from codenas.search.strategies.base import Criterion, Observation
 
 
 @dataclass(slots=True, frozen=True)
@@ -61,20 +61,20 @@ class DesignSpace:
         """The choices that make `point`."""
         return self.space.flatten(point)
 
-    def free(self, point: Design) -> Mapping[str, float]:
+    def static(self, point: Design) -> Mapping[str, float]:
         """See `figures`."""
         return self.figures(point)
 
 
-def goals(objectives: Sequence[Objective]) -> tuple[Goal, ...]:
+def criteria(objectives: Sequence[Objective]) -> tuple[Criterion, ...]:
     """`objectives` as strategies see them."""
-    return tuple(objective.goal for objective in objectives)
+    return tuple(objective.criterion for objective in objectives)
 
 
-def seen(trials: Sequence[Trial], rung: int, objectives: Sequence[Objective]) -> list[Seen[Design]]:
+def observations(trials: Sequence[Trial], rung: int, objectives: Sequence[Objective]) -> list[Observation[Design]]:
     """`trials` as strategies see them: with their costs after `rung` steps."""
     reports = [trial.report(rung) for trial in trials]
     return [
-        Seen(trial.candidate.index, trial.candidate.design, costs(report.metrics, objectives) if report else None)
+        Observation(trial.candidate.index, trial.candidate.design, costs(report.metrics, objectives) if report else None)
         for trial, report in zip(trials, reports, strict=True)
     ]

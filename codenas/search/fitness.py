@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from codenas.errors import ConfigError
 from codenas.metrics import LATENCY, METRICS, QUALITY, SIZE, Direction, Metrics, require_metric
-from codenas.search.strategies.base import Goal
+from codenas.search.strategies.base import Criterion
 from codenas.stats.pareto import scaled
 
 
@@ -42,9 +42,9 @@ class Objective(BaseModel):
         return self
 
     @property
-    def goal(self) -> Goal:
+    def criterion(self) -> Criterion:
         """The objective as strategies see it."""
-        return Goal(self.metric, self.direction == "maximize", self.limit, self.weight > 0, self.target)
+        return Criterion(self.metric, self.direction == "maximize", self.limit, self.weight > 0, self.target)
 
     def value(self, metrics: Metrics) -> float | None:
         """The measured value; None where it was not measured."""
@@ -54,7 +54,7 @@ class Objective(BaseModel):
     def cost(self, metrics: Metrics) -> float:
         """The value turned so that less is better, as far as the target; infinite where it was not measured."""
         value = self.value(metrics)
-        return math.inf if value is None else self.goal.cost(value)
+        return math.inf if value is None else self.criterion.cost(value)
 
     def broken_by(self, metrics: Metrics) -> str | None:
         """Why `metrics` is outside the limit; None inside it, or where it was not measured yet."""

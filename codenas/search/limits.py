@@ -38,7 +38,7 @@ class Estimate:
     def cost(self, objective: Objective) -> float:
         """`value` turned so that less is better; infinite where nothing is known."""
         value = self.value(objective)
-        return math.inf if value is None else objective.goal.cost(value)
+        return math.inf if value is None else objective.criterion.cost(value)
 
     def broken(self, objective: Objective) -> str | None:
         """Why it is outside the limit of `objective`; None inside it, or where nothing is known yet."""

@@ -15,13 +15,13 @@ from codenas.arch.design import Design
 from codenas.arch.space import SearchSpace
 from codenas.search.actions import Action, Done, Job, Train, Wait
 from codenas.search.candidate import Budget, Trial
-from codenas.search.design_space import DesignSpace, goals
+from codenas.search.design_space import DesignSpace, criteria
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.promotions import next_promotion
 from codenas.search.proposals import Proposals
 from codenas.search.repeats import next_repeat
-from codenas.search.rungs import going_on
+from codenas.search.rungs import promoted_to
 from codenas.search.static_metrics import CAPACITY, MinLatency, StaticMetrics, VocabularySize
 from codenas.search.strategies.base import Problem, Strategy
 from codenas.search.warm_start import WarmStart
@@ -58,7 +58,7 @@ class Plan:
 
     def problem(self) -> Problem[Design]:
         """What the strategy is asked about."""
-        return Problem(DesignSpace(self.space, cache(self.statics.figures)), goals(self.objectives), CAPACITY)
+        return Problem(DesignSpace(self.space, cache(self.statics.figures)), criteria(self.objectives), CAPACITY)
 
     def next(self, history: History, running: Collection[Job] = ()) -> Action:
         """What to do while the jobs `running` are being done. The same question has the same answer.
@@ -90,7 +90,7 @@ class Plan:
         """Those who are promoted to rung `rung_number` (1 is the second rung), best first."""
         trials = list(history.trials)
         for number in range(1, rung_number + 1):
-            trials, _ = going_on(trials, self.budget, number, self.objectives)
+            trials, _ = promoted_to(trials, self.budget, number, self.objectives)
         return trials
 
     def _proposals(self) -> Proposals:

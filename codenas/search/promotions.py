@@ -10,7 +10,7 @@ from itertools import pairwise
 from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective
-from codenas.search.rungs import going_on, promoted
+from codenas.search.rungs import promoted, promoted_to
 
 
 def next_promotion(
@@ -40,7 +40,7 @@ def _certain(trials: list[Trial], budget: Budget, number: int, objectives: Seque
     Under one objective each of them can push out one at most; among several a newcomer may change the whole order.
     """
     if not unsettled:
-        return going_on(trials, budget, number, objectives)
+        return promoted_to(trials, budget, number, objectives)
     deciding = sum(objective.weight > 0 for objective in objectives)
     keep = max(0, budget.at_least[number - 1] - unsettled) if deciding == 1 else 0
     return promoted(trials, budget.rungs[number - 1], keep, objectives), False

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from codenas.arch.design import Design
 from codenas.search.actions import Propose, Wait
 from codenas.search.candidate import Candidate, Refusal, Trial
-from codenas.search.design_space import seen
+from codenas.search.design_space import observations
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.limits import all_refused, refusal_reason
 from codenas.search.static_metrics import StaticMetrics
-from codenas.search.strategies.base import Idea, Problem, Strategy
+from codenas.search.strategies.base import Problem, Strategy, Suggestion
 from codenas.search.warm_start import WarmStart
 from codenas.seeds import derive, stream
 
@@ -90,17 +90,17 @@ class Proposals:
         """None where the space holds no new one."""
         index = len(history)
         if index < len(self.warm_start.proposed):
-            return self._numbered(Idea(self.warm_start.proposed[index], "warm start"), index)
+            return self._numbered(Suggestion(self.warm_start.proposed[index], "warm start"), index)
         rng = stream(self.seed, "proposal", index)
-        shown = [*self.warm_start.seen(self.objectives), *seen(self._shown(history), self.rung, self.objectives)]
+        shown = [*self.warm_start.observations(self.objectives), *observations(self._shown(history), self.rung, self.objectives)]
         for _ in range(_REDRAWS):
-            idea = self.strategy.ask(self.problem, shown, 1, rng)[0]
-            if not history.holds(idea.point.digest):
-                return self._numbered(idea, index)
+            suggestion = self.strategy.ask(self.problem, shown, 1, rng)[0]
+            if not history.holds(suggestion.point.digest):
+                return self._numbered(suggestion, index)
         return None
 
-    def _numbered(self, idea: Idea[Design], index: int) -> Candidate:
+    def _numbered(self, suggestion: Suggestion[Design], index: int) -> Candidate:
         # Every candidate trains with the same seed: the same weights' stream, batches and order, so that they compare.
         seed = derive(self.seed, "training")
-        parents = tuple(parent for parent in idea.parents if parent >= 0)  # others are of earlier searches
-        return Candidate(index=index, design=idea.point, origin=idea.origin, parents=parents, seed=seed)
+        parents = tuple(parent for parent in suggestion.parents if parent >= 0)  # others are of earlier searches
+        return Candidate(index=index, design=suggestion.point, origin=suggestion.origin, parents=parents, seed=seed)

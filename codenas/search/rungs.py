@@ -29,7 +29,7 @@ def _best(points: tuple[tuple[float, ...], ...], keep: int) -> list[int]:
     return ranking(points, keep)
 
 
-def going_on(trials: Sequence[Trial], budget: Budget, number: int, objectives: Sequence[Objective]) -> tuple[list[Trial], bool]:
+def promoted_to(trials: Sequence[Trial], budget: Budget, number: int, objectives: Sequence[Objective]) -> tuple[list[Trial], bool]:
     """Those of `trials`, all settled below, who go on to rung `number` (1 is the second rung), and whether that is all of them.
 
     The first `at_least` are those of `promoted`; beyond them an adaptive budget sends on who is likeliest to win, which the reports
@@ -57,7 +57,7 @@ def narrowed(budget: Budget, trials: Sequence[Trial], objectives: Sequence[Objec
     for number, (below, _) in enumerate(pairwise(budget.rungs), 1):
         if not entered or not all(trial.settled(below) for trial in going):
             break
-        going, closed = going_on(going, budget, number, objectives)
+        going, closed = promoted_to(going, budget, number, objectives)
         if not closed:
             break
         promote[number - 1] = least[number - 1] = min(budget.promote[number - 1], len(going))

@@ -12,7 +12,7 @@ from codenas.arch.space import SearchSpace
 from codenas.metrics import STATIC, Metrics
 from codenas.search.candidate import Record, Trial
 from codenas.search.fitness import Objective, broken_limit, costs
-from codenas.search.strategies.base import Seen
+from codenas.search.strategies.base import Observation
 from codenas.stats.pareto import front, ranking
 
 
@@ -42,10 +42,10 @@ class WarmStart(Record):
     proposed: tuple[Design, ...] = ()
     skipped: int = 0
 
-    def seen(self, objectives: Sequence[Objective]) -> list[Seen[Design]]:
+    def observations(self, objectives: Sequence[Objective]) -> list[Observation[Design]]:
         """The lessons as strategies see them. Indices are negative: no candidate of this search has one."""
         first = -len(self.lessons)
-        return [Seen(first + i, lesson.design, _costs(lesson.metrics, objectives)) for i, lesson in enumerate(self.lessons)]
+        return [Observation(first + i, lesson.design, _costs(lesson.metrics, objectives)) for i, lesson in enumerate(self.lessons)]
 
 
 def learn(runs: Mapping[str, Sequence[Trial]], rung: int, space: SearchSpace, objectives: Sequence[Objective], most: int) -> WarmStart:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from codenas.arch.cost import parameters
 from codenas.search.actions import Done, Job
 from codenas.search.candidate import Budget, Failure, Outcome, Trial
-from codenas.search.design_space import seen
+from codenas.search.design_space import observations
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, weighted_fitness
 from codenas.search.history import History
 from codenas.search.loop import next_action, run_search
@@ -230,7 +230,7 @@ def test_beyond_a_target_promotion_and_strategies_see_equals() -> None:
     sizes = {each.candidate.index: report.metrics.size_bytes or 0 for each in history.trials if (report := each.report(50))}
     largest = Objective(metric="size_bytes", weight=1.0, target=max(sizes.values()))
     assert [trial.candidate.index for trial in promoted(history.trials, 50, 6, (largest,))] == sorted(sizes)[:6]
-    assert {each.costs for each in seen(history.trials, 50, (largest,))} == {(largest.target,)}
+    assert {each.costs for each in observations(history.trials, 50, (largest,))} == {(largest.target,)}
     problem = make_plan(TWO_RUNGS, objectives=(largest,)).problem()
     assert {problem.known_costs(trial.candidate.design) for trial in history.trials} == {(largest.target,)}
 

@@ -15,12 +15,12 @@ from codenas.arch.cost import body_parameters, parameters
 from codenas.errors import ConfigError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Refusal, Report, Trial
-from codenas.search.design_space import DesignSpace, goals, seen
+from codenas.search.design_space import DesignSpace, criteria, observations
 from codenas.search.fitness import DEFAULT_OBJECTIVES
 from codenas.search.replay.replay import Recorded, Roles
 from codenas.search.rungs import promoted
 from codenas.search.static_metrics import CAPACITY
-from codenas.search.strategies.base import Problem, Seen, Strategy
+from codenas.search.strategies.base import Observation, Problem, Strategy
 from codenas.search.strategies.evolution import Evolution
 from codenas.search.strategies.optuna_samplers import OptunaSearch
 from codenas.search.strategies.registry import STRATEGIES, strategy
@@ -36,7 +36,7 @@ def counted(design: Design) -> dict[str, float]:
 
 
 def on_designs(space: SearchSpace) -> Problem[Design]:
-    return Problem(DesignSpace(space, counted), goals(DEFAULT_OBJECTIVES), CAPACITY)
+    return Problem(DesignSpace(space, counted), criteria(DEFAULT_OBJECTIVES), CAPACITY)
 
 
 PROBLEM = on_designs(preset("tiny"))
@@ -102,30 +102,33 @@ HISTORIES: dict[str, list[Trial]] = {
 
 
 @pytest.fixture(params=HISTORIES)
-def history(request: pytest.FixtureRequest, problem: Problem[Any]) -> list[Seen[Any]]:
+def history(request: pytest.FixtureRequest, problem: Problem[Any]) -> list[Observation[Any]]:
     return shown(HISTORIES[request.param], problem)
 
 
-def shown(trials: Sequence[Trial], problem: Problem[Any]) -> list[Seen[Any]]:
+def shown(trials: Sequence[Trial], problem: Problem[Any]) -> list[Observation[Any]]:
     """`trials` as a strategy sees them; on a table the rows take the places of the designs, equal ones of equal ones."""
     if problem is not RECORDED.problem:
-        return seen(trials, RUNG, DEFAULT_OBJECTIVES)
+        return observations(trials, RUNG, DEFAULT_OBJECTIVES)
     rows = {each: random.Random(each).randrange(len(made_up_table())) for each in sorted({one.candidate.design.digest for one in trials})}
     places = [rows[one.candidate.design.digest] for one in trials]
     return [
-        Seen(one.candidate.index, row, RECORDED.cost(300, row) if one.reports else None) for one, row in zip(trials, places, strict=True)
+        Observation(one.candidate.index, row, RECORDED.cost(300, row) if one.reports else None)
+        for one, row in zip(trials, places, strict=True)
     ]
 
 
-def test_it_gives_what_is_asked_for_inside_the_space(asked: Strategy, problem: Problem[Any], history: list[Seen[Any]], count: int) -> None:
+def test_it_gives_what_is_asked_for_inside_the_space(
+    asked: Strategy, problem: Problem[Any], history: list[Observation[Any]], count: int
+) -> None:
     for wanted in {0, 1, count}:
-        ideas = asked.ask(problem, history, wanted, random.Random(3))
-        assert len(ideas) == wanted
-        assert all(problem.space.contains(idea.point) for idea in ideas)
+        suggestions = asked.ask(problem, history, wanted, random.Random(3))
+        assert len(suggestions) == wanted
+        assert all(problem.space.contains(suggestion.point) for suggestion in suggestions)
 
 
 def test_the_same_history_and_generator_give_the_same_answer(
-    asked: Strategy, problem: Problem[Any], history: list[Seen[Any]], count: int
+    asked: Strategy, problem: Problem[Any], history: list[Observation[Any]], count: int
 ) -> None:
     answers = [asked.ask(problem, history, count, random.Random(4)) for _ in range(2)]
     assert answers[0] == answers[1]
@@ -144,53 +147,55 @@ def test_it_remembers_nothing_between_questions(asked: Strategy, problem: Proble
     assert asked.ask(problem, shown(HISTORIES["long"], problem), count, random.Random(6)) == fresh
 
 
-def test_it_changes_no_history(asked: Strategy, problem: Problem[Any], history: list[Seen[Any]], count: int) -> None:
+def test_it_changes_no_history(asked: Strategy, problem: Problem[Any], history: list[Observation[Any]], count: int) -> None:
     before = list(history)
     asked.ask(problem, history, count, random.Random(9))
     assert history == before
 
 
-def test_parents_are_candidates_that_reported(asked: Strategy, problem: Problem[Any], history: list[Seen[Any]], count: int) -> None:
+def test_parents_are_candidates_that_reported(asked: Strategy, problem: Problem[Any], history: list[Observation[Any]], count: int) -> None:
     reported = {each.index for each in history if each.costs is not None}
-    for idea in asked.ask(problem, history, count, random.Random(10)):
-        assert set(idea.parents) <= reported
-        assert (idea.origin in ("mutation", "crossover")) == bool(idea.parents)
+    for suggestion in asked.ask(problem, history, count, random.Random(10)):
+        assert set(suggestion.parents) <= reported
+        assert (suggestion.origin in ("mutation", "crossover")) == bool(suggestion.parents)
 
 
 def test_a_space_of_one_point_is_enough(asked: Strategy, count: int) -> None:
     space = SearchSpace(base=preset("tiny").base, choices={"norm": ("rmsnorm",)})
     only = space.sample(random.Random(0))
-    history = seen([trial(index, only) for index in range(10)], RUNG, DEFAULT_OBJECTIVES)
-    assert {idea.point for idea in asked.ask(on_designs(space), history, count, random.Random(0))} == {only}
+    history = observations([trial(index, only) for index in range(10)], RUNG, DEFAULT_OBJECTIVES)
+    assert {suggestion.point for suggestion in asked.ask(on_designs(space), history, count, random.Random(0))} == {only}
 
 
 def test_evolution_draws_at_random_until_it_is_warm() -> None:
     evolution = Evolution(warmup=6)
     cold = evolution.ask(PROBLEM, shown(drawn(5), PROBLEM), 20, random.Random(0))
     warm = evolution.ask(PROBLEM, shown(drawn(6), PROBLEM), 20, random.Random(0))
-    assert {idea.origin for idea in cold} == {"random"}
-    assert {idea.origin for idea in warm} == {"mutation", "crossover"}
+    assert {suggestion.origin for suggestion in cold} == {"random"}
+    assert {suggestion.origin for suggestion in warm} == {"mutation", "crossover"}
 
 
 def test_the_parents_of_evolution_are_among_the_best() -> None:
     evolution, history = Evolution(population=8), HISTORIES["long"]
     best = [trial.candidate.index for trial in promoted(history, RUNG, 8, DEFAULT_OBJECTIVES)]
-    parents = [parent for idea in evolution.ask(PROBLEM, shown(history, PROBLEM), 300, random.Random(1)) for parent in idea.parents]
+    parents = [
+        parent for suggestion in evolution.ask(PROBLEM, shown(history, PROBLEM), 300, random.Random(1)) for parent in suggestion.parents
+    ]
     assert set(parents) <= set(best)
     assert parents.count(best[0]) > parents.count(best[-1])
 
 
 def test_a_child_differs_from_its_parent_by_its_mutations() -> None:
     evolution = Evolution(crossover=0.0, mutations=2)
-    for idea in evolution.ask(PROBLEM, shown(HISTORIES["long"], PROBLEM), 50, random.Random(2)):
-        child = PROBLEM.space.flatten(idea.point)
-        parent = PROBLEM.space.flatten(HISTORIES["long"][idea.parents[0]].candidate.design)
+    for suggestion in evolution.ask(PROBLEM, shown(HISTORIES["long"], PROBLEM), 50, random.Random(2)):
+        child = PROBLEM.space.flatten(suggestion.point)
+        parent = PROBLEM.space.flatten(HISTORIES["long"][suggestion.parents[0]].candidate.design)
         assert sum(child[path] != parent[path] for path in child) == 2
 
 
 def test_a_crossover_has_two_parents() -> None:
-    ideas = Evolution(crossover=1.0).ask(PROBLEM, shown(HISTORIES["long"], PROBLEM), 50, random.Random(3))
-    assert all(idea.origin == "crossover" and len(set(idea.parents)) == 2 for idea in ideas)
+    suggestions = Evolution(crossover=1.0).ask(PROBLEM, shown(HISTORIES["long"], PROBLEM), 50, random.Random(3))
+    assert all(suggestion.origin == "crossover" and len(set(suggestion.parents)) == 2 for suggestion in suggestions)
 
 
 def test_an_unknown_strategy_is_answered_by_their_names() -> None:

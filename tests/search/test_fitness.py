@@ -90,12 +90,22 @@ def test_what_is_better_than_the_target_costs_as_much() -> None:
     assert [FAST.cost(Metrics(latency_ms_p50=value)) for value in (1.0, 5.0, 6.0)] == [5.0, 5.0, 6.0]
     assert [LARGE.cost(Metrics(tokens_per_second=value)) for value in (2_000, 900, 800)] == [-900, -900, -800]
     assert FAST.cost(Metrics()) == float("inf")
-    assert FAST.goal.cost(1.0) == 5.0 and FAST.goal.least == 5.0 and LARGE.goal.least == -900 and BITS.goal.least == -float("inf")
+    assert (
+        FAST.criterion.cost(1.0) == 5.0
+        and FAST.criterion.least == 5.0
+        and LARGE.criterion.least == -900
+        and BITS.criterion.least == -float("inf")
+    )
 
 
 def test_a_target_changes_no_limit() -> None:
     assert FAST.broken_by(Metrics(latency_ms_p50=1.0)) is None and FAST.broken_by(Metrics(latency_ms_p50=11.0)) is not None
-    assert not FAST.goal.broken_by(1.0) and FAST.goal.broken_by(11.0) and LARGE.goal.broken_by(499) and not LARGE.goal.broken_by(9_000)
+    assert (
+        not FAST.criterion.broken_by(1.0)
+        and FAST.criterion.broken_by(11.0)
+        and LARGE.criterion.broken_by(499)
+        and not LARGE.criterion.broken_by(9_000)
+    )
 
 
 def test_beyond_the_target_other_objectives_decide() -> None:

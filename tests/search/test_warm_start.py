@@ -72,23 +72,25 @@ def test_what_failed_is_told_without_costs_and_what_was_refused_is_not_told() ->
     failed = trial(0, 8, {}).after(Failure(index=0, rung=5, reason="diverged"))
     refused = trial(1, 16, {}).after(Refusal(index=1, reason="too slow", metrics=Metrics(latency_ms_p50=9.0)))
     learned = learn({"a": (failed, refused)}, 5, SPACE, OBJECTIVES, 9)
-    assert [(each.index, each.point, each.costs) for each in learned.seen(OBJECTIVES)] == [(-1, design(8), None)]
+    assert [(each.index, each.point, each.costs) for each in learned.observations(OBJECTIVES)] == [(-1, design(8), None)]
     assert learned.proposed == () and learned.skipped == 0
 
 
 def test_lessons_have_negative_indices_and_the_costs_of_this_search() -> None:
     learned = learn({"a": RUN}, 5, SPACE, OBJECTIVES, 9)
-    assert [each.index for each in learned.seen(OBJECTIVES)] == [-4, -3, -2, -1]
+    assert [each.index for each in learned.observations(OBJECTIVES)] == [-4, -3, -2, -1]
     only_bits = (OBJECTIVES[0], Objective(metric="size_bytes", limit=24))
-    shown = {each.point: each.costs for each in learned.seen(only_bits)}
+    shown = {each.point: each.costs for each in learned.observations(only_bits)}
     assert shown == {design(8): (3.0,), design(16): (2.9,), design(24): (2.8,), design(32): None}, "outside this search's limit"
-    assert all(each.costs is None for each in learned.seen((Objective(metric="params", weight=1.0),))), "what nobody measured is no cost"
+    assert all(each.costs is None for each in learned.observations((Objective(metric="params", weight=1.0),))), (
+        "what nobody measured is no cost"
+    )
 
 
 def test_a_limit_on_quality_is_for_the_end_and_hides_no_lesson() -> None:
     strict = (Objective(metric="bits_per_byte", weight=1.0, limit=2.2),)
     learned = learn({"a": RUN}, 5, SPACE, strict, 9)
-    assert learned.proposed == (design(24),) and all(each.costs is not None for each in learned.seen(strict))
+    assert learned.proposed == (design(24),) and all(each.costs is not None for each in learned.observations(strict))
 
 
 def test_a_copy_is_read_again_and_one_that_was_altered_is_named(tmp_path: Path) -> None:

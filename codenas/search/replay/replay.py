@@ -19,7 +19,7 @@ from codenas.search.adaptive import Screened, known_part, promotion
 from codenas.search.candidate import Budget
 from codenas.search.replay.table import Numbers, Table, at_step
 from codenas.search.replay.table_space import TableSpace
-from codenas.search.strategies.base import Goal, Problem, Seen, Strategy
+from codenas.search.strategies.base import Criterion, Observation, Problem, Strategy
 from codenas.seeds import stream
 from codenas.stats.hypervolume import hypervolume
 from codenas.stats.pareto import Point, front, ranking
@@ -32,14 +32,14 @@ class Roles:
     """Which columns are what.
 
     Attributes:
-        free: known before training. `capacity` is the one that promises quality where there is much of it.
+        static: known before training. `capacity` is the one that promises quality where there is much of it.
         costly: known after training, as one column or one for each step that was scored.
         maximized: those of both that are to be high.
         screen: what the rungs below the last are judged by, in place of the first costly metric; None: by that one itself.
         choices: what tells architectures apart; by default the columns that are named so, or all that are nothing else.
     """
 
-    free: tuple[str, ...]
+    static: tuple[str, ...]
     costly: tuple[str, ...]
     maximized: frozenset[str] = frozenset()
     capacity: str | None = None
@@ -49,13 +49,13 @@ class Roles:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What is optimised: the costly metrics, and all free ones but the capacity."""
-        return (*self.costly, *(name for name in self.free if name != self.capacity))
+        """What is optimised: the costly metrics, and all static ones but the capacity."""
+        return (*self.costly, *(name for name in self.static if name != self.capacity))
 
     @property
     def all(self) -> tuple[str, ...]:
         """All that are named, so that none of them is a choice."""
-        return (*self.free, *self.costly, *([self.screen] if self.screen else []))
+        return (*self.static, *self.costly, *([self.screen] if self.screen else []))
 
     def check(self, table: Table) -> None:
         """See that the names make sense together, and in `table`.
@@ -65,15 +65,15 @@ class Roles:
         """
         if not self.costly:
             raise ConfigError("no costly metric is named: what would a search have to train for?")
-        twice = [name for name, count in Counter((*self.free, *self.costly)).items() if count > 1]
+        twice = [name for name, count in Counter((*self.static, *self.costly)).items() if count > 1]
         if twice:
-            raise ConfigError(f"{twice[0]} is named twice; a metric is free or costly")
+            raise ConfigError(f"{twice[0]} is named twice; a metric is static or costly")
         for name in self.maximized:
             if name not in self.objectives:
                 raise ConfigError(f"{name} cannot be maximized: it is none of the objectives, {', '.join(self.objectives)}")
-        if self.capacity is not None and self.capacity not in self.free:
-            raise ConfigError(f"the capacity {self.capacity} is none of the free metrics, {', '.join(self.free) or 'there is none'}")
-        table.require([*self.free, *self.choices, *(name for name in self.costly if not table.steps(name))])
+        if self.capacity is not None and self.capacity not in self.static:
+            raise ConfigError(f"the capacity {self.capacity} is none of the static metrics, {', '.join(self.static) or 'there is none'}")
+        table.require([*self.static, *self.choices, *(name for name in self.costly if not table.steps(name))])
         table.require_like_latencies(self.objectives)
 
 
@@ -104,10 +104,10 @@ class Recorded:
         """
         roles.check(table)
         budget = budget or Budget(candidates=1, rungs=(max(table.steps(roles.costly[0]), default=1),), promote=())
-        free = {name: table.numbers(name) for name in roles.free}
-        space = TableSpace(table.choices(roles.choices, roles.all), free)
-        goals = tuple(Goal(name, name in roles.maximized) for name in roles.objectives)
-        raw = {rung: _costs(table, roles, goals, rung, rung == budget.rungs[-1]) for rung in budget.rungs}
+        static = {name: table.numbers(name) for name in roles.static}
+        space = TableSpace(table.choices(roles.choices, roles.all), static)
+        criteria = tuple(Criterion(name, name in roles.maximized) for name in roles.objectives)
+        raw = {rung: _costs(table, roles, criteria, rung, rung == budget.rungs[-1]) for rung in budget.rungs}
         last = raw[budget.rungs[-1]]
         trained = last[~np.isnan(last).any(axis=1)]
         if not len(trained) or not np.ptp(trained, axis=0).all():
@@ -115,14 +115,14 @@ class Recorded:
                 f"{table.path}: {len(trained)} rows were trained to the end, and do not differ in all of {', '.join(roles.objectives)}"
             )
         low, span = trained.min(axis=0), np.ptp(trained, axis=0)
-        return cls(Problem(space, goals, roles.capacity), budget, raw, low, span, _volume(((trained - low) / span).tolist()))
+        return cls(Problem(space, criteria, roles.capacity), budget, raw, low, span, _volume(((trained - low) / span).tolist()))
 
     def cost(self, rung: int, row: int) -> tuple[float, ...] | None:
         """The costs of a row after `rung` steps; None where it failed."""
         costs = tuple(self.costs[rung][row].tolist())
         return None if any(map(math.isnan, costs)) else costs
 
-    def going_on(self, rows: Sequence[int], number: int) -> list[int]:
+    def promoted_to(self, rows: Sequence[int], number: int) -> list[int]:
         """Those of `rows` who go on to rung `number` (1 is the second rung), best first; adaptively if the budget says so.
 
         Adaptive promotion takes the first costly metric for the one that is learned, and all objectives for equally important.
@@ -138,8 +138,8 @@ class Recorded:
             costs = self.cost(rung, rows[position])
             return math.inf if costs is None else costs[0]
 
-        capacity = [self.problem.space.free(row)[self.problem.capacity] if self.problem.capacity else 0.0 for row in rows]
-        known = known_part(points, [1.0] * len(self.problem.goals), 0)
+        capacity = [self.problem.space.static(row)[self.problem.capacity] if self.problem.capacity else 0.0 for row in rows]
+        known = known_part(points, [1.0] * len(self.problem.criteria), 0)
         screened = Screened([point[0] for point in points], capacity, known)
         return [rows[i] for i in promotion(screened, ranking(points), least, most, high).chosen]
 
@@ -160,17 +160,17 @@ def replay(recorded: Recorded, strategy: Strategy, trainings: int, seed: int) ->
     What has no place among the steps any more is not begun.
     """
     clock = _Clock(trainings, recorded.budget.rungs[-1])
-    history, trained = list[Seen[int]](), _Front(recorded)
+    history, trained = list[Observation[int]](), _Front(recorded)
     while True:
         first = len(history)
         for _ in range(recorded.budget.candidates):
             row = _propose(recorded, strategy, history, seed)
             if row is None or not clock.take(recorded.budget.rungs[0]):
                 return clock.shares()
-            history.append(Seen(len(history), row, recorded.cost(recorded.budget.rungs[0], row)))
+            history.append(Observation(len(history), row, recorded.cost(recorded.budget.rungs[0], row)))
             if len(recorded.budget.rungs) == 1:
                 clock.note(trained.add(history[-1].costs))
-        if not _promote(recorded, [seen.point for seen in history[first:]], clock, trained):
+        if not _promote(recorded, [observation.point for observation in history[first:]], clock, trained):
             return clock.shares()
 
 
@@ -178,7 +178,7 @@ def _promote(recorded: Recorded, rows: Sequence[int], clock: "_Clock", trained: 
     """Take the best of `rows` from rung to rung; False when the steps are spent."""
     budget = recorded.budget
     for number, (low, high) in enumerate(pairwise(budget.rungs), 1):
-        rows = recorded.going_on(rows, number)
+        rows = recorded.promoted_to(rows, number)
         for row in rows:
             if not clock.take(high - low):
                 return False
@@ -187,13 +187,13 @@ def _promote(recorded: Recorded, rows: Sequence[int], clock: "_Clock", trained: 
     return True
 
 
-def _propose(recorded: Recorded, strategy: Strategy, history: Sequence[Seen[int]], seed: int) -> int | None:
+def _propose(recorded: Recorded, strategy: Strategy, history: Sequence[Observation[int]], seed: int) -> int | None:
     """A row that was not proposed before; None when there is none left."""
-    rng, known = stream(seed, "proposal", len(history)), {seen.point for seen in history}
+    rng, known = stream(seed, "proposal", len(history)), {observation.point for observation in history}
     for count in (1, _REDRAWS):  # many at once: a strategy looks at the history once for all of them
-        for idea in strategy.ask(recorded.problem, history, count, rng):
-            if idea.point not in known:
-                return idea.point
+        for suggestion in strategy.ask(recorded.problem, history, count, rng):
+            if suggestion.point not in known:
+                return suggestion.point
     left = [row for row in recorded.problem.space.pool(0, rng) if row not in known]
     return rng.choice(left) if left else None
 
@@ -242,13 +242,13 @@ def _volume(points: Sequence[Point]) -> float:
     return hypervolume(points, (1.0,) * len(points[0]))
 
 
-def _costs(table: Table, roles: Roles, goals: Sequence[Goal], rung: int, last: bool) -> Numbers:
-    """The costs of all rows at `rung`: a free metric is what it always is, a costly one what it is after so many steps."""
+def _costs(table: Table, roles: Roles, criteria: Sequence[Criterion], rung: int, last: bool) -> Numbers:
+    """The costs of all rows at `rung`: a static metric is what it always is, a costly one what it is after so many steps."""
     columns = []
-    for goal in goals:
-        name = goal.metric
+    for criterion in criteria:
+        name = criterion.metric
         if name in roles.costly:
             screen = roles.screen if roles.screen and name == roles.costly[0] and not last else name
             name = screen if last and screen in table.columns else at_step(screen, rung)
-        columns.append(table.numbers(name, gaps=goal.metric in roles.costly) * (-1 if goal.maximized else 1))
+        columns.append(table.numbers(name, gaps=criterion.metric in roles.costly) * (-1 if criterion.maximized else 1))
     return np.stack(columns, axis=1)

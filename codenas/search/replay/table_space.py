@@ -15,17 +15,17 @@ class TableSpace:
 
     Args:
         columns: of the choices, one value for each row.
-        free: columns of what is known before training.
+        static: columns of what is known before training.
     """
 
-    def __init__(self, columns: Mapping[str, Sequence[Cell]], free: Mapping[str, npt.NDArray[np.float64]]) -> None:
+    def __init__(self, columns: Mapping[str, Sequence[Cell]], static: Mapping[str, npt.NDArray[np.float64]]) -> None:
         self._values = {name: _distinct(column) for name, column in columns.items()}
         places = [{value: place for place, value in enumerate(values)} for values in self._values.values()]
         coded = [[place[value] for value in column] for place, column in zip(places, columns.values(), strict=True)]
         self._codes = np.array(coded, dtype=np.int32)  # [fields, rows]: a field of all rows lies together
         self._rows = self._codes.shape[1]
         self._open = [field for field, values in enumerate(self._values.values()) if len(values) > 1]
-        self._free = [dict(zip(free, map(float, row), strict=True)) for row in zip(*free.values(), strict=True)] or [{}] * self._rows
+        self._static = [dict(zip(static, map(float, row), strict=True)) for row in zip(*static.values(), strict=True)] or [{}] * self._rows
         self._everyone = range(self._rows)
 
     def __len__(self) -> int:
@@ -70,9 +70,9 @@ class TableSpace:
         """The choices of a row."""
         return {name: values[code] for (name, values), code in zip(self._values.items(), self._codes[:, point], strict=True)}
 
-    def free(self, point: int) -> Mapping[str, float]:
+    def static(self, point: int) -> Mapping[str, float]:
         """What is known of a row before training."""
-        return self._free[point]
+        return self._static[point]
 
     def _nearest(self, wanted: npt.NDArray[np.int32], rng: random.Random, but: int | None = None) -> int:
         """The row that has most choices of `wanted`, of equals any."""

@@ -50,14 +50,14 @@ class Space(Protocol[P]):
         """The choices that make `point`."""
         ...
 
-    def free(self, point: P) -> Mapping[str, float]:
+    def static(self, point: P) -> Mapping[str, float]:
         """What is known of `point` before it is trained, by metric."""
         ...
 
 
 @dataclass(slots=True, frozen=True)
-class Goal:
-    """A metric that is to be low, or `maximized`; with a limit that nothing may break. Some goals only limit.
+class Criterion:
+    """A metric that is to be low, or `maximized`; with a limit that nothing may break. Some criteria only limit.
 
     Attributes:
         target: a value that is good enough: what is better costs as much.
@@ -86,12 +86,12 @@ class Goal:
 
 
 @dataclass(slots=True, frozen=True)
-class Seen(Generic[P]):
+class Observation(Generic[P]):
     """A candidate as a strategy is shown it.
 
     Attributes:
         index: negative of what an earlier search has trained, the last of them -1.
-        costs: one for each goal that decides, less is better; None of what was refused, has failed or has not reported yet.
+        costs: one for each criterion that decides, less is better; None of what was refused, has failed or has not reported yet.
     """
 
     index: int
@@ -100,7 +100,7 @@ class Seen(Generic[P]):
 
 
 @dataclass(slots=True, frozen=True)
-class Idea(Generic[P]):
+class Suggestion(Generic[P]):
     """A proposed point and where it comes from: `parents` are indices of candidates."""
 
     point: P
@@ -117,35 +117,35 @@ class Problem(Generic[P]):
     """
 
     space: Space[P]
-    goals: tuple[Goal, ...]
+    criteria: tuple[Criterion, ...]
     capacity: str | None = None
 
     @property
-    def deciding(self) -> tuple[Goal, ...]:
-        """The goals that costs are given for."""
-        return tuple(goal for goal in self.goals if goal.decides)
+    def deciding(self) -> tuple[Criterion, ...]:
+        """The criteria that costs are given for."""
+        return tuple(criterion for criterion in self.criteria if criterion.decides)
 
     def known_costs(self, point: P) -> tuple[float | None, ...]:
         """The costs of `point` as far as they are known before training."""
-        figures = self.space.free(point)
-        return tuple(goal.cost(figures[goal.metric]) if goal.metric in figures else None for goal in self.deciding)
+        figures = self.space.static(point)
+        return tuple(criterion.cost(figures[criterion.metric]) if criterion.metric in figures else None for criterion in self.deciding)
 
     def within_limits(self, point: P) -> bool:
         """Whether `point` breaks no limit, as far as is known before training."""
-        figures = self.space.free(point)
-        return not any(goal.broken_by(figures[goal.metric]) for goal in self.goals if goal.metric in figures)
+        figures = self.space.static(point)
+        return not any(criterion.broken_by(figures[criterion.metric]) for criterion in self.criteria if criterion.metric in figures)
 
 
 class Strategy(Protocol):
     """Proposes. The same history and generator give the same answer, inside the space, whatever the history holds."""
 
-    def ask(self, problem: Problem[P], history: Sequence[Seen[P]], count: int, rng: random.Random) -> list[Idea[P]]:
+    def ask(self, problem: Problem[P], history: Sequence[Observation[P]], count: int, rng: random.Random) -> list[Suggestion[P]]:
         """`count` points that look worth a training."""
         ...
 
 
-def best(history: Sequence[Seen[P]], keep: int) -> list[Seen[P]]:
+def best(history: Sequence[Observation[P]], keep: int) -> list[Observation[P]]:
     """The `keep` best that have reported, best first: by non-dominated sort, then spread. Ties go to the earlier candidate."""
-    reported = sorted((seen for seen in history if seen.costs is not None), key=lambda seen: seen.index)
-    order = ranking([seen.costs for seen in reported if seen.costs is not None], keep)
+    reported = sorted((observation for observation in history if observation.costs is not None), key=lambda observation: observation.index)
+    order = ranking([observation.costs for observation in reported if observation.costs is not None], keep)
     return [reported[i] for i in order]

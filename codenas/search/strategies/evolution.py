@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codenas.search.strategies.base import Idea, P, Problem, Seen, best
+from codenas.search.strategies.base import Observation, P, Problem, Suggestion, best
 from codenas.search.strategies.breeding import Breeding
 from codenas.search.strategies.random_search import RandomSearch
 
@@ -19,7 +19,7 @@ class Evolution:
     crossover: float = 0.5
     mutations: int = 1
 
-    def ask(self, problem: Problem[P], history: Sequence[Seen[P]], count: int, rng: random.Random) -> list[Idea[P]]:
+    def ask(self, problem: Problem[P], history: Sequence[Observation[P]], count: int, rng: random.Random) -> list[Suggestion[P]]:
         """See `Strategy.ask`."""
         elites = best(history, self.population)
         if len(elites) < self.warmup:

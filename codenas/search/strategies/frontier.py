@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from codenas.search.strategies.base import Idea, P, Problem, Seen, best
+from codenas.search.strategies.base import Observation, P, Problem, Suggestion, best
 from codenas.search.strategies.improvement import expected_improvement
 from codenas.search.strategies.surrogate import Surrogate, features
 from codenas.stats.pareto import Point, scaled
@@ -34,18 +34,18 @@ class Frontier:
     spread: int = 6
     correct: bool = True
 
-    def ask(self, problem: Problem[P], history: Sequence[Seen[P]], count: int, rng: random.Random) -> list[Idea[P]]:
+    def ask(self, problem: Problem[P], history: Sequence[Observation[P]], count: int, rng: random.Random) -> list[Suggestion[P]]:
         """See `Strategy.ask`."""
-        tried = list(dict.fromkeys(seen.point for seen in history))
-        reported = [seen for seen in history if seen.costs is not None]
+        tried = list(dict.fromkeys(observation.point for observation in history))
+        reported = [observation for observation in history if observation.costs is not None]
         ahead, others = _untried(problem, tried, rng)
         if not ahead:
-            return [Idea(problem.space.sample(rng), "random") for _ in range(count)]
-        if not self.correct or len(tried) < self.spread or len({seen.point for seen in reported}) < 2:
+            return [Suggestion(problem.space.sample(rng), "random") for _ in range(count)]
+        if not self.correct or len(tried) < self.spread or len({observation.point for observation in reported}) < 2:
             chosen = _spread(problem, ahead, tried, count, rng)
-            return [Idea(point, "frontier") for point in chosen]
+            return [Suggestion(point, "frontier") for point in chosen]
         points = list(dict.fromkeys([*ahead, *others, *_children(problem, reported, tried, rng)]))
-        return [Idea(point, "improvement") for point in _improving(problem, points, reported, count, rng)]
+        return [Suggestion(point, "improvement") for point in _improving(problem, points, reported, count, rng)]
 
 
 def _untried(problem: Problem[P], tried: Collection[P], rng: random.Random) -> tuple[list[P], list[P]]:
@@ -64,9 +64,9 @@ def _some(points: Sequence[P], most: int, rng: random.Random) -> list[P]:
     return [points[i] for i in sorted(rng.sample(range(len(points)), min(most, len(points))))]
 
 
-def _children(problem: Problem[P], reported: Sequence[Seen[P]], tried: Collection[P], rng: random.Random) -> list[P]:
+def _children(problem: Problem[P], reported: Sequence[Observation[P]], tried: Collection[P], rng: random.Random) -> list[P]:
     """Children of the best, untried and inside the limits."""
-    known, parents = set(tried), [seen.point for seen in best(reported, 5)]
+    known, parents = set(tried), [observation.point for observation in best(reported, 5)]
     mutants = [problem.space.mutate(rng.choice(parents), rng) for _ in range(_MUTANTS)]
     return [point for point in mutants if point not in known and problem.within_limits(point)]
 
@@ -100,7 +100,7 @@ def _promise(problem: Problem[P], point: P) -> tuple[float, ...]:
     costs = [cost for cost in problem.known_costs(point) if cost is not None]
     if problem.capacity is None:
         return (*costs, *(-cost for cost in costs))
-    return (-math.log(max(problem.space.free(point)[problem.capacity], 1e-9)), *costs)
+    return (-math.log(max(problem.space.static(point)[problem.capacity], 1e-9)), *costs)
 
 
 def _front(points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -130,20 +130,20 @@ def _spread(problem: Problem[P], points: Sequence[P], tried: Sequence[P], count:
     return chosen
 
 
-def _improving(problem: Problem[P], points: Sequence[P], reported: Sequence[Seen[P]], count: int, rng: random.Random) -> list[P]:
+def _improving(problem: Problem[P], points: Sequence[P], reported: Sequence[Observation[P]], count: int, rng: random.Random) -> list[P]:
     """Points of the largest expected improvement, each of a random half: who asks at the same time shall not train the same."""
-    trained = [seen.costs for seen in reported if seen.costs is not None]
-    everyone = features(problem.space, [*points, *(seen.point for seen in reported)])
+    trained = [observation.costs for observation in reported if observation.costs is not None]
+    everyone = features(problem.space, [*points, *(observation.point for observation in reported)])
     ahead, behind = range(len(points)), range(len(points), len(points) + len(reported))
     known = np.array([[math.nan if cost is None else cost for cost in problem.known_costs(point)] for point in points])
     costs, deviations = known.copy(), np.zeros_like(known)
-    for goal in np.flatnonzero(np.isnan(known).any(axis=0)).tolist():
-        surrogate = Surrogate.fit(everyone.at(behind), [point[goal] for point in trained])
-        costs[:, goal], deviations[:, goal] = surrogate.predict(everyone.at(ahead))
+    for criterion in np.flatnonzero(np.isnan(known).any(axis=0)).tolist():
+        surrogate = Surrogate.fit(everyone.at(behind), [point[criterion] for point in trained])
+        costs[:, criterion], deviations[:, criterion] = surrogate.predict(everyone.at(ahead))
     first = int(np.argmax(deviations.max(axis=0) > 0))  # of several that training decides the first is uncertain, the others are as guessed
-    order = [first, *(goal for goal in range(costs.shape[1]) if goal != first)]
-    turned = [tuple(point[goal] for goal in order) for point in trained]
-    least = np.array([goal.least for goal in problem.deciding])
+    order = [first, *(criterion for criterion in range(costs.shape[1]) if criterion != first)]
+    turned = [tuple(point[criterion] for criterion in order) for point in trained]
+    least = np.array([criterion.least for criterion in problem.deciding])
     guessed = np.maximum(costs, least)[:, order]
     reference = [max(values) + 1e-9 for values in zip(*turned, *guessed.tolist(), strict=True)]
     sd = np.maximum(deviations[:, first], 1e-9)

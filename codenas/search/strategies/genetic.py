@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codenas.search.strategies.base import Idea, P, Problem, Seen, best
+from codenas.search.strategies.base import Observation, P, Problem, Suggestion, best
 from codenas.search.strategies.breeding import Breeding
 from codenas.search.strategies.random_search import RandomSearch
 
@@ -27,17 +27,21 @@ class Genetic:
     lifetime: int = 2
     breeding: Breeding = _BREEDING
 
-    def ask(self, problem: Problem[P], history: Sequence[Seen[P]], count: int, rng: random.Random) -> list[Idea[P]]:
+    def ask(self, problem: Problem[P], history: Sequence[Observation[P]], count: int, rng: random.Random) -> list[Suggestion[P]]:
         """See `Strategy.ask`."""
         parents = self._survivors(history)
         if not parents:
             return RandomSearch().ask(problem, history, count, rng)
         return [self.breeding.child(problem, parents, rng) for _ in range(count)]
 
-    def _survivors(self, history: Sequence[Seen[P]]) -> list[Seen[P]]:
+    def _survivors(self, history: Sequence[Observation[P]]) -> list[Observation[P]]:
         """Whoever of the finished generations is young or elite, the best of them, best first."""
-        finished = max((seen.index + 1 for seen in history if seen.costs is not None), default=0) // self.population * self.population
-        born = [seen for seen in history if seen.index < finished]
-        elites = {seen.index for seen in best(born, self.elites)}
+        finished = (
+            max((observation.index + 1 for observation in history if observation.costs is not None), default=0)
+            // self.population
+            * self.population
+        )
+        born = [observation for observation in history if observation.index < finished]
+        elites = {observation.index for observation in best(born, self.elites)}
         oldest = finished - self.lifetime * self.population
-        return best([seen for seen in born if seen.index >= oldest or seen.index in elites], self.population)
+        return best([observation for observation in born if observation.index >= oldest or observation.index in elites], self.population)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from codenas.errors import ConfigError
-from codenas.search.strategies.base import Idea, P, Problem, Seen
+from codenas.search.strategies.base import Observation, P, Problem, Suggestion
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -37,17 +37,17 @@ class OptunaSearch:
     needs: tuple[str, ...] = ("optuna",)
     startup: int = 8
 
-    def ask(self, problem: Problem[P], history: Sequence[Seen[P]], count: int, rng: random.Random) -> list[Idea[P]]:
+    def ask(self, problem: Problem[P], history: Sequence[Observation[P]], count: int, rng: random.Random) -> list[Suggestion[P]]:
         """See `Strategy.ask`."""
         fields = {name: values for name, values in problem.space.choices.items() if len(values) > 1}
         study = _study(problem, history, self._sampler(rng.randrange(2**32)), None)
-        ideas: list[Idea[P]] = []
+        suggestions: list[Suggestion[P]] = []
         for _ in range(count):
             places = study.ask(_distributions(fields)).params
             wanted = {name: values[0] for name, values in problem.space.choices.items()}
             wanted |= {name: values[places[name]] for name, values in fields.items()}
-            ideas.append(Idea(problem.space.near(wanted, rng), f"optuna-{self.sampler}"))
-        return ideas
+            suggestions.append(Suggestion(problem.space.near(wanted, rng), f"optuna-{self.sampler}"))
+        return suggestions
 
     def _sampler(self, seed: int) -> "BaseSampler":
         from optuna.samplers import GPSampler, NSGAIISampler, TPESampler
@@ -59,7 +59,7 @@ class OptunaSearch:
         return TPESampler(seed=seed, n_startup_trials=self.startup, n_ei_candidates=_DRAWS)
 
 
-def write_study(problem: Problem[P], history: Sequence[Seen[P]], path: Path, name: str) -> None:
+def write_study(problem: Problem[P], history: Sequence[Observation[P]], path: Path, name: str) -> None:
     """Store `history` as a study in SQLite at `path`, which optuna-dashboard opens.
 
     Raises:
@@ -71,41 +71,43 @@ def write_study(problem: Problem[P], history: Sequence[Seen[P]], path: Path, nam
     _study(problem, history, None, f"sqlite:///{path}", name)
 
 
-def extend_study(problem: Problem[P], history: Sequence[Seen[P]], path: Path, name: str) -> None:
+def extend_study(problem: Problem[P], history: Sequence[Observation[P]], path: Path, name: str) -> None:
     """Add to the study at `path` the candidates of `history` that it does not hold: who has optuna-dashboard open sees them come."""
     import optuna
 
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{path}")
     held = {trial.user_attrs["candidate"] for trial in study.trials}
-    study.add_trials([_trial(problem, seen, 0) for seen in history if seen.index not in held])
+    study.add_trials([_trial(problem, observation, 0) for observation in history if observation.index not in held])
 
 
 def _study(
-    problem: Problem[P], history: Sequence[Seen[P]], sampler: "BaseSampler | None", storage: str | None, name: str | None = None
+    problem: Problem[P], history: Sequence[Observation[P]], sampler: "BaseSampler | None", storage: str | None, name: str | None = None
 ) -> "Study":
     import optuna
     from optuna.study import StudyDirection
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    directions = [StudyDirection.MAXIMIZE if goal.maximized else StudyDirection.MINIMIZE for goal in problem.deciding]
+    directions = [StudyDirection.MAXIMIZE if criterion.maximized else StudyDirection.MINIMIZE for criterion in problem.deciding]
     study = optuna.create_study(directions=directions, sampler=sampler, storage=storage, study_name=name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # a later Optuna may name them otherwise
-        study.set_metric_names([goal.metric for goal in problem.deciding])
-    oldest = min((seen.index for seen in history), default=0)
+        study.set_metric_names([criterion.metric for criterion in problem.deciding])
+    oldest = min((observation.index for observation in history), default=0)
     before = max(0, -(oldest // _POPULATION))  # generations of earlier searches: Optuna's are counted from 0
-    study.add_trials([_trial(problem, seen, before) for seen in sorted(history, key=lambda seen: seen.index)])
+    study.add_trials([_trial(problem, observation, before) for observation in sorted(history, key=lambda observation: observation.index)])
     return study
 
 
-def _trial(problem: Problem[P], seen: Seen[P], before: int) -> "FrozenTrial":
+def _trial(problem: Problem[P], observation: Observation[P], before: int) -> "FrozenTrial":
     """A candidate as Optuna knows it: choices by their places, a limit as a constraint that is 0 or less where it is met."""
     from optuna.trial import TrialState, create_trial
 
     fields = {name: values for name, values in problem.space.choices.items() if len(values) > 1}
-    taken, figures = problem.space.flatten(seen.point), problem.space.free(seen.point)
+    taken, figures = problem.space.flatten(observation.point), problem.space.static(observation.point)
     costs = (
-        None if seen.costs is None else [-cost if goal.maximized else cost for goal, cost in zip(problem.deciding, seen.costs, strict=True)]
+        None
+        if observation.costs is None
+        else [-cost if criterion.maximized else cost for criterion, cost in zip(problem.deciding, observation.costs, strict=True)]
     )
     inside = {name: values for name, values in fields.items() if taken[name] in values}  # a field that is asleep may have another
     return create_trial(
@@ -113,12 +115,12 @@ def _trial(problem: Problem[P], seen: Seen[P], before: int) -> "FrozenTrial":
         values=costs,
         params={name: values.index(taken[name]) for name, values in inside.items()},
         distributions=_distributions(inside),
-        user_attrs={"candidate": seen.index, **{name: taken[name] for name in taken}},
-        system_attrs={_GENERATION: before + seen.index // _POPULATION},
+        user_attrs={"candidate": observation.index, **{name: taken[name] for name in taken}},
+        system_attrs={_GENERATION: before + observation.index // _POPULATION},
         constraints={
-            goal.metric: goal.cost(figures[goal.metric]) - goal.cost(goal.limit)
-            for goal in problem.goals
-            if goal.limit is not None and goal.metric in figures
+            criterion.metric: criterion.cost(figures[criterion.metric]) - criterion.cost(criterion.limit)
+            for criterion in problem.criteria
+            if criterion.limit is not None and criterion.metric in figures
         },
     )
 

@@ -3,12 +3,12 @@
 import random
 from collections.abc import Sequence
 
-from codenas.search.strategies.base import Idea, P, Problem, Seen
+from codenas.search.strategies.base import Observation, P, Problem, Suggestion
 
 
 class RandomSearch:
     """Uniform draws from the points of the space."""
 
-    def ask(self, problem: Problem[P], history: Sequence[Seen[P]], count: int, rng: random.Random) -> list[Idea[P]]:
+    def ask(self, problem: Problem[P], history: Sequence[Observation[P]], count: int, rng: random.Random) -> list[Suggestion[P]]:
         """See `Strategy.ask`."""
-        return [Idea(problem.space.sample(rng), "random") for _ in range(count)]
+        return [Suggestion(problem.space.sample(rng), "random") for _ in range(count)]

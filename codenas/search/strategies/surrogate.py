@@ -17,7 +17,7 @@ from codenas.search.strategies.base import P, Space
 
 Numbers = npt.NDArray[np.floating[Any]]
 
-_TREND = 4.0  # prior variance of the trend, in variances of what was seen
+_TREND = 4.0  # prior variance of the trend, in variances of what was observed
 _LENGTHS, _WIGGLES, _NOISES = (0.5, 1.0, 2.0), (0.05, 0.3, 1.0), (0.003, 0.03, 0.2)
 
 
@@ -35,7 +35,7 @@ class Features:
 
 def features(space: Space[P], points: Sequence[P]) -> Features:
     """Of `points`: figures as logarithms of mean 0 and deviation 1; numbers as their place among the choices, words as bits."""
-    figures = np.array([list(space.free(point).values()) for point in points], dtype=np.float64).reshape(len(points), -1)
+    figures = np.array([list(space.static(point).values()) for point in points], dtype=np.float64).reshape(len(points), -1)
     positive = (figures > 0).all(axis=0)
     figures = np.where(positive, np.log(np.where(positive, figures, 1.0)), figures)
     deviation = figures.std(axis=0)
@@ -61,9 +61,9 @@ def _code(values: tuple[Any, ...], chosen: Any) -> list[float]:
 
 @dataclass(slots=True, frozen=True)
 class Surrogate:
-    """The process after it has seen trainings; see `fit`."""
+    """The process after it has observed trainings; see `fit`."""
 
-    seen: Features
+    observed: Features
     mean: float
     deviation: float
     settings: tuple[float, float, float]
@@ -71,25 +71,25 @@ class Surrogate:
     inverse: Numbers
 
     @classmethod
-    def fit(cls, seen: Features, values: Sequence[float]) -> "Surrogate":
-        """Of what was `seen` and its `values`, one or more."""
+    def fit(cls, observed: Features, values: Sequence[float]) -> "Surrogate":
+        """Of what was `observed` and its `values`, one or more."""
         y = np.array(values, dtype=np.float64)
         mean, deviation = float(y.mean()), float(y.std()) or 1.0
         y = (y - mean) / deviation
         best: tuple[float, tuple[float, float, float], Numbers] | None = None
         for settings in itertools.product(_LENGTHS, _WIGGLES, _NOISES):
-            root = np.linalg.cholesky(_covariance(seen, seen, settings) + settings[2] * np.eye(len(y)))
+            root = np.linalg.cholesky(_covariance(observed, observed, settings) + settings[2] * np.eye(len(y)))
             white = np.linalg.solve(root, y)
             likelihood = -float(white @ white) / 2 - float(np.log(np.diag(root)).sum())
             if best is None or likelihood > best[0]:
                 best = likelihood, settings, root
         assert best is not None
         inverse = np.linalg.inv(best[2])
-        return cls(seen, mean, deviation, best[1], inverse.T @ (inverse @ y), inverse)
+        return cls(observed, mean, deviation, best[1], inverse.T @ (inverse @ y), inverse)
 
     def predict(self, points: Features) -> tuple[Numbers, Numbers]:
         """Mean and standard deviation of the value of each of `points`."""
-        cross = _covariance(points, self.seen, self.settings)
+        cross = _covariance(points, self.observed, self.settings)
         own = _TREND * (1 + _inner(points.figures, points.figures).diagonal()) + self.settings[1]
         variance = own - ((self.inverse @ cross.T) ** 2).sum(axis=0)
         sd = np.sqrt(np.maximum(variance, 1e-9))

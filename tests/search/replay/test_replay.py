@@ -34,13 +34,13 @@ def test_all_rows_together_are_the_whole_volume(name: str) -> None:
 
 
 def test_three_objectives_are_a_volume_too() -> None:
-    three = Recorded.of(TABLE, replace(ROLES, free=("params", "latency_ms", "size_bytes")))
+    three = Recorded.of(TABLE, replace(ROLES, static=("params", "latency_ms", "size_bytes")))
     assert replay(three, strategy("random"), len(TABLE), 0)[-1] == pytest.approx(1.0)
 
 
 def test_more_can_be_better() -> None:
     turned = Table(TABLE.path, {**TABLE.columns, "score@300": [-float(bits or 0) for bits in TABLE.columns["bits_per_byte@300"]]})
-    recorded = Recorded.of(turned, Roles(ROLES.free, ("score",), frozenset({"score"}), "params", choices=tuple(TABLE.columns)[:4]))
+    recorded = Recorded.of(turned, Roles(ROLES.static, ("score",), frozenset({"score"}), "params", choices=tuple(TABLE.columns)[:4]))
     assert replay(recorded, strategy("evolution"), 20, 0) == pytest.approx(replay(RECORDED, strategy("evolution"), 20, 0))
 
 
@@ -55,7 +55,7 @@ def test_a_ladder_spends_no_more_steps_and_only_the_last_rung_counts() -> None:
 
 def test_a_ladder_whose_screening_is_exact_finds_the_best_of_each_round() -> None:
     exact = Table(TABLE.path, {**TABLE.columns, "bits_per_byte@50": TABLE.columns["bits_per_byte@300"]})
-    alone = replace(ROLES, free=("params",))
+    alone = replace(ROLES, static=("params",))
     one_of_all = Budget(candidates=len(TABLE), rungs=(50, 300), promote=(1,))
     shares = replay(Recorded.of(exact, alone, one_of_all), strategy("random"), len(TABLE), 0)
     assert shares[-1] == pytest.approx(1.0)
@@ -86,10 +86,10 @@ def test_a_fixed_ladder_takes_2700_steps_and_an_adaptive_one_stays_within_its_bo
     adaptive = Recorded.of(TABLE, ROLES, Budget(candidates=24, rungs=(50, 300), promote=(10,), least=(2,)))
     for seed in range(10):
         rows = random.Random(seed).sample(range(len(TABLE)), 24)
-        assert 24 * 50 + 250 * len(fixed.going_on(rows, 1)) == 2_700
-        going = adaptive.going_on(rows, 1)
+        assert 24 * 50 + 250 * len(fixed.promoted_to(rows, 1)) == 2_700
+        going = adaptive.promoted_to(rows, 1)
         assert 2 <= len(going) <= 10 and len(set(going)) == len(going) and set(going) <= set(rows)
-        assert adaptive.going_on(rows, 1) == going
+        assert adaptive.promoted_to(rows, 1) == going
 
 
 def test_an_adaptive_ladder_with_equal_bounds_is_the_fixed_one() -> None:
@@ -111,7 +111,7 @@ def test_an_adaptive_ladder_is_replayed_like_any_other() -> None:
         (Roles(("params",), ("params",)), "params is named twice"),
         (Roles(("params",), ("loss",)), "made-up.parquet has no column 'loss'; its columns are choice.width, "),
         (Roles(("flops",), ("bits_per_byte",)), "has no column 'flops'"),
-        (replace(ROLES, capacity="size_bytes"), "the capacity size_bytes is none of the free metrics, params, latency_ms"),
+        (replace(ROLES, capacity="size_bytes"), "the capacity size_bytes is none of the static metrics, params, latency_ms"),
         (
             replace(ROLES, maximized=frozenset({"params"})),
             "params cannot be maximized: it is none of the objectives, bits_per_byte, latency",

@@ -22,7 +22,7 @@ def test_a_row_is_found_again_by_its_choices() -> None:
     for row in range(len(SPACE)):
         assert SPACE.near(SPACE.flatten(row), rng) == row
         assert SPACE.flatten(row)["width"] == TABLE.columns["choice.width"][row]
-        assert SPACE.free(row) == {"params": TABLE.columns["params"][row]}
+        assert SPACE.static(row) == {"params": TABLE.columns["params"][row]}
 
 
 @pytest.mark.parametrize("fields", [1, 2, 4])
@@ -46,7 +46,7 @@ def test_in_a_sparse_table_the_nearest_row_takes_the_place_of_a_missing_one() ->
     rng = random.Random(2)
     assert {sparse.mutate(2, rng) for _ in range(50)} == {0, 1}
     assert sparse.near({"a": 2, "b": "unknown"}, rng) == 2
-    assert sparse.free(0) == {}
+    assert sparse.static(0) == {}
 
 
 def test_choices_that_are_numbers_are_in_their_order() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from codenas.search.replay.replay import Recorded, Roles, replay
 from codenas.search.replay.table import Table
-from codenas.search.strategies.base import Goal, Problem, Seen, Strategy
+from codenas.search.strategies.base import Criterion, Observation, Problem, Strategy
 from codenas.search.strategies.frontier import Frontier
 from codenas.search.strategies.random_search import RandomSearch
 from codenas.search.strategies.surrogate import Surrogate, features
@@ -21,19 +21,21 @@ PROBLEM = RECORDED.problem
 
 
 def promise(row: int) -> tuple[float, float]:
-    figures = PROBLEM.space.free(row)
+    figures = PROBLEM.space.static(row)
     return -figures["params"], figures["latency_ms"]
 
 
 def test_the_first_trainings_are_on_the_training_free_front_and_apart() -> None:
-    history: list[Seen[int]] = []
+    history: list[Observation[int]] = []
     for index in range(6):
-        idea = Frontier().ask(PROBLEM, history, 1, random.Random(index))[0]
-        assert idea.origin == "frontier"
-        assert not any(dominates(promise(row), promise(idea.point)) for row in range(len(TABLE)) if row not in {s.point for s in history})
-        history.append(Seen(index, idea.point, RECORDED.cost(300, idea.point)))
-    assert len({seen.point for seen in history}) == 6
-    latencies = sorted(promise(seen.point)[1] for seen in history)
+        suggestion = Frontier().ask(PROBLEM, history, 1, random.Random(index))[0]
+        assert suggestion.origin == "frontier"
+        assert not any(
+            dominates(promise(row), promise(suggestion.point)) for row in range(len(TABLE)) if row not in {s.point for s in history}
+        )
+        history.append(Observation(index, suggestion.point, RECORDED.cost(300, suggestion.point)))
+    assert len({observation.point for observation in history}) == 6
+    latencies = sorted(promise(observation.point)[1] for observation in history)
     assert latencies[-1] > 5 * latencies[0]
     assert Frontier().ask(PROBLEM, history, 1, random.Random(9))[0].origin == "improvement"
 
@@ -61,16 +63,16 @@ def test_it_beats_random_search_where_the_capacity_promises_nothing() -> None:
 
 
 def test_nothing_outside_a_known_limit_is_proposed() -> None:
-    limited = replace(PROBLEM, goals=(Goal("bits_per_byte"), Goal("latency_ms", limit=1.0)))
-    history = [Seen(row, row, RECORDED.cost(300, row)) for row in range(10)]
-    for seen in ([], history):
-        ideas = Frontier().ask(limited, seen, 20, random.Random(0))
-        assert all(limited.space.free(idea.point)["latency_ms"] <= 1.0 for idea in ideas)
+    limited = replace(PROBLEM, criteria=(Criterion("bits_per_byte"), Criterion("latency_ms", limit=1.0)))
+    history = [Observation(row, row, RECORDED.cost(300, row)) for row in range(10)]
+    for observation in ([], history):
+        suggestions = Frontier().ask(limited, observation, 20, random.Random(0))
+        assert all(limited.space.static(suggestion.point)["latency_ms"] <= 1.0 for suggestion in suggestions)
 
 
-@pytest.mark.parametrize("free", [(), ("latency_ms",), ("params",)])
-def test_it_works_with_whatever_is_known(free: tuple[str, ...]) -> None:
-    little = Recorded.of(TABLE, Roles(free, ("bits_per_byte",), choices=tuple(TABLE.columns)[:4]))
+@pytest.mark.parametrize("static", [(), ("latency_ms",), ("params",)])
+def test_it_works_with_whatever_is_known(static: tuple[str, ...]) -> None:
+    little = Recorded.of(TABLE, Roles(static, ("bits_per_byte",), choices=tuple(TABLE.columns)[:4]))
     shares = replay(little, Frontier(), 12, 0)
     assert len(shares) == 12 and shares[-1] > 0
 
@@ -90,7 +92,7 @@ def test_the_surrogate_goes_through_what_it_saw_and_is_unsure_elsewhere() -> Non
 
 
 def test_points_are_never_proposed_again_while_others_are_left() -> None:
-    small = Problem(PROBLEM.space, PROBLEM.goals, PROBLEM.capacity)
-    history = [Seen(row, row, RECORDED.cost(300, row)) for row in range(len(TABLE) - 3)]
-    ideas = Frontier().ask(small, history, 10, random.Random(1))
-    assert {idea.point for idea in ideas} <= set(range(len(TABLE) - 3, len(TABLE)))
+    small = Problem(PROBLEM.space, PROBLEM.criteria, PROBLEM.capacity)
+    history = [Observation(row, row, RECORDED.cost(300, row)) for row in range(len(TABLE) - 3)]
+    suggestions = Frontier().ask(small, history, 10, random.Random(1))
+    assert {suggestion.point for suggestion in suggestions} <= set(range(len(TABLE) - 3, len(TABLE)))

@@ -3,20 +3,20 @@
 import random
 
 from codenas.search.replay.replay import Recorded, Roles
-from codenas.search.strategies.base import Seen
+from codenas.search.strategies.base import Observation
 from codenas.search.strategies.genetic import Genetic
 from tests.search.tables import made_up_table
 
 PROBLEM = Recorded.of(made_up_table(), Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")).problem
 
 
-def history(count: int) -> list[Seen[int]]:
+def history(count: int) -> list[Observation[int]]:
     """The older, the better: the first one is the best of all."""
-    return [Seen(index, index, (float(index), float(index))) for index in range(count)]
+    return [Observation(index, index, (float(index), float(index))) for index in range(count)]
 
 
-def parents(genetic: Genetic, seen: list[Seen[int]]) -> set[int]:
-    return {parent for idea in genetic.ask(PROBLEM, seen, 200, random.Random(0)) for parent in idea.parents}
+def parents(genetic: Genetic, observation: list[Observation[int]]) -> set[int]:
+    return {parent for suggestion in genetic.ask(PROBLEM, observation, 200, random.Random(0)) for parent in suggestion.parents}
 
 
 def test_the_first_generation_is_random() -> None:
@@ -34,13 +34,16 @@ def test_the_old_die_and_elites_do_not() -> None:
 
 
 def test_who_failed_is_no_parent() -> None:
-    failed = [Seen(seen.index, seen.point, None if seen.index % 2 else seen.costs) for seen in history(12)]
+    failed = [
+        Observation(observation.index, observation.point, None if observation.index % 2 else observation.costs)
+        for observation in history(12)
+    ]
     assert parents(Genetic(population=6), failed) <= {0, 2, 4, 6, 8, 10}
 
 
 def test_what_earlier_searches_left_are_the_parents_of_the_first_generation() -> None:
     """They age like anybody: with one lifetime the youngest generation of them is left, and gone after the second of this search."""
-    earlier = [Seen(index - 9, 20 + index, (float(20 - index), float(20 - index))) for index in range(9)]
+    earlier = [Observation(index - 9, 20 + index, (float(20 - index), float(20 - index))) for index in range(9)]
     genetic = Genetic(population=6, elites=0, lifetime=1)
     assert parents(genetic, earlier) == set(range(-6, 0))
     assert parents(genetic, [*earlier, *history(5)]) == set(range(-6, 0))

@@ -12,12 +12,12 @@ from codenas.stats.pareto import Point
 DRAWS = 4_000
 
 
-@pytest.mark.parametrize("goals", [1, 2, 3, 4])
+@pytest.mark.parametrize("criteria", [1, 2, 3, 4])
 @pytest.mark.parametrize("trained", [0, 1, 6])
-def test_it_is_the_mean_gain_of_many_draws(goals: int, trained: int) -> None:
-    rng, reference = random.Random(f"{goals} {trained}"), (1.0,) * goals
-    done: list[Point] = [tuple(rng.random() for _ in range(goals)) for _ in range(trained)]
-    known: list[Point] = [tuple(rng.random() for _ in range(goals - 1)) for _ in range(3)]
+def test_it_is_the_mean_gain_of_many_draws(criteria: int, trained: int) -> None:
+    rng, reference = random.Random(f"{criteria} {trained}"), (1.0,) * criteria
+    done: list[Point] = [tuple(rng.random() for _ in range(criteria)) for _ in range(trained)]
+    known: list[Point] = [tuple(rng.random() for _ in range(criteria - 1)) for _ in range(3)]
     mean, sd = np.array([0.2, 0.5, 0.9]), np.array([0.05, 0.2, 0.3])
     expected = expected_improvement(mean, sd, known, done, reference)
     before = hypervolume(done, reference)

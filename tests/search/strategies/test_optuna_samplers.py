@@ -9,7 +9,7 @@ import pytest
 from codenas.errors import ConfigError
 from codenas.search.replay.replay import Recorded, Roles
 from codenas.search.strategies import registry as strategies
-from codenas.search.strategies.base import Goal, Seen
+from codenas.search.strategies.base import Criterion, Observation
 from codenas.search.strategies.optuna_samplers import OptunaSearch, extend_study, write_study
 from codenas.search.strategies.registry import strategy
 from tests.search.tables import made_up_table
@@ -20,22 +20,22 @@ RECORDED = Recorded.of(made_up_table(), Roles(("params", "latency_ms"), ("bits_p
 PROBLEM = RECORDED.problem
 
 
-def history(count: int) -> list[Seen[int]]:
+def history(count: int) -> list[Observation[int]]:
     rows = random.Random(0).sample(range(len(made_up_table())), count)
-    return [Seen(index, row, RECORDED.cost(300, row) if index % 5 else None) for index, row in enumerate(rows)]
+    return [Observation(index, row, RECORDED.cost(300, row) if index % 5 else None) for index, row in enumerate(rows)]
 
 
 def test_a_study_in_sqlite_holds_the_history(tmp_path: Path) -> None:
-    limited = replace(PROBLEM, goals=(PROBLEM.goals[0], replace(PROBLEM.goals[1], limit=1.0)))
+    limited = replace(PROBLEM, criteria=(PROBLEM.criteria[0], replace(PROBLEM.criteria[1], limit=1.0)))
     write_study(limited, history(12), tmp_path / "study.db", "made up")
     loaded = optuna.load_study(study_name="made up", storage=f"sqlite:///{tmp_path / 'study.db'}")
     assert [trial.user_attrs["candidate"] for trial in loaded.trials] == list(range(12))
-    for trial, seen in zip(loaded.trials, history(12), strict=True):
-        latency = PROBLEM.space.free(seen.point)["latency_ms"]
+    for trial, observation in zip(loaded.trials, history(12), strict=True):
+        latency = PROBLEM.space.static(observation.point)["latency_ms"]
         assert trial.constraints == {"latency_ms": pytest.approx(latency - 1.0)}
-        assert (trial.values is None) == (seen.costs is None)
-        if seen.costs is not None:
-            assert trial.values == pytest.approx(seen.costs)
+        assert (trial.values is None) == (observation.costs is None)
+        if observation.costs is not None:
+            assert trial.values == pytest.approx(observation.costs)
     with pytest.raises(ConfigError, match="study.db is there already; remove it, or choose another file"):
         write_study(limited, [], tmp_path / "study.db", "made up")
 
@@ -49,28 +49,28 @@ def test_a_study_that_is_there_gains_what_it_lacks(tmp_path: Path) -> None:
 
 
 def test_what_is_maximized_is_told_with_its_own_sign() -> None:
-    turned = replace(PROBLEM, goals=(replace(PROBLEM.goals[0], maximized=True), Goal("latency_ms")))
+    turned = replace(PROBLEM, criteria=(replace(PROBLEM.criteria[0], maximized=True), Criterion("latency_ms")))
     for name in ("tpe", "nsga2"):
-        ideas = OptunaSearch(name).ask(turned, history(12), 2, random.Random(0))
-        assert len(ideas) == 2
+        suggestions = OptunaSearch(name).ask(turned, history(12), 2, random.Random(0))
+        assert len(suggestions) == 2
 
 
 def test_nsga2_makes_children_of_the_generations_before() -> None:
     """All in the history are of one kind; a sampler that found no parents would draw the others too."""
     kind = PROBLEM.space.flatten(0)["kind"]
     rows = [row for row in range(len(made_up_table())) if PROBLEM.space.flatten(row)["kind"] == kind][:12]
-    seen = [Seen(index, row, RECORDED.cost(300, row)) for index, row in enumerate(rows)]
-    ideas = OptunaSearch("nsga2").ask(PROBLEM, seen, 20, random.Random(0))
-    assert sum(PROBLEM.space.flatten(idea.point)["kind"] == kind for idea in ideas) >= 14
+    observation = [Observation(index, row, RECORDED.cost(300, row)) for index, row in enumerate(rows)]
+    suggestions = OptunaSearch("nsga2").ask(PROBLEM, observation, 20, random.Random(0))
+    assert sum(PROBLEM.space.flatten(suggestion.point)["kind"] == kind for suggestion in suggestions) >= 14
 
 
 @pytest.mark.parametrize("trained", [0, 3])
 def test_nsga2_makes_children_of_what_earlier_searches_left(trained: int) -> None:
     kind = PROBLEM.space.flatten(0)["kind"]
     rows = [row for row in range(len(made_up_table())) if PROBLEM.space.flatten(row)["kind"] == kind][: 12 + trained]
-    seen = [Seen(index - 12, row, RECORDED.cost(300, row)) for index, row in enumerate(rows)]
-    ideas = OptunaSearch("nsga2").ask(PROBLEM, seen, 20, random.Random(0))
-    assert sum(PROBLEM.space.flatten(idea.point)["kind"] == kind for idea in ideas) >= 14
+    observation = [Observation(index - 12, row, RECORDED.cost(300, row)) for index, row in enumerate(rows)]
+    suggestions = OptunaSearch("nsga2").ask(PROBLEM, observation, 20, random.Random(0))
+    assert sum(PROBLEM.space.flatten(suggestion.point)["kind"] == kind for suggestion in suggestions) >= 14
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
