@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "Budget", "Corpus", "Evaluation", "EvaluationSettings", "Metrics", "Model", "Objective", "SearchJob", "SearchResult",
-    "SearchRun", "TrainJob", "Trial", "load", "open_corpus", "open_run", "run_search",
+    "Budget", "CodeNASError", "Corpus", "Evaluation", "EvaluationSettings", "Metrics", "Model", "Objective", "SearchJob",
+    "SearchResult", "SearchRun", "TrainJob", "Trial", "UserError", "load", "open_corpus", "open_run", "run_search",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from codenas.api import (
         Budget,
+        CodeNASError,
         Corpus,
         Evaluation,
         EvaluationSettings,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         SearchRun,
         TrainJob,
         Trial,
+        UserError,
         load,
         open_corpus,
         open_run,

@@ -17,7 +17,7 @@ from codenas.checkpoint import MANIFEST, Checkpoint
 from codenas.corpus import Corpus
 from codenas.decode import SamplingParams
 from codenas.decode import complete as complete_text
-from codenas.errors import CheckpointError, ConfigError, RunError, first_fault
+from codenas.errors import CheckpointError, CodeNASError, ConfigError, RunError, UserError, first_fault
 from codenas.evaluate.config import EvaluationSettings
 from codenas.evaluate.run import Evaluation
 from codenas.experiment.device import resolve_device
@@ -39,8 +39,8 @@ from codenas.search.result import SearchFolder, SearchResult
 from codenas.vocab import Vocabulary
 
 __all__ = [
-    "Budget", "Corpus", "Evaluation", "EvaluationSettings", "Metrics", "Model", "Objective", "SearchJob", "SearchResult",
-    "SearchRun", "TrainJob", "Trial", "load", "open_corpus", "open_run", "run_search",
+    "Budget", "CodeNASError", "Corpus", "Evaluation", "EvaluationSettings", "Metrics", "Model", "Objective", "SearchJob",
+    "SearchResult", "SearchRun", "TrainJob", "Trial", "UserError", "load", "open_corpus", "open_run", "run_search",
 ]  # fmt: skip
 
 AnyPath = str | os.PathLike[str]

@@ -166,6 +166,7 @@ def test_what_is_not_there_is_named_with_the_way_out(corpus: codenas.Corpus, run
         codenas.open_corpus(tmp_path)
     with pytest.raises(RunError, match="holds no search"):
         codenas.open_run(tmp_path)
+    assert issubclass(RunError, codenas.UserError) and issubclass(codenas.UserError, codenas.CodeNASError)
 
 
 def test_a_search_without_a_result_can_be_read(run: codenas.SearchRun, tmp_path: Path) -> None:
