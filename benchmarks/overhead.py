@@ -17,7 +17,7 @@ from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.loop import run_search
-from codenas.train.course import Step
+from codenas.train.curve import Step
 from tests.fakes import tiny_corpus
 from tune_jobs.cluster.local import local_ray
 from tune_jobs.launch import search

@@ -21,7 +21,7 @@ from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Outcome, Report
 from codenas.search.fitness import Objective
 from codenas.search.result import SearchResult
-from codenas.train.course import Step
+from codenas.train.curve import Step
 from tests.fakes import tiny_corpus
 from tests.nodes import nodes
 from tune_jobs.cluster.local import local_ray

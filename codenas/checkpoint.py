@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,7 +22,7 @@ from codenas.arch.storage import SCALE, Storage, StoredTensor, layout
 from codenas.compress.quantise import pack, unpack
 from codenas.errors import CheckpointError, ResourceError, first_fault, is_out_of_memory
 from codenas.files import atomic_folder, readable_disk_errors, settle_folder, sha256_file, write_atomic
-from codenas.metrics import Course, Metrics
+from codenas.metrics import Metrics, TrainingCurve
 from codenas.model import LanguageModel, undrawn_model
 from codenas.vocab import Vocabulary, load_vocabulary
 
@@ -37,7 +37,7 @@ class Manifest(BaseModel):
         arch: of the stored weights.
         trained_arch: of the training state, where the stored weights are pruned; None where both are the same.
         vocabulary: which of its corpus's; None is the corpus's own.
-        course: of the training since the checkpoint that it went on from, where a search trained it.
+        curve: of the training since the checkpoint that it resumed from, where a search trained it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +54,7 @@ class Manifest(BaseModel):
     train_tokens: int
     training: dict[str, Any] = {}
     metrics: Metrics = Metrics()
-    course: Course | None = None
+    curve: TrainingCurve | None = Field(None, validation_alias=AliasChoices("curve", "course"))  # the latter in earlier versions
     weights_sha256: str = ""
     training_sha256: str | None = None
     parent: str | None = None

@@ -191,8 +191,8 @@ def require_metric(name: str) -> str:
     return name
 
 
-class Course(BaseModel):
-    """How a training went, from one rung to the next.
+class TrainingCurve(BaseModel):
+    """The losses of a training from one rung to the next, and where and when it ran.
 
     Attributes:
         worker: the host and the process that trained.

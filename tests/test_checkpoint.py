@@ -20,7 +20,7 @@ from codenas.checkpoint import MANIFEST, TOKENIZER, TRAINING, WEIGHTS, Checkpoin
 from codenas.compress.quantise import pack, unpack
 from codenas.errors import CheckpointError, ResourceError
 from codenas.files import sha256_file
-from codenas.metrics import Metrics
+from codenas.metrics import Metrics, TrainingCurve
 from codenas.vocab import Char
 from tests.fakes import drawn_model, small_disk, tiny_arch
 
@@ -92,6 +92,14 @@ def test_a_manifest_of_an_earlier_version_is_one_of_float16(stored: Checkpoint) 
     opened = Checkpoint.open(stored.path)
     assert (opened.manifest.storage, opened.manifest.training_arch, opened.manifest.vocabulary) == ("float16", ARCH, None)
     opened.load_model()
+
+
+def test_a_manifest_of_an_earlier_version_has_the_training_curve_under_its_old_name(stored: Checkpoint) -> None:
+    curve = TrainingCurve(worker="host:1", started=1.0, seconds=2.0, losses=((3, 2.5),))
+    content = json.loads((stored.path / MANIFEST).read_text())
+    del content["curve"]
+    (stored.path / MANIFEST).write_text(json.dumps({**content, "course": curve.model_dump(mode="json")}))
+    assert Checkpoint.open(stored.path).manifest.curve == curve
 
 
 def test_a_manifest_that_says_null_of_compression_still_opens(stored: Checkpoint) -> None:

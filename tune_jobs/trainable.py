@@ -13,7 +13,7 @@ from codenas.experiment.mirror import mirrored
 from codenas.experiment.rung import execute
 from codenas.search.actions import Job
 from codenas.search.candidate import Candidate, Outcome
-from codenas.train.course import Step
+from codenas.train.curve import Step
 from tune_jobs.telemetry import GpuTelemetry
 from tune_jobs.worktime import PREPARING, STORING
 

@@ -14,7 +14,7 @@ from codenas.experiment.resume import Difference, differences, stored_recipe
 from codenas.experiment.training import Subject, load_trainer, store
 from codenas.metrics import Metrics
 from codenas.train.config import TrainConfig
-from codenas.train.course import Step
+from codenas.train.curve import Step
 
 
 @dataclass(slots=True, frozen=True)

@@ -21,7 +21,7 @@ from codenas.search.actions import Job
 from codenas.search.candidate import EVENT, Outcome, Report
 from codenas.search.history import History
 from codenas.search.result import CLAIM, LEARNED, RESULT, TRIALS, Claim, SearchFolder
-from codenas.train.course import Step
+from codenas.train.curve import Step
 
 _PROBE = "writable"  # an object that is written and removed
 

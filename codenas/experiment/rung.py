@@ -24,7 +24,7 @@ from codenas.model import count_parameters
 from codenas.search.actions import Job
 from codenas.search.candidate import Candidate, Outcome, Refusal, Report
 from codenas.search.fitness import broken_limit
-from codenas.train.course import Recorder, Step
+from codenas.train.curve import CurveRecorder, Step
 from codenas.train.trainer import Trainer
 from codenas.vocab import load_vocabulary
 
@@ -47,7 +47,7 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
 
     A rung that is already stored is not trained again; a later one goes on from the highest stored one below it.
     """
-    recorder = Recorder()
+    recorder = CurveRecorder()
     setup, corpus = ready(setup, job.candidate.design)
     start, reached = _checkpoint_below(setup, job), stored_at(setup.checkpoint(job.candidate, job.rung))
     recipe = setup.train.model_copy(update={"seed": job.candidate.seed})
@@ -64,7 +64,7 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
         trainer = load_trainer(corpus, job.candidate.design, recipe, setup.device, start)
         finished = yield from _train_to_rung(setup, job, trainer, Subject(corpus, job.candidate.design, free), recorder)
     except TrialFailure as failure:
-        return job.failed(str(failure), recorder.course())
+        return job.failed(str(failure), recorder.curve())
     return _report(setup, corpus, job, start, finished)
 
 
@@ -103,12 +103,12 @@ def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candida
 
 
 def _train_to_rung(
-    setup: ExperimentSetup, job: Job, trainer: Trainer, subject: Subject, recorder: Recorder
+    setup: ExperimentSetup, job: Job, trainer: Trainer, subject: Subject, recorder: CurveRecorder
 ) -> Generator[Step, None, Checkpoint]:
     yield from recorder.watch(trainer.run_to(job.rung))
     branch_steps = scoring_steps(setup, job)
     scored = (yield from scoring_branch(trainer, branch_steps)) if branch_steps else None
-    return store(trainer, setup.checkpoint(job.candidate, job.rung), subject, scored=scored, course=recorder.course())
+    return store(trainer, setup.checkpoint(job.candidate, job.rung), subject, scored=scored, curve=recorder.curve())
 
 
 def scoring_steps(setup: ExperimentSetup, job: Job) -> int:
@@ -123,7 +123,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         try:
             metrics = metrics.merged(Metrics(bits_per_byte=stored_bits(setup, corpus, finished)))
         except TrialFailure as failure:
-            return job.failed(str(failure), finished.manifest.course)
+            return job.failed(str(failure), finished.manifest.curve)
         update_metrics(finished, metrics)
     before = start.manifest.metrics.train_seconds or 0.0 if start is not None else 0.0
     return Report(
@@ -134,7 +134,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
         metrics=metrics,
         seconds=(metrics.train_seconds or 0.0) - before,
         checkpoint=str(finished.path.relative_to(setup.folder)),
-        course=finished.manifest.course,
+        curve=finished.manifest.curve,
         repeat=job.candidate.repeat,
     )
 

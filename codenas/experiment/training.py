@@ -16,11 +16,11 @@ from codenas.corpus import Batches, Corpus
 from codenas.errors import CheckpointError, TrialFailure, is_out_of_memory
 from codenas.experiment.resume import differences, require_resumable
 from codenas.experiment.splits import TRAIN
-from codenas.metrics import Course, Metrics
+from codenas.metrics import Metrics, TrainingCurve
 from codenas.model import LanguageModel, build_model
 from codenas.seeds import derive
 from codenas.train.config import TrainConfig
-from codenas.train.course import Step
+from codenas.train.curve import Step
 from codenas.train.trainer import Trainer
 from codenas.vocab import Infilling, load_vocabulary
 
@@ -103,7 +103,7 @@ def store(
     recipe: dict[str, Any] | None = None,
     parent: str | None = None,
     scored: Scored | None = None,
-    course: Course | None = None,
+    curve: TrainingCurve | None = None,
 ) -> Checkpoint:
     """Write what `trainer` has reached, as the design of `subject` stores it, and the state to go on from, whole.
 
@@ -115,7 +115,7 @@ def store(
     )
     metrics = subject.free.model_copy(update={"bits_per_byte": None}).merged(trained)
     manifest = manifest_of(subject.corpus, subject.design, trainer.step, trainer.tokens).model_copy(
-        update={"metrics": metrics, "training": recipe or trainer.config.model_dump(mode="json"), "parent": parent, "course": course}
+        update={"metrics": metrics, "training": recipe or trainer.config.model_dump(mode="json"), "parent": parent, "curve": curve}
     )
     try:
         return write_checkpoint(path, pruned(scored.weights, subject.design), manifest, subject.corpus.tokenizer_path, scored.state)

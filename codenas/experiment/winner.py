@@ -19,7 +19,7 @@ from codenas.files import require_free_space
 from codenas.interrupts import held
 from codenas.log import LOGGER, Progress
 from codenas.search.result import SearchFolder
-from codenas.train.course import Step
+from codenas.train.curve import Step
 
 DISK_MEGABYTES = 200
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from codenas.metrics import Course, Metrics
+from codenas.metrics import Metrics, TrainingCurve
 from codenas.report.architecture import KINDS, profile_bars
 from codenas.report.charts import Bar, Coordinate, Line, Mark, Shape, Span, bars, parallel, plot, timeline
 from codenas.report.page_data import CandidateFigures, Rung, SearchFigures
@@ -122,7 +122,7 @@ def curves_chart(figures: SearchFigures) -> str:
     """The training curve of every candidate; empty if none was recorded."""
     lines = []
     for each in sorted(figures.candidates, key=lambda each: _is_best(figures, each)):
-        points = [point for _, course in courses(each) for point in course.losses]
+        points = [point for _, curve in curves(each) for point in curve.losses]
         if points:
             tip = f"{each.id} ({each.origin}): {points[-1][1]:.3f} nats per token at step {points[-1][0]:,}"
             lines.append(Line([(float(step), loss) for step, loss in sorted(points)], tip, each.id, _kind(figures, each)))
@@ -131,18 +131,18 @@ def curves_chart(figures: SearchFigures) -> str:
 
 def timeline_chart(figures: SearchFigures) -> str:
     """The jobs of every worker over time; empty if they were not recorded."""
-    jobs = [(each, rung, course) for each in figures.candidates for rung, course in courses(each)]
+    jobs = [(each, rung, curve) for each in figures.candidates for rung, curve in curves(each)]
     if not jobs:
         return ""
-    zero = min(course.started for _, _, course in jobs)
-    longest = max(course.started + course.seconds for _, _, course in jobs) - zero
+    zero = min(curve.started for _, _, curve in jobs)
+    longest = max(curve.started + curve.seconds for _, _, curve in jobs) - zero
     unit, name = (60.0, "minutes") if longest > 300 else (1.0, "seconds")
     spans = []
-    for each, rung, course in jobs:
+    for each, rung, curve in jobs:
         target = f"to {rung:,} steps" if rung is not None else "failed"
         kind = rung_kind(figures, rung) if rung is not None else "winner"
-        tip = f"{each.id} {target}: {course.seconds:.1f} s, started at {course.started - zero:,.0f} s, {course.worker}"
-        spans.append(Span(course.worker, (course.started - zero) / unit, course.seconds / unit, tip, each.id, kind))
+        tip = f"{each.id} {target}: {curve.seconds:.1f} s, started at {curve.started - zero:,.0f} s, {curve.worker}"
+        spans.append(Span(curve.worker, (curve.started - zero) / unit, curve.seconds / unit, tip, each.id, kind))
     return timeline(spans, f"{name} since the first job")
 
 
@@ -178,10 +178,10 @@ def part_kinds(figures: SearchFigures) -> dict[str, str]:
     return {kind: _part_kind(kind) for kind in KINDS if kind in used}
 
 
-def courses(candidate: CandidateFigures) -> list[tuple[int | None, Course]]:
+def curves(candidate: CandidateFigures) -> list[tuple[int | None, TrainingCurve]]:
     """Its recorded trainings with the rungs they reached; None for the one that failed."""
-    reached: list[tuple[int | None, Course]] = [(rung.rung, rung.course) for rung in candidate.rungs if rung.course is not None]
-    return [*reached, *([(None, candidate.failed_course)] if candidate.failed_course is not None else [])]
+    reached: list[tuple[int | None, TrainingCurve]] = [(rung.rung, rung.curve) for rung in candidate.rungs if rung.curve is not None]
+    return [*reached, *([(None, candidate.failed_curve)] if candidate.failed_curve is not None else [])]
 
 
 def tooltip(candidate: CandidateFigures, rung: Rung) -> str:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from codenas.arch.cost import body_parameters
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
-from codenas.metrics import STATIC, Course, Metrics
+from codenas.metrics import STATIC, Metrics, TrainingCurve
 from codenas.report.designs import in_words
 from codenas.report.front import front_rows
 from codenas.report.importance import Importance, expected_best, importances
@@ -99,7 +99,7 @@ class Rung(_Figures):
     step: int
     best: float | None
     metrics: Metrics
-    course: Course | None
+    curve: TrainingCurve | None
 
 
 class CandidateFigures(_Figures):
@@ -111,7 +111,7 @@ class CandidateFigures(_Figures):
     design: str
     choices: dict[str, str]
     fate: Literal["trained", "refused", "failed", "open"]
-    failed_course: Course | None
+    failed_curve: TrainingCurve | None
     on_front: bool
     rungs: tuple[Rung, ...]
 
@@ -277,7 +277,7 @@ def _candidates(record: SearchRecord, on_front: set[str]) -> tuple[CandidateFigu
             design=in_words(trial.candidate.design),
             choices={field: _word(value) for field, value in space.flatten(trial.candidate.design).items()},
             fate="refused" if trial.refusal else "failed" if trial.failure else "trained" if trial.reports else "open",
-            failed_course=trial.failure.course if trial.failure else None,
+            failed_curve=trial.failure.curve if trial.failure else None,
             on_front=trial.candidate.id in on_front,
             rungs=tuple(by_index.get(trial.candidate.index, ())),
         )
@@ -295,7 +295,7 @@ def _rungs(events: Iterable[Event]) -> dict[int, list[Rung]]:
         step += event.steps
         if (bits := event.metrics.bits_per_byte) is not None:
             best[event.rung] = min(bits, best.get(event.rung, bits))
-        rung = Rung(rung=event.rung, step=step, best=best.get(event.rung), metrics=event.metrics, course=event.course)
+        rung = Rung(rung=event.rung, step=step, best=best.get(event.rung), metrics=event.metrics, curve=event.curve)
         found.setdefault(event.index, []).append(rung)
     return found
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from codenas.errors import ConfigError
-from codenas.metrics import Course
+from codenas.metrics import TrainingCurve
 from codenas.search.candidate import Trial
 
 NEEDS = ("tensorboardX",)
@@ -28,9 +28,9 @@ def write_events(trials: Sequence[Trial], choices: Sequence[Mapping[str, Any]], 
 
 
 def _write(writer: Any, trial: Trial, choices: Mapping[str, Any]) -> None:
-    for course in _courses(trial):
-        for step, loss in course.losses:
-            writer.add_scalar("training/nats_per_token", loss, step, walltime=course.started)
+    for curve in _curves(trial):
+        for step, loss in curve.losses:
+            writer.add_scalar("training/nats_per_token", loss, step, walltime=curve.started)
     for report in trial.reports:
         for name, value in report.metrics.values().items():
             writer.add_scalar(f"rung/{name}", value, report.rung)
@@ -42,6 +42,6 @@ def _write(writer: Any, trial: Trial, choices: Mapping[str, Any]) -> None:
     writer.add_hparams(hparams, {f"last/{name}": value for name, value in last.items()}, name="design")
 
 
-def _courses(trial: Trial) -> list[Course]:
-    courses = [*(report.course for report in trial.reports), trial.failure.course if trial.failure else None]
-    return [course for course in courses if course is not None]
+def _curves(trial: Trial) -> list[TrainingCurve]:
+    curves = [*(report.curve for report in trial.reports), trial.failure.curve if trial.failure else None]
+    return [curve for curve in curves if curve is not None]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from codenas.metrics import Course
+from codenas.metrics import TrainingCurve
 from codenas.search.candidate import Candidate, Failure, Refusal
 
 
@@ -13,9 +13,9 @@ class Job:
     candidate: Candidate
     rung: int
 
-    def failed(self, reason: str, course: Course | None = None) -> Failure:
-        """What becomes of the job where its candidate cannot be trained; `course` is how far it came."""
-        return Failure(index=self.candidate.index, rung=self.rung, reason=reason, repeat=self.candidate.repeat, course=course)
+    def failed(self, reason: str, curve: TrainingCurve | None = None) -> Failure:
+        """What becomes of the job where its candidate cannot be trained; `curve` is how far it came."""
+        return Failure(index=self.candidate.index, rung=self.rung, reason=reason, repeat=self.candidate.repeat, curve=curve)
 
 
 @dataclass(slots=True, frozen=True)

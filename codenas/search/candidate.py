@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
-from codenas.metrics import Course, LatencyContext, Metrics
+from codenas.metrics import LatencyContext, Metrics, TrainingCurve
 from codenas.seeds import derive
 
 
@@ -63,7 +63,7 @@ class Report(Record):
     """What `candidate` was worth after `rung` steps.
 
     `steps` were trained for this report, earlier rungs not counted; `scoring_steps` only to score it, nobody resumes them.
-    `course` is None in histories of earlier versions; `repeat` is that of the candidate that was trained.
+    `curve` is None in histories of earlier versions; `repeat` is that of the candidate that was trained.
     """
 
     event: Literal["report"] = "report"
@@ -74,7 +74,7 @@ class Report(Record):
     metrics: Metrics
     seconds: float
     checkpoint: str
-    course: Course | None = None
+    curve: TrainingCurve | None = Field(None, validation_alias=AliasChoices("curve", "course"))  # the latter in earlier versions
     repeat: int = 0
 
 
@@ -101,7 +101,7 @@ class Failure(Record):
     index: int
     rung: int
     reason: str
-    course: Course | None = None
+    curve: TrainingCurve | None = Field(None, validation_alias=AliasChoices("curve", "course"))  # the latter in earlier versions
     repeat: int = 0
 
 

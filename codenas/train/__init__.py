@@ -1,1 +1,1 @@
-"""Training: one recipe, one loop. Its settings and its course need no torch."""
+"""Training: one recipe, one loop. Its settings and its curve need no torch."""

@@ -21,7 +21,7 @@ from codenas.model import LanguageModel
 from codenas.seeds import derive
 from codenas.train.allocator import keep_freed_memory
 from codenas.train.config import TrainConfig
-from codenas.train.course import Step
+from codenas.train.curve import Step
 from codenas.train.losses import cross_entropy
 from codenas.train.optim import build_optimizers, load_state_tensors, set_rates, state_tensors
 from codenas.train.schedule import rate_factor

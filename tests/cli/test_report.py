@@ -44,8 +44,8 @@ def test_a_page_for_a_device_leaves_the_device_and_nothing_beside_it(run: Path, 
 def test_curves_workers_and_the_winner_are_in_it(run: Path) -> None:
     figures = json.loads((run / "report.json").read_text())
     assert figures["finished"] and figures["best"]["vocab_size"] == 300
-    courses = [rung["course"] for each in figures["candidates"] for rung in each["rungs"]]
-    assert len(courses) == 4 and all(course["worker"] and course["losses"] for course in courses)
+    curves = [rung["curve"] for each in figures["candidates"] for rung in each["rungs"]]
+    assert len(curves) == 4 and all(curve["worker"] and curve["losses"] for curve in curves)
     page = (run / "report.html").read_text()
     assert "training loss (nats per token)" in page and "since the first job" in page and "decoding state at full context" in page
 

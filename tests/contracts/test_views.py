@@ -302,7 +302,7 @@ def test_no_cell_is_cut_in_a_terminal_of_the_least_width(case: Case, monkeypatch
 def test_a_run_of_an_earlier_version_is_shown(case: Case) -> None:
     """Its files lack what has been added since: every field that has a default. Its candidates are architectures alone."""
     plain = [Design(arch=design.arch) for design in case.designs]
-    found = search_over(plain, case.corpus.manifest.vocab_size, course=False)
+    found = search_over(plain, case.corpus.manifest.vocab_size, curve=False)
     run = written(case.place("earlier"), found, case.corpus)
     lines = [json.dumps({"event": event.event, **_as_before(event)}) for event in found.events]
     (run / "search" / "trials.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

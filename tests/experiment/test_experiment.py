@@ -33,7 +33,7 @@ from codenas.search.plan import Plan
 from codenas.search.static_metrics import VocabularySize, closed_form
 from codenas.search.strategies.random_search import RandomSearch
 from codenas.train.config import TrainConfig
-from codenas.train.course import Step
+from codenas.train.curve import Step
 from codenas.vocab import load_vocabulary
 from tests.fakes import tiny_arch, tiny_corpus
 from tests.search.synthetic import next_job
@@ -122,9 +122,9 @@ def test_a_report_says_everything_that_was_measured(setup: ExperimentSetup, corp
     assert TrainConfig.model_validate(checkpoint.manifest.training) == setup.train.model_copy(update={"seed": 11})
 
 
-def test_a_report_tells_the_course_of_its_own_rung(setup: ExperimentSetup) -> None:
+def test_a_report_has_the_training_curve_of_its_own_rung(setup: ExperimentSetup) -> None:
     branched = setup.model_copy(update={"scoring_steps": {LOW: 2}})
-    low, high = (reported(branched, job(rung)).course for rung in (LOW, HIGH))
+    low, high = (reported(branched, job(rung)).curve for rung in (LOW, HIGH))
     assert low is not None and high is not None
     assert [step for step, _ in low.losses] == list(range(1, LOW + 1))  # the scoring branch is no part of it
     assert [step for step, _ in high.losses] == list(range(LOW + 1, HIGH + 1))
@@ -219,7 +219,7 @@ def test_a_failure_has_its_reason(rung: int, reason: str, setup: ExperimentSetup
     wild = setup.train.model_copy(update={"matrix_rate": 1e30, "embedding_rate": 1e38, "warmup_steps": 0})
     outcome = run_job(setup.model_copy(update={"train": wild}), job(rung))
     assert isinstance(outcome, Failure) and (outcome.index, outcome.rung) == (0, rung)
-    assert outcome.course is not None and [step for step, _ in outcome.course.losses] == [1]
+    assert outcome.curve is not None and [step for step, _ in outcome.curve.losses] == [1]
     assert re.search(reason, outcome.reason)
     assert not (setup.folder / "c000" / str(rung)).exists()
 

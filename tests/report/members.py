@@ -7,7 +7,7 @@ from functools import cache
 from codenas.arch import Design, preset
 from codenas.arch.cost import parameters, stored_bytes
 from codenas.arch.mixers import MIXER_SPECS
-from codenas.metrics import Course, Metrics
+from codenas.metrics import Metrics, TrainingCurve
 from codenas.report.page_data import Event, SearchRecord
 from codenas.search.candidate import Budget, Candidate, Failure, Proposal, Refusal, Report
 from codenas.search.config import SearchConfig
@@ -65,7 +65,7 @@ def labels(design: Design) -> dict[str, set[str]]:
     }
 
 
-def search_over(designs: Sequence[Design], vocab_size: int, seed: int = 0, course: bool = True) -> SearchRecord:
+def search_over(designs: Sequence[Design], vocab_size: int, seed: int = 0, curve: bool = True) -> SearchRecord:
     """A finished search in which all of `designs` are on the Pareto front, one more was refused and one failed."""
     budget = Budget(candidates=len(designs) + 2, rungs=RUNGS, promote=(len(designs),))
     config = SearchConfig(space="full", choices=CHOICES, strategy="random", budget=budget, objectives=OBJECTIVES, seed=seed)
@@ -77,9 +77,9 @@ def search_over(designs: Sequence[Design], vocab_size: int, seed: int = 0, cours
     by_size = sorted(designs, key=lambda design: stored_bytes(design.stored_arch, vocab_size, design.storage))
     for rung in RUNGS:
         for index, design in enumerate(designs):
-            events.append(_report(index, design, rung, by_size.index(design) / len(designs), vocab_size, course))
+            events.append(_report(index, design, rung, by_size.index(design) / len(designs), vocab_size, curve))
     events.append(Refusal(index=len(designs), reason="size_bytes 60000000 is outside its limit", metrics=Metrics(size_bytes=60_000_000)))
-    events.append(Failure(index=len(designs) + 1, rung=RUNGS[0], reason="diverged", course=_course(RUNGS[0]) if course else None))
+    events.append(Failure(index=len(designs) + 1, rung=RUNGS[0], reason="diverged", curve=_curve(RUNGS[0]) if curve else None))
     history = replayed(events)
     result = conclude(config.plan(vocab_size), history, Effort(2, 60.0, 100, 90.0))
     return SearchRecord(
@@ -87,7 +87,7 @@ def search_over(designs: Sequence[Design], vocab_size: int, seed: int = 0, cours
     )
 
 
-def _report(index: int, design: Design, rung: int, place: float, vocab_size: int, course: bool) -> Report:
+def _report(index: int, design: Design, rung: int, place: float, vocab_size: int, curve: bool) -> Report:
     metrics = Metrics(
         bits_per_byte=4.0 - place - rung / 100,  # the larger, the better: nobody dominates
         params=parameters(design.stored_arch, vocab_size),
@@ -95,9 +95,9 @@ def _report(index: int, design: Design, rung: int, place: float, vocab_size: int
         latency_ms_p50=1.0 + place,
     )
     checkpoint, steps = f"c{index:03d}/{rung}", rung - (RUNGS[0] if rung > RUNGS[0] else 0)
-    recorded = _course(rung) if course else None
-    return Report(index=index, rung=rung, steps=steps, metrics=metrics, seconds=1.0, checkpoint=checkpoint, course=recorded)
+    recorded = _curve(rung) if curve else None
+    return Report(index=index, rung=rung, steps=steps, metrics=metrics, seconds=1.0, checkpoint=checkpoint, curve=recorded)
 
 
-def _course(rung: int) -> Course:
-    return Course(worker="host:1", started=1_000.0 + rung, seconds=1.0, losses=((rung, 3.0),))
+def _curve(rung: int) -> TrainingCurve:
+    return TrainingCurve(worker="host:1", started=1_000.0 + rung, seconds=1.0, losses=((rung, 3.0),))

@@ -4,7 +4,7 @@ import contextlib
 from functools import cache
 
 from codenas.errors import BudgetError
-from codenas.metrics import Course, Metrics
+from codenas.metrics import Metrics, TrainingCurve
 from codenas.report.page_data import Event, SearchRecord
 from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Failure, Proposal, Report
@@ -23,9 +23,7 @@ OBJECTIVES = (
 
 
 @cache
-def searched(
-    refused: float = 0.0, failed: float = 0.0, latency: bool = True, course: bool = True, until: int | None = None
-) -> SearchRecord:
+def searched(refused: float = 0.0, failed: float = 0.0, latency: bool = True, curve: bool = True, until: int | None = None) -> SearchRecord:
     """A search over the tiny preset; with `until` only its first events, and no result."""
     config = SearchConfig(space="tiny", strategy="evolution", budget=BUDGET, objectives=OBJECTIVES)
     plan, curves = config.plan(VOCAB_SIZE), Curves(BUDGET, refused, failed)
@@ -36,7 +34,7 @@ def searched(
             outcome = curves(job)
             if isinstance(outcome, Report):
                 kept = outcome.metrics if latency else outcome.metrics.model_copy(update={"latency_ms_p50": None})
-                outcome = outcome.model_copy(update={"metrics": kept, "course": _course(job, len(events)) if course else None})
+                outcome = outcome.model_copy(update={"metrics": kept, "curve": _curve(job, len(events)) if curve else None})
             history.record(outcome)
             events.append(outcome)
     events = events[:until]
@@ -52,8 +50,8 @@ def hostile(text: str) -> SearchRecord:
     last = found.events[-1]
     assert isinstance(last, Report)
     events = [_renamed(event, text) for event in found.events[:-1]]
-    course = Course(worker=text, started=0.0, seconds=1.0, losses=((1, 2.0),))
-    events.append(Failure(index=last.index, rung=last.rung, reason=text, course=course))
+    curve = TrainingCurve(worker=text, started=0.0, seconds=1.0, losses=((1, 2.0),))
+    events.append(Failure(index=last.index, rung=last.rung, reason=text, curve=curve))
     return SearchRecord(text, text, {"space": text}, found.config, events, replayed(events).trials, None, found.vocab_sizes)
 
 
@@ -76,7 +74,7 @@ def _renamed(event: Event, origin: str) -> Event:
     return Proposal(candidate=event.candidate.model_copy(update={"origin": origin}))
 
 
-def _course(job: Job, number: int) -> Course:
+def _curve(job: Job, number: int) -> TrainingCurve:
     below = max((rung for rung in BUDGET.rungs if rung < job.rung), default=0)
     losses = tuple((step, 6.0 - step / 50) for step in range(below + 5, job.rung + 1, 5))
-    return Course(worker=f"host:{number % 2}", started=1_000.0 + number, seconds=1.5, losses=losses)
+    return TrainingCurve(worker=f"host:{number % 2}", started=1_000.0 + number, seconds=1.5, losses=losses)

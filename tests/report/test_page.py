@@ -21,7 +21,7 @@ STATES: dict[str, dict[str, Any]] = {
     "all refused": {"refused": 1.0},
     "all failed": {"failed": 1.0},
     "no latency": {"latency": False},
-    "of an earlier version": {"course": False},
+    "of an earlier version": {"curve": False},
 }
 
 

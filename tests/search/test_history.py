@@ -7,7 +7,7 @@ import pytest
 
 from codenas.arch import Design
 from codenas.errors import RunError
-from codenas.metrics import Metrics
+from codenas.metrics import Metrics, TrainingCurve
 from codenas.search.candidate import Candidate, Failure, Outcome, Refusal, Report
 from codenas.search.history import History, read_events, replayed
 from tests.fakes import tiny_arch
@@ -77,12 +77,22 @@ def test_events_come_in_their_order_and_amount_to_the_same_history(path: Path) -
     assert replayed(events).trials == History(path).trials
 
 
-def test_an_outcome_of_an_earlier_version_has_no_course(path: Path) -> None:
+def test_an_outcome_of_an_earlier_version_has_no_curve(path: Path) -> None:
     before = History(path).trials
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert any("course" in line for line in lines)
-    path.write_text("".join(json.dumps({name: value for name, value in line.items() if name != "course"}) + "\n" for line in lines))
+    assert any("curve" in line for line in lines)
+    path.write_text("".join(json.dumps({name: value for name, value in line.items() if name != "curve"}) + "\n" for line in lines))
     assert History(path).trials == before
+
+
+def test_the_training_curve_of_an_earlier_version_is_read_by_its_old_name(path: Path) -> None:
+    curve = TrainingCurve(worker="host:1", started=1.0, seconds=2.0, losses=((50, 3.0),))
+    old = [json.loads(line) for line in path.read_text().splitlines()]
+    for event in (event for event in old if event["event"] in ("report", "failure")):
+        event["course"] = event.pop("curve") or curve.model_dump(mode="json")
+    path.write_text("".join(f"{json.dumps(event)}\n" for event in old))
+    found = [event.curve for event in read_events(path) if isinstance(event, Report | Failure)]
+    assert found and set(found) == {curve}
 
 
 def test_a_candidate_of_an_earlier_version_is_its_architecture_as_it_stood(path: Path) -> None:

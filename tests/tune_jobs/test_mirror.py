@@ -26,7 +26,7 @@ from codenas.search.history import History
 from codenas.search.loop import run_search
 from codenas.search.result import SearchFolder, SearchResult
 from codenas.train.config import TrainConfig
-from codenas.train.course import Step
+from codenas.train.curve import Step
 from tests.fakes import tiny_arch, tiny_corpus
 from tests.stores import give_keys, s3
 

@@ -1,4 +1,4 @@
-"""How a training went: its steps, where, when, and its losses."""
+"""The training curve: losses by step, the worker, start and duration."""
 
 import os
 import platform
@@ -7,37 +7,37 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from codenas.metrics import Course
+from codenas.metrics import TrainingCurve
 
-_POINTS = 25  # of a curve: enough to draw it, and a line of the history stays short
+_POINTS = 25  # of a curve: enough for a plot, while a line of the history stays short
 
 
 @dataclass(slots=True)
 class Step:
-    """What one training step tells: its number (1 is the first), mean nats per target, seconds spent."""
+    """The result of one training step: its number (1 is the first), the mean loss in nats per target, its duration."""
 
     step: int
     loss: float
     seconds: float
 
 
-class Recorder:
-    """Notes the course of a training from now on."""
+class CurveRecorder:
+    """Records the training curve from its creation on."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock, self._started = clock, clock()
         self._losses: list[tuple[int, float]] = []
 
     def watch(self, steps: Iterator[Step]) -> Iterator[Step]:
-        """`steps`, each noted on its way."""
+        """Yield `steps` and record each."""
         for step in steps:
             self._losses.append((step.step, step.loss))
             yield step
 
-    def course(self) -> Course:
-        """What was noted so far."""
+    def curve(self) -> TrainingCurve:
+        """The curve so far."""
         worker, seconds = f"{platform.node()}:{os.getpid()}", self._clock() - self._started
-        return Course(worker=worker, started=self._started, seconds=max(0.0, seconds), losses=thinned(self._losses))
+        return TrainingCurve(worker=worker, started=self._started, seconds=max(0.0, seconds), losses=thinned(self._losses))
 
 
 def thinned(losses: Sequence[tuple[int, float]], points: int = _POINTS) -> tuple[tuple[int, float], ...]:

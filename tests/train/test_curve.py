@@ -1,10 +1,10 @@
-"""The course of a training: a curve that stays short, whatever the number of steps."""
+"""The training curve stays short, whatever the number of steps."""
 
 import os
 
 import pytest
 
-from codenas.train.course import Recorder, Step, thinned
+from codenas.train.curve import CurveRecorder, Step, thinned
 from tests.fakes import Clock
 
 
@@ -22,17 +22,17 @@ def test_a_thinned_curve_is_short_ends_where_the_training_ends_and_keeps_the_mea
 
 def test_what_is_watched_is_passed_on_and_noted_with_its_time_and_place() -> None:
     clock = Clock(100.0)
-    recorder = Recorder(clock)
+    recorder = CurveRecorder(clock)
     steps = [Step(51, 3.0, 0.1), Step(52, 2.0, 0.1)]
     assert list(recorder.watch(iter(steps))) == steps
     clock.advance(7.5)
-    course = recorder.course()
-    assert (course.started, course.seconds, course.losses) == (100.0, 7.5, ((51, 3.0), (52, 2.0)))
-    assert course.worker.endswith(f":{os.getpid()}")
+    curve = recorder.curve()
+    assert (curve.started, curve.seconds, curve.losses) == (100.0, 7.5, ((51, 3.0), (52, 2.0)))
+    assert curve.worker.endswith(f":{os.getpid()}")
 
 
 def test_a_clock_that_is_set_back_makes_no_negative_time() -> None:
     clock = Clock(100.0)
-    recorder = Recorder(clock)
+    recorder = CurveRecorder(clock)
     clock.advance(-60)
-    assert recorder.course().seconds == 0
+    assert recorder.curve().seconds == 0
