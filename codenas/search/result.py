@@ -156,7 +156,10 @@ class SearchFolder:
         except RunError:  # a claim that cannot be read is none of this search
             own = False
         if not own:
-            raise RunError(f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}")
+            raise RunError(
+                f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}; "
+                f"to go on with it as it was asked: codenas search --resume {self.path.parent}"
+            )
 
     def claim(self, job: str, corpus_digest: str, present: Callable[[str], str] = str, learned: WarmStart | None = None) -> None:
         """Make the folder that of `job` on a corpus, which begins with what was `learned`; see `require_own`.

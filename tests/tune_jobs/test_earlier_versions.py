@@ -10,6 +10,7 @@ from codenas.corpus import Corpus
 from codenas.errors import RunError
 from codenas.experiment.jobs import present_job
 from codenas.experiment.local import search_here
+from codenas.experiment.session import recorded_job
 from codenas.search.result import SearchFolder
 from tests.experiment.test_session import JOB
 from tests.fakes import tiny_corpus
@@ -68,6 +69,18 @@ def test_an_unfinished_search_goes_on(earlier: SearchFolder, corpus: Corpus) -> 
 def test_what_the_earlier_version_was_asked_otherwise_is_another_search(earlier: SearchFolder, corpus: Corpus) -> None:
     with pytest.raises(RunError, match="holds a search with another job"):
         search_here(JOB.model_copy(update={"seed": 1}), corpus, earlier.path)
+
+
+def test_a_search_asked_under_other_defaults_opens_with_its_own_job(corpus: Corpus, tmp_path: Path) -> None:
+    """Rungs were scored on the moving average by default; a stored job says so, a job file that is silent now asks for a branch."""
+    asked = JOB.model_copy(update={"trial": JOB.trial.model_copy(update={"score_decay": 0.0})})
+    search_here(asked, corpus, tmp_path / "search")
+    home = SearchFolder(tmp_path / "search")
+    with pytest.raises(RunError, match=f"another job .*; to go on with it as it was asked: codenas search --resume {tmp_path}"):
+        search_here(JOB, corpus, home.path)
+    result, history = search_here(recorded_job(home), corpus, home.path)
+    assert result == home.result()
+    assert not any(report.scoring_steps for trial in history.trials for report in trial.reports)
 
 
 def test_a_job_is_brought_up_to_this_version_unless_it_cannot_be_read(earlier: SearchFolder) -> None:
