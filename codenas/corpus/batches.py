@@ -1,4 +1,4 @@
-"""Training windows in an order that is a function of the seed and the position: nothing to store, resume is exact."""
+"""Training windows in an order that is a function of seed and position: there is no state to store, and resuming is exact."""
 
 import random
 from collections.abc import Callable
@@ -14,17 +14,17 @@ Rewrite = Callable[[Ids, random.Random], Ids]
 
 
 class Batches:
-    """Windows of `context_len` + 1 tokens at stride `context_len`, shuffled anew in every epoch, without end.
+    """An endless sequence of windows of `context_len` + 1 tokens at stride `context_len`, reshuffled in every epoch.
 
-    Documents are packed as in GPT-2: one behind the other with an end-of-text token between them, cut without regard to their
-    borders. A window may begin and end inside a document and hold several, and a model reads across their borders. Nothing is
-    padding; an epoch has every token of a window as a target once, but for the first of the split.
+    Documents are packed as in GPT-2: concatenated with an end-of-text token between them and cut without regard to their
+    boundaries. A window may begin and end inside a document and contain several; attention crosses their boundaries. There is no
+    padding. In an epoch every token of the windows is a target once, except the first of the split.
 
     Args:
         tokens: one split.
-        context_len: tokens a model reads at once.
-        seed: of the order, and of what `rewrite` does.
-        rewrite: makes another window of the same length of each, by a generator that is its own in each epoch.
+        context_len: the context length of the model, in tokens.
+        seed: of the order, and of the generators passed to `rewrite`.
+        rewrite: a transformation of each window that keeps its length; it gets a random generator per window and epoch.
 
     Raises:
         CorpusError: the split has not even one window.
@@ -38,7 +38,7 @@ class Batches:
         self._orders: dict[int, npt.NDArray[np.int64]] = {}
 
     def at(self, cursor: int, count: int) -> tuple[Ids, Ids]:
-        """Sequences number cursor .. cursor + count - 1 of the endless order: inputs and targets, each [count, context_len]."""
+        """Windows cursor .. cursor + count - 1 of the sequence as inputs and targets, each of shape [count, context_len]."""
         if cursor < 0 or count < 1:
             raise ValueError(f"cursor {cursor} must be at least 0 and count {count} at least 1")
         rows = np.empty((count, self._context_len + 1), dtype=np.int64)

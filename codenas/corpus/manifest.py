@@ -1,4 +1,4 @@
-"""The card of a corpus: what it holds, where it came from, what was left out and why."""
+"""The manifest of a corpus: its content, its source, and what was left out and why."""
 
 import hashlib
 import json
@@ -28,14 +28,14 @@ class Tally(_Card):
 
 
 class Redacted(_Card):
-    """How many values of a kind were replaced, and in how many documents."""
+    """The number of replaced values of a kind, and of documents with one."""
 
     values: int = Field(ge=0)
     documents: int = Field(ge=0)
 
 
 class ShardInfo(_Card):
-    """One file of tokens: its path inside the corpus, its length and its SHA-256."""
+    """One file of tokens: its path relative to the corpus, its number of tokens and its SHA-256."""
 
     file: str
     tokens: int = Field(gt=0)
@@ -43,7 +43,7 @@ class ShardInfo(_Card):
 
 
 class SplitInfo(_Card):
-    """One split. `bytes` are the bytes of its text; `tokens` count the end-of-text ids too."""
+    """One split. `bytes` is the size of its text; `tokens` includes the end-of-text ids."""
 
     tokens: int = Field(ge=0)
     bytes: int = Field(ge=0)
@@ -60,7 +60,7 @@ class SplitInfo(_Card):
 
 
 class Portion(_Card):
-    """Some documents of a split."""
+    """The documents of one language in a split."""
 
     documents: int = Field(ge=0)
     bytes: int = Field(ge=0)
@@ -68,12 +68,12 @@ class Portion(_Card):
 
 
 class Figures(_Card):
-    """What the documents of a split are like.
+    """Statistics of the documents of a split.
 
     Attributes:
         languages: by language, as the source names them; the largest first.
-        sizes: at n the documents of 2^(n-1) to 2^n - 1 bytes, at 0 the empty ones.
-        lengths: the same of tokens, the end-of-text id included.
+        sizes: histogram; item n counts the documents of 2^(n-1) to 2^n - 1 bytes, item 0 the empty ones.
+        lengths: the same in tokens, the end-of-text id included.
     """
 
     languages: dict[str, Portion]
@@ -82,7 +82,7 @@ class Figures(_Card):
 
 
 class SourceSize(_Card):
-    """How much the source held; `digest` is the SHA-256 over its row groups."""
+    """The size of the source; `digest` is the SHA-256 over its row groups."""
 
     files: int = Field(ge=0)
     row_groups: int = Field(ge=0)
@@ -92,20 +92,20 @@ class SourceSize(_Card):
 
 
 class CorpusManifest(_Card):
-    """`corpus.json`. It holds no times and no absolute paths: the same input gives the same bytes.
+    """`corpus.json`. It has no times and no absolute paths: the same input gives the same bytes.
 
     Attributes:
         digest: of the content (vocabulary, splits, shards): equal digests mean equal training data.
-        config_digest: of the settings that made it: equal means that there is nothing to repeat.
-        settings_digest: of these settings, whatever packages a list of them names. None where an earlier version prepared the corpus.
+        config_digest: of the settings: with equal settings there is nothing to do.
+        settings_digest: of the settings without the content of a list of packages. None if an earlier version prepared the corpus.
         end_of_text: the id that ends every document.
-        stages: documents left after each stage, in order.
-        drops: documents left out, by reason.
+        stages: documents kept by each stage, in order.
+        drops: dropped documents, by reason.
         licences: documents kept, by licence.
-        redacted: values replaced in the documents kept (addresses, keys), by kind, and under "all" together.
-        bad_rows: rows that could not be read or examined; `quarantine.jsonl` has their places and reasons.
-        held: how much the source held.
-        figures: of each split. Empty, as the two before it, where an earlier version prepared the corpus.
+        redacted: values replaced in the documents kept (addresses, keys), by kind; "all" is their sum.
+        bad_rows: rows that could not be read or processed; `quarantine.jsonl` has their places and reasons.
+        held: the size of the source.
+        figures: statistics of each split. Missing, as the two before, if an earlier version prepared the corpus.
     """
 
     schema_version: Literal[1] = 1
@@ -130,7 +130,7 @@ class CorpusManifest(_Card):
     def _digest_is_of_this_content(self) -> Self:
         expected = content_digest(self.vocab_digest, self.dtype, self.splits)
         if self.digest != expected:
-            raise ValueError(f"the digest {self.digest[:12]} is not of this content ({expected[:12]})")
+            raise ValueError(f"the digest {self.digest[:12]} does not match the content ({expected[:12]})")
         return self
 
 
@@ -146,5 +146,5 @@ def dtype_for(vocab_size: int) -> Dtype:
 
 
 def card_of(folder: Path) -> Path | None:
-    """The card of the corpus in `folder`, also of one that an earlier version prepared; None where there is no corpus."""
+    """The manifest file of the corpus in `folder`, also under its earlier name; None if there is no corpus."""
     return next((folder / name for name in (CARD, _EARLIER_CARD) if (folder / name).is_file()), None)

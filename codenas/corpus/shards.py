@@ -20,7 +20,7 @@ from codenas.files import sha256_file, write_atomic
 from codenas.log import LOGGER
 
 SHARD_TOKENS = 100_000_000
-VOCABULARIES = "vocabularies"  # the folder of the same corpus in other vocabularies, inside it
+VOCABULARIES = "vocabularies"  # the folder inside a corpus that has it in other vocabularies
 _CHUNK_TOKENS = 1 << 20
 _STAMPS = ".verified.json"
 _RACY_NS = 2_000_000_000
@@ -140,7 +140,7 @@ class ShardWriter:
 
 
 class Tokens:
-    """The tokens of one split, in order over all its shards; nothing is in memory before it is read."""
+    """The tokens of one split, in order over all its shards, memory-mapped."""
 
     def __init__(self, shards: list[Path], dtype: Dtype, end_of_text: int, vocab_size: int) -> None:
         kind = np.dtype(dtype).newbyteorder("<")
@@ -156,7 +156,7 @@ class Tokens:
 
         Raises:
             IndexError: the range is not inside the split.
-            CorpusError: an id is not of the vocabulary: the shard is broken.
+            CorpusError: an id is not in the vocabulary: the shard is damaged.
         """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"tokens {start}..{stop} are not inside the {len(self)} of this split")
@@ -175,7 +175,7 @@ class Tokens:
         return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
 
     def documents(self) -> Iterator[Ids]:
-        """The tokens of each document, without its end-of-text id; reads a bounded piece at a time."""
+        """The tokens of each document, without its end-of-text id; a bounded chunk at a time is in memory."""
         pending: list[Ids] = []
         for start in range(0, len(self), _CHUNK_TOKENS):
             chunk = self.read(start, min(start + _CHUNK_TOKENS, len(self)))
@@ -197,10 +197,10 @@ class Corpus:
 
     @classmethod
     def open(cls, path: Path) -> "Corpus":
-        """Open a corpus; checks that every file has its size, not its hash (`verify` does).
+        """Open a corpus. Checks the size of every file, but not its hash (`verify` does).
 
         Raises:
-            CorpusError: it is missing, empty, unfinished or broken.
+            CorpusError: it is missing, empty, unfinished or damaged.
         """
         path = Path(path)
         card = card_of(path)
@@ -221,14 +221,14 @@ class Corpus:
 
     @property
     def vocabularies(self) -> tuple[str, ...]:
-        """The names of the vocabularies in which the same text is here once more."""
+        """The names of the additional vocabularies that the text is tokenised in."""
         return tuple(sorted(folder.name for folder in (self.path / VOCABULARIES).glob("[!.]*") if card_of(folder)))
 
     def with_vocabulary(self, name: str | None) -> "Corpus":
-        """The same documents in the same splits, read in the vocabulary `name`; in its own where that is None.
+        """The same documents in the same splits, in the vocabulary `name`; None is the default vocabulary.
 
         Raises:
-            CorpusError: it has no such vocabulary, or what is there is broken or of other documents.
+            CorpusError: there is no such vocabulary, or its data are damaged or of other documents.
         """
         if name is None:
             return self
@@ -257,36 +257,36 @@ class Corpus:
         return Tokens(files, self.manifest.dtype, self.manifest.end_of_text, self.manifest.vocab_size)
 
     def verify(self) -> None:
-        """See that every shard is what was written. A stage calls this before it begins, not every trial.
+        """Check the hash of every shard. Called once at the start of a command, not in every trial.
 
-        A shard that was found good is not read again while it stays untouched: `.verified.json` remembers its state.
+        A verified shard is not read again until it changes: `.verified.json` stores its state.
 
         Raises:
-            CorpusError: a shard was altered.
+            CorpusError: a shard was modified.
         """
         known, verified = _read_stamps(self.path / _STAMPS), dict[str, list[Any]]()
         unread = [shard for shard in self._shards() if known.get(shard.file) != self._state(shard)]
         size = sum((self.path / shard.file).stat().st_size for shard in unread)
         if size > 1e9:
-            LOGGER.info(f"corpus: reading {size / 1e9:.1f} GB of tokens once, to see that they are what was written")
+            LOGGER.info(f"corpus: reading {size / 1e9:.1f} GB of tokens once to verify their hashes")
         for shard in self._shards():
             state = self._state(shard)
             if shard in unread and sha256_file(self.path / shard.file) != shard.sha256:
                 raise CorpusError(f"{self.path / shard.file} was altered (its SHA-256 is not {shard.sha256[:12]}); {_way_out(self.path)}")
-            # A file that was changed just now could change again within the same tick of its clock: as git, do not trust it yet.
+            # A file that was changed just now could change again within the resolution of its time stamp: like git, do not trust it yet.
             if time.time_ns() - state[-1] > _RACY_NS:
                 verified[shard.file] = state
         if verified != known:
-            with contextlib.suppress(OSError, ResourceError):  # a corpus that may only be read is read again
+            with contextlib.suppress(OSError, ResourceError):  # a read-only corpus is verified each time
                 write_atomic(self.path / _STAMPS, json.dumps(verified))
 
     def _state(self, shard: ShardInfo) -> list[Any]:
-        """What tells that a shard is untouched; nobody can set the time of a change back, as one can that of a modification."""
+        """What changes with every write to a shard. Unlike the modification time, the change time (ctime) cannot be set back."""
         found = (self.path / shard.file).stat()
         return [shard.sha256, found.st_size, found.st_ctime_ns]
 
     def _texts(self) -> dict[str, tuple[int, int, int]]:
-        """How much text each split holds, whatever the vocabulary."""
+        """The amount of text in each split, independent of the vocabulary."""
         return {name: (info.bytes, info.documents, info.repositories) for name, info in self.manifest.splits.items()}
 
     def _shards(self) -> Iterator[ShardInfo]:
@@ -307,7 +307,7 @@ class Corpus:
 
 
 def _read_stamps(path: Path) -> dict[str, Any]:
-    """What `Corpus.verify` remembers; nothing where it cannot be read: then every shard is read again."""
+    """The states that `Corpus.verify` stored; empty if they cannot be read, and then every shard is verified again."""
     try:
         stamps = json.loads(path.read_bytes())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What every vocabulary promises: any bytes in, the same bytes out, and a special token only where we put it."""
+"""The interface of vocabularies: any bytes round-trip, and text never encodes to a special token."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 END_OF_TEXT = "<|endoftext|>"
 FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE = "<fim_prefix>", "<fim_suffix>", "<fim_middle>"
-# Exactly the names that every editor client falls back to; their order is their ids.
+# Exactly the names that editor clients use by default; their order defines their ids.
 SPECIAL_TOKENS = (END_OF_TEXT, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE, "<file_sep>", "<repo_name>")
 
 _ESCAPED_BYTES = re.compile("([\udc80-\udcff]+)")
@@ -31,17 +31,17 @@ class Vocabulary(Protocol):
 
     @property
     def bytes_per_token(self) -> npt.NDArray[np.int64]:
-        """Bytes of text that each id stands for, shape [size]; 0 for special tokens."""
+        """The number of bytes of each token, shape [size]; 0 for special tokens."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content: equal for equal vocabularies, in every process."""
+        """SHA-256 of the content, the same in every process."""
 
     def encode(self, text: str | bytes) -> list[int]:
         """The ids of `text`; a special token's name inside the text is plain text."""
 
     def decode(self, ids: Sequence[int]) -> bytes:
-        """The bytes that `ids` stand for; special tokens stand for none."""
+        """The bytes of `ids`; special tokens have none."""
 
     def save(self, path: Path) -> None:
         """Write one JSON file that `load_vocabulary` reads."""

@@ -1,4 +1,4 @@
-"""Byte-level BPE with GPT-2's pattern. Its file is the common `tokenizer.json`, so that exports need no translation."""
+"""Byte-level BPE with GPT-2's pattern, stored as a `tokenizer.json`, so that exports need no conversion."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,10 +28,10 @@ class Bpe:
     """A trained byte-level BPE.
 
     Args:
-        tokenizer: a `tokenizers` BPE over byte letters that holds our special tokens.
+        tokenizer: a BPE of the library `tokenizers` over byte letters, with our special tokens.
 
     Raises:
-        CorpusError: it lacks a byte letter or a special token.
+        CorpusError: a byte letter or a special token is missing.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -51,7 +51,7 @@ class Bpe:
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int) -> "Bpe":
-        """Learn merges until there are `size` ids (fewer where the texts are too small); the same texts give the same ids.
+        """Train until there are `size` ids (fewer if the texts are too small); deterministic.
 
         The trainer keeps the counts of all distinct words in memory: give it a bounded sample.
 

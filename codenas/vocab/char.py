@@ -1,4 +1,4 @@
-"""A vocabulary of characters: the slow, clear one. A character that it does not know becomes its UTF-8 bytes."""
+"""A vocabulary of characters, the simple reference. Unknown characters are encoded as their UTF-8 bytes."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

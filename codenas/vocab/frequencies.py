@@ -1,4 +1,4 @@
-"""How often a vocabulary's tokens are used in texts."""
+"""Token frequencies of a vocabulary on texts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class _Part(BaseModel):
 
 
 class TokenUse(_Part):
-    """One token: its text in byte letters, and its share of all tokens."""
+    """One token: its text in byte letters, its count and its share of all tokens."""
 
     id: int
     token: str
@@ -29,7 +29,7 @@ class TokenUse(_Part):
 
 
 class LanguageUse(_Part):
-    """The texts of one language, or of all: `unused` are the ids that do not occur; the special tokens are not among them."""
+    """The texts of one language, or of all: `unused` is the number of ids that do not occur, without special tokens."""
 
     documents: int
     bytes: int
@@ -39,7 +39,7 @@ class LanguageUse(_Part):
 
 
 class FrequencyTable(_Part):
-    """A vocabulary's use on disk; the most frequent token first, the unused ones last."""
+    """The file of token frequencies; the most frequent token is first."""
 
     schema_version: Literal[1] = 1
     vocab_digest: str
@@ -52,7 +52,7 @@ class FrequencyTable(_Part):
 
 @dataclass(slots=True)
 class Frequencies:
-    """Tokens of some texts.
+    """Token counts of some texts.
 
     Attributes:
         counts: of each id; shape [vocabulary.size].
@@ -62,13 +62,13 @@ class Frequencies:
     counts: Ids
 
     def add(self, other: "Frequencies") -> None:
-        """Add those of other texts."""
+        """Add the counts of other texts."""
         self.documents += other.documents
         self.counts = self.counts + other.counts
 
 
 def count_tokens(vocabulary: Vocabulary, texts: Sequence[str]) -> Iterator[Frequencies]:
-    """Encode `texts`: yields what some of them have, all parts add up."""
+    """Encode `texts` in batches; yields the counts of each batch."""
     for start in range(0, len(texts), _BATCH):
         batch = list(texts[start : start + _BATCH])
         ids = [np.array(vocabulary.encode(text), np.int64) for text in batch]
@@ -76,7 +76,7 @@ def count_tokens(vocabulary: Vocabulary, texts: Sequence[str]) -> Iterator[Frequ
 
 
 def use_of(vocabulary: Vocabulary, frequencies: Frequencies) -> LanguageUse:
-    """The figures of `frequencies`: every byte of a text is in exactly one token."""
+    """The statistics of `frequencies`; every byte of a text is in exactly one token."""
     tokens, size = int(frequencies.counts.sum()), int((frequencies.counts * vocabulary.bytes_per_token).sum())
     unused = int((frequencies.counts == 0).sum()) - len(vocabulary.specials)
     return LanguageUse(

@@ -1,6 +1,6 @@
-"""Encoding word by word: code repeats its words, and the merges of a word need to be looked for only once.
+"""A cache of encoded words: code repeats its words, and each needs to be encoded only once.
 
-Several times as fast as to ask the library for whole texts: it splits slowly, and its own cache ends with the first 10,000 words.
+Several times as fast as encoding whole texts with the library, which splits slowly and caches only 10,000 words.
 """
 
 import itertools
@@ -13,11 +13,11 @@ from tokenizers import Tokenizer
 _WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+", re.ASCII)
 # Before a line end that follows a character a word always ends: none holds both, and the pattern does not look back.
 _LINE_ENDS = re.compile(r"(?<=[!-~])(?=\n)")
-_KEPT_CHARACTERS = 1_000_000  # some 100,000 words, 20 MB; a longer list is begun anew, and more is not faster
+_KEPT_CHARACTERS = 1_000_000  # some 100,000 words, 20 MB; then it is emptied; a larger cache is not faster
 
 
 class WordCache:
-    """The ids of words that were met before.
+    """Caches the ids of words.
 
     Args:
         tokenizer: splits text by GPT-2's pattern, and nothing else: `splits_like_gpt2`.
@@ -29,7 +29,7 @@ class WordCache:
         self._characters = 0
 
     def encode(self, text: str) -> list[int]:
-        """The ids that the tokenizer gives for `text`; lines that are not ASCII are left to it."""
+        """The ids that the tokenizer returns for `text`; lines that are not ASCII are passed to it."""
         if text.isascii():
             return self._encode_ascii(text)
         ids: list[int] = []
@@ -47,7 +47,7 @@ class WordCache:
         return list(itertools.chain.from_iterable(map(known.__getitem__, words)))
 
     def _learn(self, words: list[str]) -> dict[str, tuple[int, ...]]:
-        """Words with their ids, all of `words` among them. A full list is left to threads that read it, not emptied."""
+        """The cache with all of `words`. A full cache is replaced, not emptied: other threads may be reading it."""
         if self._characters > _KEPT_CHARACTERS:
             self._known, self._characters = {}, 0
         known = self._known
@@ -59,7 +59,7 @@ class WordCache:
 
 
 def splits_like_gpt2(tokenizer: dict[str, Any]) -> bool:
-    """Whether a `tokenizer.json` says that text is split by GPT-2's pattern, into words that are encoded each by itself."""
+    """Whether a `tokenizer.json` splits text by GPT-2's pattern into words that are encoded independently."""
     if any(tokenizer.get(part) is not None for part in ("normalizer", "post_processor", "truncation")) or tokenizer["model"].get("dropout"):
         return False
     split = tokenizer.get("pre_tokenizer") or {}

@@ -16,7 +16,7 @@ def corpus(tmp_path: Path) -> Path:
 def test_a_corpus_without_figures_is_shown_and_says_so(corpus: Path) -> None:
     said = shown("corpus", "show", corpus)
     assert "made by a test" in said and "bytes/token" in said
-    assert "an earlier version prepared this corpus: it has no figures" in " ".join(said.split())
+    assert "an earlier version prepared this corpus, without statistics" in " ".join(said.split())
 
 
 def test_the_page_is_written_beside_the_corpus_or_where_it_is_wanted(corpus: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_frequencies_are_stored_and_shown_by_language(folder: Path, tmp_path: Pa
     assert done.exit_code == 0, done.output
     table = FrequencyTable.model_validate_json((tmp_path / "new/table.json").read_bytes())
     assert set(table.languages) == {"Go", "Python"} and table.vocab_size == 600
-    for words in ("600 ids on", "Go ", "Python ", "all ", "unused ids", "Top 20", f"{table.tokens[0].count:,}"):
+    for words in ("600 ids on", "Go ", "Python ", "total ", "unused ids", "Top 20", f"{table.tokens[0].count:,}"):
         assert words in done.output
 
 

@@ -21,9 +21,9 @@ class LanguageFigures(_Part):
     Attributes:
         unique: tokens that were drawn at least once.
         always, often: of these, in every vocabulary and in half of them or more.
-        mean_size: pieces of a vocabulary, the forced ones included.
+        mean_size: pieces per vocabulary, the forced ones included.
         mean_log_score: over all that was drawn with a share above zero.
-        coverage: the share of the bytes of new texts that lie in words which are one piece of the vocabulary.
+        coverage: the share of the bytes of new texts in words that are a single piece of the vocabulary.
         mean_bytes: of a drawn token; `lengths` counts the drawn tokens by their bytes.
     """
 

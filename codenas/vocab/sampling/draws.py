@@ -1,6 +1,6 @@
-"""Vocabularies as ZeTT draws them (Minixhofer et al. 2024, algorithm 1): Unigram, no EM, no pruning, from a window of recent texts.
+"""Sampling of vocabularies as in ZeTT (Minixhofer et al. 2024, algorithm 1): Unigram without EM and pruning, from a window of texts.
 
-A draw is a function of the seed, the language and its number: whoever makes it, whatever was made before.
+A draw is a function of the seed, the language and its number, independent of the worker and of other draws.
 """
 
 import math
@@ -26,14 +26,14 @@ Bits = npt.NDArray[np.uint64]
 
 
 class SamplingSettings(BaseModel):
-    """What to draw. The defaults are those of ZeTT's configuration for code."""
+    """The settings of the sampling. Defaults are those of ZeTT's configuration for code."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     draws: int = Field(1000, ge=1, le=10_000_000)
     min_size: int = Field(1024, le=1 << 20, description="pieces, the forced ones included")
     max_size: int = Field(32_768, le=1 << 20)
-    mean_size: float | None = Field(None, description="the largest size where absent")
+    mean_size: float | None = Field(None, description="the largest size by default")
     size_std: float = Field(0, ge=0, le=1 << 20)
     noise_mean: float = Field(1e-5, ge=0, le=1, description="the median of the deviation of the noise on shares; 0: no noise")
     noise_std: float = Field(4, ge=0, le=20, description="of the logarithm of that deviation")
@@ -69,8 +69,8 @@ class SamplingSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Dice:
-    """What is drawn at random for one vocabulary: its size, the deviation of its noise, the key of that noise."""
+class DrawParameters:
+    """The random numbers of one vocabulary: its size, the standard deviation of its noise, and the key of that noise."""
 
     size: int
     sigma: float
@@ -79,7 +79,7 @@ class Dice:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One vocabulary. Beside `ids` it holds the 256 bytes at the log-score `floor` and the runs of blanks at 0.
+    """One sampled vocabulary. In addition to `ids` it has the 256 bytes with the log-score `floor` and the runs of blanks with 0.
 
     Attributes:
         ids, shares: the pieces drawn, in no order, and their noisy shares of the score; shape [size - 391].
@@ -91,12 +91,12 @@ class Drawn:
 
     @property
     def log_scores(self) -> Floats:
-        """What the pieces have in the Unigram tokenizer; shape [size - 391]."""
+        """The log-scores of the pieces in the Unigram tokenizer; shape [size - 391]."""
         return np.log(self.shares, out=np.full(len(self.shares), IMPOSSIBLE), where=self.shares > 0)
 
 
 class TooFewPieces(CodeNASError):
-    """The texts of a window have fewer pieces than a vocabulary was to hold.
+    """The texts of a window have fewer pieces than the vocabulary should have.
 
     Args:
         found: pieces that could have been drawn.
@@ -107,19 +107,19 @@ class TooFewPieces(CodeNASError):
         self.found = found
 
 
-def roll(settings: SamplingSettings, language: str, number: int) -> Dice:
-    """The dice of draw `number` of `language`."""
+def draw_parameters(settings: SamplingSettings, language: str, number: int) -> DrawParameters:
+    """The random numbers of draw `number` of `language`."""
     rng = np.random.default_rng(derive(settings.seed, "draw", language, number))
     mean = settings.max_size if settings.mean_size is None else settings.mean_size
     size = min(max(int(rng.normal(mean, settings.size_std)), settings.min_size), settings.max_size)
     sigma = rng.lognormal(math.log(settings.noise_mean), settings.noise_std) if settings.noise_mean else 0.0
-    return Dice(size, sigma, int(rng.integers(1 << 64, dtype=np.uint64)))
+    return DrawParameters(size, sigma, int(rng.integers(1 << 64, dtype=np.uint64)))
 
 
 class TextStream:
-    """The texts of one language in batches, without end: all once in a random order, then all in another one.
+    """An endless stream of batches of the texts of one language, reshuffled in every epoch.
 
-    A text is a span of at most 2048 characters from a random start, another one each time.
+    Each text is a span of at most 2048 characters from a random start, drawn again each time.
     """
 
     def __init__(self, texts: Sequence[str], language: str, settings: SamplingSettings) -> None:
@@ -160,7 +160,7 @@ class Window:
             np.subtract.at(self._scores, oldest.ids, oldest.scores)
         return table
 
-    def draw(self, dice: Dice) -> Drawn:
+    def draw(self, parameters: DrawParameters) -> Drawn:
         """One vocabulary from the texts in the window.
 
         Raises:
@@ -170,13 +170,13 @@ class Window:
         live = np.flatnonzero(scores)
         total, least = scores.sum(), scores[live].min(initial=np.iinfo(np.int64).max)
         ids = live[self.pieces.drawable[live]]
-        wanted = dice.size - len(FORCED)
+        wanted = parameters.size - len(FORCED)
         if len(ids) < wanted:
             raise TooFewPieces(len(ids), wanted)
-        bits = scramble(self.pieces.fingerprints[ids], dice.key)
+        bits = scramble(self.pieces.fingerprints[ids], parameters.key)
         shares = scores[ids] / total
-        if dice.sigma:
-            shares += dice.sigma * normals(bits)
+        if parameters.sigma:
+            shares += parameters.sigma * normals(bits)
         chosen = _highest(np.maximum(shares, 0.0), bits, wanted)
         return Drawn(ids[chosen], shares[chosen], math.log(least / total))
 

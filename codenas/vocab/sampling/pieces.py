@@ -1,4 +1,4 @@
-"""Pieces: substrings of words in byte letters, which a vocabulary can be drawn from (Minixhofer et al. 2024, algorithm 1)."""
+"""Pieces: substrings of words in byte letters, the candidates for a sampled vocabulary (Minixhofer et al. 2024, algorithm 1)."""
 
 import hashlib
 import itertools
@@ -24,7 +24,7 @@ _LETTERS = byte_letters()
 _SPACE, _NEWLINE, _TAB = (_LETTERS[ord(space)] for space in " \n\t")
 _NO_BLANKS = str.maketrans("", "", _SPACE + _NEWLINE + _TAB)
 
-# What every drawn vocabulary has: the bytes, and a blank before up to 15 equal blanks.
+# In every sampled vocabulary: the bytes, and a blank before up to 15 equal blanks.
 BYTES = tuple(_LETTERS[value] for value in range(256))
 _BLANK = (_SPACE, _NEWLINE, _TAB)
 BLANKS = tuple(first + rest * count for rest in _BLANK for count in range(1, LONGEST + 1) for first in _BLANK)
@@ -35,7 +35,7 @@ Ids = npt.NDArray[np.int64]
 
 
 def words(text: str) -> list[str]:
-    """Cut `text` as GPT-2 does; joined again they are the text."""
+    """The words of `text` by GPT-2's pattern; concatenated they are the text."""
     if text.isascii():
         return _ASCII.findall(text)
     return [text[start:stop] for _, (start, stop) in _BYTE_LEVEL.pre_tokenize_str(text)]
@@ -59,12 +59,12 @@ def _starts(word: str) -> Sequence[int]:
 
 
 def is_drawable(piece: str) -> bool:
-    """Forced pieces are not drawn: neither single letters nor what has two blanks."""
+    """Whether a piece can be drawn: no single letter, and at most one blank. The forced pieces cover the others."""
     return len(piece) > 1 and len(piece) - len(piece.translate(_NO_BLANKS)) < 2
 
 
 def fingerprint(piece: str) -> int:
-    """64 bits that are those of the piece alone, in every process."""
+    """A 64-bit hash of a piece, the same in every process."""
     return int.from_bytes(hashlib.blake2b(piece.encode(), digest_size=8).digest(), "little")
 
 

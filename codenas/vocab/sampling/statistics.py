@@ -1,4 +1,4 @@
-"""How often vocabularies hold a token: many draws, counted in parts that add up. All sums are whole numbers: no order changes one."""
+"""How often sampled vocabularies contain each token, counted in parts that add up. Sums are integers, so their order does not matter."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,21 +9,21 @@ import pyarrow as pa
 from codenas.errors import CorpusError
 from codenas.log import LOGGER
 from codenas.seeds import derive
-from codenas.vocab.sampling.draws import TABLES, Drawn, SamplingSettings, TextStream, TooFewPieces, Window, roll
+from codenas.vocab.sampling.draws import TABLES, Drawn, SamplingSettings, TextStream, TooFewPieces, Window, draw_parameters
 from codenas.vocab.sampling.pieces import FORCED, LONGEST, Ids, Pieces, Table, grown
 
-LONGEST_RUN = 512  # draws: what a worker remembers of strings grows with every draw
+LONGEST_RUN = 512  # draws; the strings that a worker holds in memory grow with every draw
 SHARE_POWER = 0.3  # the weight of a language is its share of the documents to this power
-_PART = 10  # draws that are told at once
+_PART = 10  # draws per part
 _LOG_UNIT = 1 << 20
-_LOOSE_ROWS = 4_000_000  # of tables that are not merged yet
+_LOOSE_ROWS = 4_000_000  # rows of tables that are merged at once
 
 TOKENS = pa.schema(
     [
         ("language", pa.string()),
         ("token", pa.string()),
-        ("draws", pa.int64()),  # vocabularies that hold it
-        ("impossible", pa.int64()),  # of these, with a share that noise took below zero
+        ("draws", pa.int64()),  # vocabularies that contain it
+        ("impossible", pa.int64()),  # of these, those in which noise made its share negative
         ("log_score", pa.int64()),  # the sum over the others, in units of 2^-20
     ]
 )
@@ -40,11 +40,11 @@ class Run:
 
 @dataclass(slots=True)
 class Part:
-    """What some draws of one language add to the statistics.
+    """The statistics of some draws of one language.
 
     Attributes:
-        draws, failed: vocabularies drawn, and those that a window had too few pieces for.
-        most: pieces that the richest of the failed draws could choose from.
+        draws, failed: vocabularies drawn, and draws that failed as the window had too few pieces.
+        most: the largest number of pieces available to a failed draw.
         occurrences: pieces in the vocabularies drawn, the forced ones included.
         text_bytes, covered_bytes: of the texts that were new at each draw; covered is a word that is one piece of the vocabulary.
         lengths: pieces drawn by their bytes; shape [16].
@@ -129,14 +129,14 @@ def sample(run: Run, texts: Sequence[str], settings: SamplingSettings) -> Iterat
     part = Part(run.language)
     for number in range(run.start, run.stop):
         table = window.push(stream.batch(number + TABLES))
-        dice = roll(settings, run.language, number)
+        parameters = draw_parameters(settings, run.language, number)
         try:
-            drawn = window.draw(dice)
+            drawn = window.draw(parameters)
         except TooFewPieces as failure:
             part.add(Part(run.language, failed=1, most=failure.found))
         else:
             counts.add(drawn, len(window.pieces))
-            part.add(_figures(run.language, dice.size, drawn, table, window.pieces))
+            part.add(_figures(run.language, parameters.size, drawn, table, window.pieces))
         if (number + 1) % _PART == 0:
             yield part
             part = Part(run.language)
@@ -145,7 +145,7 @@ def sample(run: Run, texts: Sequence[str], settings: SamplingSettings) -> Iterat
 
 
 class SampleStats:
-    """What all parts that were added say."""
+    """The sum of all parts."""
 
     def __init__(self) -> None:
         self.languages: dict[str, Part] = {}

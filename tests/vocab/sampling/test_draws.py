@@ -1,4 +1,4 @@
-"""One draw, proven equal to the algorithm written down word by word; the dice; the stream of texts."""
+"""One draw, proven equal to the algorithm written down word by word; the parameters; the stream of texts."""
 
 import itertools
 import math
@@ -11,7 +11,18 @@ import pytest
 from pydantic import ValidationError
 from tokenizers import pre_tokenizers
 
-from codenas.vocab.sampling.draws import SPAN, TABLES, Dice, SamplingSettings, TextStream, TooFewPieces, Window, normals, roll, scramble
+from codenas.vocab.sampling.draws import (
+    SPAN,
+    TABLES,
+    DrawParameters,
+    SamplingSettings,
+    TextStream,
+    TooFewPieces,
+    Window,
+    draw_parameters,
+    normals,
+    scramble,
+)
 from codenas.vocab.sampling.pieces import FORCED, Pieces, fingerprint
 from tests.vocab.texts import code_like
 
@@ -41,15 +52,15 @@ class Literal:
         if len(self.tables) > 16:
             self.tables.popleft()
 
-    def draw(self, dice: Dice) -> dict[str, float]:
+    def draw(self, parameters: DrawParameters) -> dict[str, float]:
         scores: Counter[str] = Counter()
         for table in self.tables:
             scores.update(table)
         total = sum(scores.values())
-        bits = scramble(np.array([fingerprint(piece) for piece in scores], np.uint64), dice.key)
+        bits = scramble(np.array([fingerprint(piece) for piece in scores], np.uint64), parameters.key)
         log_scores = {}
         for (piece, score), noise in zip(scores.items(), normals(bits).tolist(), strict=True):
-            q = score / total + dice.sigma * noise
+            q = score / total + parameters.sigma * noise
             log_scores[piece] = math.log(q) if q > 0 else -100_000.0
         order = dict(zip(scores, bits.tolist(), strict=True))
         letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -57,16 +68,16 @@ class Literal:
         blanks = ("Ġ", "Ċ", "ĉ")
         vocabulary |= {second + first * count: 0.0 for first in blanks for count in range(1, 16) for second in blanks}
         for piece in sorted(scores, key=lambda piece: (-log_scores[piece], order[piece])):
-            if len(vocabulary) == dice.size:
+            if len(vocabulary) == parameters.size:
                 break
             if len(piece) > 1 and sum(letter in blanks for letter in piece) < 2:
                 vocabulary[piece] = log_scores[piece]
         return vocabulary
 
 
-def unigram(window: Window, dice: Dice) -> dict[str, float]:
+def unigram(window: Window, parameters: DrawParameters) -> dict[str, float]:
     """The whole vocabulary that a window draws."""
-    drawn, names = window.draw(dice), window.pieces.names
+    drawn, names = window.draw(parameters), window.pieces.names
     vocabulary = dict.fromkeys(FORCED[:256], drawn.floor) | dict.fromkeys(FORCED[256:], 0.0)
     return vocabulary | {names[index]: score for index, score in zip(drawn.ids, drawn.log_scores.tolist(), strict=True)}
 
@@ -80,8 +91,8 @@ def test_a_draw_is_that_of_the_literal_algorithm() -> None:
         literal.push(batch)
         if number in (TABLES - 1, TABLES, TABLES + 2):
             for sigma, size in itertools.product((0.0, 1e-7, 1e-4, 0.5), (392, 700, 1000)):
-                dice = Dice(size, sigma, key=1000 * number + size)
-                expected, found = literal.draw(dice), unigram(window, dice)
+                parameters = DrawParameters(size, sigma, key=1000 * number + size)
+                expected, found = literal.draw(parameters), unigram(window, parameters)
                 assert len(found) == size
                 assert found.keys() == expected.keys()
                 assert found == pytest.approx(expected, rel=1e-12)
@@ -90,7 +101,7 @@ def test_a_draw_is_that_of_the_literal_algorithm() -> None:
 def test_ties_are_broken_anew_in_every_draw() -> None:
     window = Window(Pieces())
     window.push([f"{first}{second}" for first in "abcdefghij" for second in "abcdefghij"])  # of " aa" come "Ġa" and "Ġaa", and all alike
-    drawn = [frozenset(window.draw(Dice(420, 0.0, key)).ids.tolist()) for key in range(20)]
+    drawn = [frozenset(window.draw(DrawParameters(420, 0.0, key)).ids.tolist()) for key in range(20)]
     assert len(set(drawn)) == 20
     assert len(frozenset.intersection(*drawn)) == 10  # the ten "Ġa" score more
 
@@ -98,10 +109,10 @@ def test_ties_are_broken_anew_in_every_draw() -> None:
 def test_a_window_that_cannot_fill_a_vocabulary_says_what_it_has() -> None:
     window = Window(Pieces())
     with pytest.raises(TooFewPieces, match="0 pieces in the window, 9 wanted"):
-        window.draw(Dice(400, 0.0, 0))
+        window.draw(DrawParameters(400, 0.0, 0))
     window.push(["ab"])
     with pytest.raises(TooFewPieces) as raised:
-        window.draw(Dice(400, 0.0, 0))
+        window.draw(DrawParameters(400, 0.0, 0))
     assert raised.value.found == 2
 
 
@@ -111,7 +122,7 @@ def test_the_order_in_which_pieces_came_up_does_not_matter() -> None:
     windows[1].pieces.table(reversed(code_like(seed=5, count=300)))
     for window in windows:
         window.push(texts)
-    first, second = (unigram(window, Dice(600, 1e-5, 7)) for window in windows)
+    first, second = (unigram(window, DrawParameters(600, 1e-5, 7)) for window in windows)
     assert first == second
 
 
@@ -125,17 +136,19 @@ def test_noise_is_standard_normal_and_another_one_under_another_key() -> None:
 
 def test_dice_are_a_function_of_seed_language_and_number() -> None:
     settings = SMALL.model_copy(update={"mean_size": 550.0, "size_std": 300.0})
-    rolled = [roll(settings, "Python", number) for number in range(400)]
-    assert rolled == [roll(settings, "Python", number) for number in range(400)]
-    assert rolled[0] != roll(settings, "Go", 0) != roll(settings.model_copy(update={"seed": 1}), "Go", 0)
-    assert {min(dice.size for dice in rolled), max(dice.size for dice in rolled)} == {400, 700}
-    logs = np.log([dice.sigma for dice in rolled])
+    rolled = [draw_parameters(settings, "Python", number) for number in range(400)]
+    assert rolled == [draw_parameters(settings, "Python", number) for number in range(400)]
+    assert rolled[0] != draw_parameters(settings, "Go", 0) != draw_parameters(settings.model_copy(update={"seed": 1}), "Go", 0)
+    assert {min(parameters.size for parameters in rolled), max(parameters.size for parameters in rolled)} == {400, 700}
+    logs = np.log([parameters.sigma for parameters in rolled])
     assert abs(logs.mean() - math.log(1e-5)) < 0.6 and abs(logs.std() - 4) < 0.5
 
 
 def test_without_noise_and_deviation_all_vocabularies_have_one_size() -> None:
     settings = SMALL.model_copy(update={"noise_mean": 0.0})
-    assert {(dice.size, dice.sigma) for dice in (roll(settings, "Python", number) for number in range(50))} == {(700, 0.0)}
+    assert {
+        (parameters.size, parameters.sigma) for parameters in (draw_parameters(settings, "Python", number) for number in range(50))
+    } == {(700, 0.0)}
 
 
 def test_every_text_comes_once_before_any_comes_again_and_never_from_the_same_place() -> None:

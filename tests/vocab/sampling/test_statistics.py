@@ -9,7 +9,7 @@ import pytest
 
 from codenas.errors import CorpusError
 from codenas.vocab.sampling.details import language_figures, sample_details
-from codenas.vocab.sampling.draws import TABLES, SamplingSettings, TextStream, Window, roll
+from codenas.vocab.sampling.draws import TABLES, SamplingSettings, TextStream, Window, draw_parameters
 from codenas.vocab.sampling.pieces import FORCED, Pieces
 from codenas.vocab.sampling.statistics import Run, SampleStats, language_weights, plan, require_draws, sample
 from tests.vocab.texts import code_like
@@ -50,7 +50,7 @@ def test_the_counts_are_those_of_the_draws_made_one_by_one() -> None:
         window, stream = Window(Pieces()), TextStream(TEXTS["Go"], "Go", settings)
         for batch in range(number + 1, number + 1 + TABLES):
             window.push(stream.batch(batch))
-        drawn = window.draw(roll(settings, "Go", number))
+        drawn = window.draw(draw_parameters(settings, "Go", number))
         for index, share in zip(drawn.ids, drawn.shares, strict=True):
             found[window.pieces.names[index]] += 1
             logs.setdefault(window.pieces.names[index], []).extend([float(np.log(share))] if share > 0 else [])
@@ -101,7 +101,7 @@ def test_draws_that_fail_are_counted_and_do_not_divide_the_average() -> None:
     for part in sample(Run("Go", 0, 30), few, settings):
         stats.add(part)
     assert 5 < stats.failed < 25 and stats.draws + stats.failed == 30
-    drawn = sorted(roll(settings, "Go", number).size for number in range(30))[: stats.draws]
+    drawn = sorted(draw_parameters(settings, "Go", number).size for number in range(30))[: stats.draws]
     assert language_figures(stats)["Go"].mean_size == pytest.approx(sum(drawn) / stats.draws, rel=0.05)
     assert sum(stats.counts().values()) == stats.languages["Go"].occurrences - stats.draws * len(FORCED)
     assert max(stats.counts().values()) <= stats.draws
