@@ -28,25 +28,23 @@ def prepare(
             "of The Stack's family: a file or folder, hf://datasets/..., s3://..."
         ),
     ] = None,
-    job: Annotated[Path | None, typer.Option(help="A job file; its [prepare] table counts, and options overrule it.")] = None,
+    job: Annotated[Path | None, typer.Option(help="A job file with a [prepare] table; options take precedence.")] = None,
     overrides: Overrides = None,
     language: Annotated[str | None, typer.Option(help="Languages, such as python,go; or all. [default: python]")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the corpus.")] = DEFAULT_OUTPUT,
-    vocab_size: Annotated[int | None, typer.Option(help="Ids of the byte-level BPE.")] = None,
-    vocabulary: Annotated[
-        list[str] | None, typer.Option(help="Store the text in this vocabulary too: char, or bpe-N with N ids. May stand several times.")
-    ] = None,
-    max_mb: Annotated[float | None, typer.Option(help="Source taken in, in MB.")] = None,
-    max_repository_mb: Annotated[float | None, typer.Option(help="Source taken from one repository, in MB.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Size of the byte-level BPE vocabulary.")] = None,
+    vocabulary: Annotated[list[str] | None, typer.Option(help="Additional vocabulary: char, or bpe-N with N ids. May be repeated.")] = None,
+    max_mb: Annotated[float | None, typer.Option(help="Size of the source to use, in MB.")] = None,
+    max_repository_mb: Annotated[float | None, typer.Option(help="Size of the source to use of one repository, in MB.")] = None,
     valid_share: Annotated[float | None, typer.Option(help="Share of the bytes held out for validation.")] = None,
     test_share: Annotated[float | None, typer.Option(help="Share of the bytes held out for the test.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the sample and the split.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sample and the split.")] = None,
     near_dedup: Annotated[
         bool | None, typer.Option(help="Keep only the best of files that are nearly the same. [default: yes, except for your own code]")
     ] = None,
     redact: Annotated[bool | None, typer.Option(help="Replace e-mail and IP addresses and keys. [default: yes]")] = None,
     decontaminate: Annotated[
-        list[str] | None, typer.Option(help="A benchmark (HumanEval, MBPP) that must not be trained on. May stand several times.")
+        list[str] | None, typer.Option(help="A benchmark file (HumanEval, MBPP) to remove from the corpus. May be repeated.")
     ] = None,
     quality_filters: Annotated[
         bool | None,
@@ -55,30 +53,30 @@ def prepare(
     any_licence: Annotated[
         bool, typer.Option("--any-licence", help="Take files of any licence, and of none. Your own code is always taken.")
     ] = False,
-    opt_out: Annotated[str | None, typer.Option(help="File of owners and repositories to leave out, one a line.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Tasks at a time; all processors where absent.")] = None,
-    update: Annotated[bool, typer.Option("--update", help="Make a finished corpus anew where its source has changed.")] = False,
+    opt_out: Annotated[str | None, typer.Option(help="File of owners and repositories to leave out, one per line.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Parallel tasks; by default one per processor.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Prepare a finished corpus again if its source has changed.")] = False,
 ) -> None:
-    """Prepare a corpus: filter, deduplicate, redact, split by repository, learn a vocabulary, write token shards.
+    """Prepare a corpus: filter, deduplicate, redact, split by repository, train a vocabulary, write token shards.
 
-    Interrupted or killed, the same command goes on. --update examines only what the source has gained, and decides and tokenises
-    again over all: the corpus is then that of a fresh run.
+    After an interruption, the same command continues. With --update only the new part of the source is processed, then all of it
+    is deduplicated, split and tokenised again: the result equals that of a new corpus.
     """
     from codenas.cli.job_file import load_job
     from codenas.cli.options import settings_of
     from data_prep.config import ANY_LICENCE, PrepareConfig
 
-    told = load_job(job, overrides or ()).prepare
+    configured = load_job(job, overrides or ()).prepare
     given = {
         "source": source, "vocab_size": vocab_size, "vocabularies": vocabulary or None, "max_megabytes": max_mb,
         "max_repository_megabytes": max_repository_mb, "valid_share": valid_share, "test_share": test_share, "seed": seed,
         "workers": workers, "redact": redact, "decontaminate": decontaminate or None, "opt_out": opt_out,
-        "near_dedup": None if near_dedup is None else told.near_dedup.model_dump() | {"enabled": near_dedup},
-        "filters": None if quality_filters is None else told.filters.model_dump() | {"enabled": quality_filters},
+        "near_dedup": None if near_dedup is None else configured.near_dedup.model_dump() | {"enabled": near_dedup},
+        "filters": None if quality_filters is None else configured.filters.model_dump() | {"enabled": quality_filters},
         "languages": language and language.split(","), "licences": (ANY_LICENCE,) if any_licence else None,
     }  # fmt: skip
     chosen = {name: value for name, value in given.items() if value is not None}
-    config = settings_of(PrepareConfig, told.model_dump(exclude_unset=True) | chosen, _OPTIONS)
+    config = settings_of(PrepareConfig, configured.model_dump(exclude_unset=True) | chosen, _OPTIONS)
     show(_prepared(config, output, update))
 
 
@@ -92,29 +90,29 @@ def _prepared(config: "PrepareConfig", output: Path, update: bool) -> "Corpus":
         LOGGER.info(f"corpus is ready: {output}")
         return corpus
     with local_ray():
-        # Not before: importing Ray fixes settings that local_ray makes.
+        # Not earlier: importing Ray fixes settings that local_ray changes.
         from data_prep.pipeline import prepare as prepare_corpus
 
         return prepare_corpus(config, output, update=update)
 
 
 def show(corpus: "Corpus") -> None:
-    """Print what a corpus holds: the stages, what was dropped and why, and the splits in every vocabulary."""
+    """Print a summary of a corpus: the stages, what was dropped and why, and the splits in every vocabulary."""
     from rich.console import Console
     from rich.table import Table
 
     manifest = corpus.manifest
-    books = Table(title=manifest.source)
+    stages = Table(title=manifest.source)
     for name in ("", "documents", "MB"):
-        books.add_column(name, justify="right" if name else "left")
+        stages.add_column(name, justify="right" if name else "left")
     for stage, tally in manifest.stages.items():
-        books.add_row(stage, *_cells(tally))
-    books.add_section()
+        stages.add_row(stage, *_cells(tally))
+    stages.add_section()
     for reason, tally in sorted(manifest.drops.items(), key=lambda item: -item[1].bytes):
-        books.add_row(f"dropped: {reason}", *_cells(tally))
+        stages.add_row(f"dropped: {reason}", *_cells(tally))
     every = [(manifest, "")] + [(corpus.with_vocabulary(name).manifest, f" {name}") for name in corpus.vocabularies]
     redacted = [f"replaced: {kind}, {found.values:,} in {found.documents:,} documents" for kind, found in manifest.redacted.items()]
-    Console().print(books, *redacted, *(_splits(each, name) for each, name in every), sep="\n")
+    Console().print(stages, *redacted, *(_splits(each, name) for each, name in every), sep="\n")
 
 
 def _splits(manifest: "CorpusManifest", name: str) -> "Table":
@@ -124,7 +122,7 @@ def _splits(manifest: "CorpusManifest", name: str) -> "Table":
     for heading in ("split", "repositories", "documents", "MB", "tokens", "bytes/token"):
         splits.add_column(heading, justify="left" if heading == "split" else "right")
     for part, split in manifest.splits.items():
-        density = f"{split.bytes / (split.tokens - split.documents):.2f}"  # the end-of-text ids stand for no bytes
+        density = f"{split.bytes / (split.tokens - split.documents):.2f}"  # end-of-text ids have no bytes
         splits.add_row(part, f"{split.repositories:,}", f"{split.documents:,}", f"{split.bytes / 1e6:.2f}", f"{split.tokens:,}", density)
     return splits
 

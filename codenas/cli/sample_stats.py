@@ -1,4 +1,4 @@
-"""`codenas tokens sample-stats`: how often vocabularies that are drawn at random hold a token."""
+"""`codenas tokens sample-stats`: how often sampled vocabularies contain each token."""
 
 import json
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Source = Annotated[
     Path, typer.Option(help="A prepared corpus, parquet in The Stack v1 schema, or a folder of code (code:FOLDER if it holds parquet).")
 ]
-MaxMb = Annotated[float, typer.Option(min=0.001, max=100_000, help="Text taken from the source, in MB; it is held in memory.")]
-Seed = Annotated[int, typer.Option(help="Of all that is drawn.")]
+MaxMb = Annotated[float, typer.Option(min=0.001, max=100_000, help="Size of the text to use, in MB; it is held in memory.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 
 _OPTIONS = {"draws": "--num-batches"}
 
@@ -26,35 +26,35 @@ _OPTIONS = {"draws": "--num-batches"}
 def sample_stats(
     source: Source = DEFAULT_OUTPUT,
     num_batches: Annotated[
-        int | None, typer.Option("--num-batches", "--num_batches", help="Vocabularies to draw, 1000 by default.")
+        int | None, typer.Option("--num-batches", "--num_batches", help="Number of vocabularies to draw, 1000 by default.")
     ] = None,
     output_file: Annotated[
-        Path, typer.Option("--output-file", "--output_file", help="JSON: each token and how many vocabularies hold it.")
+        Path, typer.Option("--output-file", "--output_file", help="JSON: for each token the number of vocabularies that contain it.")
     ] = Path("token_sample_stats.json"),
     details_file: Annotated[
         Path | None,
         typer.Option("--details-file", "--details_file", help="JSON by language: inclusion probabilities, log-scores, lengths."),
     ] = None,
-    min_size: Annotated[int | None, typer.Option(help="Least tokens of a vocabulary, 1024 by default.")] = None,
-    max_size: Annotated[int | None, typer.Option(help="Most tokens of a vocabulary, 32768 by default.")] = None,
-    mean_size: Annotated[float | None, typer.Option(help="Mean of the normal draw of sizes; the most by default.")] = None,
-    size_std: Annotated[float | None, typer.Option(help="Its deviation, 0 by default.")] = None,
+    min_size: Annotated[int | None, typer.Option(help="Smallest size of a vocabulary, 1024 by default.")] = None,
+    max_size: Annotated[int | None, typer.Option(help="Largest size of a vocabulary, 32768 by default.")] = None,
+    mean_size: Annotated[float | None, typer.Option(help="Mean of the normal distribution of sizes; the largest size by default.")] = None,
+    size_std: Annotated[float | None, typer.Option(help="Its standard deviation, 0 by default.")] = None,
     noise_mean: Annotated[
-        float | None, typer.Option(help="Median of the log-normal draw of the noise, 1e-5 by default; 0 for none.")
+        float | None, typer.Option(help="Median of the log-normal distribution of the noise level, 1e-5 by default; 0: no noise.")
     ] = None,
-    noise_std: Annotated[float | None, typer.Option(help="Deviation of its logarithm, 4 by default.")] = None,
-    texts: Annotated[int | None, typer.Option(help="Texts in a window, 2048 by default; a draw replaces a sixteenth.")] = None,
+    noise_std: Annotated[float | None, typer.Option(help="Standard deviation of its logarithm, 4 by default.")] = None,
+    texts: Annotated[int | None, typer.Option(help="Texts in a window, 2048 by default; each draw replaces a sixteenth of them.")] = None,
     languages: Annotated[
         Path | None, typer.Option(help='Weights of languages, as JSON: {"Python": 1, "Go": 0.5}. Only these are drawn.')
     ] = None,
     max_mb: MaxMb = 100,
     seed: Seed = 0,
-    workers: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="Processes; one for each processor where absent.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="Processes; by default one per processor.")] = None,
 ) -> None:
-    """Draw vocabularies as ZeTT does in training (Minixhofer et al. 2024), and count the tokens that they hold.
+    """Sample vocabularies as ZeTT does in training (Minixhofer et al. 2024), and count the tokens that they contain.
 
-    Bytes and runs of blanks are in every vocabulary: the file has them, the tables tell only of what is drawn. Special tokens
-    come on top and are not counted.
+    Bytes and runs of blanks are in every vocabulary: the file includes them, the tables show only drawn tokens. Special tokens
+    are not counted.
     """
     from codenas.cli.options import settings_of
     from codenas.files import require_place, write_atomic
@@ -71,7 +71,7 @@ def sample_stats(
     weights = None if languages is None else read_weights(languages)
     for place in (output_file, details_file):
         if place is not None:
-            require_place(place)  # better now than when all is drawn
+            require_place(place)  # fail before the sampling, not after it
     stats = _sample(source, max_mb, settings, weights, workers)
     require_draws(stats)
     counts = stats.counts()
@@ -118,7 +118,7 @@ def _sample(
     processes = workers or os.cpu_count() or 1
     stats = SampleStats()
     with local_ray(cpus=processes):
-        # Not before: importing Ray fixes settings that local_ray makes.
+        # Not earlier: importing Ray fixes settings that local_ray changes.
         from data_prep.tokens.sampling import sample_on_ray
 
         progress = Progress("sample", settings.draws, "batches")

@@ -1,4 +1,4 @@
-"""`codenas tokens frequencies` and `compare`: how often texts use each token, and vocabularies side by side."""
+"""`codenas tokens frequencies` and `compare`: token frequencies on texts, and a comparison of vocabularies."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def frequencies(
     vocabulary: Annotated[
-        Path | None, typer.Argument(help="A vocabulary's file, or a folder with a tokenizer.json; by default the source's.")
+        Path | None, typer.Argument(help="A vocabulary file, or a folder with a tokenizer.json; by default that of the source.")
     ] = None,
     source: Source = DEFAULT_OUTPUT,
     output_file: Annotated[
@@ -26,7 +26,7 @@ def frequencies(
     max_mb: MaxMb = 100,
     seed: Seed = 0,
 ) -> None:
-    """Count how often texts use each token of a vocabulary: counts, shares, bytes per token, unused tokens, by language."""
+    """Count how often texts use each token of a vocabulary: counts, shares, bytes per token and unused tokens, by language."""
     from codenas.cli.console import console
     from codenas.files import require_place, write_atomic
     from codenas.report.tokens import frequent_table, uses_table
@@ -47,12 +47,12 @@ def compare(
         list[Path] | None, typer.Argument(help="Vocabulary files, or folders with one; by default all of the prepared corpus.")
     ] = None,
     source: Source = DEFAULT_OUTPUT,
-    split: Annotated[str, typer.Option(help="Of a prepared corpus; vocabularies are learned from train.")] = "test",
+    split: Annotated[str, typer.Option(help="Split of a prepared corpus; vocabularies are trained on train.")] = "test",
     arch: Annotated[str | None, typer.Option(help="The model, as `codenas arch show` takes it; by default 4 layers x 256.")] = None,
     max_mb: MaxMb = 100,
     seed: Seed = 0,
 ) -> None:
-    """Put vocabularies side by side: bytes per token on the same texts, and their share of a model's parameters."""
+    """Compare vocabularies: bytes per token on the same texts, and their share of a model's parameters."""
     from codenas.arch import ArchSpec
     from codenas.arch.cost import parameters
     from codenas.cli.arch import load_arch
@@ -82,10 +82,10 @@ def load_named(path: Path) -> "Vocabulary":
 
 
 def corpus_vocabularies(source: Path) -> list[Path]:
-    """The vocabularies of a prepared corpus: its own, the character vocabulary beside it, and those that were added.
+    """The vocabularies of a prepared corpus: the default one, the character vocabulary, and the additional ones.
 
     Raises:
-        ConfigError: `source` is none.
+        ConfigError: `source` is not a prepared corpus.
     """
     from codenas.corpus import Corpus, card_of
     from codenas.corpus.shards import VOCABULARIES
@@ -104,7 +104,7 @@ def corpus_vocabularies(source: Path) -> list[Path]:
 
 
 def _count(label: str, vocabulary: "Vocabulary", texts: "Mapping[str, Texts]") -> "dict[str, Frequencies]":
-    """The tokens of every language, said as it goes."""
+    """Count the tokens of every language, with progress."""
     import numpy as np
 
     from codenas.log import Progress

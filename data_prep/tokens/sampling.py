@@ -1,4 +1,4 @@
-"""Token sampling statistics on the processors of a Ray cluster: one task for each run of draws, which tells as it goes."""
+"""Token sampling statistics on a Ray cluster: one task per run of draws, with streaming results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from data_prep.tokens.texts import Texts
 
 
 def sample_on_ray(runs: Sequence[Run], texts: Mapping[str, Texts], settings: SamplingSettings) -> Iterator[Part]:
-    """The parts of all runs, in the order in which they are finished. Ray must be running.
+    """The parts of all runs, in the order of completion. Ray must be running.
 
     Raises:
         ResourceError: Ray is not running, or a worker died.
     """
     if not ray.is_initialized():
-        raise ResourceError("sampling on Ray needs a running one, and none is connected; call ray.init(), or use: codenas tokens")
+        raise ResourceError("sampling needs a running Ray, and none is connected; call ray.init(), or use: codenas tokens")
     work: Any = ray.remote(num_cpus=1, num_returns="streaming")(sample)
     shared = {language: ray.put(texts[language]) for language in {run.language for run in runs}}
     working = [work.remote(run, shared[run.language], settings) for run in runs]

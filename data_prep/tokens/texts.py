@@ -1,4 +1,4 @@
-"""Texts by language for what is said of tokens: of a prepared corpus, of parquet in The Stack's schema, of a folder of code."""
+"""Texts by language for token statistics: from a prepared corpus, parquet of The Stack's family, or a folder of code."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ _LARGEST = 1_000_000  # bytes of a file; larger ones are data, not code
 
 
 class Texts(Sequence[str]):
-    """The texts of one language in one block of memory, which Ray shares between processes."""
+    """The texts of one language as an Arrow column, which Ray shares between processes without copies."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         self.column = column
@@ -48,13 +48,13 @@ class Texts(Sequence[str]):
 
 
 def read_texts(source: Path, megabytes: float, seed: int, split: str = "train") -> dict[str, Texts]:
-    """The texts of `source` by language, at most about `megabytes` of them in all: a sample in the order of hashes.
+    """The texts of `source` by language: a random sample of about `megabytes`, the same for the same seed.
 
     Args:
-        split: of a prepared corpus; sources of other kinds have none.
+        split: of a prepared corpus; other sources have no splits.
 
     Raises:
-        CorpusError: the source is missing, empty or broken.
+        CorpusError: the source is missing, empty or damaged.
     """
     held: dict[str, list[str]] = defaultdict(list)
     unreadable: Counter[str] = Counter()
@@ -86,7 +86,7 @@ def _documents(source: Path, limit: int, seed: int, split: str) -> Iterator[Docu
 
 
 def _of_corpus(corpus: Corpus, split: str, limit: int, seed: int) -> Iterator[Document]:
-    """The text of a corpus is in its tokens, as models read it, wherever its source is now."""
+    """The documents of a corpus, decoded from its tokens: its source may be gone."""
     if not (corpus.path / _DOCUMENTS).is_file():
         raise CorpusError(f"{corpus.path} does not say which documents it holds (it has no {_DOCUMENTS}); give the text it was made of")
     every = sorted(load_entries(corpus.path / _DOCUMENTS)[0], key=lambda entry: entry.place)  # the order of the shards
@@ -110,7 +110,7 @@ def _of_entries(entries: Iterable[Entry], root: Path) -> Iterator[Document | str
 
 
 def _of_folder(folder: Path, limit: int, seed: int) -> Iterator[Document | str]:
-    """What `codenas prepare` would take of a folder of code, under whatever licence."""
+    """The files that `codenas prepare` would take from a folder of code, under any licence."""
     code = CodeFolder(folder, _LARGEST)
     sound: list[Entry] = []
     for entry in code.find():

@@ -1,4 +1,4 @@
-"""Vocabularies from a bounded sample, and documents to token ids."""
+"""The sample that vocabularies are trained on, and the encoding of documents."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ _SAMPLED_UNITS = 256  # a sample spread over every row group of a large source w
 
 
 def sample(entries: Iterable[Entry], limit: int, seed: int) -> list[Entry]:
-    """Entries of about `limit` bytes at most, in the order of their hashes: always the same, from many repositories."""
+    """A random sample of entries of at most about `limit` bytes, from many repositories, the same for the same seed."""
     groups = units_of(entries)
     groups.sort(key=lambda unit: derive(seed, "vocabulary", unit.file, unit.row_group))
     chosen = {(unit.file, unit.row_group) for unit in groups[:_SAMPLED_UNITS]}
@@ -49,7 +49,7 @@ def sample(entries: Iterable[Entry], limit: int, seed: int) -> list[Entry]:
 
 
 def texts_of(entries: Iterable[Entry], root: Location, redacted: bool = False) -> Iterator[str]:
-    """The texts of entries, in the order of the source; `redacted` as they were when they were judged."""
+    """The texts of entries, in the order of the source; with `redacted` as they were processed."""
     for unit in units_of(entries):
         yield from (document.text for document in _documents(unit, root, redacted))
 
@@ -60,7 +60,7 @@ def encode(units: pa.Table, root: Location, tokenizer: Path, redacted: bool = Fa
     Runs in a worker; all of it on one thread, as there are as many workers as processors.
     """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    state = tokenizer.stat()  # a corpus that is made anew has another vocabulary at the same place
+    state = tokenizer.stat()  # a corpus that is prepared again has another vocabulary at the same path
     vocabulary = _load(tokenizer, state.st_ino, state.st_mtime_ns)
     return pa.concat_tables(
         pa.Table.from_pylist(list(_encode_unit(unit, _documents(unit, root, redacted), vocabulary)), TOKENS)
@@ -86,7 +86,7 @@ def _encode_unit(unit: Unit, documents: list[Document], vocabulary: Vocabulary) 
 
 
 def _documents(unit: Unit, root: Location, redacted: bool) -> list[Document]:
-    """The documents of a unit that was judged before: all of them were readable."""
+    """The documents of a unit; all of them were readable when they were processed."""
     file = root / unit.file
     with readable_parquet(file):
         held = [document for document in read_documents(file, unit.row_group, unit.rows) if isinstance(document, Document)]

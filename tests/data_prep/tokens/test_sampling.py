@@ -64,5 +64,5 @@ def test_workers_that_die_again_and_again_are_one_line(monkeypatch: pytest.Monke
 
 def test_without_ray_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(ResourceError, match="sampling on Ray needs a running one"):
+    with pytest.raises(ResourceError, match="sampling needs a running Ray"):
         next(sample_on_ray([], TEXTS, SETTINGS))
