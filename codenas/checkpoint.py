@@ -23,7 +23,7 @@ from codenas.compress.quantise import pack, unpack
 from codenas.errors import CheckpointError, ResourceError, first_fault, is_out_of_memory
 from codenas.files import atomic_folder, readable_disk_errors, settle_folder, sha256_file, write_atomic
 from codenas.metrics import Metrics, TrainingCurve
-from codenas.model import LanguageModel, undrawn_model
+from codenas.model import LanguageModel, uninitialized_model
 from codenas.vocab import Vocabulary, load_vocabulary
 
 _TYPES: dict[torch.dtype, Literal["F16", "I8", "U8"]] = {torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}
@@ -126,7 +126,7 @@ class Checkpoint:
         """
         weights_file = self._verified(WEIGHTS, self.manifest.weights_sha256)
         stored = _read(weights_file)
-        model = undrawn_model(self.manifest.arch, self.manifest.vocab_size)
+        model = uninitialized_model(self.manifest.arch, self.manifest.vocab_size)
         try:
             model.load_state_dict(_unpacked(stored, self.manifest))
         except RuntimeError as error:

@@ -18,7 +18,7 @@ from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
 from codenas.corpus import Corpus, CorpusManifest, ShardWriter, SplitInfo
 from codenas.corpus.manifest import content_digest, dtype_for
 from codenas.corpus.shards import VOCABULARIES
-from codenas.model import LanguageModel, undrawn_model
+from codenas.model import LanguageModel, uninitialized_model
 from codenas.vocab import END_OF_TEXT, Bpe, Char, Vocabulary
 
 SPLITS = {"train": 6_000, "valid": 1_500, "test": 1_000}
@@ -69,7 +69,7 @@ def tiny_arch(mixer: MixerSpec | None = None, **fields: Any) -> ArchSpec:
 
 def drawn_model(arch: ArchSpec, vocab_size: int = VOCAB_SIZE, seed: int = 0) -> LanguageModel:
     """A model whose every weight is drawn, the matrices that training starts at zero included; ready to decode."""
-    model = undrawn_model(arch, vocab_size)
+    model = uninitialized_model(arch, vocab_size)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

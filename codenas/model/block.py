@@ -1,4 +1,4 @@
-"""One layer: a mixer and a feed-forward network, each behind a normalisation and beside a residual."""
+"""One layer: a mixer and a feed-forward network, each pre-normalised and with a residual connection."""
 
 from torch import Tensor, nn
 
@@ -25,6 +25,6 @@ class Block(nn.Module):
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
 
     def extend(self, x: Tensor, state: MixerState, lengths: list[int]) -> Tensor:
-        """The next tokens of remembered sequences; see `Mixer.extend`."""
+        """The next tokens of the sequences in `state`; see `Mixer.extend`."""
         x = x + self.mixer.extend(self.mixer_norm(x), state, lengths)
         return x + self.feedforward(self.feedforward_norm(x))

@@ -1,12 +1,12 @@
-"""Where a function's way back is written out by hand."""
+"""Where a function has a hand-written backward pass."""
 
 import torch
 from torch import Tensor
 
 
-def own_gradients(x: Tensor) -> bool:
-    """Whether a way back of our own pays for a function of `x`: in training on a processor.
+def custom_backward(x: Tensor) -> bool:
+    """Whether a hand-written backward pass pays off for a function of `x`: in training, on a CPU.
 
-    A GPU has kernels that are whole, torch's compiler makes some of what is plain, and who only looks ahead wants the shortest way.
+    A GPU has fused kernels, torch's compiler generates its own, and inference needs no backward pass.
     """
     return torch.is_grad_enabled() and not x.is_cuda and not torch.compiler.is_compiling()

@@ -15,7 +15,7 @@ from codenas.model.state import DecodingState
 
 
 class LanguageModel(nn.Module):
-    """Tokens in, scores of the next token out.
+    """Tokens in, logits of the next token out.
 
     The embedding has entries of variance 1/d_model, so that the same table serves as output head; on the way in it is
     multiplied by sqrt(d_model), which gives the residual stream unit variance (as in Gemma).
@@ -36,11 +36,11 @@ class LanguageModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights live."""
+        """The device of the weights."""
         return self.embedding.weight.device
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Scores [batch, tokens, vocab_size] for the successor of every token of `tokens` [batch, tokens].
+        """Logits [batch, tokens, vocab_size] of the token after each of `tokens` [batch, tokens].
 
         Raises:
             ValueError: more tokens than `context_len`.
@@ -49,7 +49,7 @@ class LanguageModel(nn.Module):
         x = self.dropout(self._embed(tokens, torch.arange(tokens.shape[1], device=tokens.device)[None]))
         for block in self.blocks:
             x = block(x)
-        return self._scores(x)
+        return self._logits(x)
 
     def initial_state(self, batch: int) -> DecodingState:
         """The state of `batch` empty sequences, ready for up to `context_len` tokens each."""
@@ -57,10 +57,10 @@ class LanguageModel(nn.Module):
         return DecodingState([block.mixer.initial_state(batch, self.device, dtype) for block in self._blocks()], [0] * batch)
 
     def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
-        """Append `tokens` [batch, tokens] to the sequences of `state`; scores [batch, tokens, vocab_size] of their successors.
+        """Append `tokens` [batch, tokens] to the sequences of `state`; logits [batch, tokens, vocab_size] of the tokens after them.
 
         Raises:
-            ValueError: a sequence would grow over `context_len`.
+            ValueError: a sequence would exceed `context_len`.
         """
         count = tokens.shape[1]
         self._check_length(max(state.lengths) + count)
@@ -69,7 +69,7 @@ class LanguageModel(nn.Module):
         for block, layer in zip(self._blocks(), state.layers, strict=True):
             x = block.extend(x, layer, state.lengths)
         state.lengths[:] = [length + count for length in state.lengths]
-        return self._scores(x)
+        return self._logits(x)
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
@@ -80,11 +80,11 @@ class LanguageModel(nn.Module):
             x = self.widen(x)
         return x if self.positions is None else x + self.positions(positions)
 
-    def _scores(self, x: Tensor) -> Tensor:
+    def _logits(self, x: Tensor) -> Tensor:
         x = self.norm(x)
         if self.narrow is not None:
             x = self.narrow(x)
-        elif self.widen is not None:  # tied: the same matrix the other way, scaled so that the scores keep unit variance
+        elif self.widen is not None:  # tied: the transposed matrix, scaled so that the logits keep unit variance
             x = F.linear(x, self.widen.weight.T) * math.sqrt(self.embedding.embedding_dim / self.arch.d_model)
         return F.linear(x, self.embedding.weight if self.head is None else self.head.weight)
 
@@ -94,17 +94,17 @@ class LanguageModel(nn.Module):
 
 
 def build_model(arch: ArchSpec, vocab_size: int, seed: int = 0) -> LanguageModel:
-    """A fresh model; the same arguments give the same bits.
+    """A newly initialised model; the same arguments give the same bits.
 
     Matrices have variance 1/fan_in; the last matrix of each residual branch is zero, so that a deep net starts as the
     identity and every depth learns at the same rates (Zhang et al. 2019, as in muP practice).
     """
-    model = undrawn_model(arch, vocab_size)
+    model = uninitialized_model(arch, vocab_size)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim < 2:
-                continue  # gains and biases stay as their module made them
+                continue  # gains and biases keep the initial values of their module
             if name.endswith(("mixer.output.weight", "feedforward.down.weight", "head.weight", "positions.weight")):
                 parameter.zero_()
             else:
@@ -113,14 +113,14 @@ def build_model(arch: ArchSpec, vocab_size: int, seed: int = 0) -> LanguageModel
     return model
 
 
-def undrawn_model(arch: ArchSpec, vocab_size: int) -> LanguageModel:
-    """A model whose matrices hold what memory held: for those who fill them all, or look at no number."""
-    with _Undrawn():  # torch would draw each of them for nothing, half of the time of a large model
+def uninitialized_model(arch: ArchSpec, vocab_size: int) -> LanguageModel:
+    """A model with uninitialised matrices, for callers that fill all of them or use only their shapes."""
+    with _SkipInit():  # torch would initialise each of them in vain, half of the time of a large model
         return LanguageModel(arch, vocab_size)
 
 
-class _Undrawn(TorchFunctionMode):
-    """The functions of `torch.nn.init`, by which torch's own modules draw, leave their tensor as it is."""
+class _SkipInit(TorchFunctionMode):
+    """Turns the functions of `torch.nn.init`, which torch's own modules call, into no-ops."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
@@ -128,5 +128,5 @@ class _Undrawn(TorchFunctionMode):
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Parameters of `model`, shared ones once."""
+    """The number of parameters of `model`; shared ones count once."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,6 +1,6 @@
-"""Normalisations over the last dimension; per token, so they can never leak. Gains only: biases buy nothing here.
+"""Normalisations over the last dimension: per token, so nothing can leak between tokens. Gains only, no biases.
 
-What the modules return has the precision of the matrices that read it: cast once, and not again by each of them.
+The modules return the precision of the matrices that read their output: it is cast once instead of by each of them.
 """
 
 from collections.abc import Callable
@@ -12,27 +12,27 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from codenas.arch.spec import NORM_GROUPS, Norm
-from codenas.model.gradients import own_gradients
+from codenas.model.gradients import custom_backward
 
 EPSILON = 1e-6
 
 
 def matrix_dtype(x: Tensor) -> torch.dtype:
-    """The precision of products with `x`: under autocast that is not its own."""
+    """The precision of matrix products with `x`, which autocast may change."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def rms_norm(x: Tensor, gain: Tensor | None = None) -> Tensor:
     """x / rms(x) * gain over the last dimension, in the precision of `x`."""
-    if not own_gradients(x):
+    if not custom_backward(x):
         return F.rms_norm(x, x.shape[-1:], None if gain is None else gain.to(x.dtype), EPSILON)
     normal: Tensor = _RmsNorm.apply(x, gain)  # type: ignore[no-untyped-call]
     return normal
 
 
 class _RmsNorm(torch.autograd.Function):
-    """Training through torch's own takes several times as long on a processor; here with as few passes over `x` as there can be."""
+    """On a CPU several times as fast in training as torch's own: it takes as few passes over `x` as possible."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor | None) -> Tensor:
@@ -80,7 +80,7 @@ class LayerNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """LayerNorm over each of `NORM_GROUPS` groups of a token's channels; tokens never meet, unlike in torch's over time."""
+    """LayerNorm over each of `NORM_GROUPS` groups of a token's channels; unlike torch's, it does not normalise over time."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

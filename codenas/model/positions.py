@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from codenas.model.gradients import own_gradients
+from codenas.model.gradients import custom_backward
 
 ROTARY_BASE = 10_000.0
 
@@ -21,35 +21,35 @@ def rotary_table(context_len: int, head_width: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the channel pairs (i, i + width / 2), the layout of Llama's checkpoints.
+    """Rotate the channel pairs (i, i + width / 2), the layout of Llama's checkpoints.
 
     Args:
         x: [batch, heads, tokens, head_width].
         cos, sin: of `rotary_table`, broadcast to [batch, 1, tokens, head_width].
     """
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    if not own_gradients(x):
-        return _turn(x, cos, sin, 1)
-    turned: Tensor = _Rotation.apply(x, cos, sin)  # type: ignore[no-untyped-call]
-    return turned
+    if not custom_backward(x):
+        return _rotate(x, cos, sin, 1)
+    rotated: Tensor = _Rotation.apply(x, cos, sin)  # type: ignore[no-untyped-call]
+    return rotated
 
 
 class _Rotation(torch.autograd.Function):
-    """The way back is the same turn the other way round: half of the passes that torch would make of it."""
+    """The gradient is the inverse rotation, in half of the passes over memory that autograd takes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _turn(x, cos, sin, 1)
+        return _rotate(x, cos, sin, 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
-        return _turn(upstream[0], cos, sin, -1), None, None
+        return _rotate(upstream[0], cos, sin, -1), None, None
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor, way: int) -> Tensor:
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor, way: int) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     return (x * cos).addcmul_(torch.cat((second, first), -1), sin, value=way)
 

@@ -1,4 +1,4 @@
-"""What a whole model remembers of the sequences it decodes."""
+"""The decoding state of a whole model."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -8,7 +8,7 @@ from codenas.model.mixers import MixerState
 
 @dataclass(slots=True)
 class DecodingState:
-    """One mixer state per layer, and the tokens each sequence has had. All updates are in place."""
+    """One mixer state per layer, and the length of each sequence in tokens. All updates are in place."""
 
     layers: list[MixerState]
     lengths: list[int] = field(default_factory=list)

@@ -25,7 +25,7 @@ from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.arch.presets import PRESETS
 from codenas.arch.storage import STORAGES, Storage
 from codenas.compress.quantise import pack
-from codenas.model import LanguageModel, build_model, count_parameters, undrawn_model
+from codenas.model import LanguageModel, build_model, count_parameters, uninitialized_model
 from codenas.model.mixers import build_mixer
 from tests.fakes import tiny_arch
 
@@ -83,7 +83,7 @@ def bytes_in(state: Any) -> int:
 
 
 def test_weights_flops_and_state_are_those_of_the_model(arch: ArchSpec) -> None:
-    model = undrawn_model(arch, VOCAB_SIZE).eval()
+    model = uninitialized_model(arch, VOCAB_SIZE).eval()
     assert cost.tensors(arch, VOCAB_SIZE) == {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     assert cost.parameters(arch, VOCAB_SIZE) == count_parameters(model)
 

@@ -20,7 +20,7 @@ from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.arch.part import Position
 from codenas.arch.spec import Activation, Norm
-from codenas.model import DecodingState, LanguageModel, build_model, count_parameters, norms, undrawn_model
+from codenas.model import DecodingState, LanguageModel, build_model, count_parameters, norms, uninitialized_model
 from codenas.model.mixers import attention as attention_mixer
 from codenas.model.mixers import build_mixer, rwkv7
 from tests.fakes import drawn_model, tiny_arch
@@ -206,7 +206,7 @@ def test_everything_is_made_where_the_weights_are(arch: ArchSpec, monkeypatch: p
     """On torch's device without numbers: as on a GPU, what meets a tensor of another device is an error."""
     for module in (norms, rwkv7):
         monkeypatch.setattr(module, "matrix_dtype", lambda x: x.dtype)  # autocast knows no such device
-    model, tokens = undrawn_model(arch, VOCAB_SIZE).to("meta"), torch.zeros(2, 3, dtype=torch.long, device="meta")
+    model, tokens = uninitialized_model(arch, VOCAB_SIZE).to("meta"), torch.zeros(2, 3, dtype=torch.long, device="meta")
     model(tokens).sum().backward()
     for lengths in ([4, 4], [3, 5]):
         state = model.initial_state(2)

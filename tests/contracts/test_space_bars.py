@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from codenas.arch import ArchSpec, Design, preset
 from codenas.arch.cost import parameters
 from codenas.measure.plausibility import check_causal
-from codenas.model import count_parameters, undrawn_model
+from codenas.model import count_parameters, uninitialized_model
 from tests.fakes import drawn_model
 
 DRAWS, BUILDS, VOCAB_SIZE = 10_000, 1_000, 64
@@ -53,7 +53,7 @@ def test_a_thousand_build_as_large_as_the_closed_form_says(draws: list[Design]) 
         short = design.stored_arch.model_copy(
             update={"context_len": CONTEXT}
         )  # tables of positions as long as drawn would take most of the time
-        assert count_parameters(undrawn_model(short, VOCAB_SIZE)) == parameters(short, VOCAB_SIZE)
+        assert count_parameters(uninitialized_model(short, VOCAB_SIZE)) == parameters(short, VOCAB_SIZE)
 
 
 def test_a_thousand_are_causal(draws: list[Design]) -> None:

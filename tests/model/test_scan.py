@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from codenas.model.mixers.scan import CHUNK, Memory, fading, scan
+from codenas.model.mixers.scan import CHUNK, RecurrentState, fading, scan
 
 KEY_WIDTH, VALUE_WIDTH, HEADS = 5, 3, 4
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]  # queries, keys, values, log decays
@@ -42,13 +42,13 @@ def each(change: Callable[[Tensor], Tensor], inputs: Inputs) -> Inputs:
     return change(query), change(key), change(value), change(log_decay)
 
 
-def drawn_memory(seed: int = 1) -> Memory:
+def drawn_state(seed: int = 1) -> RecurrentState:
     shape = (2, HEADS, KEY_WIDTH, VALUE_WIDTH)
-    return Memory(torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+    return RecurrentState(torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
 
 
-def nothing() -> Memory:
-    return Memory.empty((2, HEADS, KEY_WIDTH, VALUE_WIDTH), torch.device("cpu"), torch.float64)
+def nothing() -> RecurrentState:
+    return RecurrentState.empty((2, HEADS, KEY_WIDTH, VALUE_WIDTH), torch.device("cpu"), torch.float64)
 
 
 def assert_same(found: Tensor, expected: Tensor) -> None:
@@ -58,7 +58,7 @@ def assert_same(found: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("groups", [1, 2, HEADS])
 @pytest.mark.parametrize("tokens", [1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK - 5])
 def test_chunks_equal_the_recurrence(tokens: int, groups: int) -> None:
-    inputs, memory = drawn(tokens, groups), drawn_memory()
+    inputs, memory = drawn(tokens, groups), drawn_state()
     expected, last = recurrence(*inputs, memory.matrices)
     assert_same(scan(*inputs, memory), expected)
     assert_same(memory.matrices, last)
@@ -112,7 +112,7 @@ def test_decays_are_summed_in_float32_under_autocast() -> None:
 
 def test_a_memory_is_never_of_half_precision() -> None:
     """A head that remembers for long adds little: in bfloat16 the sum would stop to grow after some hundred tokens."""
-    memory = Memory.empty((1, 1, 1, 1), torch.device("cpu"), torch.bfloat16)
+    memory = RecurrentState.empty((1, 1, 1, 1), torch.device("cpu"), torch.bfloat16)
     one = torch.ones(1, 1, 1, 1, dtype=torch.bfloat16)
     for _ in range(1000):
         scan(one, one, one, torch.zeros(1, 1, 1), memory)

@@ -17,7 +17,7 @@ from codenas.model.positions import alibi_slopes, rotary_table, rotate
 
 @dataclass(slots=True)
 class KeyValueCache(MixerState):
-    """Keys and values, [batch, kv_heads, slots, head_width]. Position p lives in slot p mod slots: a window is a ring."""
+    """Keys and values, [batch, kv_heads, slots, head_width]. Position p is in slot p mod slots: a sliding window is a ring buffer."""
 
     keys: Tensor
     values: Tensor
@@ -35,7 +35,7 @@ class KeyValueCache(MixerState):
 
 
 class Attention(Mixer):
-    """One attention layer. What it sees of the past is the cache, what it sees of the future is nothing."""
+    """One attention layer; its decoding state is a key-value cache."""
 
     cos: Tensor
     sin: Tensor
@@ -65,7 +65,7 @@ class Attention(Mixer):
         positions = torch.arange(x.shape[1], device=x.device)[None]
         query, key, value = self._project(x, positions)
         dropout = self.dropout if self.training else 0.0
-        # Made anew every time: kept, the square of the context would outweigh all weights, in each layer.
+        # Recomputed every time: stored, the square of the context would outweigh all weights, in each layer.
         if x.device.type == "cpu" and x.shape[1] <= LONGEST_IN_BLOCKS:
             bias = self._bias(positions, positions)[0].to(query.dtype) if self.alibi else None
             mixed = blockwise_attention(query, key, value, self.slots, bias, dropout)
@@ -84,18 +84,18 @@ class Attention(Mixer):
         query, key, value = self._project(x, positions)
         if x.shape[1] == 1:
             return self._extend_by_one(query, key, value, state, lengths, positions)
-        used = min(max(lengths), self.slots)  # a prompt has nothing before it: it must not be compared with a context of empty slots
-        remembered = _positions_in_slots(start, self.slots)[:, :used]
+        used = min(max(lengths), self.slots)  # a new prompt must not be compared with a context of empty slots
+        cached = _positions_in_slots(start, self.slots)[:, :used]
         keys, values = torch.cat((state.keys[:, :, :used], key), 2), torch.cat((state.values[:, :, :used], value), 2)
-        bias = self._bias(positions, torch.cat((remembered, positions), 1))
-        kept = slice(max(0, x.shape[1] - self.slots), None)  # older ones would fall out of the ring at once
+        bias = self._bias(positions, torch.cat((cached, positions), 1))
+        kept = slice(max(0, x.shape[1] - self.slots), None)  # older ones would be overwritten at once
         _write(state, key[:, :, kept], value[:, :, kept], positions[:, kept] % self.slots)
         return self._attend(query, keys, values, bias.to(x.dtype), 0.0)
 
     def _extend_by_one(
         self, query: Tensor, key: Tensor, value: Tensor, state: KeyValueCache, lengths: list[int], positions: Tensor
     ) -> Tensor:
-        """The path of every decoded token: write first (the slot's old position has just left the window), then look."""
+        """The path of every decoded token: write first (the slot's old position has just left the window), then attend."""
         used = min(max(lengths) + 1, self.slots)
         if len(lengths) == 1:
             slot = lengths[0] % self.slots
@@ -105,15 +105,15 @@ class Attention(Mixer):
             _write(state, key, value, positions % self.slots)
         bias = None
         if self.alibi or len(lengths) > 1:
-            remembered = _positions_in_slots(positions + 1, self.slots)[:, :used]
-            bias = self._bias(positions, remembered).to(query.dtype)
-        return self._look_back(query, state.keys[:, :, :used], state.values[:, :, :used], bias)
+            cached = _positions_in_slots(positions + 1, self.slots)[:, :used]
+            bias = self._bias(positions, cached).to(query.dtype)
+        return self._attend_to_cache(query, state.keys[:, :, :used], state.values[:, :, :used], bias)
 
-    def _look_back(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-        """`_attend` of one token per row to everything remembered.
+    def _attend_to_cache(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+        """`_attend` of one token per row to the cache.
 
         The query heads of one key head are rows of one product: repeated for each of them, the cache would be copied for every
-        token, and fewer key heads would save room and no time.
+        token, and fewer key heads would save memory but no time.
         """
         rows = query.unflatten(1, (self.n_kv_heads, -1))[:, :, :, 0]  # [batch, kv_heads, group, head_width]
         if bias is not None and self.alibi:  # else it is the same for every head
@@ -122,7 +122,7 @@ class Attention(Mixer):
         return self.output(mixed.flatten(1)[:, None])
 
     def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values by head, [batch, heads, tokens, head_width], normalised and turned."""
+        """Queries, keys and values by head, [batch, heads, tokens, head_width], normalised and rotated."""
         query, key, value = self._heads(self.query(x)), self._heads(self.key(x)), self._heads(self.value(x))
         if self.query_gain is not None and self.key_gain is not None:
             query, key = rms_norm(query, self.query_gain), rms_norm(key, self.key_gain)
@@ -133,10 +133,10 @@ class Attention(Mixer):
 
     def _heads(self, x: Tensor) -> Tensor:
         heads = x.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
-        return heads if x.is_cuda else heads.contiguous()  # a processor pays more for strides, at every step that follows, than for a copy
+        return heads if x.is_cuda else heads.contiguous()  # on a CPU strided reads in every later step cost more than one copy
 
     def _bias(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """What each query adds to its scores: minus infinity outside its past and its window, else ALiBi's slope.
+        """What each query adds to its scores: minus infinity for later positions and outside its window, else ALiBi's slope.
 
         Args:
             queries, keys: positions, [batch, tokens]; a negative key position is an empty slot.

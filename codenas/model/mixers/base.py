@@ -1,4 +1,4 @@
-"""What a mixer is: the part of a block where tokens meet. Causal by construction: there is no mask argument anywhere."""
+"""The interface of a mixer, the part of a block in which tokens interact. Causal by construction: there is no mask argument."""
 
 from abc import ABC, abstractmethod
 from typing import Self
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class MixerState(ABC):
-    """What one layer remembers of the sequences it decodes: one row per sequence, all updates in place."""
+    """The decoding state of one layer: one row per sequence, all updates in place."""
 
     @abstractmethod
     def rows(self, start: int, stop: int) -> Self:
-        """A view of rows `start` to `stop`: what is written to it is written here."""
+        """A view of rows `start` to `stop`: writes to it change this state."""
 
     @abstractmethod
     def move(self, source: int, target: int) -> None:
@@ -20,25 +20,25 @@ class MixerState(ABC):
 
     @abstractmethod
     def reset(self, row: int) -> None:
-        """Make `row` remember nothing."""
+        """Make `row` the state of an empty sequence."""
 
 
 class Mixer(nn.Module, ABC):
-    """A layer over time. `forward` and repeated `extend` give the same outputs; a contract test proves it."""
+    """A layer over time. `forward` and repeated `extend` give the same outputs; a contract test checks it."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """All tokens at once, from the beginning: [batch, tokens, d_model] in and out."""
+        """All tokens of new sequences at once: [batch, tokens, d_model] in and out."""
 
     @abstractmethod
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> MixerState:
-        """A state that remembers nothing, for `batch` sequences."""
+        """The state of `batch` empty sequences."""
 
     @abstractmethod
     def extend(self, x: Tensor, state: MixerState, lengths: list[int]) -> Tensor:
-        """The next tokens of sequences that `state` remembers; `state` learns them.
+        """The next tokens of the sequences in `state`, which is updated.
 
         Args:
             x: [batch, tokens, d_model].
-            lengths: tokens that each sequence has had before these; rows may differ (a ragged batch).
+            lengths: tokens of each sequence before these; rows may differ (a ragged batch).
         """

@@ -1,7 +1,7 @@
 """Causal softmax attention in blocks of queries: for CPUs, where torch's own kernel needs two to three times as long.
 
 A block sees only the keys up to its last query (and from the window of its first on), so half of the work of the full
-square is never done, and what is done is matrix products. The weights of all blocks are kept for the way back: memory grows
+square is never done, and what is done is matrix products. The weights of all blocks are kept for the backward pass: memory grows
 with the square of the tokens, so this is for contexts up to `LONGEST_IN_BLOCKS`.
 """
 
@@ -14,22 +14,22 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from codenas.arch.mixers.attention import ATTENTION_BLOCK, first_seen
-from codenas.model.gradients import own_gradients
+from codenas.model.gradients import custom_backward
 
 
 def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, window: int, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-    """What each query sees of its past.
+    """Causal attention of each query to the keys and values before it.
 
     Args:
         query: [batch, heads, tokens, width].
         key, value: [batch, kv_heads, tokens, width]; heads is a multiple of kv_heads.
-        window: positions that a query sees, itself included.
-        bias: added to the scores, [heads, tokens, tokens]; it must hide what is outside the window. It gets no gradient.
+        window: positions that a query attends to, itself included.
+        bias: added to the scores, [heads, tokens, tokens]; it must mask what is outside the window. It gets no gradient.
 
     Returns:
         [batch, heads, tokens, width].
     """
-    if own_gradients(query):
+    if custom_backward(query):
         mixed: Tensor = _Blockwise.apply(query, key, value, window, bias, dropout)  # type: ignore[no-untyped-call]
         return mixed
     return _mix(*_by_key_head(query, key, value), _blocks(query.shape[2], window), window, bias, dropout)[0].view(query.shape)
@@ -37,7 +37,7 @@ def blockwise_attention(query: Tensor, key: Tensor, value: Tensor, window: int, 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """The queries `start` to `stop`, and the first key that they see."""
+    """The queries `start` to `stop`, and the first key that they attend to."""
 
     start: int
     stop: int
@@ -53,7 +53,7 @@ class _Block:
 
 
 class _Blockwise(torch.autograd.Function):
-    """With a way back that adds to one gradient of all tokens: torch's would fill one for every slice of every block."""
+    """With a backward pass that accumulates into one gradient of all tokens; torch's would allocate one for every slice."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int, bias: Tensor | None, dropout: float) -> Tensor:

@@ -1,10 +1,10 @@
-"""The generalised delta rule: a matrix that forgets per channel, and at every token unlearns one key and learns another.
+"""The generalised delta rule: a matrix state that decays per channel, and at every token removes the value of one key and writes another.
 
-With the vectors of one head as columns, the memory H [key width, value width] follows
+With the vectors of one head as columns, the state H [key width, value width] follows
 
     H_t = (diag(w_t) - b_t a_t') H_(t-1) + k_t v_t'        o_t = H_t' q_t
 
-where a (`removal`) is the key whose value is unlearnt and b (`replacement`) the direction in which that happens (Peng et al.
+where a (`removal`) is the key whose value is removed and b (`replacement`) the direction in which that happens (Peng et al.
 2025, RWKV-7; with w = 1 and b a multiple of a it is DeltaNet). `step` is this line; `scan` gives the same in chunks, by the
 triangular form of Yang et al. (2024).
 """
@@ -24,7 +24,7 @@ CHUNK = DELTA_CHUNK
 
 @dataclass(slots=True)
 class DeltaInputs:
-    """What some tokens do to the memory, each [batch, tokens, heads, width]; `log_decay` is float32 at least."""
+    """What some tokens do to the state, each [batch, tokens, heads, width]; `log_decay` is float32 at least."""
 
     query: Tensor
     log_decay: Tensor
@@ -35,7 +35,7 @@ class DeltaInputs:
 
 
 def step(inputs: DeltaInputs, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """One token: its output [batch, 1, heads, width] and the new memory, from the memory [batch, heads, width, width]."""
+    """One token: its output [batch, 1, heads, width] and the new state, from the state [batch, heads, width, width]."""
     query, removal, value = (x.transpose(1, 2).to(memory.dtype) for x in (inputs.query, inputs.removal, inputs.value))
     decay, replacement, key = (x.permute(0, 2, 3, 1).to(memory.dtype) for x in (inputs.log_decay.exp(), inputs.replacement, inputs.key))
     memory = decay * memory - replacement * (removal @ memory) + key * value
@@ -43,11 +43,11 @@ def step(inputs: DeltaInputs, memory: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def scan(inputs: DeltaInputs, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """Any number of tokens: their outputs [batch, tokens, heads, width] and the last memory, from the first one."""
+    """Any number of tokens: their outputs [batch, tokens, heads, width] and the final state, from the initial one."""
     tokens = inputs.query.shape[1]
     size = min(CHUNK, tokens)
     parts = [inputs.query, inputs.log_decay, inputs.removal, inputs.replacement, inputs.key, inputs.value]
-    if missing := -tokens % size:  # zeros at the end change no memory
+    if missing := -tokens % size:  # zeros at the end do not change the state
         parts = [F.pad(x, (0, 0, 0, 0, 0, missing)) for x in parts]
     outputs, memory = _Scan.apply(*(x.unflatten(1, (-1, size)) for x in parts), memory)  # type: ignore[no-untyped-call]
     return outputs.flatten(1, 2)[:, :tokens], memory
@@ -56,13 +56,13 @@ def scan(inputs: DeltaInputs, memory: Tensor) -> tuple[Tensor, Tensor]:
 class _Scan(torch.autograd.Function):
     """`scan` of whole chunks, with its gradient written out: autograd's copies, sums and signs cost more than the products.
 
-    In a chunk, removals and queries read (rows of R), replacements and keys write (rows of W), all in units in which the memory H
+    In a chunk, removals and queries read (rows of R), replacements and keys write (rows of W), all in units in which the state H
     does not decay inside the chunk. With the scores S = R W' of every read with the writes before it, `a` and `q` for the rows of
-    removals and queries, `b` and `k` for the columns of replacements and keys, what is unlearnt, U, and the outputs O are
+    removals and queries, `b` and `k` for the columns of replacements and keys, what is removed, U, and the outputs O are
 
         U = M (R_a H + S_ak V)    O = R_q H + S_q [U; V]    H_next = decay (H + W' [U; V])    M = -(I + S_ab)^-1
 
-    and with Z for the gradient of what M multiplies, and D = [Z; dO], the way back is as short:
+    and with Z for the gradient of what M multiplies, and D = [Z; dO], the backward pass is as short:
 
         G = decay dH_next    Z = M' (S_qb' dO + W_b G)    dH = G + R' D
         dS = D [U; V]'    dR = D H' + dS W    dW = [U; V] G' + dS' R    dV = S_k' D + W_k G
@@ -70,7 +70,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        """From the fields of `DeltaInputs`, each [batch, chunks, size, heads, width], and the memory."""
+        """From the fields of `DeltaInputs`, each [batch, chunks, size, heads, width], and the state."""
         query, log_decay, removal, replacement, key, value, memory = tensors
         (batch, _, size, heads, _), dtype = query.shape, query.dtype
         fades = F.pad(_by_head(log_decay), (0, 0, 1, 0)).cumsum_(2).exp_()  # from the beginning of the chunk on, [size + 1, width]
@@ -102,7 +102,7 @@ class _Scan(torch.autograd.Function):
         d_fades = by_query.sub_(by_replacement).sub_(by_key)
         d_fades[:, :, :-1] += by_removal[:, :, 1:]
         d_fades[:, :, -1] += ((behind * memories[1:]).sum(-1, True, dtype=decay.dtype) / decay)[..., 0]
-        d_log_decay = d_fades.flip(2).cumsum_(2).flip(2)  # a decay is in all that gathers after it
+        d_log_decay = d_fades.flip(2).cumsum_(2).flip(2)  # a decay is in every later product
         d_removal, d_query = d_reads.unflatten(2, (2, size)).mul_(around).unbind(2)
         d_replacement, d_key = d_writes.unflatten(2, (2, size)).mul_(undo).unbind(2)
         gradients = (d_query, d_log_decay, d_removal, d_replacement, d_key, d_values)
@@ -115,8 +115,8 @@ def _walk(
     """From chunk to chunk, the only part that is not done for all chunks at once.
 
     Returns:
-        The memory before every chunk and after the last one, [chunks + 1, batch * heads, width, width], as precise as the values;
-        what every chunk writes, [chunks, batch * heads, 2 * size, width]; the last memory itself.
+        The state before every chunk and after the last one, [chunks + 1, batch * heads, width, width], as precise as the values;
+        what every chunk writes, [chunks, batch * heads, 2 * size, width]; the final state itself.
     """
     size = values.shape[2]
     memories, all_written = [memory.to(values.dtype)], []
@@ -132,7 +132,7 @@ def _walk(
 def _walk_back(
     reads: Tensor, writes: Tensor, scores: Tensor, unlearn: Tensor, decay: Tensor, d_outputs: Tensor, d_memory: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`_walk` from the last chunk to the first: D and G of `_Scan`, by chunks, and the gradient of the first memory."""
+    """`_walk` from the last chunk to the first: D and G of `_Scan`, by chunks, and the gradient of the initial state."""
     size = d_outputs.shape[2]
     all_read, all_behind = [], []
     parts = (scores[:, :, size:, :size].mT @ d_outputs, reads.mT, writes[:, :, :size], unlearn.mT, d_outputs, decay)

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from codenas.arch.mixers.linear_attention import LinearAttentionSpec
 from codenas.arch.spec import ArchSpec
 from codenas.model.mixers.base import Mixer, MixerState
-from codenas.model.mixers.scan import Memory, precise, scan
+from codenas.model.mixers.scan import RecurrentState, precise, scan
 from codenas.model.norms import rms_norm
 
-SHORTEST_MEMORY, LONGEST_MEMORY = 8.0, 1024.0  # tokens after which a fresh head has forgotten all but 1/e
+SHORTEST_MEMORY, LONGEST_MEMORY = 8.0, 1024.0  # tokens after which the state of a new head has decayed to 1/e
 
 
 class LinearAttention(Mixer):
-    """One layer of gated linear attention. Its past is one matrix per head; positions come from the decay."""
+    """One layer of gated linear attention. Its state is one matrix per head; order comes from the decay."""
 
     def __init__(self, spec: LinearAttentionSpec, arch: ArchSpec) -> None:
         super().__init__()
@@ -31,14 +31,14 @@ class LinearAttention(Mixer):
     def forward(self, x: Tensor) -> Tensor:
         return self._mix(x, None)
 
-    def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> Memory:
-        return Memory.empty((batch, self.n_heads, self.head_width, self.head_width), device, dtype)
+    def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> RecurrentState:
+        return RecurrentState.empty((batch, self.n_heads, self.head_width, self.head_width), device, dtype)
 
     def extend(self, x: Tensor, state: MixerState, lengths: list[int]) -> Tensor:
-        assert isinstance(state, Memory)
+        assert isinstance(state, RecurrentState)
         return self._mix(x, state)
 
-    def _mix(self, x: Tensor, memory: Memory | None) -> Tensor:
+    def _mix(self, x: Tensor, memory: RecurrentState | None) -> Tensor:
         query, key, value = rms_norm(self._heads(self.query(x))), rms_norm(self._heads(self.key(x))), self._heads(self.value(x))
         log_decay = F.logsigmoid(precise(self.decay(x)) + self.decay_bias)
         read = scan(query * self.head_width**-0.5, key, value, log_decay, memory)
@@ -50,7 +50,7 @@ class LinearAttention(Mixer):
 
 
 def _spread_memories(n_heads: int) -> Tensor:
-    """Biases, [n_heads], at which sigmoid decays give memories that are spread evenly on a logarithmic scale."""
+    """Biases, [n_heads], whose sigmoid decays give memory lengths spread evenly on a logarithmic scale."""
     place = (torch.arange(n_heads) + 0.5) / n_heads
     memory = SHORTEST_MEMORY * (LONGEST_MEMORY / SHORTEST_MEMORY) ** place
     return torch.logit(torch.exp(-1 / memory))

@@ -12,19 +12,19 @@ from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.arch.spec import ArchSpec
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.mixers.convolution import convolve
-from codenas.model.mixers.scan import Memory, precise, scan
+from codenas.model.mixers.scan import RecurrentState, precise, scan
 from codenas.model.norms import rms_norm
 
-SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1  # of a fresh head; times a rate below, it gives memories from 1,000 tokens to one
+SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1  # of a new head; times a rate below, it gives memory lengths from 1,000 tokens to one
 SLOWEST_RATE, FASTEST_RATE = 1.0, 16.0
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(slots=True)
 class MambaState(MixerState):
-    """The memory of the recurrence, and what the convolution still sees: [batch, tokens, channels] before the next token."""
+    """The recurrent state, and the inputs still in the window of the convolution: [batch, tokens, channels] before the next token."""
 
-    memory: Memory
+    memory: RecurrentState
     recent: Tensor
 
     def rows(self, start: int, stop: int) -> Self:
@@ -64,7 +64,7 @@ class Mamba2(Mixer):
         return self._mix(x, None)
 
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> MambaState:
-        memory = Memory.empty((batch, self.n_heads, self.state_width, self.head_width), device, dtype)
+        memory = RecurrentState.empty((batch, self.n_heads, self.state_width, self.head_width), device, dtype)
         recent = torch.zeros(batch, self.taps.shape[-1] - 1, self.taps.shape[0], device=device, dtype=dtype)
         return MambaState(memory, recent)
 

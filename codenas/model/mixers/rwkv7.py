@@ -1,4 +1,4 @@
-"""RWKV-7 time mixing (Peng et al. 2025): a matrix per head that learns and unlearns at every token, and forgets per channel."""
+"""RWKV-7 time mixing (Peng et al. 2025): a matrix state per head under a generalised delta rule with decays per channel."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,15 +13,15 @@ from codenas.model.mixers import delta
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.norms import matrix_dtype
 
-FASTEST_DECAY = -0.606531  # log of the decay of a channel that forgets as fast as it can: -exp(-1/2)
+FASTEST_DECAY = -0.606531  # log of the fastest decay of a channel: -exp(-1/2)
 NORM_EPSILON = 64e-5
-SHORTEST = 1e-12  # what is shorter is not stretched to length one
+SHORTEST = 1e-12  # shorter vectors are not normalised
 STRETCH = 2048  # tokens, of all rows together, that a CPU mixes at once
 
 
 @dataclass(slots=True)
 class RwkvState(MixerState):
-    """The memory of every head, [batch, heads, key width, value width], and the last input, [batch, d_model]."""
+    """The recurrent state of every head, [batch, heads, key width, value width], and the last input, [batch, d_model]."""
 
     memory: Tensor
     last: Tensor
@@ -104,7 +104,7 @@ class Rwkv7(Mixer):
         return self.output(self._finish(mixed, inputs) * self.gate(gate)), RwkvState(memory, x[:, -1])
 
     def _delta_inputs(self, receptance: Tensor, key: Tensor, value: Tensor, decay: Tensor, rate: Tensor) -> delta.DeltaInputs:
-        """From the shifted inputs, each [batch, tokens, d_model]. The key that is unlearnt has length one in every head."""
+        """From the shifted inputs, each [batch, tokens, d_model]. The removal key has unit norm in every head."""
         dtype = key.dtype
         log_decay = FASTEST_DECAY * torch.sigmoid(self.decay(decay) + _wide(self.decay_offset))
         rate = torch.sigmoid(self.rate(rate) + self.rate_offset.to(dtype))
@@ -141,7 +141,7 @@ def _wide(x: Tensor) -> Tensor:
 
 def _unit(x: Tensor) -> Tensor:
     """Of length one along the last dimension; zeros stay zeros, with finite gradients."""
-    # As `F.normalize`, but for the way back: there its root and its quotient take twice as many passes over `x`.
+    # As `F.normalize`, but for the backward pass, in which its root and its quotient take twice as many passes over `x`.
     return x * x.square().sum(-1, keepdim=True).clamp_min(SHORTEST**2).rsqrt()
 
 
