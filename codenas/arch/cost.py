@@ -1,7 +1,7 @@
-"""What an architecture costs, in closed form. A test holds every figure equal to the real model.
+"""The costs of an architecture in closed form. A contract test compares every number with the built model.
 
 FLOPs are two per multiply-add of all matrix products and convolutions, scores of attention and output head included, as the
-modules do them; work per element (norms, activations, gates) and the look-up of embeddings is left out.
+modules compute them; elementwise work (norms, activations, gates) and the look-up of embeddings is not counted.
 """
 
 import math
@@ -13,7 +13,7 @@ from codenas.arch.part import PartSpec, Shapes
 from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import Storage, file_bytes, layout
 
-BACKWARD_OVER_FORWARD = 2  # every product of the forward pass has two gradients
+BACKWARD_OVER_FORWARD = 2  # every matrix product of the forward pass has two in the backward pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Part:
     Attributes:
         name: its place in the model, `blocks.3.mixer`.
         shapes: its weights, by their names inside it.
-        weight_flops: per token, of the products with matrices; a tied head has no weights and multiplies all the same.
-        mixer: what lets tokens meet in it.
+        weight_flops: per token, of the matrix products; a tied head has no weights of its own but multiplies.
+        mixer: its mixer, if it is one.
     """
 
     name: str
@@ -38,9 +38,9 @@ class Part:
 
 
 def parts(arch: ArchSpec, vocab_size: int) -> Iterator[Part]:
-    """All parts, in the order in which a token passes them."""
+    """All parts, from the embedding to the head."""
     d_model = arch.d_model
-    norm: Shapes = {"weight": (d_model,)}  # a gain; no normalisation here has a bias
+    norm: Shapes = {"weight": (d_model,)}  # a gain; the normalisations have no bias
     yield from _inputs(arch, vocab_size)
     for number, mixer in enumerate(arch.layers()):
         yield Part(f"blocks.{number}.mixer_norm", norm)
@@ -60,7 +60,7 @@ def parameters(arch: ArchSpec, vocab_size: int) -> int:
     """Parameters of the whole model."""
     norms = (2 * arch.n_layers + 1) * arch.d_model
     ends = (*_inputs(arch, vocab_size), *_outputs(arch, vocab_size))
-    return body_parameters(arch) + norms + sum(_numbers(part.shapes) for part in ends)
+    return body_parameters(arch) + norms + sum(_elements(part.shapes) for part in ends)
 
 
 def body_parameters(arch: ArchSpec) -> int:
@@ -74,7 +74,7 @@ def stored_bytes(arch: ArchSpec, vocab_size: int, storage: Storage = "float16") 
 
 
 def forward_flops(arch: ArchSpec, vocab_size: int, tokens: int) -> int:
-    """FLOPs of a sequence of `tokens` tokens read at once, two or more; one alone is `decoding_flops` behind none."""
+    """FLOPs of a sequence of `tokens` tokens read at once, two or more; for a single one see `decoding_flops`."""
     return sum(part_forward_flops(part, arch, tokens) for part in parts(arch, vocab_size))
 
 
@@ -84,31 +84,31 @@ def training_flops_per_token(arch: ArchSpec, vocab_size: int) -> float:
 
 
 def decoding_flops(arch: ArchSpec, vocab_size: int, cached: int) -> int:
-    """FLOPs of one more token of one sequence behind `cached` remembered ones."""
+    """FLOPs of one more token of one sequence after `cached` tokens."""
     return sum(part_decoding_flops(part, arch, cached) for part in parts(arch, vocab_size))
 
 
 def state_elements(arch: ArchSpec, tokens: int) -> int:
-    """Numbers that the decoding state of one sequence holds after `tokens` tokens."""
+    """Elements of the decoding state of one sequence after `tokens` tokens."""
     return sum(mixer.state_elements(arch.d_model, tokens) for mixer in arch.layers())
 
 
 def state_bytes(arch: ArchSpec, tokens: int, element_bytes: int = 4) -> int:
     """Bytes of the decoding state of one sequence after `tokens` tokens, with activations of `element_bytes` each.
 
-    A model sets the whole context's room aside at once: `state_bytes(arch, arch.context_len)`.
+    A model allocates the whole context at once: `state_bytes(arch, arch.context_len)`.
     """
     return sum(mixer.state_bytes(arch.d_model, tokens, element_bytes) for mixer in arch.layers())
 
 
 def part_forward_flops(part: Part, arch: ArchSpec, tokens: int) -> int:
-    """The share of `part` in `forward_flops`."""
+    """The contribution of `part` to `forward_flops`."""
     mixing = 0 if part.mixer is None else part.mixer.mixing_flops(arch.d_model, tokens)
     return tokens * part.weight_flops + mixing
 
 
 def part_decoding_flops(part: Part, arch: ArchSpec, cached: int) -> int:
-    """The share of `part` in `decoding_flops`."""
+    """The contribution of `part` to `decoding_flops`."""
     mixing = 0 if part.mixer is None else part.mixer.step_flops(arch.d_model, cached)
     return part.weight_flops + mixing
 
@@ -118,7 +118,7 @@ def _part(name: str, spec: PartSpec, d_model: int, mixer: MixerSpec | None = Non
 
 
 def _inputs(arch: ArchSpec, vocab_size: int) -> Iterator[Part]:
-    """The embedding, with what widens a factorised one, and learned positions."""
+    """The embedding, its up-projection if it is factorised, and learned positions."""
     rank = arch.embedding_rank
     yield Part("embedding", {"weight": (vocab_size, rank or arch.d_model)})
     if rank:
@@ -128,7 +128,7 @@ def _inputs(arch: ArchSpec, vocab_size: int) -> Iterator[Part]:
 
 
 def _outputs(arch: ArchSpec, vocab_size: int) -> Iterator[Part]:
-    """The head, with what narrows for a factorised one; tied ones use the weights of the inputs."""
+    """The head, and the down-projection if the embedding is factorised; tied ones use the weights of the inputs."""
     rank, own = arch.embedding_rank, not arch.tie_embeddings
     if rank:
         yield Part("narrow", {"weight": (rank, arch.d_model)} if own else {}, 2 * arch.d_model * rank)
@@ -136,5 +136,5 @@ def _outputs(arch: ArchSpec, vocab_size: int) -> Iterator[Part]:
     yield Part("head", {"weight": (vocab_size, width)} if own else {}, 2 * vocab_size * width)
 
 
-def _numbers(shapes: Shapes) -> int:
+def _elements(shapes: Shapes) -> int:
     return sum(math.prod(shape) for shape in shapes.values())

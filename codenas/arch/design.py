@@ -1,4 +1,4 @@
-"""What a search proposes: an architecture to train, the vocabulary that it reads, and how what it has learned is stored."""
+"""What a search proposes: an architecture, its vocabulary, and the storage and pruning of its weights."""
 
 import re
 from typing import Annotated
@@ -17,7 +17,7 @@ def _known(name: str) -> str:
 
 
 def bpe_size(name: str) -> int:
-    """The ids of the vocabulary called `bpe-N`."""
+    """The size of the vocabulary called `bpe-N`."""
     return int(name.removeprefix("bpe-"))
 
 
@@ -25,13 +25,13 @@ VocabularyName = Annotated[str, AfterValidator(_known)]
 
 
 class Design(Spec):
-    """An architecture and what is decided beside it.
+    """An architecture, its vocabulary, and how its weights are stored.
 
     Attributes:
-        arch: what is trained.
-        vocabulary: `char`, or `bpe-N`, a byte-level BPE of N ids; None is the corpus's own.
-        storage: of the stored weights; training keeps float32.
-        pruning: share of the feed-forward's hidden channels that the stored weights lack.
+        arch: the trained architecture.
+        vocabulary: `char`, or `bpe-N`, a byte-level BPE of N ids; None is that of the corpus.
+        storage: precision of the stored weights; training uses float32.
+        pruning: share of the feed-forward's hidden channels that are removed from the stored weights.
     """
 
     arch: ArchSpec
@@ -41,12 +41,12 @@ class Design(Spec):
 
     @property
     def vocab_size(self) -> int | None:
-        """Ids of its vocabulary; None where the text decides how many, or the corpus."""
+        """Size of its vocabulary; None where it depends on the text or the corpus."""
         return None if self.vocabulary in (None, "char") else bpe_size(self.vocabulary)
 
     @property
     def stored_arch(self) -> ArchSpec:
-        """The architecture of the stored weights: as trained, but for the hidden channels that were cut, in whole multiples."""
+        """The architecture of the stored weights: the trained one without the pruned hidden channels, in multiples of `HIDDEN_MULTIPLE`."""
         d_model, feedforward = self.arch.d_model, self.arch.feedforward
         hidden = feedforward.hidden_width(d_model)
         kept = max(HIDDEN_MULTIPLE, round((1 - self.pruning) * hidden / HIDDEN_MULTIPLE) * HIDDEN_MULTIPLE)

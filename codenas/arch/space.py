@@ -1,12 +1,12 @@
-"""A space of designs: a base architecture and the choices of some fields, of the architecture and of what is beside it.
+"""A search space of designs: a base architecture, and choices for some fields of the architecture and of the rest of the design.
 
 A point is an *assignment*: one choice per field, by dotted path (`d_model`, `feedforward.activation`). The choice of `pattern`
 is a tuple of kinds, tiled over the depth: `("mamba2", "mamba2", "attention")` is a hybrid. `pattern.attention.n_heads` is the
-field of every attention mixer of the pattern; where the pattern has none the field is asleep, and changes nothing.
-`vocabulary`, `storage` and `pruning` are the fields of `Design`; where they are no choice, its defaults are the same in all.
+field of every attention mixer of the pattern; it is inactive (a conditional parameter) where the pattern has none.
+`vocabulary`, `storage` and `pruning` are the fields of `Design`; where they are no choice, they have its defaults.
 
-What a space can propose is a valid `Design`: combinations that `ArchSpec` refuses (three heads on a width of 128) are
-outside the space, and are drawn again.
+A space proposes only valid `Design`s: combinations that `ArchSpec` refuses (three heads on a width of 128) are outside the
+space, and are sampled again.
 """
 
 import math
@@ -35,15 +35,15 @@ Choices = Annotated[dict[str, tuple[Any, ...]], AfterValidator(_lists_are_tuples
 
 _Templates = dict[str, dict[str, Any]]
 
-_BESIDE = {name: field.default for name, field in Design.model_fields.items() if name != "arch"}
-_DRAWS = 1_000  # attempts at one valid point before the space is called unusable
+_DESIGN_FIELDS = {name: field.default for name, field in Design.model_fields.items() if name != "arch"}
+_DRAWS = 1_000  # attempts at one valid design before the space is called unusable
 
 
 class SearchSpace(Spec):
-    """The designs that differ from `base` as it stands only by `choices`.
+    """The designs that differ from `base` only in `choices`.
 
     Attributes:
-        mixers: one specification for every kind that a pattern may name and the base has not: what `choices` leaves open.
+        mixers: one specification for every kind that a pattern may name and the base lacks; it has the fields that are no choice.
     """
 
     base: ArchSpec = ArchSpec()
@@ -56,13 +56,13 @@ class SearchSpace(Spec):
             if not values:
                 raise ValueError(f"{path}: no choice is given; name at least one value")
             if any(value in values[:i] for i, value in enumerate(values)):
-                raise ValueError(f"{path}: a choice stands twice in {list(values)}")
+                raise ValueError(f"{path}: a choice is given twice in {list(values)}")
             for value in values:
                 self._check_choice(path, value)
         return self
 
     def _check_choice(self, path: str, value: Choice) -> None:
-        """Refuse a value that its field refuses whatever the others are; a combination is judged when it is drawn."""
+        """Refuse a value that its field can never take; combinations are checked when they are sampled."""
         data, templates = self._base(), self._templates()
         if path == "pattern" and not isinstance(value, tuple):
             raise ValueError(f"pattern: {value!r} is no list of mixers; write one such as {sorted(templates)[:1]}")
@@ -89,12 +89,12 @@ class SearchSpace(Spec):
 
     @property
     def vocabularies(self) -> tuple[str | None, ...]:
-        """The vocabularies that its designs may read; None is the corpus's own."""
+        """The vocabularies of its designs; None is that of the corpus."""
         return self.choices.get("vocabulary", (None,))
 
     @property
     def context_lens(self) -> tuple[int, ...]:
-        """The contexts that its architectures may have."""
+        """The context lengths of its architectures."""
         return self.choices.get("context_len", (self.base.context_len,))
 
     @property
@@ -104,9 +104,9 @@ class SearchSpace(Spec):
 
     @property
     def cardinality(self) -> int:
-        """Combinations of choices, those that `ArchSpec` refuses included; fields that a pattern puts to sleep count once."""
+        """Combinations of choices, those that `ArchSpec` refuses included; inactive fields count once."""
         return sum(
-            math.prod(len(values) for path, values in self.choices.items() if path != "pattern" and _awake(path, kinds))
+            math.prod(len(values) for path, values in self.choices.items() if path != "pattern" and _active(path, kinds))
             for kinds in self.patterns
         )
 
@@ -122,7 +122,7 @@ class SearchSpace(Spec):
             raise ConfigError(first_fault(error)) from error
 
     def flatten(self, design: Design) -> Assignment:
-        """The choices that make `design`; inverse of `unflatten`. A field that is asleep is flattened to its template's value."""
+        """The choices that make `design`; inverse of `unflatten`. An inactive field is flattened to its template's value."""
         data, templates = _fields(design), self._templates()
         return {path: _read(data, path, templates) for path in self.choices}
 
@@ -146,19 +146,19 @@ class SearchSpace(Spec):
         """Whether this space can propose `design`."""
         try:
             assignment, kinds = self.flatten(design), _kinds(design)
-            inside = all(value in self.choices[path] for path, value in assignment.items() if _awake(path, kinds))
+            inside = all(value in self.choices[path] for path, value in assignment.items() if _active(path, kinds))
             return inside and self.unflatten(assignment) == design
         except ConfigError:
             return False
 
     def sample(self, rng: random.Random) -> Design:
-        """A point drawn uniformly from the valid ones (rejection)."""
+        """A design sampled uniformly from the valid ones, by rejection."""
         return self._first_valid(lambda: {path: rng.choice(values) for path, values in self.choices.items()})
 
     def mutate(self, design: Design, rng: random.Random, fields: int = 1) -> Design:
-        """`design` with `fields` fields set to another choice; the fields are drawn again where the result is not valid."""
+        """`design` with `fields` fields set to another choice; other fields are tried where the result is invalid."""
         kinds = _kinds(design)
-        open_paths = [path for path, values in self.choices.items() if len(values) > 1 and _awake(path, kinds)]
+        open_paths = [path for path, values in self.choices.items() if len(values) > 1 and _active(path, kinds)]
         parent, wanted = self.flatten(design), min(fields, len(open_paths))
 
         def child() -> Assignment:
@@ -167,7 +167,7 @@ class SearchSpace(Spec):
                 changed[path] = rng.choice([value for value in self.choices[path] if value != parent[path]])
             return changed
 
-        def changes_all(mutant: Design) -> bool:  # a new pattern may put a changed field to sleep
+        def changes_all(mutant: Design) -> bool:  # a new pattern may deactivate a changed field
             return sum(value != parent[path] for path, value in self.flatten(mutant).items()) == wanted
 
         return self._first_valid(child, changes_all)
@@ -185,39 +185,39 @@ class SearchSpace(Spec):
                 continue
             if wanted(design):
                 return design
-        raise ConfigError(f"{_DRAWS} draws gave no valid architecture; widen the choices of {sorted(self.choices)}")
+        raise ConfigError(f"{_DRAWS} samples gave no valid architecture; widen the choices of {sorted(self.choices)}")
 
     def _base(self) -> dict[str, Any]:
         """The fields that choices are written over."""
-        return {**self.base.model_dump(), **_BESIDE}
+        return {**self.base.model_dump(), **_DESIGN_FIELDS}
 
     def _templates(self) -> _Templates:
         return {mixer.kind: mixer.model_dump() for mixer in (*self.mixers, *self.base.pattern)}
 
 
 def _fields(design: Design) -> dict[str, Any]:
-    """The fields of the architecture and of what is beside it, side by side as the paths name them."""
+    """The fields of the architecture and of the rest of the design, by the names that paths use."""
     return {**design.arch.model_dump(), **design.model_dump(exclude={"arch"})}
 
 
 def _design(data: dict[str, Any]) -> Design:
     """Inverse of `_fields`; raises `ValidationError`."""
-    arch = {name: value for name, value in data.items() if name not in _BESIDE}
-    return Design.model_validate({"arch": arch, **{name: data[name] for name in _BESIDE}})
+    arch = {name: value for name, value in data.items() if name not in _DESIGN_FIELDS}
+    return Design.model_validate({"arch": arch, **{name: data[name] for name in _DESIGN_FIELDS}})
 
 
 def _kinds(design: Design) -> tuple[str, ...]:
     return tuple(mixer.kind for mixer in design.arch.pattern)
 
 
-def _awake(path: str, kinds: tuple[str, ...]) -> bool:
-    """Whether the field at `path` means something to a pattern of `kinds`."""
+def _active(path: str, kinds: tuple[str, ...]) -> bool:
+    """Whether the field at `path` is active for a pattern of `kinds`."""
     head, _, rest = path.partition(".")
     return head != "pattern" or not rest or rest.partition(".")[0] in kinds
 
 
 def _read(data: Any, path: str, templates: _Templates) -> Any:
-    """The value at `path`; all mixers of one kind must agree on it, and its template speaks where there is none."""
+    """The value at `path`; all mixers of one kind must agree on it; where there is none, it is that of the template."""
     head, _, rest = path.partition(".")
     if not isinstance(data, dict):
         raise ConfigError(f"unknown field {path!r}: {data!r} has no fields")

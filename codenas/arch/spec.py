@@ -1,7 +1,7 @@
-"""What an architecture is. A specification is frozen, checked at birth, and cannot say what no model can be.
+"""Specifications of architectures: frozen, and validated on construction, so that every one of them can be built.
 
-Not part of an architecture: vocabulary size (an argument of `build_model`), device, storage precision; the two that a search
-may choose as well are beside it in a `codenas.arch.design.Design`.
+Not part of an architecture: vocabulary size (an argument of `build_model`), device, storage precision; vocabulary and storage
+are fields of `codenas.arch.design.Design`.
 """
 
 from typing import ClassVar, Literal, Self
@@ -16,8 +16,8 @@ Activation = Literal["gelu", "silu", "relu2", "geglu", "swiglu"]
 Norm = Literal["layernorm", "rmsnorm", "groupnorm"]
 
 GATED: frozenset[str] = frozenset({"geglu", "swiglu"})
-NORM_GROUPS = 4  # of groupnorm: the channels of one token in four groups, so that no other token is seen
-HIDDEN_MULTIPLE = 8  # feed-forward widths are rounded to it: odd widths waste vector lanes and tensor cores
+NORM_GROUPS = 4  # of groupnorm, over the channels of one token: no other token is involved
+HIDDEN_MULTIPLE = 8  # feed-forward widths are rounded to it: other widths waste vector lanes and tensor cores
 
 
 class FeedForwardSpec(PartSpec):

@@ -1,8 +1,8 @@
-"""How weights lie in a file: which tensors of which type a storage makes of them, and the bytes of that file, exactly.
+"""The layout of stored weights: the tensors and types of each storage, and the exact size of the file.
 
-`float16` stores every tensor as it is. `int8` and `int4` do so with matrices only (two dimensions); everything else is small and
-stays float16. An int8 matrix has one float16 scale per row. An int4 matrix has one per group of `GROUP` inputs of a row, and two
-numbers in a byte. `codenas.compress.quantise` makes these tensors.
+`float16` stores every tensor as it is. `int8` and `int4` do so with matrices only (two dimensions); all other tensors are small and
+stay float16. An int8 matrix has one float16 scale per row. An int4 matrix has one per group of `GROUP` inputs of a row, and two
+values per byte. `codenas.compress.quantise` makes these tensors.
 """
 
 import json
@@ -15,9 +15,9 @@ from codenas.arch.part import Shapes
 
 Storage = Literal["float16", "int8", "int4"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
-BITS: dict[Storage, int] = {"float16": 16, "int8": 8, "int4": 4}  # of a number in a matrix
+BITS: dict[Storage, int] = {"float16": 16, "int8": 8, "int4": 4}  # of a value in a matrix
 GROUP = 64  # inputs that share a scale in int4
-SCALE, PACKED = ".scale", ".packed"  # appended to the name of a matrix whose scales and whose pairs of numbers they are
+SCALE, PACKED = ".scale", ".packed"  # suffixes of the tensors with the scales and the packed values of a matrix
 
 _BYTES = {"F16": 2, "I8": 1, "U8": 1}  # widest first, as safetensors sorts types
 _LENGTH_BYTES, _ALIGNMENT = 8, 8  # a file begins with the length of its header, which is filled with spaces
@@ -32,7 +32,7 @@ class StoredTensor:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of its numbers."""
+        """Bytes of its values."""
         return _BYTES[self.dtype] * math.prod(self.shape)
 
 
@@ -53,7 +53,7 @@ def layout(shapes: Shapes, storage: Storage) -> dict[str, StoredTensor]:
 
 
 def file_bytes(stored: Mapping[str, StoredTensor]) -> int:
-    """Bytes of the safetensors file that holds `stored` and no metadata: length, header, numbers.
+    """Bytes of the safetensors file that holds `stored` and no metadata: length, header, values.
 
     The header names for every tensor where it begins and ends, so its length depends on the order: by type, then by name.
     """

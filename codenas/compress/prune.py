@@ -1,4 +1,4 @@
-"""Structured pruning: hidden channels of the feed-forward are cut, not set to zero, so that a file and a product are smaller."""
+"""Structured pruning: hidden channels of the feed-forward networks are removed, so that file and matrix products are smaller."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ _INPUTS, _OUTPUT = ("gate.weight", "up.weight"), "down.weight"  # [hidden, d_mod
 
 
 def pruned(weights: Mapping[str, Tensor], design: Design) -> dict[str, Tensor]:
-    """What is left of the weights of a model of `design.arch`: those of one of `design.stored_arch`, in the same order."""
+    """The weights of a model of `design.stored_arch`, from those of one of `design.arch`, in the same order."""
     left, stored = dict(weights), design.stored_arch
     if stored == design.arch:
         return left
@@ -25,15 +25,15 @@ def pruned(weights: Mapping[str, Tensor], design: Design) -> dict[str, Tensor]:
 
 
 def cut(layer: Mapping[str, Tensor], kept: int) -> dict[str, Tensor]:
-    """The `kept` most important hidden channels of a feed-forward, in the order in which they were; ties go to earlier ones."""
+    """The `kept` most important hidden channels of a feed-forward, in their original order; ties go to earlier ones."""
     chosen = importance(layer).argsort(descending=True, stable=True)[:kept].sort().values
     return {name: weight.index_select(1 if name == _OUTPUT else 0, chosen) for name, weight in layer.items()}
 
 
 def importance(layer: Mapping[str, Tensor]) -> Tensor:
-    """What each hidden channel can do, [hidden]: the norms of its rows in `up` (and `gate`) and of its column in `down`, multiplied.
+    """The importance of each hidden channel, [hidden]: the product of the norms of its rows in `up` (and `gate`) and its column in `down`.
 
-    A product, so that large inputs of a channel with small outputs count no more than both in between.
+    A product, because the effect of a channel is bounded by both its input and its output weights.
     """
     rows = [layer[name].float().norm(dim=1) for name in _INPUTS if name in layer]
     return torch.stack([*rows, layer[_OUTPUT].float().norm(dim=0)]).prod(0)
