@@ -148,8 +148,8 @@ def test_the_stored_checkpoint_has_the_bytes_of_the_closed_form(space: SearchSpa
     [
         ({}, "at least 1 item"),
         ({"d_model": ()}, "d_model: no choice is given"),
-        ({"d_model": (128, 128)}, "d_model: a choice stands twice"),
-        ({"feedforward.multiplier": (2, 2.0)}, "feedforward.multiplier: a choice stands twice"),
+        ({"d_model": (128, 128)}, "d_model: a choice is given twice"),
+        ({"feedforward.multiplier": (2, 2.0)}, "feedforward.multiplier: a choice is given twice"),
         ({"depth": (1, 2)}, "unknown field 'depth': there is no 'depth' among .*'n_layers'"),
         ({"feedforward.width": (1, 2)}, "there is no 'width' among .*'multiplier'"),
         ({"d_model.x": (1, 2)}, "256 has no fields"),
@@ -186,7 +186,7 @@ def test_mixers_that_differ_cannot_share_a_field() -> None:
 
 def test_a_space_without_a_valid_point_says_so() -> None:
     space = SearchSpace(choices={"pattern.attention.n_heads": (3, 5)})
-    with pytest.raises(ConfigError, match="draws gave no valid architecture; widen the choices"):
+    with pytest.raises(ConfigError, match="samples gave no valid architecture; widen the choices"):
         space.sample(random.Random(0))
 
 
