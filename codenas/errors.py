@@ -1,9 +1,9 @@
-"""The error tree. A message carries the value, the bound and the way out; the command line prints it as one line."""
+"""The exceptions of CodeNAS. A message has the value, the bound and a remedy; the command line prints it as one line."""
 
 import errno
 from typing import Any, Protocol
 
-# What torch (on a GPU, on a CPU), the system, C++ and its loader say; on a CPU none of them has an exception of its own for it.
+# Messages of torch (GPU and CPU), the system, C++ and the loader: on a CPU none of them has its own exception for it.
 _NO_MEMORY = (
     "out of memory", "can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "failed to map segment",
     "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
@@ -11,11 +11,11 @@ _NO_MEMORY = (
 
 
 class CodeNASError(Exception):
-    """Base of every error that CodeNAS raises on purpose."""
+    """Base class of the errors that CodeNAS raises."""
 
 
 class UserError(CodeNASError):
-    """Something the user can mend: the command line prints one line and exits with 2."""
+    """An error that the user can correct: the command line prints one line and exits with code 2."""
 
 
 class ConfigError(UserError):
@@ -23,15 +23,15 @@ class ConfigError(UserError):
 
 
 class CorpusError(UserError):
-    """A corpus or its source is missing, empty, too small or broken."""
+    """A corpus or its source is missing, empty, too small or damaged."""
 
 
 class BudgetError(UserError):
-    """No architecture of the space can meet a limit."""
+    """No architecture in the search space can satisfy a limit."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint is missing, incomplete, altered or of another model."""
+    """A checkpoint is missing, incomplete, modified or of another model."""
 
 
 class RunError(UserError):
@@ -39,41 +39,41 @@ class RunError(UserError):
 
 
 class NoWinnerError(UserError):
-    """A search is over and nobody reached the last rung, or nobody who did is inside the limits."""
+    """The search is finished and no candidate that reached the last rung satisfies the limits."""
 
 
 class ResourceError(UserError):
-    """The machine lacks what the work needs: disk, memory, a port, a device."""
+    """A resource is missing: disk space, memory, a port, a device."""
 
 
 class TrialFailure(CodeNASError):
-    """One candidate failed (diverged, out of memory). The search records the reason and goes on."""
+    """One candidate failed (diverged, out of memory). The search records the reason and continues."""
 
 
 class LeakError(CodeNASError):
-    """A model sees what it must predict: every figure of it is void."""
+    """A model sees tokens that it must predict: all its metrics are invalid."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error`, whatever its type, says that memory ran out."""
+    """Whether `error`, of whatever type, is due to a lack of memory."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return isinstance(error, RuntimeError | ImportError) and any(sign in str(error) for sign in _NO_MEMORY)
 
 
 def os_error_reason(error: OSError) -> str:
-    """What `error` says, in one line. One that a library raised has no errno and no `strerror`, only words."""
+    """The reason of `error`, in one line. An error that a library raised may have a message only, no errno and no `strerror`."""
     words = error.strerror or str(error).strip() or type(error).__name__
     return words.splitlines()[0]
 
 
 class _Faults(Protocol):
     def errors(self) -> list[Any]:
-        """What pydantic lists: place, message and type of each fault."""
+        """The errors that pydantic found: location, message and type of each."""
 
 
 def first_fault(error: _Faults) -> str:
-    """The first fault that pydantic found, in one line: which field, and why."""
+    """The first error that pydantic found, in one line: the field and the reason."""
     fault = error.errors()[0]
     place = ".".join(str(part) for part in fault["loc"])
     reason = fault["msg"].removeprefix("Value error, ").splitlines()[0]

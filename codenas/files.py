@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic replacement, append-only logs, folder locks, readable disk errors."""
+"""Atomic files and folders, append-only logs, folder locks, and disk errors in one line."""
 
 import codecs
 import contextlib
@@ -20,7 +20,7 @@ from codenas.errors import ResourceError, RunError
 _NEW, _OLD, _LOCK = "new", "old", ".lock"  # in the folder that a folder is made in
 _MOST_LINKS = 40  # as Linux follows
 _AGAIN = "run the same command again, finished work is kept"
-_DISK_ERRORS = {  # what is wrong, and the way out
+_DISK_ERRORS = {  # reason and remedy
     errno.ENOSPC: ("no space is left", f"free some space and {_AGAIN}"),
     errno.EDQUOT: ("the quota is used up", f"free some space and {_AGAIN}"),
     errno.EFBIG: ("a file would be larger than it may be", f"raise the limit (ulimit -f) or choose another place, and {_AGAIN}"),
@@ -30,7 +30,7 @@ _DISK_ERRORS = {  # what is wrong, and the way out
 
 @contextlib.contextmanager
 def readable_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full, limited or read-only disk under `path` into a `ResourceError` that names the folder and the free space."""
+    """Raise errors of a full, limited or read-only disk as a `ResourceError` with `path` and the free space."""
     try:
         yield
     except OSError as error:
@@ -96,7 +96,7 @@ def replaceable(path: Path) -> Path | None:
         ResourceError: `path` is a block device or a socket.
         OSError: it is a folder, or its links lead in a circle.
     """
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # making its folder says which part is none
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # mkdir will say which part is not a folder
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -152,7 +152,7 @@ def settle_folder(final: Path) -> None:
         return
     name = re.compile(rf"\.{re.escape(final.name)}\.[a-z0-9_]{{8}}")  # as mkdtemp draws it
     for workshop in [path for path in final.parent.iterdir() if name.fullmatch(path.name) and (path / _LOCK).is_file()]:
-        with contextlib.suppress(OSError), (workshop / _LOCK).open("r+") as lock:  # another one clears it, or it may only be read
+        with contextlib.suppress(OSError), (workshop / _LOCK).open("r+") as lock:  # another process clears it, or it is read-only
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _clear(workshop, final)
 
@@ -173,7 +173,7 @@ def without_bom(data: bytes) -> bytes:
 
 
 def is_whole(line: bytes) -> bool:
-    """Whether a line of JSON was written to its end: a kill can tear the last one, and no prefix of an object is JSON."""
+    """Whether a line of JSON is complete: a kill can truncate the last one, and no prefix of an object is valid JSON."""
     try:
         json.loads(line)
     except ValueError:
@@ -204,14 +204,14 @@ def append_line(path: Path, line: str) -> None:
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; the lock dies with it.
+    """Lock `folder` for this process; the lock is released when it ends.
 
     Raises:
-        RunError: another process holds the folder (its pid is in the message).
+        RunError: another process holds the lock; its pid is in the message.
     """
     with readable_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("ab+", buffering=0)  # what a full disk refuses is not tried again at the end
+        file = (folder / ".lock").open("ab+", buffering=0)  # unbuffered, or what a full disk refuses is written again on closing
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -232,7 +232,7 @@ def sha256_file(path: Path) -> str:
 
 
 def require_free_space(folder: Path, megabytes: int, way_out: str = "free some space or choose another folder") -> None:
-    """Raise `ResourceError` unless the disk of `folder` has `megabytes` free: better now than after ten minutes."""
+    """Raise `ResourceError` unless the disk of `folder` has `megabytes` free: before the work, not after ten minutes of it."""
     free = _free_megabytes(folder)
     if free < megabytes:
         raise ResourceError(f"{folder} has {free} MB free and this work needs {megabytes} MB; {way_out}")
@@ -240,9 +240,9 @@ def require_free_space(folder: Path, megabytes: int, way_out: str = "free some s
 
 @contextlib.contextmanager
 def _draft(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """An empty file beside `path`, and its place: for this process alone, and gone at the end unless it was moved away.
+    """An empty file beside `path`, locked by this process, and its path; it is removed at the end unless it was renamed.
 
-    The place is always the same, so that the next one takes over what a killed process left there; a live one is waited for.
+    The path is always the same, so a later writer reuses what a killed process left there; a live one is waited for.
     """
     place = path.with_name(f".{path.name}.new")
     with _alone(place) as file:
@@ -256,14 +256,14 @@ def _draft(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
 
 @contextlib.contextmanager
 def _alone(place: Path) -> Iterator[IO[bytes]]:
-    """The file at `place`, made where there is none, and held."""
+    """The file at `place`, created if it does not exist, and locked."""
     while True:
         with place.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if _is_at(place, file):
                 yield file
                 return
-            # Who held it has moved it away meanwhile: what we hold now is somebody's finished file.
+            # The previous holder has renamed it meanwhile: this is a finished file now.
 
 
 def _is_at(place: Path, file: IO[bytes]) -> bool:
@@ -275,7 +275,7 @@ def _is_at(place: Path, file: IO[bytes]) -> bool:
 
 @contextlib.contextmanager
 def _at_work(workshop: Path) -> Iterator[None]:
-    """Hold the lock of `workshop`: it is there from its first moment on as a lock that is held, and dies with this process."""
+    """Lock `workshop`. The lock file appears already locked, and the lock is released when this process ends."""
     with (workshop / f"{_LOCK}.new").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (workshop / f"{_LOCK}.new").rename(workshop / _LOCK)
@@ -283,10 +283,10 @@ def _at_work(workshop: Path) -> Iterator[None]:
 
 
 def _clear(workshop: Path, final: Path) -> None:
-    """Remove `workshop`; if the old folder was moved there and no new one took its place, it goes back first."""
+    """Remove `workshop`, after restoring the old folder if it was moved there and no new one has replaced it."""
     if (workshop / _OLD).exists() and not final.exists():
         os.replace(workshop / _OLD, final)
-    for part in (_NEW, _OLD, ""):  # its lock last: without one nobody clears what a kill leaves here
+    for part in (_NEW, _OLD, ""):  # its lock last: without it, what a kill leaves here is never removed
         shutil.rmtree(workshop / part, ignore_errors=True)
 
 
@@ -297,18 +297,18 @@ def _open_file(path: Path) -> Path | None:
         place = Path(os.path.realpath(place.parent), place.name)
         if not place.is_symlink():
             return None
-        if place.is_relative_to("/proc"):  # its links name what is open for the reader's eye, not for the system
+        if place.is_relative_to("/proc"):  # these links only describe an open file, they are no paths to it
             return place
         place = place.parent / place.readlink()
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
 
 
 def _open_in_place(path: Path) -> IO[bytes]:
-    """`path` opened for writing. A descriptor of this process is duplicated: the two share the place where they write on."""
+    """`path` opened for writing. A descriptor of this process is duplicated, so that both share one file offset."""
     opened = _open_file(path)
     if opened is not None and opened.parent == Path(f"/proc/{os.getpid()}/fd"):
         return os.fdopen(os.dup(int(opened.name)), "wb")
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb")  # not created: sticky folders refuse that for another's pipe
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb")  # without O_CREAT, which sticky folders refuse for another user's pipe
 
 
 def _free_megabytes(path: Path) -> int:

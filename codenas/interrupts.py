@@ -1,6 +1,7 @@
-"""Ctrl-C and SIGTERM: one way out, whenever they come and however often.
+"""Handling of Ctrl-C and SIGTERM, whenever and however often they arrive.
 
-Before a command and after it they wait or are ignored, in it they raise `KeyboardInterrupt`, and in its `held` parts they wait.
+Before a command they are deferred, after it ignored. During a command they raise `KeyboardInterrupt`, except in `held` blocks,
+which defer them.
 """
 
 import contextlib
@@ -15,15 +16,15 @@ _early: list[int] = []
 
 
 def hold_back() -> None:
-    """Keep both signals for `listening`: while the program is still being imported, nobody could say anything sensible."""
+    """Defer both signals until `listening`: while modules are still being imported, there is nothing useful to report."""
     _handle(_note)
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Let signals in while the block runs: one `KeyboardInterrupt`, until that has come out. After it they are ignored.
+    """Raise one `KeyboardInterrupt` for signals while the block runs; ignore them afterwards.
 
-    Does nothing unless they were held back: a command that another program calls leaves that program's handlers alone.
+    Does nothing unless `hold_back` was called: a command that another program calls keeps that program's handlers.
     """
     if signal.getsignal(signal.SIGINT) is not _note:
         yield
@@ -39,11 +40,11 @@ def listening() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Keep both signals back while the block runs: what must not be torn in two, such as the start and the end of a cluster.
+    """Defer both signals while the block runs, which must not be interrupted, such as the start and the end of a cluster.
 
-    What arrived meanwhile is delivered at the end. Handlers that the block sets are undone.
+    Deferred signals are delivered at the end. Handlers that the block sets are restored to those before it.
     """
-    if threading.current_thread() is not threading.main_thread():  # signals are the business of that one
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
     arrived: list[int] = []
@@ -67,12 +68,12 @@ def _note(number: int, _frame: FrameType | None) -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    if not _interrupted(sys.exception()):  # who is impatient must not break the cleaning up
+    if not _interrupted(sys.exception()):  # a second Ctrl-C must not interrupt the cleanup
         raise KeyboardInterrupt
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether what is handled just now is an interrupt, or came up while one was handled."""
+    """Whether `error` is an interrupt, or was raised while one was handled."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None

@@ -1,4 +1,4 @@
-"""Processes that work for this one, and go when it goes."""
+"""Worker processes that end with this process."""
 
 import contextlib
 import os
@@ -18,30 +18,30 @@ MAX_THREADS = 512
 
 @contextlib.contextmanager
 def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes that end with the block, busy or not, and with this process whatever becomes of it.
+    """A pool of new processes that end with the block, busy or not, and with this process, however it ends.
 
     Raises:
-        ResourceError: one of them died.
+        ResourceError: a worker died.
     """
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
     try:
         yield pool
     except BrokenProcessPool as error:
-        raise ResourceError("a worker died, of too little memory perhaps; run the same command again with fewer --workers") from error
+        raise ResourceError("a worker died, possibly of a lack of memory; run the same command again with fewer --workers") from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in active_children():  # or each would do its work to the end first
+        for process in active_children():  # otherwise each would finish its work first
             process.terminate()
 
 
 def _end_with_parent() -> None:
-    """Leave interrupts to the parent, and go when it has gone: a pool whose owner was killed waits for ever."""
+    """Ignore interrupts, which the parent handles, and exit when it has ended: a pool whose owner was killed waits for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     assert parent is not None
 
-    def attend() -> None:
+    def watch() -> None:
         parent.join()
         os._exit(1)
 
-    threading.Thread(target=attend, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()

@@ -64,7 +64,7 @@ def test_what_comes_before_the_command_interrupts_it_at_once() -> None:
 
 def test_a_command_of_a_group_that_is_a_command_itself_is_interrupted() -> None:
     script = "import signal; from codenas.interrupts import hold_back; hold_back()\n"
-    script += "from codenas.cli import job_file; job_file.load_job = lambda _: signal.raise_signal(signal.SIGTERM)\n"
+    script += "from codenas.cli import job_file; job_file.load_job = lambda *_, **__: signal.raise_signal(signal.SIGTERM)\n"
     script += "import sys; sys.argv[1:] = ['search', 'record']; from codenas.cli.app import main; main()"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (130, LINE)

@@ -1,6 +1,6 @@
-"""A run of a cluster is brought here: its files travel in blocks through Ray's object store, and count when their digests agree.
+"""Downloads a run from a cluster: files are transferred in blocks through Ray's object store, and their digests are verified.
 
-The functions that read run on a node of the cluster, where CodeNAS is installed and the run's folder is shared.
+The functions that read files run on a node of the cluster, which has CodeNAS and the run's shared folder.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from codenas.files import atomic_folder, require_free_space, sha256_file
 from codenas.log import Progress
 
 BLOCK_BYTES = 8_000_000
-_IN_FLIGHT = 4  # blocks: enough to hide the way, few enough for any memory
-_STATES = ("last", "corpus")  # folders of a run that only its going on needs; the corpus can be larger than all the rest
-_CHANGED = "changed while it came: the run is being worked on; fetch it again"
+_IN_FLIGHT = 4  # blocks: enough to hide the latency, few enough for any memory
+_STATES = ("last", "corpus")  # folders that are needed only to resume; the corpus can be larger than all the rest
+_CHANGED = "changed during the transfer: the run is still active; fetch it again"
 
 
 @dataclass(slots=True, frozen=True)
@@ -35,24 +35,24 @@ class Entry:
 
 @dataclass(slots=True, frozen=True)
 class Fetched:
-    """What came."""
+    """What was downloaded."""
 
     files: int
     size_bytes: int
 
 
 def fetch(run: PurePosixPath, output: Path, everything: bool) -> Fetched:
-    """Bring `run`, a folder of the cluster that this process has joined, to `output`, which is whole or absent afterwards.
+    """Download `run`, a folder on the cluster that this process has joined, to `output`, which is complete or absent afterwards.
 
     Args:
-        everything: also what only going on needs, which are corpus and training states.
+        everything: include what is needed only to resume: corpus and training states.
 
     Raises:
-        RunError: there is no run, `output` is there already, or a file changed on the way.
-        ResourceError: the disk here is too small, or the cluster went away.
+        RunError: there is no run, `output` exists, or a file changed during the transfer.
+        ResourceError: the local disk is too small, or the connection to the cluster was lost.
     """
     if output.exists():
-        raise RunError(f"{output} is there already; choose another --output, or remove it")
+        raise RunError(f"{output} already exists; choose another --output, or remove it")
     try:
         entries: list[Entry] = ray.get(ray.remote(num_cpus=0)(list_files).remote(str(run), everything))
         size = sum(entry.size for entry in entries)
@@ -68,25 +68,27 @@ def fetch(run: PurePosixPath, output: Path, everything: bool) -> Fetched:
             f"the cluster cannot read {run} ({type(error.cause).__name__}: {error.cause}); is its CodeNAS this one?"
         ) from error
     except (RayError, ConnectionError) as error:
-        raise ResourceError(f"the cluster went away ({type(error).__name__}); fetch again, nothing is half there") from error
+        raise ResourceError(
+            f"the connection to the cluster was lost ({type(error).__name__}); fetch again, nothing incomplete was stored"
+        ) from error
     return Fetched(len(entries), size)
 
 
 def list_files(run: str, everything: bool) -> list[Entry]:
-    """The files of a run, on a node of the cluster. What is hidden is a lock or unfinished; links lead elsewhere.
+    """The files of a run, listed on a node of the cluster. Hidden files (locks, unfinished work) and links are excluded.
 
     Raises:
-        RunError: there is none.
+        RunError: there is no run.
     """
     folder = Path(run)
     if not (folder / "search" / "job.json").is_file():
-        raise RunError(f"{run} holds no search; give the path that --run had")
+        raise RunError(f"{run} contains no search; give the path of --run")
     names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
     return [_entry(folder, name) for name in names if _wanted(name, everything)]
 
 
 def read_block(run: str, name: str, start: int, size: int) -> bytes:
-    """A part of a file of a run, on a node of the cluster."""
+    """A block of a file of a run, read on a node of the cluster."""
     with Path(run, name).open("rb") as file:
         file.seek(start)
         return file.read(size)
@@ -124,7 +126,7 @@ def _starts(entry: Entry) -> range:
 
 
 def _blocks(run: PurePosixPath, entries: Iterable[Entry]) -> Iterator[bytes]:
-    """The blocks of all files, one after the other, some of them always on the way."""
+    """The blocks of all files in order, some of them prefetched."""
     read = ray.remote(num_cpus=0)(read_block)
     coming: deque[ray.ObjectRef[bytes]] = deque()
     for entry in entries:
@@ -137,8 +139,8 @@ def _blocks(run: PurePosixPath, entries: Iterable[Entry]) -> Iterator[bytes]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The place of a file that the cluster named: never outside of the run's folder."""
+    """The local path of a file that the cluster named; never outside the folder of the run."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise RunError(f"the cluster names a file outside of the run ({name!r}); do not trust it")
+        raise RunError(f"the cluster names a file outside the run ({name!r}); do not trust it")
     return folder / path

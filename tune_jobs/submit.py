@@ -1,4 +1,4 @@
-"""Work for a cluster, by Ray Jobs: handed over by HTTP, it lives there, whatever becomes of this machine."""
+"""Jobs on a cluster, by Ray Jobs over HTTP: they run independently of this machine."""
 
 import asyncio
 import contextlib
@@ -27,14 +27,14 @@ _TOKEN_HINT = "set RAY_AUTH_TOKEN, or name a file with --token-file, to the toke
 
 @dataclass(slots=True, frozen=True)
 class Submission:
-    """What is handed over.
+    """A job to submit.
 
     Attributes:
-        entrypoint: a shell command of the cluster; it starts in a folder that holds `files` and nothing else.
-        files: their places in that folder, and where they are here.
-        run: the folder of the run, a path of the cluster.
-        runtime_env: of Ray, for the command and all that it starts.
-        cpus: that the command itself takes, what it starts not counted; `gpus` likewise. With 0 it runs on the head.
+        entrypoint: a shell command; it starts on the cluster in a folder that contains `files` only.
+        files: the local files by their paths in that folder.
+        run: the folder of the run, a path on the cluster.
+        runtime_env: Ray's runtime environment for the command and everything it starts.
+        cpus, gpus: for the command itself, without what it starts. With 0 it runs on the head.
     """
 
     entrypoint: str
@@ -47,7 +47,7 @@ class Submission:
 
 @dataclass(slots=True, frozen=True)
 class RemoteJob:
-    """A job of the cluster. Times are Unix seconds; `run` is None for a job that was not submitted by CodeNAS."""
+    """A job on the cluster. Times are in Unix seconds; `run` is None if CodeNAS did not submit the job."""
 
     id: str
     status: str
@@ -58,7 +58,7 @@ class RemoteJob:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will become of it."""
+        """Whether the job has ended."""
         return self.status in ("SUCCEEDED", "FAILED", "STOPPED")
 
 
@@ -66,8 +66,8 @@ class Cluster:
     """The jobs of the cluster whose dashboard answers at `address`.
 
     Raises:
-        ConfigError: `address` is none, or the cluster does not know `token`.
-        ResourceError: nothing answers there, or something else than Ray.
+        ConfigError: `address` is invalid, or the cluster rejects `token`.
+        ResourceError: nothing answers there, or it is not Ray.
     """
 
     def __init__(self, address: str, token: str | None) -> None:
@@ -76,13 +76,13 @@ class Cluster:
         _require_cluster(self._address, headers)
         bypass_proxies(self._address)  # Ray's client asks by requests, which reads the environment with every request
         for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # they tell every upload, and the end of every log
-        with self._told():
+            logging.getLogger(name).setLevel(logging.WARNING)  # they log every upload, and the end of every log
+        with self._errors_in_one_line():
             self._client = JobSubmissionClient(self._address, headers=headers)
 
     def submit(self, work: Submission) -> str:
-        """Hand `work` over; returns the id of the job."""
-        with tempfile.TemporaryDirectory(prefix="codenas-submit-") as folder, self._told():
+        """Submit `work`; returns the id of the job."""
+        with tempfile.TemporaryDirectory(prefix="codenas-submit-") as folder, self._errors_in_one_line():
             for name, path in work.files.items():
                 place = Path(folder, name)
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -96,8 +96,8 @@ class Cluster:
             )
 
     def jobs(self) -> list[RemoteJob]:
-        """All jobs that were ever submitted to this cluster, the latest first."""
-        with self._told():
+        """All jobs that were submitted to this cluster, newest first."""
+        with self._errors_in_one_line():
             found = [_remote_job(details) for details in self._client.list_jobs() if details.submission_id]
         return sorted(found, key=lambda job: -(job.started or 0))
 
@@ -107,19 +107,19 @@ class Cluster:
         Raises:
             ConfigError: there is none.
         """
-        with self._told(job_id):
+        with self._errors_in_one_line(job_id):
             return _remote_job(self._client.get_job_info(job_id))
 
     def logs(self, job_id: str) -> str:
-        """All that the job has said; raises as `job`."""
-        with self._told(job_id):
+        """The log of the job so far; raises as `job`."""
+        with self._errors_in_one_line(job_id):
             return self._client.get_job_logs(job_id)
 
     def follow(self, job_id: str) -> Iterator[str]:
-        """What the job says, from its beginning, as it comes, until it is over; raises as `job`."""
-        self.job(job_id)  # one that does not exist is told better here
+        """The log of the job from its start, as it is written, until the job ends; raises as `job`."""
+        self.job(job_id)  # a job that does not exist is reported better here
         stream = self._client.tail_job_logs(job_id)
-        with self._told(job_id), asyncio.Runner() as runner:
+        with self._errors_in_one_line(job_id), asyncio.Runner() as runner:
             try:
                 while (piece := runner.run(_next(stream))) is not None:
                     yield piece
@@ -127,13 +127,13 @@ class Cluster:
                 runner.run(_close(stream))
 
     def stop(self, job_id: str) -> bool:
-        """Ask the job to end; False if it is over. It gets SIGTERM, and SIGKILL some seconds later; raises as `job`."""
-        with self._told(job_id):
+        """Stop the job: SIGTERM, then SIGKILL some seconds later. False if it has ended. Raises as `job`."""
+        with self._errors_in_one_line(job_id):
             return self._client.stop_job(job_id)
 
     @contextlib.contextmanager
-    def _told(self, job_id: str | None = None) -> Iterator[None]:
-        """Errors of Ray and of the connection in one line."""
+    def _errors_in_one_line(self, job_id: str | None = None) -> Iterator[None]:
+        """Turn errors of Ray and of the connection into errors of one line."""
         try:
             yield
         except RuntimeError as error:
@@ -141,23 +141,23 @@ class Cluster:
                 raise ConfigError(f"there is no job {job_id} at {self._address}; `codenas jobs` lists them") from error
             if _CLOSED in str(error):
                 raise self._broken(_CLOSED) from error
-            raise ResourceError(f"the cluster at {self._address} does not do that: {_last_line(error)}") from error
+            raise ResourceError(f"the cluster at {self._address} refused the request: {_last_line(error)}") from error
         except (OSError, aiohttp.ClientError) as error:  # those of requests are an OSError
             raise self._broken(type(error).__name__) from error
 
     def _broken(self, reason: str) -> ResourceError:
-        return ResourceError(f"the connection to {self._address} broke ({reason}); as long as the head is up jobs go on there, ask again")
+        return ResourceError(f"the connection to {self._address} broke ({reason}); jobs keep running as long as the head is up; try again")
 
 
 def _require_cluster(address: str, headers: Mapping[str, str]) -> None:
-    """See that Ray answers and takes the token: Ray's own client waits for minutes, and tells it in a page."""
+    """Check that Ray answers and accepts the token: Ray's own client waits for minutes and fails with a page of text."""
     try:
         parts = urlsplit(address)
         known = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:  # a bracket without its other one
         known = False
     if not known:
-        raise ConfigError(f"{address!r} is no address of a cluster's dashboard; http://127.0.0.1:8265 is one")
+        raise ConfigError(f"{address!r} is no URL of a cluster's dashboard; an example is http://127.0.0.1:8265")
     try:
         with http_client(address, headers=dict(headers), timeout=_TIMEOUT_S) as client:
             answer = client.get(f"{address}/api/version")
@@ -166,7 +166,7 @@ def _require_cluster(address: str, headers: Mapping[str, str]) -> None:
             f"no cluster answers at {address} ({type(error).__name__}); check --address, and that the port is open"
         ) from error
     if answer.status_code in (401, 403):
-        reason = "does not know this token" if headers else "wants a token"
+        reason = "rejects this token" if headers else "requires a token"
         raise ConfigError(f"the cluster at {address} {reason}; {_TOKEN_HINT}")
     if answer.status_code != 200 or "ray_version" not in answer.text:
         raise ResourceError(f"what answers at {address} is no Ray dashboard (status {answer.status_code}); is it another program?")
@@ -192,5 +192,5 @@ async def _close(stream: AsyncIterator[str]) -> None:
 
 
 def _last_line(error: Exception) -> str:
-    """Where the cluster sends a traceback, what happened stands at its end."""
+    """The last line, which has the reason where the cluster sends a traceback."""
     return str(error).strip().rstrip(".").splitlines()[-1]

@@ -1,4 +1,4 @@
-"""`codenas complete`: ask an endpoint over HTTP and print the answer."""
+"""`codenas complete`: request a completion from an endpoint and print it."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ TIMEOUT_S = 120
 
 @dataclass(slots=True, frozen=True)
 class Reply:
-    """One completion; `seconds` go from sending the request to the last byte of the answer."""
+    """One completion; `seconds` from sending the request to the last byte of the response."""
 
     text: str
     tokens: int
@@ -29,17 +29,19 @@ class Reply:
 
 
 def complete(
-    prompt: Annotated[str | None, typer.Argument(help="The code to continue. By default standard input.")] = None,
-    url: Annotated[str, typer.Option(help="Where `codenas serve` listens.")] = DEFAULT_URL,
-    suffix: Annotated[str | None, typer.Option(help="The code behind the gap: the answer is what fills it. Not every model can.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of the answer at most.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token, 1 draws as the model says.")] = 0.2,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer; can be given several times.")] = None,
-    api_key_file: Annotated[Path | None, typer.Option(help="A file with the endpoint's key.")] = None,
-    stream: Annotated[bool, typer.Option(help="Print the answer while it comes.")] = True,
+    prompt: Annotated[str | None, typer.Argument(help="The code to continue. [default: standard input]")] = None,
+    url: Annotated[str, typer.Option(help="URL of the endpoint that `codenas serve` started.")] = DEFAULT_URL,
+    suffix: Annotated[
+        str | None, typer.Option(help="The code after the gap, which the completion fills. Needs a model trained to fill in the middle.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(help="Maximum number of generated tokens.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 is greedy decoding, 1 samples from the model's distribution.")] = 0.2,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same completion.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="A stop string; can be given several times.")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="A file with the API key of the endpoint.")] = None,
+    stream: Annotated[bool, typer.Option(help="Print the completion as it is generated.")] = True,
 ) -> None:
-    """Continue a piece of code by asking a running endpoint."""
+    """Complete code with a running endpoint."""
     body = {"prompt": _text(prompt), "max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
     if suffix is not None:
         body["suffix"] = _utf8(os.fsencode(suffix), "suffix")
@@ -53,7 +55,7 @@ def complete(
 
 
 def _text(prompt: str | None) -> str:
-    """The prompt, or standard input without one; either may be bytes that are no text."""
+    """The prompt, or standard input without one; neither need be UTF-8."""
     from codenas.errors import ConfigError
 
     if prompt is None and sys.stdin is None:
@@ -73,11 +75,11 @@ def _utf8(data: bytes, name: str) -> str:
 
 
 def ask(url: str, body: dict[str, Any], api_key: str | None = None) -> Reply:
-    """The answer to `body`, a request of the completions protocol.
+    """Send `body`, a request of the completions protocol, and return the completion.
 
     Raises:
-        ResourceError: nothing answers at `url`, or not now, or something else than an endpoint.
-        ConfigError: the endpoint refuses the request; with its words.
+        ResourceError: no endpoint answers at `url`, or it is overloaded or failed.
+        ConfigError: the endpoint refuses the request; with its message.
     """
     started = time.monotonic()
     with _response(url, body, api_key) as response:
@@ -89,7 +91,7 @@ def read_key(path: Path | None) -> str | None:
     """The key in the file `path`.
 
     Raises:
-        ConfigError: it cannot be read, or is no key.
+        ConfigError: it cannot be read, or contains no key.
     """
     from codenas.errors import ConfigError
     from codenas.files import read_user_text
@@ -106,7 +108,7 @@ def read_key(path: Path | None) -> str | None:
 
 
 def _stream(url: str, body: dict[str, Any], api_key: str | None) -> Iterator[str]:
-    """The pieces of the answer as they come; raises as `ask`."""
+    """The parts of the completion as they are generated; raises as `ask`."""
     from codenas.errors import ResourceError
 
     with _response(url, {**body, "stream": True}, api_key) as response:
@@ -115,13 +117,13 @@ def _stream(url: str, body: dict[str, Any], api_key: str | None) -> Iterator[str
             if data and data != "[DONE]":
                 event = json.loads(data)
                 if "error" in event:
-                    raise ResourceError(f"{url} breaks off: {event['error']['message']}")
+                    raise ResourceError(f"{url} failed during the completion: {event['error']['message']}")
                 yield from (choice["text"] for choice in event["choices"])
 
 
 @contextlib.contextmanager
 def _response(url: str, body: dict[str, Any], api_key: str | None) -> "Iterator[httpx.Response]":
-    """The response to `body`, if it is one of 200; every other way is one line."""
+    """The response to `body` if its status is 200; anything else is an error in one line."""
     import httpx
 
     from codenas.errors import ConfigError, ResourceError
@@ -138,7 +140,7 @@ def _response(url: str, body: dict[str, Any], api_key: str | None) -> "Iterator[
                 raise kind(f"{url} answers {response.status_code}: {_complaint(response)}")
             yield response
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise ConfigError(f"{url!r} is no address of an endpoint; {DEFAULT_URL} is one") from error
+        raise ConfigError(f"{url!r} is no URL of an endpoint; an example is {DEFAULT_URL}") from error
     except httpx.TransportError as error:
         raise ResourceError(f"nothing answers at {url} ({type(error).__name__}); start it with `codenas serve`") from error
     except (ValueError, LookupError, TypeError) as error:
@@ -146,7 +148,7 @@ def _response(url: str, body: dict[str, Any], api_key: str | None) -> "Iterator[
 
 
 def _root(url: str) -> str:
-    """`url` without the /v1 that editors want in it, and that `codenas serve` tells."""
+    """`url` without the /v1 that editors need and `codenas serve` prints."""
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
@@ -155,4 +157,4 @@ def _complaint(response: "httpx.Response") -> str:
     try:
         return str(response.json()["error"]["message"])
     except (ValueError, LookupError, TypeError):
-        return "and does not say why"
+        return "without a reason"

@@ -1,4 +1,4 @@
-"""`codenas fetch`: a run of a cluster is brought here."""
+"""`codenas fetch`: download a run from a cluster."""
 
 import contextlib
 import os
@@ -15,23 +15,23 @@ DEFAULT_CLIENT_ADDRESS = "ray://127.0.0.1:10001"
 
 def fetch(
     run: Annotated[PurePosixPath, typer.Argument(parser=PurePosixPath, metavar="RUN", help="The run's folder on the cluster.")],
-    output: Annotated[Path | None, typer.Option(help="Where it goes here. [default: runs/ and its name]")] = None,
-    everything: Annotated[bool, typer.Option("--everything", help="Also corpus and training states, to go on here.")] = False,
-    address: Annotated[str, typer.Option(help="Where the head listens for clients.")] = DEFAULT_CLIENT_ADDRESS,
+    output: Annotated[Path | None, typer.Option(help="The local folder. [default: runs/ and the name of RUN]")] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Include corpus and training states, to resume here.")] = False,
+    address: Annotated[str, typer.Option(help="Address of the head for Ray clients.")] = DEFAULT_CLIENT_ADDRESS,
     token_file: TokenFile = None,
 ) -> None:
-    """Bring a run from a cluster: history, result, checkpoints, model, evaluation, pictures.
+    """Download a run from a cluster: history, result, checkpoints, model, evaluation, pictures.
 
-    Files come through Ray's object store by the port for clients, so neither a shared folder nor a bucket is needed; this
-    machine and the cluster must have the same Ray and Python. Each file is compared with its digest there, and the folder
-    appears when it is whole.
+    Files are transferred through Ray's object store and the port for clients, so neither a shared folder nor a bucket is
+    needed; this machine and the cluster must have the same versions of Ray and Python. The digest of each file is verified,
+    and the folder appears when it is complete.
     """
     from codenas.errors import ConfigError
     from tune_jobs.cluster.address import require_listener
     from tune_jobs.cluster.local import local_ray
 
     if not run.is_absolute():
-        raise ConfigError(f"{run} is relative, and nobody knows to what on the cluster; give the whole path that --run had")
+        raise ConfigError(f"{run} is relative; give the absolute path on the cluster, as in --run")
     place = output or Path("runs") / run.name
     _require_client_address(address)
     require_listener(address)  # before Ray is imported
@@ -51,4 +51,4 @@ def _require_client_address(address: str) -> None:
     with contextlib.suppress(ValueError):  # a port that is no number
         port = urlsplit(address).port
     if not address.startswith("ray://") or port is None:
-        raise ConfigError(f"{address!r} is no address for clients of Ray; {DEFAULT_CLIENT_ADDRESS} is one (not that of the dashboard)")
+        raise ConfigError(f"{address!r} is no address for Ray clients; an example is {DEFAULT_CLIENT_ADDRESS} (not the dashboard)")

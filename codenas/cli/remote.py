@@ -1,4 +1,4 @@
-"""`codenas jobs`, `codenas logs` and `codenas stop`: what was submitted to a cluster."""
+"""`codenas jobs`, `codenas logs` and `codenas stop`: jobs that were submitted to a cluster."""
 
 import os
 import sys
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 STOP_PATIENCE_S = 60
 
-Address = Annotated[str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The dashboard of the cluster.")]
+Address = Annotated[str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="URL of the cluster's dashboard.")]
 TokenFile = Annotated[
     Path | None,
     typer.Option(help="A file with the cluster's token. [default: that of RAY_AUTH_TOKEN, or of the file in RAY_AUTH_TOKEN_PATH]"),
 ]
-JobId = Annotated[str, typer.Argument(metavar="ID", help="As `codenas submit` and `codenas jobs` tell it.")]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The id that `codenas submit` and `codenas jobs` print.")]
 
 
 def jobs(address: Address = DEFAULT_ADDRESS, token_file: TokenFile = None) -> None:
-    """List the jobs of a cluster, the latest first."""
+    """List the jobs of a cluster, newest first."""
     from rich.table import Table
 
     from codenas.cli.console import console
 
     table = Table(title=f"Jobs at {address}", title_justify="left")
-    for heading in ("id", "status", "started", "took", "run"):
-        table.add_column(heading, justify="right" if heading == "took" else "left", overflow="fold")
+    for heading in ("id", "status", "started", "duration", "run"):
+        table.add_column(heading, justify="right" if heading == "duration" else "left", overflow="fold")
     for job in connect(address, token_file).jobs():
         table.add_row(*_cells(job))
     console().print(table)
@@ -39,20 +39,20 @@ def jobs(address: Address = DEFAULT_ADDRESS, token_file: TokenFile = None) -> No
 
 def logs(
     job_id: JobId,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the job is over; Ctrl-C leaves the job alone.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Follow the log until the job ends; Ctrl-C does not stop the job.")] = False,
     address: Address = DEFAULT_ADDRESS,
     token_file: TokenFile = None,
 ) -> None:
-    """Print what a job has said."""
+    """Print the log of a job."""
     cluster = connect(address, token_file)
     if follow:
         follow_job(cluster, job_id)
     else:
-        _say(cluster.logs(job_id))
+        _write(cluster.logs(job_id))
 
 
 def stop(job_id: JobId, address: Address = DEFAULT_ADDRESS, token_file: TokenFile = None) -> None:
-    """End a job. What it has finished is kept; submitted again with the same --run, a search goes on there."""
+    """Stop a job. Finished work is kept: submitted again with the same --run, a search resumes."""
     from codenas.errors import ResourceError
 
     cluster = connect(address, token_file)
@@ -61,7 +61,7 @@ def stop(job_id: JobId, address: Address = DEFAULT_ADDRESS, token_file: TokenFil
     deadline = time.monotonic() + STOP_PATIENCE_S
     while not (job := cluster.job(job_id)).over:
         if time.monotonic() > deadline:
-            raise ResourceError(f"{job_id} is still {job.status} after {STOP_PATIENCE_S} s; look at it again with `codenas jobs`")
+            raise ResourceError(f"{job_id} is still {job.status} after {STOP_PATIENCE_S} s; check it with `codenas jobs`")
         threading.Event().wait(0.2)
     typer.echo(f"{job_id}: {job.status}")
 
@@ -74,10 +74,10 @@ def connect(address: str, token_file: Path | None) -> "Cluster":
 
 
 def cluster_token(token_file: Path | None) -> str | None:
-    """The token in `token_file`; without one that of the environment, where Ray looks for it, too.
+    """The token in `token_file`, or the one of the environment, read from where Ray reads it.
 
     Raises:
-        ConfigError: the file cannot be read, or holds none.
+        ConfigError: the file cannot be read, or contains no token.
     """
     from codenas.cli.complete import read_key
 
@@ -88,27 +88,29 @@ def cluster_token(token_file: Path | None) -> str | None:
 
 
 def follow_job(cluster: "Cluster", job_id: str) -> None:
-    """Print what a job says until it is over.
+    """Print the log of a job until it ends.
 
     Raises:
-        RunError: it did not succeed.
+        RunError: the job did not succeed.
     """
     from codenas.errors import RunError
 
     try:
         for piece in cluster.follow(job_id):
-            _say(piece)
+            _write(piece)
     except KeyboardInterrupt:
-        typer.echo(f"{job_id} goes on; `codenas logs {job_id} --follow` follows it again, `codenas stop {job_id}` ends it", err=True)
+        typer.echo(
+            f"{job_id} is still running; `codenas logs {job_id} --follow` follows it again, `codenas stop {job_id}` stops it", err=True
+        )
         return
     job = cluster.job(job_id)
     if job.status != "SUCCEEDED":
-        raise RunError(f"{job_id} is {job.status}: {job.message}; submitted again with the same --run, a search goes on where it was")
+        raise RunError(f"{job_id} is {job.status}: {job.message}; submitted again with the same --run, a search resumes")
     typer.echo(f"{job_id}: {job.status}")
 
 
-def _say(text: str) -> None:
-    """Write `text` as it is: a progress bar of another program keeps its lines."""
+def _write(text: str) -> None:
+    """Write `text` unchanged, so that carriage returns of progress bars work."""
     sys.stdout.write(text)
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""`codenas serve`: a model behind the completions protocol, until Ctrl-C."""
+"""`codenas serve`: serve a model over OpenAI's completions API until Ctrl-C."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ LOOPBACK = "127.0.0.1"
 
 
 def serve(
-    checkpoint: Annotated[Path | None, typer.Argument(help="A checkpoint folder. By default the model of --run.")] = None,
+    checkpoint: Annotated[Path | None, typer.Argument(help="A checkpoint folder. [default: the model of --run]")] = None,
     run: Annotated[Path, typer.Option(help="The run whose trained model is served.")] = DEFAULT_RUN,
-    host: Annotated[str, typer.Option(help="Whoever reaches this address can use the endpoint.")] = LOOPBACK,
-    port: Annotated[int, typer.Option(help="Where it listens.")] = 8000,
-    name: Annotated[str | None, typer.Option(help="The model's name to clients. By default the folder's.")] = None,
-    api_key_file: Annotated[Path | None, typer.Option(help="A file with the key that clients must send.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on. Everybody who reaches it can use the endpoint.")] = LOOPBACK,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    name: Annotated[str | None, typer.Option(help="Name of the model for clients. [default: the name of the folder]")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="A file with the API key that clients must send.")] = None,
     device: Annotated[str, typer.Option(help="Of torch: cpu, cuda, cuda:1, or auto, a GPU where there is one.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
-    max_batch: Annotated[int, typer.Option(help="Sequences that are decoded at a time.")] = 8,
-    max_queue: Annotated[int, typer.Option(help="Sequences that may wait; one more is answered 429.")] = 32,
+    max_batch: Annotated[int, typer.Option(help="Maximum number of sequences in a batch.")] = 8,
+    max_queue: Annotated[int, typer.Option(help="Maximum number of waiting sequences; further requests get status 429.")] = 32,
 ) -> None:
     """Serve a model over HTTP (OpenAI's completions) until Ctrl-C."""
     from pydantic import SecretStr
@@ -63,7 +63,7 @@ def serve_until_interrupted(settings: "ServeSettings") -> None:
         with local_ray(cpus=1):
             from serve.launch import start  # not before: importing Ray fixes settings that local_ray makes
 
-            with held():  # Ray Serve leaves noise where its start is torn in two
+            with held():  # Ray Serve prints errors if its start is interrupted
                 url = start(settings)
             typer.echo(greeting(url, settings.model_name, settings.api_key is not None))
             answering = True
@@ -95,12 +95,12 @@ def _wait() -> None:
     try:
         threading.Event().wait()
     finally:
-        typer.echo("stopping ...")  # with Ray, all at once: there is nothing to keep
+        typer.echo("stopping ...")  # leaving `local_ray` ends all processes
 
 
 @contextlib.contextmanager
 def serving(settings: "ServeSettings") -> Iterator[str]:
-    """Serve on the Ray that runs in this process; yields the URL and stops on leaving."""
+    """Serve on the Ray of this process for the duration of the block; yields the URL."""
     from serve.launch import start, stop
 
     try:
@@ -120,10 +120,10 @@ def check_port(port: int, host: str = LOOPBACK) -> None:
 
 
 def greeting(url: str, model: str, with_key: bool) -> str:
-    """How to ask the endpoint: by curl, by `codenas complete`, from an editor (Continue's config.yaml)."""
+    """How to use the endpoint: with curl, with `codenas complete`, from an editor (Continue's config.yaml)."""
     header = '  -H "Authorization: Bearer $KEY" \\\n' if with_key else ""
     return f"""
-{model} answers at {url} (documentation: {url}/docs). Ctrl-C ends it.
+{model} is served at {url} (documentation: {url}/docs). Press Ctrl-C to stop.
 
 curl {url}/v1/completions \\
 {header}  -H 'Content-Type: application/json' \\

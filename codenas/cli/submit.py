@@ -1,4 +1,4 @@
-"""`codenas submit search`: a search on a cluster that this machine only talks to."""
+"""`codenas submit search`: submit a search to a cluster."""
 
 import json
 import shlex
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def submit_search(
-    job: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job file; its [search] table counts.")],
+    job: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job file; its [search] table is used.")],
     run: Annotated[
         PurePosixPath,
         typer.Option(
-            parser=PurePosixPath, metavar="PATH", help="The run's folder on the cluster, one that its nodes share or that has a mirror."
+            parser=PurePosixPath, metavar="PATH", help="The run's folder on the cluster: shared by its nodes, unless there is a mirror."
         ),
     ],
     corpus: Annotated[
@@ -28,29 +28,32 @@ def submit_search(
     ] = None,
     overrides: Overrides = None,
     mirror: Annotated[
-        str | None, typer.Option(metavar="URL", help="Keep the search at s3://BUCKET/FOLDER (gs://, file://) too, see `codenas search`.")
+        str | None, typer.Option(metavar="URL", help="Also store the search at s3://BUCKET/FOLDER (gs://, file://), see `codenas search`.")
     ] = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
-    ship: Annotated[list[Path] | None, typer.Option(help="A file that the job needs, such as a calibration; several times.")] = None,
+    ship: Annotated[
+        list[Path] | None, typer.Option(help="A file that the job needs, such as a calibration; can be given several times.")
+    ] = None,
     runtime_env: Annotated[Path | None, typer.Option(help="A JSON file: Ray's runtime environment, such as pip and env_vars.")] = None,
-    entrypoint_num_cpus: Annotated[float, typer.Option(min=0, help="CPUs that the search itself takes, its trials not counted.")] = 0,
-    entrypoint_num_gpus: Annotated[float, typer.Option(min=0, help="GPUs that the search itself takes, its trials not counted.")] = 0,
+    entrypoint_num_cpus: Annotated[float, typer.Option(min=0, help="CPUs for the driver of the search; trials request their own.")] = 0,
+    entrypoint_num_gpus: Annotated[float, typer.Option(min=0, help="GPUs for the driver of the search; trials request their own.")] = 0,
     address: Address = DEFAULT_ADDRESS,
     token_file: TokenFile = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Print what it says, until it is over; Ctrl-C leaves it alone.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Follow the log until the job ends; Ctrl-C does not stop the job.")] = False,
 ) -> None:
-    """Search on a cluster: JOB.toml and what --ship names go there, CodeNAS is there already.
+    """Submit a search to a Ray cluster that has CodeNAS installed; JOB.toml and the files of --ship are uploaded.
 
-    It lives on the cluster: this machine may go. What trials take stands in the job file ([search] trial = { gpus = 1 }). The
-    token is read from the environment or a file, never from the command line, which every user of a machine can read.
+    The search runs on the cluster, independently of this machine. The resources of a trial are set in the job file ([search]
+    trial = { gpus = 1 }). The token is read from the environment or a file, never from the command line, which every user of
+    a machine can read.
     """
     from codenas.cli.job_file import load_job
     from codenas.cli.objectives import with_objectives
     from codenas.experiment.objects import require_known
     from tune_jobs.submit import Submission
 
-    wanted = with_objectives(load_job(job, overrides or ()).search, max_mb, max_ms)  # better here than on the cluster
+    wanted = with_objectives(load_job(job, overrides or ()).search, max_mb, max_ms)  # errors are reported here, not on the cluster
     files = {job.name: job, **_shipped(job, ship or [])}
     _require_cluster_paths({"--run": run, "--corpus": corpus})
     _require_calibration(wanted, files)
@@ -69,7 +72,7 @@ def submit_search(
     )
     cluster = connect(address, token_file)
     job_id = cluster.submit(work)
-    typer.echo(f"{job_id} searches into {run} at {address}")
+    typer.echo(f"{job_id} is submitted to {address}, its run is {run}")
     if follow:
         follow_job(cluster, job_id)
     else:
@@ -77,14 +80,14 @@ def submit_search(
 
 
 def _shipped(job: Path, paths: list[Path]) -> dict[str, Path]:
-    """The files to ship under the names that the job file knows them by."""
+    """The files to upload, by the names that the job file uses for them."""
     from codenas.errors import ConfigError
 
     for path in paths:
         if not path.is_file():
-            raise ConfigError(f"--ship {path}: there is no such file; folders and corpora have to be on the cluster")
+            raise ConfigError(f"--ship {path}: there is no such file; folders and corpora must be on the cluster already")
         if path.is_absolute() or ".." in path.parts or str(path) == job.name:
-            raise ConfigError(f"--ship {path} has no place of its own beside the job file; name it by a path below this folder")
+            raise ConfigError(f"--ship {path} must be a relative path below this folder, other than the job file's")
     return {path.as_posix(): path for path in paths}
 
 
@@ -93,9 +96,7 @@ def _require_cluster_paths(paths: dict[str, PurePosixPath | None]) -> None:
 
     for option, path in paths.items():
         if path is not None and not path.is_absolute():
-            raise ConfigError(
-                f"{option} {path} is relative, and the job's own folder goes with the job; give the whole path on the cluster"
-            )
+            raise ConfigError(f"{option} {path} is relative to a folder that ends with the job; give the absolute path on the cluster")
 
 
 def _require_calibration(job: "SearchJob", files: dict[str, Path]) -> None:
@@ -103,7 +104,7 @@ def _require_calibration(job: "SearchJob", files: dict[str, Path]) -> None:
 
     path = job.calibration
     if path is not None and not path.is_absolute() and path.as_posix() not in files:
-        raise ConfigError(f"the job reads the calibration {path}, which stays here; add --ship {path}")
+        raise ConfigError(f"the job reads the calibration {path}, which is not uploaded; add --ship {path}")
 
 
 def _runtime_env(path: Path | None) -> dict[str, Any]:
@@ -117,5 +118,5 @@ def _runtime_env(path: Path | None) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"--runtime-env {path} cannot be read ({error}); give a JSON file") from error
     if not isinstance(content, dict) or "working_dir" in content:
-        raise ConfigError(f"--runtime-env {path} must hold an object without working_dir: what is shipped is --ship's")
+        raise ConfigError(f"--runtime-env {path} must contain an object without working_dir: files are uploaded with --ship")
     return content

@@ -27,7 +27,7 @@ _PROBE = "writable"  # an object that is written and removed
 
 
 class Mirror:
-    """What lies behind `url`. All methods may raise as those of `Objects`."""
+    """The stored search behind `url`. All methods may raise as those of `Objects`."""
 
     def __init__(self, url: str) -> None:
         self._objects = Objects(url)
@@ -35,7 +35,7 @@ class Mirror:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Its URL."""
         return self._objects.url
 
     def require_writable(self) -> None:
@@ -48,10 +48,10 @@ class Mirror:
         self._objects.remove(_PROBE)
 
     def require_own(self, job: str, corpus_digest: str, present: Callable[[str], str]) -> None:
-        """See that nobody's search is there yet, or that of `job` on a corpus; see `SearchFolder.require_own`.
+        """Check that no search is stored there, or the one of `job` on a corpus; see `SearchFolder.require_own`.
 
         Raises:
-            RunError: it is another search's.
+            RunError: another search is stored there.
         """
         content = self._objects.read(CLAIM)
         if content is None:
@@ -64,10 +64,10 @@ class Mirror:
             raise RunError(f"{self._objects} holds a search with another job or another corpus; choose another --mirror")
 
     def pull(self, home: SearchFolder) -> None:
-        """Bring claim, history and result to `home`, where it lacks them. Checkpoints come when somebody goes on from them.
+        """Download claim, history and result to `home` if it lacks them. Checkpoints are downloaded when they are needed.
 
         Raises:
-            RunError: they are of another search, or both histories have events that the other lacks.
+            RunError: they belong to another search, or each history has events that the other lacks.
         """
         self._pull_claim(home)
         self._log.read()
@@ -85,7 +85,7 @@ class Mirror:
             write_atomic(home.path / RESULT, result)
 
     def push(self, home: SearchFolder) -> None:
-        """Bring claim, history and result there, where it lacks them, and the checkpoints that the history names; after `pull`."""
+        """Upload claim, history and result if they are missing there, and the checkpoints that the history names; after `pull`."""
         if self._objects.read(CLAIM) is None:
             for name in (LEARNED, CLAIM):  # the claim names the other
                 if (home.path / name).exists():
@@ -107,17 +107,17 @@ class Mirror:
         self._log.append([event.encode()])
 
     def forget_training_states(self, history: History, keep: str) -> None:
-        """Remove what only a resumed training needs from every stored rung of `history` but `keep`, as in the folder."""
+        """Remove the training states of every stored rung of `history` except `keep`, as in the folder."""
         for report in (report for trial in history.trials for report in trial.all_reports):
             if report.checkpoint != keep:
                 self._objects.remove(f"checkpoints/{report.checkpoint}/{TRAINING}")
 
     def prepare(self, job: Job, checkpoints: Path) -> None:
-        """Bring what `job` goes on from to `checkpoints`, on any node: its own rung, where a kill took only the report, and the one below.
+        """Download what `job` continues from, on any node: its own rung, if only the report was lost, or the one below.
 
         Raises:
-            RunError: the folder around `checkpoints` is another search's.
-            CheckpointError: what is stored there is not what was written.
+            RunError: the folder around `checkpoints` belongs to another search.
+            CheckpointError: a stored checkpoint is damaged.
         """
         self._pull_claim(SearchFolder(checkpoints.parent))
         stored = self._objects.names(f"checkpoints/{job.candidate.id}")
@@ -128,10 +128,10 @@ class Mirror:
                 return
 
     def fetch(self, name: str, checkpoints: Path) -> bool:
-        """Bring the checkpoint `name` to `checkpoints`, unless it is there; False where nothing whole has this name.
+        """Download checkpoint `name` to `checkpoints` unless it is there; False if there is no complete one of this name.
 
         Raises:
-            CheckpointError: it is not what was written.
+            CheckpointError: it is damaged.
         """
         if stored_at(checkpoints / name) is not None:
             return True
@@ -145,7 +145,7 @@ class Mirror:
         return True
 
     def put_checkpoint(self, name: str, checkpoints: Path) -> None:
-        """Store the checkpoint `name` of `checkpoints` there, unless it is; its manifest last."""
+        """Upload checkpoint `name` of `checkpoints` unless it is there; its manifest last."""
         if MANIFEST in self._objects.names(f"checkpoints/{name}"):
             return
         for file in (WEIGHTS, TOKENIZER, TRAINING, MANIFEST):
@@ -153,7 +153,7 @@ class Mirror:
                 self._objects.upload(f"checkpoints/{name}/{file}", checkpoints / name / file)
 
     def _pull_claim(self, home: SearchFolder) -> None:
-        """See that `home` and this are of one search; a folder that is nobody's becomes that of this one."""
+        """Check that `home` and this belong to the same search; an unclaimed folder is claimed for it."""
         theirs, path = self._objects.read(CLAIM), home.path / CLAIM
         if theirs is None:
             return
@@ -180,7 +180,7 @@ class Mirror:
 
 
 def mirrored(steps: Generator[Step, None, Outcome], url: str | None, job: Job, checkpoints: Path) -> Generator[Step, None, Outcome]:
-    """`steps`, which do `job` on any node: before the first comes what they go on from, after the last goes what they stored."""
+    """`steps`, which train `job` on any node: downloads what they continue from first, uploads what they stored afterwards."""
     if url is None:
         return (yield from steps)
     mirror = Mirror(url)

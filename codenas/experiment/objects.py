@@ -1,4 +1,4 @@
-"""Objects behind a URL, in a bucket or a folder: each is whole or absent, and what a network does wrong is told in one line."""
+"""Objects behind a URL, in a bucket or a folder: each is complete or absent, and network errors are one line."""
 
 import contextlib
 import logging
@@ -18,42 +18,42 @@ from codenas.files import readable_disk_errors
 
 LOGGER = logging.getLogger("codenas")
 
-PAUSES_S = (1.0, 4.0)  # before the second and the third try; those of S3 and Google are themselves some tries
+PAUSES_S = (1.0, 4.0)  # before the second and the third attempt; the clients of S3 and Google also retry by themselves
 _BLOCK_BYTES = 8_000_000
 _KNOWN = "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER and file:///FOLDER"
 _CLOSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT", "EXPIRED_TOKEN", "permission", "credentials", "access token")
 _ABSENT = ("NO_SUCH_BUCKET", "' not found", "bucket does not exist")
-_KEYS = {  # by the kinds of places: how a closed one opens
+_CREDENTIALS = {  # by URL scheme: how to get access
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
     "gs": "set GOOGLE_APPLICATION_CREDENTIALS in the environment",
-    "file": "mend its permissions",
+    "file": "correct its permissions",
 }
 _Result = TypeVar("_Result")
 
 
 class Objects:
-    """The objects below `url`, by name. Keys and regions are those of the environment, as the command lines of S3 and Google read them.
+    """The objects below `url`, by name. Credentials and regions come from the environment, as for the command lines of S3 and Google.
 
     Every method raises:
-        ResourceError: the place is not there, not open to this user, or cannot be reached, also when tried again.
+        ResourceError: the bucket does not exist, access is denied, or it cannot be reached after several attempts.
 
     Raises:
-        ConfigError: `url` names no place of a known kind, or holds a key.
+        ConfigError: the scheme of `url` is not supported, or it contains a key.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         require_known(url)
         try:
-            self._files, self._root = self._tried(lambda: fs.FileSystem.from_uri(_completed(url)))
+            self._files, self._root = self._retried(lambda: fs.FileSystem.from_uri(_completed(url)))
         except pa.ArrowInvalid as error:
-            raise ConfigError(f"--mirror {url} is no URL that can be read ({_reason(error)}); known are {_KNOWN}") from error
+            raise ConfigError(f"--mirror {url} is no valid URL ({_reason(error)}); supported are {_KNOWN}") from error
 
     def __str__(self) -> str:
         return self.url.partition("?")[0]
 
     def read(self, name: str) -> bytes | None:
-        """What is called `name`; None where nothing is."""
+        """The content of object `name`; None if it does not exist."""
 
         def whole() -> bytes | None:
             with contextlib.suppress(FileNotFoundError), self._files.open_input_stream(self._place(name)) as stream:
@@ -61,46 +61,46 @@ class Objects:
                 return content
             return None
 
-        return self._tried(whole)
+        return self._retried(whole)
 
     def write(self, name: str, content: bytes) -> None:
-        """Put `content` in the place of what is called `name`, at once."""
-        self._tried(lambda: self._write(name, [content]))
+        """Write object `name` atomically."""
+        self._retried(lambda: self._write(name, [content]))
 
     def upload(self, name: str, file: Path) -> None:
-        """Put the content of `file` in the place of what is called `name`, at once."""
-        self._tried(lambda: self._write(name, _blocks(file)))
+        """Write object `name` atomically from `file`."""
+        self._retried(lambda: self._write(name, _blocks(file)))
 
     def download(self, name: str, file: Path) -> None:
-        """Write what is called `name` to `file`."""
+        """Download object `name` to `file`."""
 
         def copied() -> None:
             with readable_disk_errors(file), self._files.open_input_stream(self._place(name)) as stream, file.open("wb") as target:
                 while block := stream.read(_BLOCK_BYTES):
                     target.write(block)
 
-        self._tried(copied)
+        self._retried(copied)
 
     def names(self, folder: str) -> set[str]:
-        """What lies in `folder`, by the last parts of their names; folders too."""
+        """The names of objects and folders in `folder`, without its path."""
         chosen = fs.FileSelector(self._place(folder), recursive=False, allow_not_found=True)
-        return {found.base_name for found in self._tried(lambda: self._files.get_file_info(chosen))}
+        return {found.base_name for found in self._retried(lambda: self._files.get_file_info(chosen))}
 
     def remove(self, name: str) -> None:
-        """Remove what is called `name`, if anything is."""
+        """Remove object `name` if it exists."""
 
         def gone() -> None:
             with contextlib.suppress(FileNotFoundError):
                 self._files.delete_file(self._place(name))
 
-        self._tried(gone)
+        self._retried(gone)
 
     def _place(self, name: str) -> str:
         return str(PurePosixPath(self._root, name))
 
     def _write(self, name: str, blocks: Iterable[bytes]) -> None:
         place = draft = self._place(name)
-        if self._in_folder:  # a bucket shows an object when it is whole, a folder from its first byte on
+        if self._in_folder:  # an object appears when it is complete, a file from its first byte on
             self._files.create_dir(str(PurePosixPath(place).parent), recursive=True)
             draft = f"{place}.new"
         with self._files.open_output_stream(draft) as stream:
@@ -113,8 +113,8 @@ class Objects:
     def _in_folder(self) -> bool:
         return self.url.startswith("file:")
 
-    def _tried(self, action: Callable[[], _Result]) -> _Result:
-        """Do `action`, again where that may help."""
+    def _retried(self, action: Callable[[], _Result]) -> _Result:
+        """Run `action`, with retries where they may help."""
         pauses = iter(PAUSES_S)
         while True:
             try:
@@ -123,19 +123,21 @@ class Objects:
                 pause = next(pauses, None)
                 if pause is None or _says(error, _CLOSED + _ABSENT):
                     raise self._explained(error) from error
-                LOGGER.info(f"{self}: {_reason(error)}; tried again in {pause:g} s")
+                LOGGER.info(f"{self}: {_reason(error)}; retrying in {pause:g} s")
             time.sleep(pause)
 
     def _explained(self, error: OSError) -> ResourceError:
         if _says(error, _ABSENT):
-            return ResourceError(f"there is no bucket for {self}; make it, or mend the URL")
+            return ResourceError(f"there is no bucket for {self}; create it, or correct the URL")
         if _says(error, _CLOSED):
-            return ResourceError(f"{self} is not open to you ({_reason(error)}); {_KEYS[self.url.partition(':')[0]]}")
-        return ResourceError(f"{self} cannot be reached ({_reason(error)}); nothing is lost here: mend that and run the same command again")
+            return ResourceError(f"access to {self} is denied ({_reason(error)}); {_CREDENTIALS[self.url.partition(':')[0]]}")
+        return ResourceError(
+            f"{self} cannot be reached ({_reason(error)}); nothing is lost here: correct that and run the same command again"
+        )
 
 
 def require_known(url: str) -> None:
-    """See that `url` names a place of a known kind, and holds no key; asks nobody.
+    """Check that the scheme of `url` is supported and that it contains no key, without a request.
 
     Raises:
         ConfigError: it does not.
@@ -144,14 +146,16 @@ def require_known(url: str) -> None:
         parts = urlsplit(url)
     except ValueError as error:
         raise ConfigError(f"--mirror {url} is no URL ({error}); known are {_KNOWN}") from error
-    if parts.scheme not in _KEYS or not (parts.netloc or parts.path.strip("/")):
-        raise ConfigError(f"--mirror {url} names no place of a known kind; known are {_KNOWN}")
+    if parts.scheme not in _CREDENTIALS or not (parts.netloc or parts.path.strip("/")):
+        raise ConfigError(f"--mirror {url} is not supported; supported are {_KNOWN}")
     if parts.password is not None or "secret_key" in parts.query:
-        raise ConfigError("--mirror holds a key, and would be stored with it; leave it out, and set AWS_ACCESS_KEY_ID and its like instead")
+        raise ConfigError(
+            "--mirror contains a key, which would be stored; leave it out and set the variables of the environment (AWS_ACCESS_KEY_ID and its secret)"
+        )
 
 
 def _completed(url: str) -> str:
-    """`url` with what Arrow does not find out itself: a server that is not Amazon's, and that nobody waits for Google's for 15 minutes."""
+    """`url` with options that Arrow does not read itself: the endpoint, and for Google a timeout below 15 minutes."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     known = {"s3": ("endpoint_override", quote(endpoint or "", safe=":/")), "gs": ("retry_limit_seconds", "20")}
     option, value = known.get(url.partition(":")[0], ("", ""))
@@ -169,6 +173,6 @@ def _says(error: Exception, signs: Iterable[str]) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The part of a message of Arrow's that tells: it names operations and places at length."""
+    """The relevant part of a message of Arrow's, which describes operations and paths at length."""
     found = re.search(r"AWS Error (\w+(?: \(HTTP status \d+\))?)|with a last message of (.+?)(?:\.\s| error_info)", str(error))
     return (found[1] or found[2]) if found else (str(error).strip() or type(error).__name__).splitlines()[0][:160]

@@ -108,9 +108,9 @@ def test_an_empty_mirror_holds_no_search(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("ftp://a/b", "names no place of a known kind; known are s3://BUCKET/FOLDER"),
+        ("ftp://a/b", "is not supported; supported are s3://BUCKET/FOLDER"),
         ("file:///proc/none", "cannot be reached"),
-        ("s3://key:secret@bucket/x", "--mirror holds a key"),
+        ("s3://key:secret@bucket/x", "--mirror contains a key"),
     ],
 )
 def test_a_mirror_that_cannot_be_is_refused_before_ray_starts(

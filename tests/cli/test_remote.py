@@ -83,7 +83,7 @@ def test_a_submitted_search_is_followed_to_its_end(known: Head, corpus: Corpus, 
     mirror = tmp_path / "mirror"
     told = shown("submit", "search", job, "--run", run, "--corpus", corpus.path, "--mirror", mirror.as_uri(), "--max-mb", "5", "--follow")
     job_id = told.split()[0]
-    assert f"{job_id} searches into {run} at {known.url}" in told
+    assert f"{job_id} is submitted to {known.url}, its run is {run}" in told
     assert "search: 3 candidates to 2 steps" in told and told.endswith(f"{job_id}: SUCCEEDED\n")
     seen = read_status(Run(run))
     assert seen.result is not None and seen.config is not None
@@ -135,8 +135,8 @@ def test_the_token_comes_from_a_file_or_the_environment(cluster: Head, monkeypat
     (tmp_path / "right").write_text(f"{cluster.token}\n")
     (tmp_path / "wrong").write_text("wrong")
     given = ["jobs", "--address", cluster.url]
-    assert "wants a token; set RAY_AUTH_TOKEN, or name a file with --token-file" in complaint(*given)
-    assert "does not know this token; set RAY_AUTH_TOKEN" in complaint(*given, "--token-file", tmp_path / "wrong")
+    assert "requires a token; set RAY_AUTH_TOKEN, or name a file with --token-file" in complaint(*given)
+    assert "rejects this token; set RAY_AUTH_TOKEN" in complaint(*given, "--token-file", tmp_path / "wrong")
     assert "Jobs at" in shown(*given, "--token-file", tmp_path / "right")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "right"))
     assert "Jobs at" in shown(*given)
@@ -162,13 +162,13 @@ def test_a_run_is_fetched_by_the_port_for_clients(known: Head, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["runs/x"], "runs/x is relative, and nobody knows to what on the cluster; give the whole path that --run had"),
+        (["runs/x"], "runs/x is relative; give the absolute path on the cluster, as in --run"),
         (
             ["/runs/x", "--address", "http://127.0.0.1:8265"],
-            "'http://127.0.0.1:8265' is no address for clients of Ray; ray://127.0.0.1:10001",
+            "'http://127.0.0.1:8265' is no address for Ray clients; an example is ray://127.0.0.1:10001",
         ),
-        (["/runs/x", "--address", "ray://127.0.0.1"], "'ray://127.0.0.1' is no address for clients of Ray"),
-        (["/runs/x", "--address", "ray://127.0.0.1:x"], "'ray://127.0.0.1:x' is no address for clients of Ray"),
+        (["/runs/x", "--address", "ray://127.0.0.1"], "'ray://127.0.0.1' is no address for Ray clients"),
+        (["/runs/x", "--address", "ray://127.0.0.1:x"], "'ray://127.0.0.1:x' is no address for Ray clients"),
         (["/runs/x", "--address", "ray://127.0.0.1:PORT"], "nothing listens at ray://127.0.0.1:PORT (Connection refused); check --address"),
     ],
 )
@@ -180,7 +180,7 @@ def test_what_cannot_be_fetched_is_one_line(given: list[str], message: str) -> N
 def test_nobody_and_something_else_at_the_address() -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     assert f"no cluster answers at {nobody} (ConnectError); check --address" in complaint("jobs", "--address", nobody)
-    assert "'HEAD:8265' is no address of a cluster's dashboard" in complaint("jobs", "--address", "HEAD:8265")
+    assert "'HEAD:8265' is no URL of a cluster's dashboard" in complaint("jobs", "--address", "HEAD:8265")
     with running(FastAPI()) as url:
         assert f"what answers at {url} is no Ray dashboard (status 404)" in complaint("jobs", "--address", url)
 
@@ -188,16 +188,19 @@ def test_nobody_and_something_else_at_the_address() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--run", "runs/x"], "--run runs/x is relative, and the job's own folder goes with the job"),
+        (["--run", "runs/x"], "--run runs/x is relative to a folder that ends with the job"),
         (["--run", "/runs/x", "--corpus", "c"], "--corpus c is relative"),
-        (["--run", "/runs/x", "--ship", "data/laptop.json", "--mirror", "/mirror"], "--mirror /mirror names no place of a known kind"),
+        (["--run", "/runs/x", "--ship", "data/laptop.json", "--mirror", "/mirror"], "--mirror /mirror is not supported"),
         (["--run", "/runs/x", "--ship", "absent.json"], "--ship absent.json: there is no such file"),
-        (["--run", "/runs/x", "--ship", "../laptop.json"], "--ship ../laptop.json has no place of its own beside the job file"),
-        (["--run", "/runs/x", "--ship", "job.toml"], "--ship job.toml has no place of its own"),
-        (["--run", "/runs/x"], "the job reads the calibration data/laptop.json, which stays here; add --ship data/laptop.json"),
+        (["--run", "/runs/x", "--ship", "../laptop.json"], "--ship ../laptop.json must be a relative path below this folder"),
+        (
+            ["--run", "/runs/x", "--ship", "job.toml"],
+            "--ship job.toml must be a relative path below this folder, other than the job file's",
+        ),
+        (["--run", "/runs/x"], "the job reads the calibration data/laptop.json, which is not uploaded; add --ship data/laptop.json"),
         (["--run", "/runs/x", "--max-mb", "0"], "--max-mb 0 must be a number above 0"),
         (["--run", "/runs/x", "--ship", "data/laptop.json", "--runtime-env", "job.toml"], "--runtime-env job.toml cannot be read"),
-        (["--run", "/runs/x", "--ship", "data/laptop.json", "--runtime-env", "env.json"], "must hold an object without working_dir"),
+        (["--run", "/runs/x", "--ship", "data/laptop.json", "--runtime-env", "env.json"], "must contain an object without working_dir"),
     ],
 )
 def test_what_cannot_work_there_is_refused_here(

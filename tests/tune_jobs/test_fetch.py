@@ -44,12 +44,12 @@ def test_results_come_and_states_on_request(ray_cluster: Path, run: PurePosixPat
 
 
 def test_what_is_here_already_is_left_alone(run: PurePosixPath, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=f"{tmp_path} is there already; choose another --output"):
+    with pytest.raises(RunError, match=f"{tmp_path} already exists; choose another --output"):
         fetch(run, tmp_path, everything=False)
 
 
 def test_what_is_no_run_there_is_said(ray_cluster: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="on the cluster: /nowhere holds no search; give the path that --run had"):
+    with pytest.raises(RunError, match="on the cluster: /nowhere contains no search; give the path of --run"):
         fetch(PurePosixPath("/nowhere"), tmp_path / "here", everything=False)
     assert not (tmp_path / "here").exists()
 
@@ -57,10 +57,10 @@ def test_what_is_no_run_there_is_said(ray_cluster: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("listed", "message"),
     [
-        (Entry("front.png", 4, "0" * 64), "front.png changed while it came: the run is being worked on; fetch it again"),
-        (Entry("gone.json", 4, "0" * 64), "gone.json changed while it came"),
-        (Entry("../there/front.png", 4, "0" * 64), "the cluster names a file outside of the run .'../there/front.png'.; do not trust it"),
-        (Entry("/etc/hostname", 4, "0" * 64), "the cluster names a file outside of the run"),
+        (Entry("front.png", 4, "0" * 64), "front.png changed during the transfer: the run is still active; fetch it again"),
+        (Entry("gone.json", 4, "0" * 64), "gone.json changed during the transfer"),
+        (Entry("../there/front.png", 4, "0" * 64), "the cluster names a file outside the run .'../there/front.png'.; do not trust it"),
+        (Entry("/etc/hostname", 4, "0" * 64), "the cluster names a file outside the run"),
     ],
 )
 def test_a_file_that_changes_or_leads_elsewhere_ends_it(
