@@ -150,7 +150,7 @@ def require_known(url: str) -> None:
         raise ConfigError(f"--mirror {url} is not supported; supported are {_KNOWN}")
     if parts.password is not None or "secret_key" in parts.query:
         raise ConfigError(
-            "--mirror contains a key, which would be stored; leave it out and set the variables of the environment (AWS_ACCESS_KEY_ID and its secret)"
+            "--mirror contains a key, which would be stored; set it in the environment instead (AWS_ACCESS_KEY_ID and its secret)"
         )
 
 
