@@ -32,9 +32,7 @@ def submit_search(
     ] = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
-    ship: Annotated[
-        list[Path] | None, typer.Option(help="A file that the job needs, such as a calibration; can be given several times.")
-    ] = None,
+    ship: Annotated[list[Path] | None, typer.Option(help="A file that the job needs, such as a calibration; repeatable.")] = None,
     runtime_env: Annotated[Path | None, typer.Option(help="A JSON file: Ray's runtime environment, such as pip and env_vars.")] = None,
     entrypoint_num_cpus: Annotated[float, typer.Option(min=0, help="CPUs for the driver of the search; trials request their own.")] = 0,
     entrypoint_num_gpus: Annotated[float, typer.Option(min=0, help="GPUs for the driver of the search; trials request their own.")] = 0,
@@ -44,9 +42,8 @@ def submit_search(
 ) -> None:
     """Submit a search to a Ray cluster that has CodeNAS installed; JOB.toml and the files of --ship are uploaded.
 
-    The search runs on the cluster, independently of this machine. The resources of a trial are set in the job file ([search]
-    trial = { gpus = 1 }). The token is read from the environment or a file, never from the command line, which every user of
-    a machine can read.
+    The search runs there independently of this machine. The job file sets the resources of a trial ([search] trial = { gpus = 1 }).
+    The token comes from the environment or a file, never from the command line, which every user of a machine can read.
     """
     from codenas.cli.job_file import load_job
     from codenas.cli.objectives import with_objectives
