@@ -1,6 +1,6 @@
 """Adaptive promotion beside a fixed one: steps, and how often the best of 24 candidates is found, replayed without training.
 
-Of recorded architectures (those of `benchmarks._table`), judged at the low rung
+Of recorded architectures (those of `benchmarks._table`), scored at the low rung
 plainly and on a branch of falling rate, and of made-up ones whose scores have a known rank correlation, with no capacity, and with
 one that says nothing. There a rule has nothing to go by but the screen, and with fewer steps it finds less: simulated, one that knows
 the correlation and stops at 2,300 steps finds the best of correlation .7 in .77 of the searches, the fixed six in .82.

@@ -2,12 +2,12 @@
 
 A Tune trial is a candidate that climbs from rung to rung, until Ray's `ASHAScheduler` stops it because it is not among the best
 1/factor of those who came to the rung before. Who that is depends on who finishes first: unlike promotion, the outcome changes
-with the number of workers and with interruptions, and the first at a rung always goes on. With 24 candidates, rungs of 50 and
+with the number of workers and with interruptions, and the first at a rung always continues. With 24 candidates, rungs of 50 and
 300 and a strategy that does not improve, it costs 2,840 steps on average over many orders (2,200 to 3,450) where promotion of
 six costs 2,700, and promotes some who are not among the best; with a strategy that improves over the run it costs more, since
 each newcomer is better than those before it (3,720 to 5,110 were simulated).
 
-Ray does not keep the scheduler's state. Here it is told all recorded scores again, in the order in which they were written, and
+Ray does not keep the scheduler's state. Here it receives all recorded scores again, in the order in which they were written, and
 comes to the same decisions; no finished rung is trained again.
 """
 
@@ -59,7 +59,7 @@ class AshaSearcher(PlanSearcher):
     """Hands out candidates of `plan` as whole climbs, and writes each rung that they reach into `history`.
 
     Proposals are those of the plan; how far a candidate climbs is the scheduler's affair. `climbing` are jobs of an earlier
-    session that its scheduler had not stopped; each goes on from its last rung.
+    session that its scheduler had not stopped; each continues from its last rung.
     """
 
     def __init__(

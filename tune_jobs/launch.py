@@ -38,7 +38,7 @@ def search(
     trainable: type[JobTrainable] = JobTrainable,
     mirror: Mirror | None = None,
 ) -> tuple[SearchResult, History]:
-    """Walk through the plan of `job`; goes on where `folder` stands, or `mirror`.
+    """Carry out the plan of `job`; continues from what `folder` or `mirror` holds.
 
     Without a mirror the folder must be one that every node can reach.
 
@@ -47,7 +47,7 @@ def search(
 
     Raises:
         RunError: the folder holds another search.
-        NoWinnerError: nobody reached the last rung, or nobody who did is inside the limits.
+        NoWinnerError: no candidate reached the last rung, or none that did is inside the limits.
         BudgetError: no architecture can meet a limit.
         ResourceError: Ray is not up, or the machine has too little memory or disk.
     """
@@ -103,7 +103,7 @@ def _fit(searcher: PlanSearcher, trainable: type[tune.Trainable], scheduler: Tri
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints tables at any verbosity
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C must reach the caller, who shuts Ray down
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a scheduler's metric is there only where a rung is reached
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost process is told in our words, not as a traceback
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost process is reported in our words, not as a traceback
     shutil.rmtree(scratch, ignore_errors=True)
     tuner = tune.Tuner(
         trainable,

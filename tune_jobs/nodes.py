@@ -80,7 +80,7 @@ def require_one_card(objectives: Sequence[Objective], wanted: Mapping[str, float
 class Room(Callback, Stopper):
     """Ends a search whose trials fit on no node any more, `patience` seconds after the last one that held them went.
 
-    Tune would wait for ever, and say so to nobody. Also ends one that has met an error: what still runs could only delay its line.
+    Tune would wait forever without a message. Also ends one that has met an error: what still runs could only delay its line.
     """
 
     def __init__(

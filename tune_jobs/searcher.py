@@ -1,4 +1,4 @@
-"""Tune asks, the plan answers. Ray is the muscle: the schedule is that of `codenas.search.loop`, whoever finishes first."""
+"""Tune asks, the plan answers. Ray runs the jobs: the schedule is that of `codenas.search.loop`, whoever finishes first."""
 
 import logging
 import math
@@ -98,7 +98,7 @@ class PlanSearcher(Searcher):
         return self._config(action.job)
 
     def _config(self, job: Job) -> dict[str, Any]:
-        """What the trial of `job` is told."""
+        """The configuration of the trial of `job`."""
         return {"candidate": job.candidate.model_dump_json(), "rung": job.rung, **self._shared}
 
     def _jobs(self) -> list[Job]:

@@ -46,9 +46,9 @@ BEST = Instrument("codenas_best_bits_per_byte", "Lowest bits per byte of any can
 TRIALS = Instrument(
     "codenas_trials", "Candidates that were trained to a rung, failed on the way to it, or were refused", ("run", "rung", "state")
 )
-FRONT_SIZE = Instrument("codenas_front_size", "Candidates at the highest rung that no other beats in all objectives")
+FRONT_SIZE = Instrument("codenas_front_size", "Candidates at the highest rung that no other dominates")
 STEPS = Instrument("codenas_training_steps", "Training steps of all trials; its rate is the speed of the search", counts=True)
-STEPS_PLANNED = Instrument("codenas_planned_steps", "Training steps of the whole search; at most, as long as adaptive promotion goes on")
+STEPS_PLANNED = Instrument("codenas_planned_steps", "Training steps of the whole search; at most, as long as adaptive promotion continues")
 STEPS_DONE = Instrument("codenas_done_steps", "Training steps that are done, those of earlier sessions included")
 LOST = Instrument("codenas_lost_processes", "Processes of trials that died", counts=True)
 TIME_LEFT = Instrument("codenas_left_seconds", "Seconds until the search ends, at its rate so far; at most, as the planned steps")
@@ -110,7 +110,7 @@ def trial_counts(trials: Sequence[Trial], first_rung: int) -> Counter[tuple[int,
 
 
 def front_size(trials: Sequence[Trial], objectives: Sequence[Objective]) -> int:
-    """How many are on the front at the highest rung that anybody has reached, over all objectives."""
+    """How many are on the front at the highest rung that was reached, over all objectives."""
     highest = max((trial.last.rung for trial in trials if trial.last), default=0)
     reports = [report for trial in trials if (report := trial.report(highest))]
     return len(front([[objective.cost(report.metrics) for objective in objectives] for report in reports]))

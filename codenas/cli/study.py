@@ -30,16 +30,16 @@ def study(
     home = SearchFolder(Run(run).search)
     job = SearchJob.model_validate_json(home.job())
     plan = possible_plan(job, Corpus.open(Run(run).corpus), home)
-    judged = rung or plan.budget.rungs[0]
+    compared = rung or plan.budget.rungs[0]
     finished = home.result() is not None
-    known = [trial for trial in home.history().trials if trial.settled(judged)]
-    write_study(plan.problem(), observations(known, judged, plan.objectives), output, str(run))
+    known = [trial for trial in home.history().trials if trial.settled(compared)]
+    write_study(plan.problem(), observations(known, compared, plan.objectives), output, str(run))
     typer.echo(f"{len(known)} candidates: optuna-dashboard sqlite:///{output}")
     with contextlib.suppress(KeyboardInterrupt):
         while follow and not finished:
             threading.Event().wait(every)
             finished = home.result() is not None  # first: what is written between the two looks is seen by the second
-            known = [trial for trial in home.history().trials if trial.settled(judged)]
-            extend_study(plan.problem(), observations(known, judged, plan.objectives), output, str(run))
+            known = [trial for trial in home.history().trials if trial.settled(compared)]
+            extend_study(plan.problem(), observations(known, compared, plan.objectives), output, str(run))
     if follow:
-        typer.echo(f"{len(known)} candidates, {'the search is finished' if finished else 'the search goes on'}")
+        typer.echo(f"{len(known)} candidates, {'the search is finished' if finished else 'the search is running'}")

@@ -1,9 +1,9 @@
-"""Adaptive promotion: who goes on from a rung next, and whether it still pays to send anybody.
+"""Adaptive promotion: which candidate is promoted next, and whether another promotion is still worth its steps.
 
 A fixed number of promotions is too many where a low rung ranks well and too few where it does not. Here the scores at the high rung
-are forecast from what is known below it, the score and the capacity (parameters of the layers: they foretell quality, and a short
+are forecast from what is known below it, the score and the capacity (parameters of the layers: they predict quality, and a short
 training hides it), by a linear model whose slopes and noise this run's own promotions teach. A low correlation leaves forecasts
-wide, so that somebody is still likely to be better than the best, and promotion goes on up to its bound; a high one makes
+wide, so that another candidate is still likely to beat the best, and promotion continues up to its bound; a high one makes
 them narrow, and it stops.
 
 The answer is a function of the reports alone: the k-th promotion looks at those before the last `AHEAD` ones in this very order.
@@ -23,7 +23,7 @@ from codenas.stats.pareto import Point, scaled
 Numbers = npt.NDArray[np.floating[Any]]
 
 AHEAD = 1  # promotions that a decision does not wait for: two workers are busy
-CHANCE = 0.5  # that anybody else is better than the best: below it promotion stops
+CHANCE = 0.5  # that any other candidate is better than the best: below it promotion stops
 
 _SLOPES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)
 _MOST_EXPLAINED = 0.97  # of the variance at the high rung: no forecast is exact
@@ -52,7 +52,7 @@ def known_part(points: Sequence[Point], weights: Sequence[float], learned: int) 
     """What the costs but `learned` add to the weighted fitness of each of `points`, in units of that one.
 
     Only `learned` is uncertain, so that only it is forecast: the forecast of a fitness would take what is exact for noise. Costs are
-    scaled over `points`, everybody at the low rung, since at the high one the scale would change with each promotion.
+    scaled over `points`, all candidates at the low rung, since at the high one the scale would change with each promotion.
     """
     values = [point[learned] for point in points if math.isfinite(point[learned])]
     unit = (max(values, default=0.0) - min(values, default=0.0)) / weights[learned]
@@ -62,14 +62,14 @@ def known_part(points: Sequence[Point], weights: Sequence[float], learned: int) 
 
 @dataclass(slots=True, frozen=True)
 class Promotion:
-    """Contenders by number, in the order of promotion. `closed` says that nobody else will follow, whatever is reported yet."""
+    """Contenders by number, in the order of promotion. `closed` says that no other will follow, whatever is reported later."""
 
     chosen: tuple[int, ...]
     closed: bool
 
 
 def promotion(screened: Screened, order: Sequence[int], least: int, most: int, high: Callable[[int], float | None]) -> Promotion:
-    """Who goes on: the first `least` of `order`, then who is likeliest to beat the best, as long as that is likely enough.
+    """The promoted: the first `least` of `order`, then the likeliest to beat the best, as long as that is likely enough.
 
     Args:
         order: the contenders, best at the low rung first.
@@ -95,7 +95,7 @@ def promotion(screened: Screened, order: Sequence[int], least: int, most: int, h
 
 @dataclass(slots=True, frozen=True)
 class Forecast:
-    """Linear models of the score at the high rung, each with normal noise, before anybody has reached it.
+    """Linear models of the score at the high rung, each with normal noise, before any candidate has reached it.
 
     Attributes:
         screened: of whom.

@@ -62,7 +62,7 @@ def candidate_id(index: int) -> str:
 class Report(Record):
     """What `candidate` was worth after `rung` steps.
 
-    `steps` were trained for this report, earlier rungs not counted; `scoring_steps` only to score it, nobody resumes them.
+    `steps` were trained for this report, earlier rungs not counted; `scoring_steps` only to score it and are never resumed.
     `curve` is None in histories of earlier versions; `repeat` is that of the candidate that was trained.
     """
 
@@ -187,9 +187,9 @@ def latency_contexts(trials: Iterable[Trial]) -> list[LatencyContext | None]:
 
 
 class Budget(Record):
-    """The rungs of a search in training steps, and how many candidates go on from each but the last.
+    """The rungs of a search in training steps, and how many candidates are promoted from each but the last.
 
-    With `least` promotion is adaptive: at least so many go on and at most `promote`, see `codenas.search.adaptive`. At the end the
+    With `least` promotion is adaptive: at least so many are promoted and at most `promote`, see `codenas.search.adaptive`. At the end the
     `repeated` fittest are trained anew to the last rung, `repeats` times with other seeds.
     """
 
@@ -223,17 +223,17 @@ class Budget(Record):
 
     @property
     def adaptive(self) -> bool:
-        """Whether the scores decide how many go on."""
+        """Whether the scores decide how many are promoted."""
         return self.at_least != self.promote
 
     @property
     def at_least(self) -> tuple[int, ...]:
-        """How many surely go on from each rung but the last."""
+        """A lower bound of the promotions from each rung but the last."""
         return self.least or self.promote
 
     @property
     def total_steps(self) -> int:
-        """Training steps of a whole search in which nobody is refused or fails; at most, if promotion is adaptive."""
+        """Training steps of a whole search in which no candidate is refused or fails; at most, if promotion is adaptive."""
         widths = (self.candidates, *self.promote)
         starts = (0, *self.rungs)
         climbed = sum(width * (stop - start) for width, start, stop in zip(widths, starts, self.rungs, strict=False))

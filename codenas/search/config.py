@@ -91,7 +91,8 @@ class SearchConfig(SpaceChoice):
     budget: Budget = Field(Budget(), description="candidates, rungs and promotions")
     objectives: tuple[Objective, ...] = Field(DEFAULT_OBJECTIVES, description="what decides, and the limits")
     scheduler: Literal["promotion", "asha"] = Field(
-        "promotion", description="who goes on: the promoted of a whole rung, or whom Ray's ASHA does not stop (on Ray only)"
+        "promotion",
+        description="which candidates train on: those promoted out of a whole rung, or those that Ray's ASHA does not stop (on Ray only)",
     )
     lookback: int = Field(
         4, ge=0, description="most recent candidates whose results a proposal ignores; from twice the number of workers on, none waits"
@@ -117,16 +118,18 @@ class SearchConfig(SpaceChoice):
         if deciding != [QUALITY]:
             raise ValueError(f"scheduler asha compares one metric: give {QUALITY} alone a weight, not {', '.join(deciding)}")
         if self.budget.least:
-            raise ValueError(f"scheduler asha decides itself how many go on; leave least {list(self.budget.least)} out")
+            raise ValueError(f"scheduler asha decides itself how many are promoted; leave least {list(self.budget.least)} out")
         if self.budget.repeats:
-            raise ValueError(f"scheduler asha repeats nobody; leave repeats {self.budget.repeats} out, or choose scheduler promotion")
+            raise ValueError(
+                f"scheduler asha does not repeat finalists; leave repeats {self.budget.repeats} out, or choose scheduler promotion"
+            )
         return self
 
     @property
     def bounds(self) -> Budget:
-        """The budget as far as it binds: under ASHA any number may go on, whatever `promote` says."""
-        everybody = (self.budget.candidates,) * len(self.budget.promote)
-        return self.budget if self.scheduler == "promotion" else self.budget.model_copy(update={"promote": everybody})
+        """The budget as upper bounds: ASHA may promote any number, whatever `promote` says."""
+        all_candidates = (self.budget.candidates,) * len(self.budget.promote)
+        return self.budget if self.scheduler == "promotion" else self.budget.model_copy(update={"promote": all_candidates})
 
     def plan(
         self,

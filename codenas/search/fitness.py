@@ -107,7 +107,7 @@ def weighted_fitness(everyone: Sequence[Metrics], objectives: Sequence[Objective
     """Weighted mean of the costs, each scaled to [0, 1] over `everyone`; less is better.
 
     The best of `everyone` costs 0 and the worst 1, whatever the unit: a weight says what the way between those two is worth. So
-    fitness compares `everyone` with each other, and with nobody else. Where all cost the same, the objective decides nothing.
+    fitness compares `everyone` with each other, and with nothing else. Where all cost the same, the objective decides nothing.
     """
     weights = [objective.weight for objective in objectives if objective.weight > 0]
     points = scaled([costs(metrics, objectives) for metrics in everyone])

@@ -14,7 +14,7 @@ from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Refusa
 class History:
     """The trials of a search, in order of proposal. With a path every event is on the disk before it counts.
 
-    `publish` is told every new event, as its line in the file, once it is there.
+    `publish` receives every new event, as its line in the file, once it is there.
     """
 
     def __init__(self, path: Path | None = None, publish: Callable[[str], None] | None = None) -> None:

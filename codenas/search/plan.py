@@ -1,7 +1,7 @@
 """What to do next in a search: a pure function of its history, so that it can be interrupted and resumed anywhere.
 
 The outcome does not depend on who finishes first: a proposal looks at settled candidates only (`codenas.search.proposals`), and a
-promotion at all scores that can change it (`codenas.search.promotions`). With `lookback` at least twice the number of workers nobody
+promotion at all scores that can change it (`codenas.search.promotions`). With `lookback` at least twice the number of workers no worker
 waits in practice, and any number of workers, in any order, with any interruptions, walks through the same search.
 
 A plan writes nothing. Whoever drives a search records the proposals (`codenas.search.loop.next_action`) and what became of the jobs.

@@ -1,7 +1,8 @@
-"""Finalists that are trained again with other seeds: who they are, who wins, and who cannot be told apart from the winner.
+"""Finalists that are trained again with other seeds: which they are, which wins, and which are tied with it.
 
 A few of the best are repeated, and not all that are near: how near is near is what the repeats are to tell, and so it is known
-beforehand what they cost. Repeat k has one seed for everybody, as the first training has: of the weights and of the order of the data.
+beforehand what they cost. Repeat k has the same seed for every candidate, as the first training has: that of the weights and of the
+order of the data.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -41,7 +42,7 @@ def next_repeat(
     running: Collection[tuple[int, int]],
     length: Callable[[Trial], float],
 ) -> Job | None:
-    """The longest training with another seed that nobody does: `running` are indices of candidates and numbers of their repeats."""
+    """The longest training with another seed that is not running: `running` are indices of candidates and numbers of their repeats."""
     if not budget.repeats:
         return None
     for trial in sorted(to_repeat(finalists, budget, objectives), key=lambda trial: -length(trial)):
@@ -58,7 +59,7 @@ def decide(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Obje
     Who was not repeated has one lucky or unlucky seed, and comes after all who were.
 
     Raises:
-        NoWinnerError: nobody is inside the limits.
+        NoWinnerError: no finalist is inside the limits.
     """
     standings = _standings(finalists, budget, objectives)
     able = [standing for standing in standings if broken_limit(standing.metrics, objectives) is None]

@@ -29,9 +29,9 @@ class SearchResult(BaseModel):
         steps: training steps in all sessions, exact; `scoring_steps` came on top, on branches that score a rung.
         wall_seconds: of the session that finished the search; `session_steps` were trained in it.
         training_share: of that session: worker time inside training steps / (workers x wall time).
-        elsewhere_seconds: worker time outside of them, by what it went for; empty where nobody took it.
+        elsewhere_seconds: worker time outside of them, by what it went for; empty where it was not recorded.
         repeats: trainings of finalists with other seeds; `failed_repeats` more could not be trained.
-        repeated: the finalists among whom they decide, best first; with nobody here nothing can be said of ties.
+        repeated: the finalists among whom they decide, best first; empty with a single seed, where ties are not assessed.
         ties: those of them that cannot be told apart from the winner.
     """
 
@@ -75,7 +75,7 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
     """The result of a search that is over.
 
     Raises:
-        NoWinnerError: nobody reached the last rung, or nobody who did is inside the limits on what training decides.
+        NoWinnerError: no candidate reached the last rung, or none that did is inside the limits on what training decides.
     """
     rungs = plan.budget.rungs
     finalists = [trial for trial in plan.finalists(history, len(rungs) - 1) if trial.report(rungs[-1])]
@@ -142,7 +142,7 @@ class SearchFolder:
         return History(self.path / TRIALS, publish)
 
     def require_own(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> None:
-        """See that the folder is nobody's yet, or that of `job` on a corpus: the trials of another search must not be mixed in.
+        """Check that the folder is unclaimed, or that of `job` on a corpus: the trials of another search must not be mixed in.
 
         Args:
             present: the job that the folder was claimed for, perhaps by an earlier version, as this version writes it.

@@ -1,4 +1,4 @@
-"""The promotion rule: who goes on from one rung to the next."""
+"""The promotion rule: which candidates are promoted from one rung to the next."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from codenas.stats.pareto import ranking
 def promoted(trials: Sequence[Trial], rung: int, keep: int, objectives: Sequence[Objective]) -> list[Trial]:
     """The `keep` best trials at `rung`, best first: by non-dominated sort, then spread (multi-objective ASHA).
 
-    A function of the reports at `rung` and of nothing else: refused and failed trials never go on, asking again gives the
+    A function of the reports at `rung` and of nothing else: refused and failed trials are never promoted, asking again gives the
     same answer, and later rungs change nothing. Ties go to the earlier candidate.
     """
     alive = sorted((trial for trial in trials if trial.report(rung) is not None), key=lambda trial: trial.candidate.index)
@@ -30,10 +30,10 @@ def _best(points: tuple[tuple[float, ...], ...], keep: int) -> list[int]:
 
 
 def promoted_to(trials: Sequence[Trial], budget: Budget, number: int, objectives: Sequence[Objective]) -> tuple[list[Trial], bool]:
-    """Those of `trials`, all settled below, who go on to rung `number` (1 is the second rung), and whether that is all of them.
+    """Those of `trials`, all settled below, that are promoted to rung `number` (1 is the second rung), and whether that is all of them.
 
     The first `at_least` are those of `promoted`; beyond them an adaptive budget sends on who is likeliest to win, which the reports
-    so far decide: until they are there nobody can say who follows.
+    so far decide: until they are there it is not known which trials follow.
     """
     below, rung = budget.rungs[number - 1 : number + 1]
     least, most = budget.at_least[number - 1], budget.promote[number - 1]

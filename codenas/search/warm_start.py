@@ -68,7 +68,7 @@ def learn(runs: Mapping[str, Sequence[Trial]], rung: int, space: SearchSpace, ob
 
 
 def _front(trials: Collection[Trial], objectives: Sequence[Objective]) -> list[Design]:
-    """Who is beaten by nobody at the highest rung that anybody reached, spread first."""
+    """The Pareto front at the highest rung that was reached, spread first."""
     highest = max((trial.last.rung for trial in trials if trial.last), default=0)
     means = [
         (trial.candidate.design, Metrics.mean([report.metrics for report in trial.trainings(highest)]))
@@ -87,7 +87,7 @@ def _best_last(lessons: Sequence[Lesson], proposed: Sequence[Design]) -> tuple[L
 
 
 def _costs(metrics: Metrics | None, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """What a strategy is told of a lesson: no costs of what this search would refuse, or where one was not measured."""
+    """What a strategy is shown of a lesson: no costs of what this search would refuse, or where one was not measured."""
     if metrics is None or broken_limit(Metrics(**{name: getattr(metrics, name) for name in STATIC}), objectives) is not None:
         return None
     if any(objective.weight > 0 and objective.value(metrics) is None for objective in objectives):

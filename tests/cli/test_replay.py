@@ -28,7 +28,7 @@ def test_strategies_are_compared_in_lines_in_json_and_as_a_picture(table: Path, 
     stored, picture = tmp_path / "found.json", tmp_path / "found.png"
     done = replayed(table, "--strategy", "random,evolution", *ROLES, "--trainings", 8, "--seeds", 6, "--json", stored, "--picture", picture)
     assert done.exit_code == 0, done.output
-    assert "216 rows, bits_per_byte x latency_ms, 8 trainings, 6 seeds" in done.stdout and "above random" in done.stdout
+    assert "216 rows, bits_per_byte x latency_ms, 8 trainings, 6 seeds" in done.stdout and "difference from random" in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
     found = json.loads(stored.read_text())
     assert found["objectives"] == ["bits_per_byte", "latency_ms"]
@@ -36,7 +36,7 @@ def test_strategies_are_compared_in_lines_in_json_and_as_a_picture(table: Path, 
     for row in found["rows"]:
         assert len(row["shares"]) == 8
         assert all(0 <= share["low"] <= share["mean"] <= share["high"] <= 1 for share in row["shares"])
-    assert found["rows"][0]["lead"] is None and found["rows"][1]["lead"]["low"] <= found["rows"][1]["lead"]["high"]
+    assert found["rows"][0]["difference"] is None and found["rows"][1]["difference"]["low"] <= found["rows"][1]["difference"]["high"]
 
 
 def test_workers_find_what_one_process_finds(table: Path, tmp_path: Path) -> None:

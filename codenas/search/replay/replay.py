@@ -35,7 +35,7 @@ class Roles:
         static: known before training. `capacity` is the one that promises quality where there is much of it.
         costly: known after training, as one column or one for each step that was scored.
         maximized: those of both that are to be high.
-        screen: what the rungs below the last are judged by, in place of the first costly metric; None: by that one itself.
+        screen: what the rungs below the last are ranked by, in place of the first costly metric; None: by that one itself.
         choices: what tells architectures apart; by default the columns that are named so, or all that are nothing else.
     """
 
@@ -100,7 +100,7 @@ class Recorded:
         """`table` for replays with the rungs of `budget`; without one every training goes to its end.
 
         Raises:
-            ConfigError: a column is missing or has a cell that is no finite number, or the rows cannot be told apart.
+            ConfigError: a column is missing or has a cell that is no finite number, or no choice distinguishes the rows.
         """
         roles.check(table)
         budget = budget or Budget(candidates=1, rungs=(max(table.steps(roles.costly[0]), default=1),), promote=())
@@ -123,7 +123,7 @@ class Recorded:
         return None if any(map(math.isnan, costs)) else costs
 
     def promoted_to(self, rows: Sequence[int], number: int) -> list[int]:
-        """Those of `rows` who go on to rung `number` (1 is the second rung), best first; adaptively if the budget says so.
+        """Those of `rows` that are promoted to rung `number` (1 is the second rung), best first; adaptively if the budget says so.
 
         Adaptive promotion takes the first costly metric for the one that is learned, and all objectives for equally important.
         """

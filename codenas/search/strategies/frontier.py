@@ -1,7 +1,7 @@
 """First along the training-free front, then where training has shown that most is to be gained.
 
-Before any training it is known what an architecture takes, and that much capacity promises quality: whoever has less of it and
-takes more will hardly be on the front. So the first trainings are spread along the front of (capacity up, known costs down).
+Before any training it is known what an architecture costs, and that much capacity promises quality: one with less capacity and
+higher costs will hardly be on the front. So the first trainings are spread along the front of (capacity up, known costs down).
 What they showed then corrects that promise: a surrogate guesses the quality of others, and the one is trained next that is
 expected to enlarge the volume most.
 """

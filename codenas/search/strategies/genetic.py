@@ -18,7 +18,7 @@ class Genetic:
     Attributes:
         population: candidates of a generation, and survivors at most.
         elites: the best of all generations, who survive for ever.
-        lifetime: generations that anybody else survives.
+        lifetime: generations that any other candidate survives.
         breeding: how survivors make children.
     """
 

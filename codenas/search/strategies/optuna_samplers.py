@@ -109,7 +109,7 @@ def _trial(problem: Problem[P], observation: Observation[P], before: int) -> "Fr
         if observation.costs is None
         else [-cost if criterion.maximized else cost for criterion, cost in zip(problem.deciding, observation.costs, strict=True)]
     )
-    inside = {name: values for name, values in fields.items() if taken[name] in values}  # a field that is asleep may have another
+    inside = {name: values for name, values in fields.items() if taken[name] in values}  # an inactive field may have another
     return create_trial(
         state=TrialState.FAIL if costs is None else TrialState.COMPLETE,
         values=costs,

@@ -37,7 +37,7 @@ def strategy(name: str) -> Strategy:
 
 
 def require_modules(what: str, names: Sequence[str]) -> None:
-    """See that the modules `names` are installed, which not everybody needs.
+    """See that the modules `names` are installed; they are optional.
 
     Raises:
         ConfigError: one is not.

@@ -46,7 +46,7 @@ def features(space: Space[P], points: Sequence[P]) -> Features:
 
 
 def _coded(codes: Mapping[str, Mapping[Any, list[float]]], choices: Mapping[str, tuple[Any, ...]], point: Mapping[str, Any]) -> list[float]:
-    """All choices of `point`; a field that is asleep may have a value that is none of them."""
+    """All choices of `point`; an inactive field may have a value that is none of them."""
     code: list[float] = []
     for name, known in codes.items():
         code += known[point[name]] if point[name] in known else _code(choices[name], point[name])
