@@ -31,7 +31,7 @@ MANIFEST, WEIGHTS, TOKENIZER, TRAINING = "manifest.json", "model.safetensors", "
 
 
 class Manifest(BaseModel):
-    """What a checkpoint says of itself.
+    """The manifest of a checkpoint.
 
     Attributes:
         arch: of the stored weights.
@@ -74,7 +74,7 @@ class Manifest(BaseModel):
 
     @property
     def infills(self) -> bool:
-        """Whether its last training moved the middle of documents to their end: it can be asked what belongs into a gap."""
+        """Whether its last training moved the middle of documents to their end: it can fill in the middle."""
         return bool(self.training.get("fim_rate"))
 
 
@@ -237,7 +237,7 @@ def _unpacked(stored: dict[str, Tensor], manifest: Manifest) -> dict[str, Tensor
         RuntimeError: the file holds other tensors than its architecture and its storage ask for.
     """
     if manifest.storage == "float16":
-        return stored  # as they are: the model says what does not fit
+        return stored  # as they are: load_state_dict reports what does not fit
     shapes = tensors(manifest.arch, manifest.vocab_size)
     planned = layout(shapes, manifest.storage)
     found = {name: StoredTensor(_TYPES[value.dtype], tuple(value.shape)) for name, value in stored.items() if value.dtype in _TYPES}

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from codenas.errors import CodeNASError, UserError
 from codenas.experiment.config import ExperimentSetup
-from codenas.experiment.messages import best, bound, told, told_again
+from codenas.experiment.messages import best_score_line, outcome_line, retry_line, update_total
 from codenas.log import Progress
 from codenas.search.actions import Job, Train, Wait
 from codenas.search.candidate import Outcome
@@ -132,9 +132,9 @@ class PlanSearcher(Searcher):
         except CodeNASError as error:  # as above: a full disk must end the search, not Tune
             self.error = error
             return
-        bound(self._progress, self.plan, self.history)
+        update_total(self._progress, self.plan, self.history)
         self._tell(0)
-        LOGGER.info(told(job, outcome))
+        LOGGER.info(outcome_line(job, outcome))
 
     def _died(self, started: _Started) -> Outcome | None:
         """The process of a job died: hand the job out again, unless its retries are used up."""
@@ -146,7 +146,7 @@ class PlanSearcher(Searcher):
         if (deaths := self._own_deaths(job)) > self._retries:
             return job.failed(f"its process died {deaths} times")
         self._again.append(job)
-        LOGGER.warning(told_again(job, "process" if started.nodes <= self._nodes() else "node"))
+        LOGGER.warning(retry_line(job, "process" if started.nodes <= self._nodes() else "node"))
         return None
 
     def _own_deaths(self, job: Job) -> int:
@@ -171,7 +171,7 @@ class PlanSearcher(Searcher):
         self.steps += result["steps"]
         self.step_seconds += result["step_seconds"]
         self.times.note(result, time.monotonic())
-        self._progress.update(self._progress.done + result["steps"], best(self.history))
+        self._progress.update(self._progress.done + result["steps"], best_score_line(self.history))
         self._tell(result["steps"])
 
     def _tell(self, steps: int) -> None:

@@ -1,4 +1,4 @@
-"""`codenas demo`: the whole story in one command, from the source on this machine to a completion over HTTP."""
+"""`codenas demo`: every stage in one command, from the source on this machine to a completion over HTTP."""
 
 import sys
 import time
@@ -25,7 +25,7 @@ PROMPTS = (
 
 
 def demo(
-    run: Annotated[Path, typer.Option(help="The run's folder; an interrupted demo goes on in it.")] = DEFAULT_RUN,
+    run: Annotated[Path, typer.Option(help="The run's folder; an interrupted demo is resumed in it.")] = DEFAULT_RUN,
     job: Annotated[Path | None, typer.Option(help="A job file. [default: the demo's own]")] = None,
     overrides: Overrides = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
@@ -33,7 +33,7 @@ def demo(
     cpus: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="CPUs that Ray may use. [default: all]")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the endpoint on 127.0.0.1.")] = None,
 ) -> None:
-    """Prepare a corpus, search, train the winner, evaluate it, serve it and ask it. Run again, it goes on where it was."""
+    """Prepare a corpus, search, train the winner, evaluate it, serve it and ask it. An interrupted demo is resumed."""
     from codenas.cli.job_file import DEMO_JOB, load_job
     from codenas.cli.objectives import with_objectives
     from codenas.cli.options import settings_of
@@ -49,7 +49,11 @@ def demo(
         wanted.train.require_steps(wanted.train.steps, wanted.search.budget.rungs[-1])
     port = wanted.serve.port if port is None else settings_of(ServeJob, {"port": port}).port
     check_port(port)
-    from codenas.experiment.session import possible_plan, require_possible, warn_of_asked  # and with it torch: options are refused before
+    from codenas.experiment.session import (  # and with it torch: options are refused before
+        possible_plan,
+        require_possible,
+        warn_unreachable,
+    )
     from data_prep.stages import existing
 
     require_possible(wanted.search)  # better all this now than after ten minutes
@@ -59,14 +63,14 @@ def demo(
         if corpus is not None:
             possible_plan(wanted.search, corpus, home)
         else:
-            warn_of_asked(wanted.search, wanted.prepare.asked_ids(wanted.search.search_space().vocabularies))
+            warn_unreachable(wanted.search, wanted.prepare.asked_ids(wanted.search.search_space().vocabularies))
         if corpus is None or home.finished() is None:
             opened.require_writable()
         with local_ray(cpus) as scratch:
-            _tell(opened, wanted, port, memory, scratch)
+            _run_stages(opened, wanted, port, memory, scratch)
 
 
-def _tell(run: Run, job: "Job", port: int, memory: "PeakMemory", scratch: Path) -> None:
+def _run_stages(run: Run, job: "Job", port: int, memory: "PeakMemory", scratch: Path) -> None:
     """All stages in order, then what they found."""
     from codenas.cli.summary import front_member, show_summary
     from codenas.experiment.evaluation import evaluate_run

@@ -1,4 +1,4 @@
-"""`codenas device`: what decoding takes on this device, and on others that were calibrated."""
+"""`codenas device`: decoding latency on this device, measured, and on calibrated ones, predicted."""
 
 import hashlib
 from pathlib import Path
@@ -29,7 +29,7 @@ def calibrate(
     """Time some dozen random architectures on the path that users get, and fit what each part of one takes.
 
     Leave other work for later: what else runs on the machine is measured too. The calibration says how well it predicts each
-    architecture from the others; `codenas device predict` uses it, on any machine. Interrupted, it goes on where it was.
+    architecture from the others; `codenas device predict` uses it, on any machine. An interrupted calibration is resumed.
     """
     import torch
 

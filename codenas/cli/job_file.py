@@ -1,4 +1,4 @@
-"""Job files: TOML with one table per stage. What a file leaves out keeps its default; what nobody knows is refused."""
+"""Job files: TOML with one table per stage. What a file leaves out keeps its default; an unknown key is refused."""
 
 import tomllib
 from collections.abc import Sequence

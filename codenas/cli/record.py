@@ -1,4 +1,4 @@
-"""`codenas search record`: a table of architectures and what they were worth, to replay searches on."""
+"""`codenas search record`: a table of architectures and their scores, to replay searches on."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +13,13 @@ DEFAULT_RUN = Path("runs/table")
 
 
 def record(
-    run: Annotated[Path, typer.Option(help="The folder of the table; an interrupted recording goes on in it.")] = DEFAULT_RUN,
+    run: Annotated[Path, typer.Option(help="The folder of the table; an interrupted recording is resumed in it.")] = DEFAULT_RUN,
     corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; its [record] table counts.")] = None,
     overrides: Overrides = None,
     workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Architectures that train at a time, on one thread each.")] = 1,
 ) -> None:
-    """Train some hundred small architectures of a space and write down what each was worth after how many steps.
+    """Train some hundred small architectures of a space and record the score of each after some numbers of steps.
 
     A row is stored when its training is over: interrupt the recording, or kill it, and run the same command again. Latency is
     measured at the end, one architecture after the other.

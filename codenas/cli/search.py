@@ -21,9 +21,9 @@ _OF_A_NEW_SEARCH = ("--run", "--corpus", "--job", "--set", "--max-mb", "--max-ms
 
 def search(
     context: typer.Context,
-    run: Annotated[Path, typer.Option(help="The run's folder; an interrupted search goes on in it.")] = DEFAULT_RUN,
+    run: Annotated[Path, typer.Option(help="The run's folder; an interrupted search is resumed in it.")] = DEFAULT_RUN,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with the search in this run's folder, on its own job and corpus.")
+        Path | None, typer.Option(metavar="RUN", help="Resume the search in this run's folder, with its own job and corpus.")
     ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; its [search] table counts.")] = None,
@@ -42,13 +42,13 @@ def search(
     ] = None,
     mirror: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Keep the search at s3://BUCKET/FOLDER (gs://, file://) too: any machine goes on from there."),
+        typer.Option(metavar="URL", help="Keep the search at s3://BUCKET/FOLDER (gs://, file://) too: any machine can resume from there."),
     ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="CPUs that Ray may use here.")] = None,
     ray: Annotated[bool, typer.Option(help="Search on Ray, many candidates at a time; without it one after the other, here.")] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
 ) -> None:
-    """Search architectures: many candidates to 50 steps, the promoted on to 300, under hard limits."""
+    """Search architectures under hard limits: many candidates train to 50 steps, the promoted ones to 300."""
     if context.invoked_subcommand is not None:
         _refuse_options(context)
         return
@@ -64,21 +64,23 @@ def search(
         asked = with_objectives(load_job(job, overrides or ()).search, max_mb, max_ms, weights, targets)
         asked = asked.model_copy(update={"warm_start": (*asked.warm_start, *(warm_start or ()))})
     with open_run(run, new=corpus is not None or mirror is not None) as opened:
-        from codenas.experiment.session import job_to_resume, open_mirror  # and with it torch: bad options are refused before
+        if asked is not None and mirror is None:
+            Corpus.open(opened.use_corpus(corpus))  # refused where it is missing, before seconds go into the import of torch
+        from codenas.experiment.session import job_to_resume, open_mirror
 
         there = open_mirror(opened, mirror)
         wanted = asked or job_to_resume(opened, there, corpus)
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
         from codenas.api import search_in
 
-        with _told_also_without_a_winner(opened):
+        with _report_also_without_a_winner(opened):
             result, history = search_in(opened, wanted, opened_corpus, there, ray=ray, cpus=cpus, address=address)
         show(opened, result, history, wanted)
 
 
 @contextlib.contextmanager
-def _told_also_without_a_winner(run: Run) -> Iterator[None]:
-    """Write the page of a search that nobody survived: it shows who failed, where and why."""
+def _report_also_without_a_winner(run: Run) -> Iterator[None]:
+    """Write the page of a search without a winner: it shows which candidates failed, where and why."""
     from codenas.cli.report import write_report
     from codenas.errors import NoWinnerError
 
@@ -95,16 +97,16 @@ def _refuse_options(context: typer.Context) -> None:
 
     if given := _given(context):
         command = context.invoked_subcommand
-        raise ConfigError(f"{given[0]} stands before `{command}`; write it behind: codenas search {command} ...")
+        raise ConfigError(f"{given[0]} comes before `{command}`; write it behind: codenas search {command} ...")
 
 
 def _refuse_beside_resume(context: typer.Context) -> None:
-    """What a search is about stands in its run: there is nothing to choose. A new machine has its corpus elsewhere, though."""
+    """A resumed search has its job in the run. Only its corpus may be elsewhere on a new machine."""
     from codenas.errors import ConfigError
 
     given = _given(context)
     if clash := [option for option in given if option in _OF_A_NEW_SEARCH and (option != "--corpus" or "--mirror" not in given)]:
-        raise ConfigError(f"--resume goes on with what its run recorded: leave {', '.join(clash)} out, or search anew with another --run")
+        raise ConfigError(f"--resume uses what its run recorded: leave {', '.join(clash)} out, or search anew with another --run")
 
 
 def _given(context: typer.Context) -> list[str]:

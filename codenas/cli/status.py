@@ -1,4 +1,4 @@
-"""`codenas status`: how far a run is. It reads the run's files, and asks nothing of the process that works on it."""
+"""`codenas status`: the progress of a run, read from its files alone."""
 
 import contextlib
 import threading
@@ -22,7 +22,7 @@ def status(
     follow: Annotated[bool, typer.Option("--follow", help="Show it again and again, until the search is finished.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
 ) -> None:
-    """Show how far a run is: candidates per rung, the best, the front, what runs now, and about how long it takes.
+    """Show the progress of a run: candidates per rung, the best, the Pareto front, what runs now, and the ETA.
 
     Only files are read, so it works beside a running search, and on what a cluster writes into a shared folder.
     """
@@ -60,7 +60,7 @@ def headline(seen: "RunStatus") -> str:
     """The run in one line."""
     from codenas.report.status import progress_line
 
-    progress = "not begun" if seen.config is None else progress_line(seen.trials, seen.config, seen.result is not None, seen.pace)
+    progress = "not started" if seen.config is None else progress_line(seen.trials, seen.config, seen.result is not None, seen.pace)
     return f"{seen.run.folder}: search {progress}"
 
 

@@ -21,7 +21,7 @@ def front_member(row: FrontRow) -> FrontMember:
 
 
 def show_summary(run: Run, summary: Summary, history: History, rows: list[FrontRow], objectives: tuple[Objective, ...]) -> None:
-    """One table of the front, one of the model, the picture, and how to go on."""
+    """One table of the front, one of the model, the picture, and the next command."""
     if run.writable:
         draw_front(history.trials, rows, objectives, run.picture)
         write_report(run)

@@ -1,1 +1,1 @@
-"""What a model can do beyond predicting the next token."""
+"""Evaluation of a stored model: suites over `codenas.measure` and decoding, each with its cached result."""

@@ -1,10 +1,10 @@
-"""Degeneration of completions: the model beside the person who wrote the file, by the same measure at the same length.
+"""Degeneration of completions: the model beside the human reference, by the same measure at the same length.
 
 The measure, over the tokens and the text of one completion; it is collapsed if any of these holds:
 - it has no text but white space;
 - seq-rep-4 (Welleck et al. 2019, the share of 4-grams that occurred before) is over 0.5;
-- one token stands more than 16 times in a row;
-- one line stands more than 8 times in a row, blank lines left out.
+- one token is repeated more than 16 times in a row;
+- one line is repeated more than 8 times in a row, blank lines left out.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -68,7 +68,7 @@ def seq_rep_4(tokens: Sequence[Hashable]) -> float:
 
 
 def longest_run(items: Iterable[Hashable]) -> int:
-    """How often the most stubborn item stands in a row; 0 for nothing."""
+    """The length of the longest run of one item; 0 for nothing."""
     return max((sum(1 for _ in run) for _, run in groupby(items)), default=0)
 
 

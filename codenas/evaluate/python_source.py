@@ -23,7 +23,7 @@ def continues_python(head: str, continuation: str) -> bool:
     """Whether `head` with the complete lines of `continuation` begins a Python program.
 
     `head` is the document from its first character up to the cut, not only what the model saw of it. What follows the
-    last line end of `continuation` is left out: it was cut where the tokens ran out. One measure for models and people.
+    last line end of `continuation` is left out: it was cut where the tokens ran out. Models and the human reference are measured alike.
     """
     complete, line_end, _ = continuation.rpartition("\n")
     return begins_python(head + complete + line_end)

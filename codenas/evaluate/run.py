@@ -51,7 +51,7 @@ def evaluate_checkpoint(
         folder: where each suite keeps its result, and finds it again; nothing is kept without one.
 
     Raises:
-        CheckpointError: it was trained on another corpus: then nobody knows what was held out.
+        CheckpointError: it was trained on another corpus: what was held out then is unknown.
         CorpusError: the held-out split is too small.
         LeakError: a score depends on a later token.
     """

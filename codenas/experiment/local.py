@@ -8,7 +8,7 @@ from pathlib import Path
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError
 from codenas.experiment.jobs import SearchJob
-from codenas.experiment.messages import best, bound, told
+from codenas.experiment.messages import best_score_line, outcome_line, update_total
 from codenas.experiment.mirror import Mirror, mirrored
 from codenas.experiment.rung import execute
 from codenas.experiment.session import run_resumable, search_progress
@@ -39,16 +39,16 @@ def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: Sea
 
     def run_job(next_job: Job) -> Outcome:
         nonlocal step_seconds
-        bound(progress, plan, history)
+        update_total(progress, plan, history)
         steps = mirrored(execute(setup, next_job), url, next_job, setup.folder)
         while True:
             try:
                 step = next(steps)
                 step_seconds += step.seconds
-                progress.update(progress.done + (step.step <= next_job.rung), best(history))  # what is beyond only scores the rung
+                progress.update(progress.done + (step.step <= next_job.rung), best_score_line(history))  # later ones only score it
             except StopIteration as end:
                 outcome: Outcome = end.value
-                LOGGER.info(told(next_job, outcome))
+                LOGGER.info(outcome_line(next_job, outcome))
                 return outcome
 
     run_search(plan, history, run_job)

@@ -37,7 +37,7 @@ class PeakMemory:
 
 
 def _share(process: psutil.Process) -> int:
-    """Proportional set size where the system tells it, else resident size; 0 for a process that has just ended."""
+    """Proportional set size where the system has it, else resident size; 0 for a process that has just ended."""
     try:
         memory = process.memory_full_info()
         return int(getattr(memory, "pss", memory.rss))

@@ -1,4 +1,4 @@
-"""What a search tells while it works, the same words with and without Ray."""
+"""Log lines of a run, the same with and without Ray."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ from codenas.search.rungs import narrowed
 from codenas.train.config import TrainConfig
 
 
-def told(job: Job, outcome: Outcome) -> str:
-    """What became of `job`, as a line."""
+def outcome_line(job: Job, outcome: Outcome) -> str:
+    """The outcome of `job`."""
     name = f"  {job.candidate.id} ({job.candidate.origin})"
     if isinstance(outcome, Failure):
         return f"{name} failed on the way to {outcome.rung} steps: {outcome.reason}"
@@ -26,25 +26,25 @@ def told(job: Job, outcome: Outcome) -> str:
     return f"{name} at {outcome.rung} steps: {', '.join(figures)}, {outcome.seconds:.0f} s"
 
 
-def told_again(job: Job, dead: str) -> str:
-    """That `job` starts again because something of it is `dead`, as a line."""
-    return f"  {job.candidate.id} on the way to {job.rung} steps: its {dead} died; tried again from its last stored rung"
+def retry_line(job: Job, lost: str) -> str:
+    """`job` is retried because its process or node was `lost`."""
+    return f"  {job.candidate.id} on the way to {job.rung} steps: its {lost} died; retried from its last stored rung"
 
 
-def told_promotions(budget: Budget) -> str:
-    """How many go on from each rung but the last: `[4]`, or `[2 to 10]` where the scores decide."""
+def promotion_counts(budget: Budget) -> str:
+    """How many candidates each rung but the last promotes: `[4]`, or `[2 to 10]` where promotion is adaptive."""
     bounds = zip(budget.at_least, budget.promote, strict=True)
     return f"[{', '.join(f'{most}' if least == most else f'{least} to {most}' for least, most in bounds)}]"
 
 
-def bound(progress: Progress, plan: Plan, history: History) -> None:
-    """Say how many steps there are in all: a bound, as long as adaptive promotion goes on."""
+def update_total(progress: Progress, plan: Plan, history: History) -> None:
+    """Update the total of `progress`: an upper bound as long as adaptive promotion may still narrow it."""
     if plan.budget.adaptive:
         budget = narrowed(plan.budget, history.trials, plan.objectives)
         progress.total, progress.at_most = budget.total_steps, budget.adaptive
 
 
-def best(history: History) -> str:
+def best_score_line(history: History) -> str:
     """The best score so far; empty before the first."""
     score = history.best_bits_per_byte
     return f"best {score:.3f} bits per byte" if score is not None else ""
@@ -67,7 +67,7 @@ def mixed_latencies_line(trials: Sequence[Trial]) -> str | None:
 
 
 def other_context_line(measured: Metrics, decided: Metrics) -> str | None:
-    """A warning where a latency is not measured on what the search decided on; None where it is, or nobody has measured."""
+    """A warning where a latency is not measured on what the search decided on; None where it is, or the search measured none."""
     if decided.latency_ms_p50 is None or measured.latency_context == decided.latency_context:
         return None
     return (

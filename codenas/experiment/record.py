@@ -1,6 +1,6 @@
 """Record what some hundred architectures are worth, as a table that searches can be replayed on.
 
-First all are trained, then all are timed, with nothing else of ours running. Both go on after a kill: a result is one line,
+First all are trained, then all are timed, with nothing else of ours running. Both resume after a kill: a result is one line,
 written when it is there. A score is that of what a search would store: pruned, rounded and read back.
 """
 
@@ -71,7 +71,7 @@ class Recording:
 
 
 def record(job: RecordJob, corpus: Corpus, folder: Path, workers: int = 1) -> Recording:
-    """Train and time the architectures of `job`, and make a table of them in `folder`; goes on where that stands.
+    """Train and time the architectures of `job`, and make a table of them in `folder`; an interrupted recording is resumed.
 
     Args:
         workers: processes of one thread each that train at a time. One alone measures latency.
@@ -83,7 +83,7 @@ def record(job: RecordJob, corpus: Corpus, folder: Path, workers: int = 1) -> Re
     """
     home, candidates = Recording(folder), drawn(job)
     verify_corpus(corpus)
-    SearchFolder(folder).claim(_asked(job), corpus.manifest.digest, _present)
+    SearchFolder(folder).claim(_identity(job), corpus.manifest.digest, _present)
     setup = job.setup(corpus, home.scratch)
     try:
         _train(job, setup, candidates, home, workers)
@@ -95,17 +95,17 @@ def record(job: RecordJob, corpus: Corpus, folder: Path, workers: int = 1) -> Re
     return home
 
 
-def _asked(job: RecordJob) -> str:
-    """What a table was recorded for: more architectures and more sweeps go on in it."""
+def _identity(job: RecordJob) -> str:
+    """The settings that identify a table: a larger count or more sweeps extend it."""
     return job.model_dump_json(exclude={"count", "sweeps"})
 
 
-def _present(asked: str) -> str:
-    """What an earlier version may have been asked, as this version writes it; as it is where it cannot be read."""
+def _present(job: str) -> str:
+    """`_identity` of a job that an earlier version may have written; the job itself where it cannot be read."""
     try:
-        return _asked(RecordJob.model_validate_json(asked))
+        return _identity(RecordJob.model_validate_json(job))
     except (ValidationError, ConfigError):
-        return asked
+        return job
 
 
 def _train(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidate], home: Recording, workers: int) -> None:
@@ -116,7 +116,7 @@ def _train(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidat
     progress = Progress("record", len(candidates), "architectures", already=done)
     for row in _rows(job, setup, todo, workers):
         append_line(home.rows, json.dumps(row))
-        LOGGER.info(_told(row))
+        LOGGER.info(_row_line(row))
         progress.update(progress.done + 1)
     progress.finish()
 
@@ -229,7 +229,7 @@ def _scores(job: RecordJob, setup: ExperimentSetup, candidate: Candidate, subjec
 
 
 def _score_branch(job: RecordJob, setup: ExperimentSetup, candidate: Candidate, trainer: Trainer, subject: Subject) -> float:
-    """The score of a branch of falling rate; `trainer` goes on from its root, and its clock too."""
+    """The score of a branch whose learning rate decays; `trainer` and its clock continue from the root of the branch."""
     seconds = trainer.seconds
     steps = scoring_branch(trainer, max(1, round(job.decay * trainer.step)))
     while True:
@@ -246,8 +246,8 @@ def _score(setup: ExperimentSetup, candidate: Candidate, trainer: Trainer, subje
     return stored_bits(setup, subject.corpus, stored)
 
 
-def _told(row: Row) -> str:
-    """A row as a line of the log."""
+def _row_line(row: Row) -> str:
+    """A row for the log."""
     if "failure" in row:
         return f"  {row['digest']} failed: {row['failure']}"
     last = [name for name in row if name.startswith("bits_per_byte")][-1]

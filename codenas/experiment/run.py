@@ -116,19 +116,19 @@ class Run:
 
     @property
     def lock(self) -> Path:
-        """Held by the process that works on the run; its number stands in it."""
+        """Held by the process that works on the run; the file holds its process id."""
         return self.folder / ".lock"
 
     def require_begun(self) -> None:
-        """See that some stage has begun in the folder.
+        """Check that a stage was started in the folder.
 
         Raises:
-            RunError: none has.
+            RunError: none was.
         """
         if not self.folder.is_dir():
             raise RunError(f"there is no run {self.folder}; name the folder that was given to --run")
         if not any(each.exists() for each in (self.lock, self.search, self.model)):
-            raise RunError(f"{self.folder} is no run: no stage has begun in it; name the folder that was given to --run")
+            raise RunError(f"{self.folder} is no run: no stage was started in it; name the folder that was given to --run")
 
     def require(self, path: Path, command: str) -> Path:
         """`path`, if an earlier stage left it.
@@ -167,7 +167,7 @@ class Run:
 def open_run(folder: Path, new: bool = True) -> Iterator[Run]:
     """Hold the run `folder` for this process. Unless it may be `new`, a missing one is not made: what it lacks is said later.
 
-    One that may only be read is not held: nobody changes it from here.
+    A read-only one is not locked: this process does not change it.
 
     Raises:
         RunError: another process holds it.

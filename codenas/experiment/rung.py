@@ -30,7 +30,7 @@ from codenas.vocab import load_vocabulary
 
 
 def run_job(setup: ExperimentSetup, job: Job) -> Outcome:
-    """Do `job` to its end, here and now."""
+    """Run `job` to its end in this process."""
     steps = execute(setup, job)
     while True:
         try:
@@ -41,11 +41,11 @@ def run_job(setup: ExperimentSetup, job: Job) -> Outcome:
 
 
 def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
-    """Do `job` step by step: yields every training step, returns what became of the candidate.
+    """Run `job` step by step: yields every training step, returns the outcome.
 
-    Steps beyond the rung are those of a scoring branch, which nobody resumes.
+    Steps beyond the rung are those of a scoring branch, which is not resumed.
 
-    A rung that is already stored is not trained again; a later one goes on from the highest stored one below it.
+    A rung that is already stored is not trained again; a later one resumes from the highest stored one below it.
     """
     recorder = CurveRecorder()
     setup, corpus = ready(setup, job.candidate.design)
@@ -56,13 +56,13 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     if reached is not None:
         return _report(setup, corpus, job, start, reached)
     try:
-        free = start.manifest.metrics if start is not None else measure_untrained(setup, corpus, job.candidate)
-        new = start is None and not job.candidate.repeat  # who has trained was inside the limits
-        reason = broken_limit(free, setup.objectives) if new else None
+        static = start.manifest.metrics if start is not None else measure_untrained(setup, corpus, job.candidate)
+        new = start is None and not job.candidate.repeat  # a trained candidate was inside the limits
+        reason = broken_limit(static, setup.objectives) if new else None
         if reason is not None:
-            return Refusal(index=job.candidate.index, reason=reason, metrics=free)
+            return Refusal(index=job.candidate.index, reason=reason, metrics=static)
         trainer = load_trainer(corpus, job.candidate.design, recipe, setup.device, start)
-        finished = yield from _train_to_rung(setup, job, trainer, Subject(corpus, job.candidate.design, free), recorder)
+        finished = yield from _train_to_rung(setup, job, trainer, Subject(corpus, job.candidate.design, static), recorder)
     except TrialFailure as failure:
         return job.failed(str(failure), recorder.curve())
     return _report(setup, corpus, job, start, finished)
@@ -112,7 +112,7 @@ def _train_to_rung(
 
 
 def scoring_steps(setup: ExperimentSetup, job: Job) -> int:
-    """Steps that are trained only to score the job's rung: nobody resumes them."""
+    """Steps that are trained only to score the job's rung; they are not resumed."""
     return setup.scoring_steps.get(job.rung, 0)
 
 

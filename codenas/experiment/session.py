@@ -1,4 +1,4 @@
-"""What every way of running a search shares: the folder is claimed, finished work is found, the result is written once."""
+"""The session of a search, with and without Ray: claim the folder, resume from it, write the result once."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ConfigError, RunError, first_fault
 from codenas.experiment.jobs import SearchJob, present_job
-from codenas.experiment.messages import bound, calibration_line, mixed_latencies_line, told_promotions
+from codenas.experiment.messages import calibration_line, mixed_latencies_line, promotion_counts, update_total
 from codenas.experiment.mirror import Mirror
 from codenas.experiment.run import Run
 from codenas.experiment.rung import forget_training_states
 from codenas.experiment.splits import require_windows, verify_corpus
-from codenas.experiment.warm_start import told, warm_start
+from codenas.experiment.warm_start import warm_start, warm_start_line
 from codenas.log import Progress
 from codenas.measure.latency_model import Calibration
 from codenas.search.history import History
@@ -34,7 +34,7 @@ Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 def run_resumable(
     job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work, mirror: Mirror | None = None
 ) -> tuple[SearchResult, History]:
-    """Let `work` do what the history in `home`, or in its `mirror`, does not hold yet; a finished search is returned at once."""
+    """Let `work` do what the history in `home`, or in its `mirror`, does not hold yet; return a finished search at once."""
     plan = possible_plan(job, corpus, home, mirror)  # first: a search that cannot be must not claim the folder
     home.claim(job.model_dump_json(), corpus.manifest.digest, present_job, plan.warm_start)
     if mirror is not None:
@@ -48,7 +48,7 @@ def run_resumable(
     for each in corpora_of(job, corpus).values():
         verify_corpus(each)
     if plan.warm_start != WarmStart():
-        LOGGER.info(told(plan.warm_start))
+        LOGGER.info(warm_start_line(plan.warm_start))
     if job.calibration is not None:
         LOGGER.info(calibration_line(Calibration.load(job.calibration)))
     history = home.history(mirror.append if mirror is not None else None)
@@ -72,7 +72,7 @@ def _winning(result: SearchResult, history: History) -> str:
 
 
 def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mirror | None = None) -> Plan:
-    """The plan of `job` on `corpus` in `home`; it can be asked for before a Ray is started.
+    """The plan of `job` on `corpus` in `home`; needs no Ray.
 
     Writes nothing, but what of the same search is in `mirror` and not in `home`.
 
@@ -129,7 +129,7 @@ def job_to_resume(run: Run, mirror: Mirror | None, corpus: Path | None) -> Searc
 
 
 def recorded_job(home: SearchFolder) -> SearchJob:
-    """The job that the search in `home` was asked to do.
+    """The job of the search in `home`.
 
     Raises:
         RunError: there is none.
@@ -147,7 +147,7 @@ def require_possible(job: SearchJob) -> None:
     """Refuse, before a corpus is prepared for it, what no corpus makes possible; `possible_plan` knows more once there is one.
 
     What is asked for would be a sharper bound than the smallest vocabulary, but no sure one: from a small source a vocabulary
-    has fewer ids than were asked (`warn_of_asked`). Only limits that more ids make harder to meet are looked at.
+    has fewer ids than were asked (`warn_unreachable`). Only limits that more ids make harder to meet are looked at.
 
     Raises:
         BudgetError: no architecture can meet a limit, however small the vocabulary.
@@ -159,7 +159,7 @@ def require_possible(job: SearchJob) -> None:
         raise BudgetError(f"{error} (with a vocabulary of {SMALLEST_SIZE} ids, the smallest; a larger one takes more)") from None
 
 
-def warn_of_asked(job: SearchJob, asked: Mapping[str | None, int]) -> None:
+def warn_unreachable(job: SearchJob, asked: Mapping[str | None, int]) -> None:
     """Warn, before a corpus is prepared, where nothing is possible with as many ids as are `asked` of each vocabulary (None: its own).
 
     Raises:
@@ -193,15 +193,15 @@ def _size(corpus: Corpus) -> VocabularySize:
 
 
 def search_progress(job: SearchJob, plan: Plan, history: History, workers: int) -> Progress:
-    """Say what is ahead; counts training steps."""
+    """Log the budget of the search and return its progress in training steps."""
     asha = job.scheduler == "asha"
     done, budget = trained_steps(history), plan.budget
-    going_on = "ASHA" if asha else told_promotions(budget)
+    promoted = "ASHA" if asha else promotion_counts(budget)
     again = f"the best {budget.repeated} again with {budget.repeats} other seeds, " if budget.repeats else ""
     LOGGER.info(
-        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {going_on} promoted, {again}"
+        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {promoted} promoted, {again}"
         f"{'at most ' if asha or budget.adaptive else ''}{budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
     )
     progress = Progress("search", budget.total_steps, already=done, at_most=asha)
-    bound(progress, plan, history)
+    update_total(progress, plan, history)
     return progress

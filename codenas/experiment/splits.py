@@ -1,4 +1,4 @@
-"""What is asked of a corpus before anything is trained on it or scored."""
+"""Checks of a corpus before a stage trains or scores on it."""
 
 from codenas.corpus import Corpus, count_windows
 from codenas.errors import CorpusError

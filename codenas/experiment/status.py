@@ -1,4 +1,4 @@
-"""How far a run is, read from its files alone: nothing is asked of the process that works on it."""
+"""The progress of a run, read from its files alone; the process that works on it is not asked."""
 
 import contextlib
 import time
@@ -27,7 +27,7 @@ class RunStatus:
 
     @property
     def unfinished(self) -> bool:
-        """Whether its search was begun, is not finished, and no process of this machine works on it."""
+        """Whether its search was started, is not finished, and no process of this machine works on it."""
         return self.config is not None and self.result is None and self.holder is None
 
 
@@ -61,11 +61,11 @@ def process_at_work(run: Run) -> int | None:
 def _pace(run: Run, home: SearchFolder, trials: tuple[Trial, ...]) -> Pace | None:
     """The pace of the session that works now: it took the lock when it began, and a stored rung is as old as its report."""
     began = max(run.lock.stat().st_mtime, (home.path / "job.json").stat().st_mtime)
-    told: list[tuple[float, int]] = []
+    reported: list[tuple[float, int]] = []
     for report in (report for trial in trials for report in trial.all_reports):
         with contextlib.suppress(FileNotFoundError):
-            told.append(((home.checkpoints / report.checkpoint / "manifest.json").stat().st_mtime, report.steps))
-    session = [(at, steps) for at, steps in told if at > began]
+            reported.append(((home.checkpoints / report.checkpoint / "manifest.json").stat().st_mtime, report.steps))
+    session = [(at, steps) for at, steps in reported if at > began]
     if not session:
         return None
     last = max(at for at, _ in session)

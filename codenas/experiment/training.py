@@ -67,16 +67,16 @@ def memory_for(arch: ArchSpec, done: str) -> Iterator[None]:
 
 @dataclass(slots=True, frozen=True)
 class Subject:
-    """What is trained, on what (the corpus in the design's vocabulary), and what of its metrics training does not change."""
+    """What is trained, on what (the corpus in the design's vocabulary), and its static metrics."""
 
     corpus: Corpus
     design: Design
-    free: Metrics
+    static: Metrics
 
 
 @dataclass(slots=True, frozen=True)
 class Scored:
-    """What a training is worth now, and the state that it goes on from; None where nobody resumes it."""
+    """The weights that are scored, and the state to resume from; None where it will not be resumed."""
 
     weights: Mapping[str, Tensor]
     state: Mapping[str, Tensor] | None
@@ -105,7 +105,7 @@ def store(
     scored: Scored | None = None,
     curve: TrainingCurve | None = None,
 ) -> Checkpoint:
-    """Write what `trainer` has reached, as the design of `subject` stores it, and the state to go on from, whole.
+    """Write what `trainer` has reached, as the design of `subject` stores it, and the whole state to resume from.
 
     The weights are the moving average, or those of `scored`.
     """
@@ -113,7 +113,7 @@ def store(
     trained = Metrics(
         train_tokens=trainer.tokens, train_seconds=trainer.seconds, tokens_per_second=trainer.tokens / max(trainer.seconds, 1e-9)
     )
-    metrics = subject.free.model_copy(update={"bits_per_byte": None}).merged(trained)
+    metrics = subject.static.model_copy(update={"bits_per_byte": None}).merged(trained)
     manifest = manifest_of(subject.corpus, subject.design, trainer.step, trainer.tokens).model_copy(
         update={"metrics": metrics, "training": recipe or trainer.config.model_dump(mode="json"), "parent": parent, "curve": curve}
     )

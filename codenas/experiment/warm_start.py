@@ -1,4 +1,4 @@
-"""Which earlier runs may warm a search: those whose scores compare with its own."""
+"""Warm start: the earlier runs that a search may learn from, those whose scores compare with its own."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -36,8 +36,8 @@ def warm_start(job: SearchJob, corpus_digest: str, home: SearchFolder) -> WarmSt
     return learn(runs, job.budget.rungs[0], job.search_space(), job.objectives, job.budget.candidates // 4)
 
 
-def told(learned: WarmStart) -> str:
-    """What a search begins with, as a line."""
+def warm_start_line(learned: WarmStart) -> str:
+    """What a search is warm-started with."""
     runs = ", ".join(dict.fromkeys(lesson.run for lesson in learned.lessons)) or "no run"
     return (
         f"warm start: {len(learned.lessons)} candidates of {runs}, {len(learned.proposed)} designs of them proposed first; "
@@ -48,7 +48,7 @@ def told(learned: WarmStart) -> str:
 def _trials(run: Path, job: SearchJob, corpus_digest: str, home: SearchFolder) -> tuple[Trial, ...]:
     earlier = SearchFolder(run / "search")
     if earlier.path.resolve() == home.path.resolve():
-        raise RunError(f"{run} is this run itself, and cannot warm-start it; it goes on where it was without")
+        raise RunError(f"{run} is this run itself, and cannot warm-start it; it is resumed without")
     claim = earlier.claimed()
     if claim is None:
         raise RunError(f"{run} holds no search to start from; name the folder of a run, as it was given to --run")
@@ -82,7 +82,7 @@ def _require_like_latencies(runs: Mapping[str, Sequence[Trial]], job: SearchJob)
 
 
 def _scoring(job: SearchJob) -> Mapping[str, Any]:
-    """What scores at the first rung depend on, beside corpus and design. Not the seed: that is luck, as in any two searches."""
+    """What scores at the first rung depend on, beside corpus and design. Not the seed, which differs between any two searches."""
     first = job.budget.rungs[0]
     return {
         "the first of budget.rungs": first,

@@ -18,7 +18,7 @@ from codenas.model import LanguageModel
 from codenas.train.losses import cross_entropy
 
 _BATCH = 16  # windows at once
-_SCORES = 1 << 26  # and numbers that come out of the model at once: 16 windows of 1,024 tokens over 50,000 ids would be 3.3 GB
+_LOGITS = 1 << 26  # and numbers that come out of the model at once: 16 windows of 1,024 tokens over 50,000 ids would be 3.3 GB
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,19 +41,19 @@ def bits_per_byte(
     """Score `model` on windows of its context length, spread evenly over `tokens`; all of them if `max_tokens` is None.
 
     Raises:
-        CorpusError: the split has not even one window, or no target stands for a byte.
+        CorpusError: the split has not even one window, or the targets have no bytes.
     """
     starts = window_starts(len(tokens), model.arch.context_len, max_tokens)
     nats, size, targets = 0.0, 0, 0
     reduced = torch.autocast(model.device.type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
     model.eval()
-    together = max(1, min(_BATCH, _SCORES // (model.arch.context_len * len(bytes_per_token))))
+    together = max(1, min(_BATCH, _LOGITS // (model.arch.context_len * len(bytes_per_token))))
     for first in range(0, len(starts), together):
         rows = np.stack([tokens.read(start, start + model.arch.context_len + 1) for start in starts[first : first + together]])
         batch = torch.from_numpy(rows).to(model.device)
         with reduced:
-            scores = model(batch[:, :-1])
-        nats += cross_entropy(scores, batch[:, 1:]).item() * batch[:, 1:].numel()
+            logits = model(batch[:, :-1])
+        nats += cross_entropy(logits, batch[:, 1:]).item() * batch[:, 1:].numel()
         size += int(bytes_per_token[rows[:, 1:]].sum())
         targets += batch[:, 1:].numel()
     if size == 0:

@@ -16,7 +16,7 @@ ROUNDS = 2
 
 
 class Times:
-    """What was timed, in ms and in order. With a path every time is on the disk before it counts: an interrupted calibration goes on.
+    """What was timed, in ms and in order. With a path every time is on the disk before it counts: an interrupted calibration is resumed.
 
     The file is for one list of architectures and one number of sweeps: the time at place i is of the i-th measurement of these.
     """
@@ -60,7 +60,7 @@ def measure_points(
         ValueError: fewer than two sweeps.
     """
     if sweeps < 2:
-        raise ValueError(f"{sweeps} sweep says nothing of its uncertainty; it takes at least 2")
+        raise ValueError(f"{sweeps} sweep gives no uncertainty; it takes at least 2")
     times = times or Times()
     for arch in islice(cycle(archs), len(times.p50_ms), sweeps * len(archs)):
         model = build_model(arch, vocab_size).to(device).eval()

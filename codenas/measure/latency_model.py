@@ -1,9 +1,9 @@
-"""Latency of an architecture that nobody has built, from a fit of some dozen measured ones: one calibration per device.
+"""Latency of an architecture that was never built, from a fit of some dozen measured ones: one calibration per device.
 
 A token's time is taken as a sum: so much for the token, so much for each layer of a kind and each option that adds work, so much
 for each megabyte that is read, and more for those that fit no cache. Weights, head and state share a price: all are read once a
 token. The prices are found by least squares of relative errors, none below zero. A
-calibration says by itself how well that works: every measured architecture is predicted from all the others (leave one out).
+calibration carries its own validation: every measured architecture is predicted from all the others (leave one out).
 """
 
 import random

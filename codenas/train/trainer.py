@@ -122,8 +122,8 @@ class Trainer:
         total = torch.zeros((), device=inputs.device)
         for some, successors in zip(inputs.split(at_once), targets.split(at_once), strict=True):
             with self._autocast():
-                scores = self._forward(some)
-            loss = cross_entropy(scores, successors, self.config.label_smoothing) * (len(some) / len(inputs))
+                logits = self._forward(some)
+            loss = cross_entropy(logits, successors, self.config.label_smoothing) * (len(some) / len(inputs))
             loss.backward()
             total += loss.detach()
         return total.item()

@@ -65,7 +65,7 @@ def test_what_is_wrong_with_the_options_is_told_before_anything_heavy_is_importe
     [
         (["search", "--run", "RUN"], "there is no corpus in RUN/corpus (no corpus.json); run: codenas prepare --output RUN/corpus"),
         (["search", "--run", "RUN", "--max-mb", "-1"], "--max-mb -1 must be a number above 0"),
-        (["search", "--max-mb", "3", "record"], "--max-mb stands before `record`; write it behind: codenas search record"),
+        (["search", "--max-mb", "3", "record"], "--max-mb comes before `record`; write it behind: codenas search record"),
         (["search", "record", "--run", "RUN"], "there is no corpus in RUN/corpus (no corpus.json)"),
         (["search", "--run", "RUN", "--job", "RUN/absent.toml"], "there is no job file RUN/absent.toml"),
         (["train", "--run", "RUN"], "RUN/search holds no finished search; run `codenas search` first"),

@@ -72,7 +72,7 @@ def test_an_unfinished_search_and_one_without_its_corpus_are_told(run: Path, tmp
     ("arguments", "message"),
     [
         (["RUNS/absent"], "there is no run RUNS/absent; name the folder that was given to --run"),
-        (["RUNS/corpus"], "RUNS/corpus is no run: no stage has begun in it"),
+        (["RUNS/corpus"], "RUNS/corpus is no run: no stage was started in it"),
         (["RUNS/run", "--output", "RUNS/x.json"], "RUNS/x.json cannot be both the page and its data; name another file with --json"),
     ],
 )

@@ -91,7 +91,7 @@ def test_following_ends_with_the_search(begun: Path, runs: Path, monkeypatch: py
 
 def test_a_run_before_its_search(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
-    assert f"{tmp_path}: search not begun" in shown("status", tmp_path)
+    assert f"{tmp_path}: search not started" in shown("status", tmp_path)
 
 
 def test_repeated_searches_are_compared_with_the_deviation_of_their_seeds(runs: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_repeated_searches_are_compared_with_the_deviation_of_their_seeds(runs: 
     ("arguments", "message"),
     [
         (["status", "RUNS/absent"], "there is no run RUNS/absent; name the folder that was given to --run"),
-        (["status", "RUNS/corpus"], "RUNS/corpus is no run: no stage has begun in it"),
+        (["status", "RUNS/corpus"], "RUNS/corpus is no run: no stage was started in it"),
         (["compare", "RUNS/first"], "RUNS/first alone cannot be compared; name two or more runs"),
         (["compare", "RUNS/first", "RUNS/first"], "alone cannot be compared"),
         (["compare", "RUNS/first", "RUNS/absent"], "there is no run RUNS/absent"),

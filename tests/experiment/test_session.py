@@ -11,7 +11,7 @@ from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ConfigError, CorpusError, RunError
 from codenas.experiment.jobs import SearchJob, TrialResources
 from codenas.experiment.local import search_here
-from codenas.experiment.session import require_possible, warn_of_asked
+from codenas.experiment.session import require_possible, warn_unreachable
 from codenas.measure.latency_model import Calibration, Point
 from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
@@ -76,10 +76,10 @@ def test_what_the_vocabulary_that_is_asked_for_makes_impossible_is_told_before_t
     assert least is not None
     tight = JOB.with_limits({"size_bytes": least - 1})
     require_possible(tight)
-    warn_of_asked(JOB.with_limits({"size_bytes": least}), {None: 4096})
-    warn_of_asked(tight.model_copy(update={"space": space}), {None: 4096, "bpe-300": 300})
+    warn_unreachable(JOB.with_limits({"size_bytes": least}), {None: 4096})
+    warn_unreachable(tight.model_copy(update={"space": space}), {None: 4096, "bpe-300": 300})
     assert not caplog.messages
-    warn_of_asked(tight.model_copy(update={"space": space}), {None: 4096, "bpe-300": 5000})
+    warn_unreachable(tight.model_copy(update={"space": space}), {None: 4096, "bpe-300": 5000})
     (message,) = caplog.messages
     assert message.startswith("no architecture can meet the limit") and "with the 4,096, 5,000 ids that are asked for" in message
 

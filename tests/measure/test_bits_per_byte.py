@@ -137,7 +137,7 @@ def test_large_scores_are_made_of_fewer_windows_at_once(corpus: Corpus, sizes: S
     model, valid, rows = drawn_model(tiny_arch()), corpus.split("valid"), list[int]()
     model.register_forward_hook(lambda _model, _inputs, scores: rows.append(len(scores)))
     whole = bits_per_byte(model, valid, sizes, 8 * CONTEXT)
-    monkeypatch.setattr("codenas.measure.bits_per_byte._SCORES", 2 * CONTEXT * len(sizes))
+    monkeypatch.setattr("codenas.measure.bits_per_byte._LOGITS", 2 * CONTEXT * len(sizes))
     parts = bits_per_byte(model, valid, sizes, 8 * CONTEXT)
     assert rows == [8] + [2] * 4
     assert parts.bits_per_byte == pytest.approx(whole.bits_per_byte, rel=1e-6)

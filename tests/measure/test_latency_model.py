@@ -182,7 +182,7 @@ def test_untrained_models_are_measured_in_the_order_of_sweeps(monkeypatch: pytes
 
 
 def test_one_sweep_is_refused() -> None:
-    with pytest.raises(ValueError, match="1 sweep says nothing of its uncertainty"):
+    with pytest.raises(ValueError, match="1 sweep gives no uncertainty"):
         measure_points([tiny_arch()], 50, 1)
 
 

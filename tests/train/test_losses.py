@@ -27,7 +27,7 @@ def test_a_smoothed_target_is_spread_over_the_whole_vocabulary() -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("rows", [1, 5, 64])  # one at a time, with a rest, all at once
 def test_pieces_give_the_loss_and_the_gradient_of_the_whole(smoothing: float, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_SCORES_AT_ONCE", rows * 11)
+    monkeypatch.setattr(losses, "_LOGITS_AT_ONCE", rows * 11)
     draw = torch.Generator().manual_seed(0)
     scores = (3 * torch.randn(4, 8, 11, generator=draw)).requires_grad_()
     targets = torch.randint(0, 11, (4, 8), generator=draw)
