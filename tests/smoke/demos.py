@@ -27,11 +27,12 @@ valid_share = 0.15
 test_share = 0.15
 
 [search]
+strategy = "evolution"
 seed = 1
 budget = {{ candidates = 5, rungs = [30, 90], promote = [2] }}
 objectives = [
-    {{ metric = "bits_per_byte", weight = 1.0 }},
-    {{ metric = "size_bytes", limit = 50_000_000 }},
+    {{ metric = "bits_per_byte", weight = 0.8 }},
+    {{ metric = "size_bytes", weight = 0.2, limit = 60_000 }},
     {{ metric = "latency_ms_p50", limit = 1000.0 }},
 ]
 train = {{ batch_size = 4 }}
@@ -39,7 +40,7 @@ trial = {{ score_tokens = 2048, latency_tokens = 4 }}
 
 [search.space]
 base = {{ d_model = 32, n_layers = 2, context_len = 64 }}
-choices = {{ d_model = [16, 32, 64], n_layers = [1, 2, 3], norm = ["rmsnorm", "layernorm"] }}
+choices = {{ d_model = [16, 32, 64], n_layers = [1, 2, 3], storage = ["float16", "int8", "int4"] }}
 
 [train]
 steps = 200
