@@ -34,16 +34,18 @@ def serve(
 
     from codenas.cli.complete import read_key
     from codenas.cli.options import settings_of
-    from codenas.experiment.device import resolve_device
     from serve.settings import ServeSettings
 
     given = {
         "checkpoint": (checkpoint or Run(run).require(Run(run).model, "codenas train")).absolute(),
         "model_name": (checkpoint or run).absolute().name if name is None else name,
-        "host": host, "port": port, "device": resolve_device(device), "threads": threads, "max_batch": max_batch, "max_queue": max_queue,
+        "host": host, "port": port, "device": device, "threads": threads, "max_batch": max_batch, "max_queue": max_queue,
         "api_key": SecretStr(key) if (key := read_key(api_key_file)) else None,
     }  # fmt: skip
     settings = settings_of(ServeSettings, given, {"model_name": "--name"})
+    from codenas.experiment.device import resolve_device  # imports torch: not before the options are checked
+
+    settings = settings.model_copy(update={"device": resolve_device(device)})
     serve_until_interrupted(settings)
 
 

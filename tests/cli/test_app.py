@@ -5,6 +5,7 @@ As a process where the process matters (its start, its pipes, what another one h
 
 import errno
 import io
+import re
 import socket
 import subprocess
 import sys
@@ -28,17 +29,17 @@ def _process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL)
 
 
-def _said_without_heavy_imports(*arguments: str) -> str:
-    """What a command says that imports nothing which takes a second."""
+def _run_without_heavy_imports(*arguments: str) -> tuple[str, str]:
+    """Standard output and standard error of a command that imports nothing which takes a second."""
     script = "import sys\ntry:\n    from codenas.cli.app import main; main()\nexcept SystemExit: pass\n"
     script += "print([name for name in ('torch', 'ray', 'matplotlib', 'fastapi', 'tokenizers') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
-    return done.stdout
+    return done.stdout, done.stderr
 
 
 def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
-    said = _said_without_heavy_imports("--help")
+    said, _ = _run_without_heavy_imports("--help")
     stages = ("demo", "prepare", "search", "train", "evaluate", "serve", "complete", "space", "arch", "device", "tokens")
     assert all(stage in said for stage in stages)
     assert all(command in said for command in ("status", "compare", "submit", "jobs", "logs", "stop"))
@@ -46,7 +47,8 @@ def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("arguments", ["arch show small:7", "space show small"])
 def test_what_is_decided_in_closed_form_imports_nothing_heavy(arguments: str) -> None:
-    assert "parameters" in _said_without_heavy_imports(*arguments.split())
+    said, _ = _run_without_heavy_imports(*arguments.split())
+    assert "parameters" in said
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,8 @@ def test_what_is_decided_in_closed_form_imports_nothing_heavy(arguments: str) ->
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_the_options_is_told_before_anything_heavy_is_imported(arguments: str, tmp_path: Path) -> None:
-    _said_without_heavy_imports(*arguments.split(), "--run", str(tmp_path / "absent"))
+    _, complaints = _run_without_heavy_imports(*arguments.split(), "--run", str(tmp_path / "absent"))
+    assert re.fullmatch(r"codenas: .+\n", complaints)
 
 
 @pytest.mark.parametrize(

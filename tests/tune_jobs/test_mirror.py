@@ -35,9 +35,9 @@ JOB = SearchJob(
     budget=Budget(candidates=3, rungs=(1, 3), promote=(2,)),
     objectives=(Objective(metric="bits_per_byte", weight=1.0),),
     train=TrainConfig(batch_size=2, precision="float32", warmup_steps=1),
-    trial=TrialResources(score_tokens=64, latency_tokens=2),
+    trial=TrialResources(score_tokens=64, latency_tokens=2, score_decay=(1.0, 0.0)),
 )
-STEPS = 3 * 1 + 2 * 2
+STEPS, SCORING_STEPS = 3 * 1 + 2 * 2, 3 * 1  # to the rungs; on the branches that score the first rung
 
 
 class Interrupted(Exception):
@@ -73,7 +73,7 @@ def there(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
-    """Every training step that is taken in this process."""
+    """Every step that is taken in this process, those of scoring branches too."""
     steps: list[Step] = []
 
     def watched(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
@@ -132,7 +132,8 @@ def test_a_new_machine_after_every_event_finds_the_same_and_trains_nothing_twice
             break
     assert essence(*found) == undisturbed
     assert machine == 3 + 5 - (not noted)  # one for each event: proposals and reports
-    assert len(trained) == STEPS
+    assert len(trained) == STEPS + SCORING_STEPS
+    assert (found[0].steps, found[0].scoring_steps) == (STEPS, SCORING_STEPS)
 
 
 def test_what_is_fetched_is_what_is_needed(corpus: Corpus, there: Path, tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_what_a_broken_network_kept_here_goes_there_the_next_time(
     assert essence(*search_here(JOB, corpus, half, Mirror(there.as_uri()))) == undisturbed
     before = len(trained)
     assert essence(*search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
-    assert len(trained) == before < STEPS
+    assert len(trained) == before < STEPS + SCORING_STEPS
     for name in ("job.json", "result.json"):
         assert (there / name).read_bytes() == (half / name).read_bytes()
     segments = sorted((there / "trials").rglob("*.jsonl"))
@@ -288,7 +289,7 @@ def test_a_network_that_fails_at_any_moment_costs_no_work(
 ) -> None:
     search_until_the_network_goes(writes, corpus, tmp_path / "search", there)
     assert essence(*search_here(JOB, corpus, tmp_path / "search", Mirror(there.as_uri()))) == undisturbed
-    assert len(trained) == STEPS
+    assert len(trained) == STEPS + SCORING_STEPS
     assert essence(*search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
 
 

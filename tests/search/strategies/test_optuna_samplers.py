@@ -74,7 +74,7 @@ def test_nsga2_makes_children_of_what_earlier_searches_left(trained: int) -> Non
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strategies, "find_spec", lambda name: None if name == "scipy" else object())
-    with pytest.raises(ConfigError, match="the strategy optuna-gp needs scipy; install with: pip install scipy"):
+    monkeypatch.setattr(strategies, "find_spec", lambda name: None if name == "optuna" else object())
+    with pytest.raises(ConfigError, match="the strategy optuna-gp needs optuna; install with: pip install optuna"):
         strategy("optuna-gp")
-    strategy("optuna-tpe")
+    strategy("frontier")
