@@ -91,8 +91,10 @@ class PrepareConfig(BaseModel):
         description="'environment', 'pypi:LIST', a folder of code, or parquet of the family of The Stack: a folder, hf://..., s3://...",
     )
     languages: tuple[str, ...] = Field((PYTHON,), description="names as in The Stack; empty: every language")
-    max_megabytes: float = Field(34, gt=0, description="size of the source that is used, before the filters")
-    max_repository_megabytes: float = Field(1, gt=0, description="size of the source that is used of one repository, before the filters")
+    max_megabytes: float = Field(34, gt=0, le=1e9, description="size of the source that is used, before the filters")
+    max_repository_megabytes: float = Field(
+        1, gt=0, le=1e9, description="size of the source that is used of one repository, before the filters"
+    )
     vocab_size: int = Field(4096, ge=SMALLEST_BPE, le=LARGEST_BPE)
     vocabularies: tuple[VocabularyName, ...] = Field(
         (), description="additional vocabularies to tokenise the text in: 'char', 'bpe-1024', ..."

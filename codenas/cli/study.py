@@ -21,12 +21,14 @@ def study(
     from codenas.corpus import Corpus
     from codenas.experiment.jobs import SearchJob
     from codenas.experiment.session import possible_plan
+    from codenas.files import require_place
     from codenas.search.design_space import observations
     from codenas.search.result import SearchFolder
     from codenas.search.strategies.optuna_samplers import extend_study, write_study
     from codenas.search.strategies.registry import require_modules
 
     require_modules("the study", ("optuna",))
+    require_place(output)  # or SQLAlchemy answers by a page
     home = SearchFolder(Run(run).search)
     job = SearchJob.model_validate_json(home.job())
     plan = possible_plan(job, Corpus.open(Run(run).corpus), home)

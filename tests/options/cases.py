@@ -23,7 +23,7 @@ from codenas.interrupts import hold_back
 from tests.options.declared import Command, Option
 from tests.options.values import drawn, is_much, pairs_of
 
-TIME_S = 20.0  # of a case: many times what the slowest takes
+TIME_S = 60.0  # of a case: many times what the slowest takes
 WORK_TIME_S = 2.0  # of one that may ask for more work than anybody waits for
 MEMORY_BYTES = 8_000_000_000  # that a case may reserve more than this process has
 

@@ -17,7 +17,7 @@ ODD: Mapping[type, Sequence[str]] = {
         "http://127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:nan", "127.0.0.1:99999", "http://[::1", "::1", "999.1.1.1",
     ),
     PurePath: (
-        "", ".", "absent", "absent/below/it", "a\nb", "ünï ∑😀", "\udcff.json", "[red].json", "x" * 300, "/".join(["x" * 200] * 30),
+        "", ".", "absent", "absent/below/it", "a\nb", "ünï ∑😀", "[red].json", "x" * 300, "/".join(["x" * 200] * 30),
         "empty/below", "/proc/absent", "/dev/null/below", "-", "~", "x.png", "x.npz", "x.parquet", "x.jsonl", "x.toml", "%s", "http://127.0.0.1:1/x",
     ),
 }  # fmt: skip
@@ -112,6 +112,8 @@ def drawn(command: Command, option: Option, world: Sequence[str], rng: Random) -
 
 def is_much(option: Option, value: str) -> bool:
     """Whether `value` asks for more work than a test has time for."""
+    if option.name == "job":  # of a job that says nothing, all defaults are done
+        return value in ("null", "empty", "blanks", "bom.toml")
     if option.name not in AMOUNTS:
         return False
     try:

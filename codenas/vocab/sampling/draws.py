@@ -111,8 +111,9 @@ def draw_parameters(settings: SamplingSettings, language: str, number: int) -> D
     """The random numbers of draw `number` of `language`."""
     rng = np.random.default_rng(derive(settings.seed, "draw", language, number))
     mean = settings.max_size if settings.mean_size is None else settings.mean_size
-    size = min(max(int(rng.normal(mean, settings.size_std)), settings.min_size), settings.max_size)
-    sigma = rng.lognormal(math.log(settings.noise_mean), settings.noise_std) if settings.noise_mean else 0.0
+    # numpy takes -0.0 for a negative deviation
+    size = min(max(int(rng.normal(mean, abs(settings.size_std))), settings.min_size), settings.max_size)
+    sigma = rng.lognormal(math.log(settings.noise_mean), abs(settings.noise_std)) if settings.noise_mean else 0.0
     return DrawParameters(size, sigma, int(rng.integers(1 << 64, dtype=np.uint64)))
 
 
