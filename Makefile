@@ -18,7 +18,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-options docs check lint types floors docker-lint fmt bench bench-data bench-models bench-search clean
+.PHONY: help setup demo test test-fast test-options docs check lint types floors docker-lint fmt bench bench-data bench-models bench-search clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ demo: $(STAMP) ## the whole story: prepare, search, train, evaluate, serve, comp
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP) ## run all tests, JOBS files at a time
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-fast: $(STAMP) ## run the tests that start neither Ray nor processes
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --fast -m "not cluster" $(ARGS)
 
 test-options: $(STAMP) ## draw N pairs of options for each command (N=500, SEED=1) and run them
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --pairs $(N) --pairs-seed $(SEED) tests/options $(ARGS)

@@ -1,7 +1,9 @@
 """Fixtures for all tests: one loopback Ray per session, torch on one thread, properties checked on the same examples each time."""
 
 import os
+import subprocess
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 # Ray reads these when it is imported, which test modules do before any fixture runs.
@@ -42,7 +44,18 @@ def _own_log() -> Iterator[None]:
     LOGGER.propagate = True
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With --fast, a test is skipped at the moment that it starts a process, and so at the start of a Ray."""
+    with pytest.MonkeyPatch.context() as patched:
+        if request.config.getoption("--fast"):
+            for owner, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start")):
+                patched.setattr(owner, name, lambda *_, **__: pytest.skip("starts a process"))
+        yield
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="skip what starts a process or a Ray")
     parser.addoption("--pairs", type=int, default=10, help="pairs of options that are drawn for each command")
     parser.addoption("--pairs-seed", type=int, default=0, help="of the draw")
 

@@ -173,7 +173,7 @@ def test_a_name_with_a_line_break_stays_on_one_line() -> None:
     ("arguments", "message"),
     [
         ("jobs --address http://[::1", "'http://[::1' is no URL of a cluster's dashboard"),
-        ("prepare --source file://[ --output OUT", "the source file://[ is in no place that is known here"),
+        ("prepare --source file://[ --output OUT", "the source file://[ is of an unknown kind"),
         ("submit search JOB --run /runs/mine --mirror file://[", "--mirror file://[ is no URL"),
         ("search replay table --strategy random --costly loss --workers 2147483648", "'--workers': Input should be less than or equal to"),
         ("device calibrate --threads 65536", "'--threads': Input should be less than or equal to 512"),
@@ -283,7 +283,7 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         (["prepare", "--source", "TMP/absent", "--output", "TMP/corpus"], "there is no source TMP/absent"),
         (["prepare", "--source", "TMP/absent", "--output", "TMP/other"], "TMP/other holds a corpus of other settings"),
         (["demo", "--run", "TMP/run", "--job", "TMP/job.toml"], "there is no source TMP/absent"),
-        (["demo", "--run", "TMP/run", "--max-mb", "0.1"], "no architecture can meet the limit"),
+        (["demo", "--run", "TMP/run", "--max-mb", "0.1"], "the target of size_bytes, 1.2 MB, is outside its limit"),
         (["search", "--run", "TMP/run", "--corpus", "TMP/other"], "TMP/run/search holds a search with another job or another corpus"),
     ],
 )
