@@ -16,12 +16,12 @@ from codenas.errors import CheckpointError
 from codenas.model import LanguageModel
 from codenas.vocab import Vocabulary
 from serve import errors
-from serve.answer import Answer
+from serve.encode import RequestEncoder
 from serve.engine import DecodingFailed, Engine, Generation, Overloaded
 from serve.guard import Guard
 from serve.protocol import Completion, CompletionRequest, Health, ModelCard, ModelList
+from serve.response import CompletionResponse
 from serve.settings import ServeSettings
-from serve.translate import Translator
 
 
 def load(settings: ServeSettings) -> tuple[LanguageModel, Vocabulary, bool]:
@@ -45,7 +45,7 @@ def load(settings: ServeSettings) -> tuple[LanguageModel, Vocabulary, bool]:
 def create_app(settings: ServeSettings, model: LanguageModel, vocabulary: Vocabulary, infills: bool = False) -> FastAPI:
     """The application that serves `model`; its lifespan runs the engine."""
     engine = Engine(Batcher(model, settings.max_batch), vocabulary, settings.max_queue, settings.threads)
-    translator = Translator(vocabulary, model.arch.context_len, infills)
+    encoder = RequestEncoder(vocabulary, model.arch.context_len, infills)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -56,33 +56,33 @@ def create_app(settings: ServeSettings, model: LanguageModel, vocabulary: Vocabu
     app.state.engine = engine
     app.add_middleware(Guard, settings=settings)
     errors.install(app)
-    _add_completions(app, settings, engine, translator)
-    _add_information(app, settings, engine, translator.context_len)
+    _add_completions(app, settings, engine, encoder)
+    _add_models_and_health(app, settings, engine, encoder.context_len)
     return app
 
 
-def _add_completions(app: FastAPI, settings: ServeSettings, engine: Engine, translator: Translator) -> None:
+def _add_completions(app: FastAPI, settings: ServeSettings, engine: Engine, encoder: RequestEncoder) -> None:
     @app.post("/v1/completions", response_model=Completion)
     async def completions(http_request: Request, request: CompletionRequest) -> Response:
         if request.model not in (None, settings.model_name):
             raise errors.unknown_model(settings.model_name)
         try:
-            generation = engine.submit(translator.sequences(request))
+            generation = engine.submit(encoder.sequences(request))
         except Overloaded as full:
             raise errors.overloaded(full.outstanding, full.limit) from None
         except DecodingFailed:
             raise errors.internal() from None
-        answer = Answer(request, generation, translator, settings.model_name)
+        response = CompletionResponse(request, generation, encoder, settings.model_name)
         if request.stream:
-            return EventStream(answer.events(), generation)
+            return EventStream(response.events(), generation)
         try:
-            completion = await _unless_disconnected(http_request, answer.whole())
+            completion = await _unless_disconnected(http_request, response.completion())
         finally:
             generation.cancel()
         return Response(completion.model_dump_json(), media_type="application/json")
 
 
-def _add_information(app: FastAPI, settings: ServeSettings, engine: Engine, context_len: int) -> None:
+def _add_models_and_health(app: FastAPI, settings: ServeSettings, engine: Engine, context_len: int) -> None:
     created = int(time.time())
 
     def health(status_code: int, status: str) -> Response:
@@ -127,13 +127,13 @@ class EventStream(StreamingResponse):
             self._generation.cancel()
 
 
-async def _unless_disconnected(request: Request, answer: Awaitable[Completion]) -> Completion:
-    """Await `answer`, unless the client disconnects first.
+async def _unless_disconnected(request: Request, completion: Awaitable[Completion]) -> Completion:
+    """Await `completion`, unless the client disconnects first.
 
     Raises:
         ApiError: the client has disconnected (it will not read this).
     """
-    work, disconnected = asyncio.ensure_future(answer), asyncio.ensure_future(_disconnect(request))
+    work, disconnected = asyncio.ensure_future(completion), asyncio.ensure_future(_disconnect(request))
     try:
         await asyncio.wait((work, disconnected), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():

@@ -25,12 +25,12 @@ class Overloaded(Exception):
 
 
 class DecodingFailed(Exception):
-    """A sequence of the request failed, or the engine did."""
+    """A sequence of the request failed, or the engine stopped."""
 
 
 @dataclass(slots=True)
 class Delta:
-    """What sequence `index` of a request has generated since the last delta. Tokens precede their text where that is held back."""
+    """What sequence `index` of a request has generated since the last delta. Text may arrive later than its tokens, see `TextStream`."""
 
     index: int
     text: str = ""
@@ -54,18 +54,18 @@ class Generation:
     def __init__(self, engine: "Engine", sequences: list[Sequence]) -> None:
         self._engine = engine
         self._arrived: asyncio.Queue[Delta | DecodingFailed] = asyncio.Queue()
-        self.jobs = [_Job(index, sequence, self._arrived) for index, sequence in enumerate(sequences)]
+        self.states = [_SequenceState(index, sequence, self._arrived) for index, sequence in enumerate(sequences)]
 
-    async def deltas(self, pace_s: float = 0.0) -> AsyncIterator[list[Delta]]:
+    async def deltas(self, interval_s: float = 0.0) -> AsyncIterator[list[Delta]]:
         """Lists of new deltas, at most one per sequence, until every sequence is finished.
 
         Args:
-            pace_s: seconds between two lists; the first one is immediate.
+            interval_s: minimum seconds between two lists; the first is yielded at once.
 
         Raises:
             DecodingFailed: a sequence failed.
         """
-        open_sequences = len(self.jobs)
+        open_sequences = len(self.states)
         while open_sequences:
             ready = [await self._arrived.get()]
             while not self._arrived.empty():
@@ -78,16 +78,16 @@ class Generation:
             open_sequences -= sum(delta.finish_reason is not None for delta in joined.values())
             yield list(joined.values())
             if open_sequences:
-                await asyncio.sleep(pace_s)
+                await asyncio.sleep(interval_s)
 
     def cancel(self) -> None:
         """Cancel the sequences of this request that are not finished."""
-        self._engine.cancel(self.jobs)
+        self._engine.cancel(self.states)
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
-    """One sequence of a request."""
+class _SequenceState:
+    """One sequence of a request: its id in the batcher, its text so far, and the queue of its deltas."""
 
     index: int
     sequence: Sequence
@@ -98,7 +98,7 @@ class _Job:
     def __post_init__(self) -> None:
         self.text = TextStream(self.sequence.params.stop)
 
-    def take(self, event: Event, vocabulary: Vocabulary) -> bool:
+    def handle(self, event: Event, vocabulary: Vocabulary) -> bool:
         """Queue `event` as a delta; returns whether the sequence is finished."""
         delta = Delta(self.index)
         match event:
@@ -124,9 +124,9 @@ class Engine:
         self._batcher, self._vocabulary = batcher, vocabulary
         self.limit = batcher.capacity + max_queue
         self._thread = ThreadPoolExecutor(1, "decode", torch.set_num_threads, (threads,))
-        self._jobs: dict[int, _Job] = {}
-        self._submitted: list[_Job] = []
-        self._cancelled: list[_Job] = []
+        self._states: dict[int, _SequenceState] = {}
+        self._submitted: list[_SequenceState] = []
+        self._cancelled: list[_SequenceState] = []
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
 
@@ -154,28 +154,28 @@ class Engine:
     @property
     def outstanding(self) -> int:
         """The number of sequences that are not finished."""
-        return len(self._jobs) + len(self._submitted)
+        return len(self._states) + len(self._submitted)
 
     def submit(self, sequences: list[Sequence]) -> Generation:
-        """Queue all sequences of a request. The generation must be cancelled when nobody reads it any more.
+        """Queue all sequences of a request. The caller must cancel the generation when it stops reading it.
 
         Raises:
             Overloaded: the queue is full; a request is admitted with all its sequences or refused.
-            DecodingFailed: the engine does not run.
+            DecodingFailed: the engine is not running.
         """
         if not self.alive:
             raise DecodingFailed
         if self.outstanding >= self.limit:
             raise Overloaded(self.outstanding, self.limit)
         generation = Generation(self, sequences)
-        self._submitted += generation.jobs
+        self._submitted += generation.states
         self._wake.set()
         return generation
 
-    def cancel(self, jobs: list[_Job]) -> None:
-        """Cancel those of `jobs` that are not finished, before the next step."""
-        self._submitted = [job for job in self._submitted if job not in jobs]
-        self._cancelled += [job for job in jobs if job.id in self._jobs]
+    def cancel(self, states: list[_SequenceState]) -> None:
+        """Cancel those of `states` that are not finished, before the next step."""
+        self._submitted = [state for state in self._submitted if state not in states]
+        self._cancelled += [state for state in states if state.id in self._states]
         self._wake.set()
 
     async def _run(self) -> None:
@@ -192,25 +192,25 @@ class Engine:
             LOGGER.exception("the decoding loop ended")
             raise
         finally:
-            for job in (*self._jobs.values(), *self._submitted):
-                job.out.put_nowait(DecodingFailed())
+            for state in (*self._states.values(), *self._submitted):
+                state.out.put_nowait(DecodingFailed())
 
     def _apply_pending(self) -> None:
         """Cancel and admit the sequences that were requested during the last step."""
-        for job in self._cancelled:
-            self._batcher.cancel(job.id)
-            self._jobs.pop(job.id, None)
+        for state in self._cancelled:
+            self._batcher.cancel(state.id)
+            self._states.pop(state.id, None)
         self._cancelled.clear()
-        for job in self._submitted:
-            job.id = self._batcher.submit(job.sequence)
-            self._jobs[job.id] = job
+        for state in self._submitted:
+            state.id = self._batcher.submit(state.sequence)
+            self._states[state.id] = state
         self._submitted.clear()
 
     def _deliver(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, Failed):
                 LOGGER.error("a sequence failed: %s", event.reason)
-            job = self._jobs.get(event.id)  # a stop string may have ended it already
-            if job is not None and job.take(event, self._vocabulary):
-                del self._jobs[event.id]
+            state = self._states.get(event.id)  # None if a stop string has ended it
+            if state is not None and state.handle(event, self._vocabulary):
+                del self._states[event.id]
                 self._batcher.cancel(event.id)

@@ -1,4 +1,4 @@
-"""Error responses in OpenAI's format. They repeat nothing of the request."""
+"""Error responses in OpenAI's format. They never contain parts of the request."""
 
 import json
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-NO_JSON = "the body is not valid JSON, or it is nested too deeply"
+INVALID_JSON = "the body is not valid JSON, or it is nested too deeply"
 
 
 class ErrorBody(BaseModel):
-    """The error object: message, type, the field at fault and a code for programs."""
+    """The error object: message, type, the invalid field and a machine-readable code."""
 
     message: str
     type: str = "invalid_request_error"
@@ -25,7 +25,7 @@ class ErrorBody(BaseModel):
 class ApiError(fastapi.HTTPException):
     """An error response, raised as an exception.
 
-    It derives from FastAPI's own exception because only such pass through when they are raised while a body is read.
+    A subclass of FastAPI's exception: while it reads a body, FastAPI passes on only those.
     """
 
     def __init__(self, status: int, body: ErrorBody, headers: Mapping[str, str] | None = None) -> None:
@@ -46,9 +46,9 @@ def invalid(message: str, param: str | None = None) -> ApiError:
     return ApiError(400, ErrorBody(message=message, param=param))
 
 
-def no_json_header() -> ApiError:
-    """A body without the media type of JSON: 400. Were it read all the same, any page in a browser could send requests."""
-    message = "the endpoint reads JSON alone: send the header 'Content-Type: application/json' (curl: -H 'Content-Type: application/json')"
+def unsupported_media_type() -> ApiError:
+    """Content-Type is not JSON: 400. Without this check any page in a browser could send requests (CSRF)."""
+    message = "the endpoint accepts only JSON: send the header 'Content-Type: application/json' (curl: -H 'Content-Type: application/json')"
     return ApiError(400, ErrorBody(message=message, code="unsupported_media_type"))
 
 
@@ -58,17 +58,17 @@ def unknown_model(served: str) -> ApiError:
     return ApiError(404, ErrorBody(message=message, param="model", code="model_not_found"))
 
 
-def too_large(limit: int) -> ApiError:
+def body_too_large(limit: int) -> ApiError:
     """A body over the limit: 413, before it is parsed."""
     return ApiError(413, ErrorBody(message=f"the body is larger than {limit} bytes; send less", code="body_too_large"))
 
 
-def too_slow(seconds: float) -> ApiError:
+def upload_timeout(seconds: float) -> ApiError:
     """A body that does not arrive in time: 408."""
     return ApiError(408, ErrorBody(message=f"the body did not arrive within {seconds:g} seconds", code="upload_timeout"))
 
 
-def wrong_key() -> ApiError:
+def invalid_api_key() -> ApiError:
     """Missing or wrong API key: 401."""
     message = "this endpoint needs its API key: Authorization: Bearer <key>"
     return ApiError(401, ErrorBody(message=message, code="invalid_api_key"), {"WWW-Authenticate": "Bearer"})
@@ -94,21 +94,21 @@ def install(app: FastAPI) -> None:
     """Make every error response of `app`, including FastAPI's own, an `ErrorBody`."""
 
     @app.exception_handler(ApiError)
-    async def answer(_: Request, error: ApiError) -> Response:
+    async def api_error(_: Request, error: ApiError) -> Response:
         return error.response()
 
     @app.exception_handler(RequestValidationError)
-    async def refuse(_: Request, error: RequestValidationError) -> Response:
+    async def validation_error(_: Request, error: RequestValidationError) -> Response:
         return _from_validation(error).response()
 
     @app.exception_handler(HTTPException)
-    async def translate(_: Request, error: HTTPException) -> Response:
-        # FastAPI answers 400 where its parser gives up: nested too deeply, a number too long, not UTF-8.
-        message = NO_JSON if error.status_code == 400 else str(error.detail)
+    async def http_exception(_: Request, error: HTTPException) -> Response:
+        # FastAPI's parser raises 400 for JSON that is nested too deeply, has too long a number, or is not UTF-8.
+        message = INVALID_JSON if error.status_code == 400 else str(error.detail)
         return ApiError(error.status_code, ErrorBody(message=message), error.headers).response()
 
     @app.exception_handler(Exception)
-    async def apologise(_: Request, __: Exception) -> Response:
+    async def internal_error(_: Request, __: Exception) -> Response:
         return internal().response()
 
 
@@ -116,7 +116,7 @@ def _from_validation(error: RequestValidationError) -> ApiError:
     """The first validation error. Only the top-level field is named: deeper parts can be keys that the client chose."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return invalid(NO_JSON)
+        return invalid(INVALID_JSON)
     place = [str(part) for part in first["loc"] if part != "body"]
     message = str(first["msg"]).removeprefix("Value error, ")
     return invalid(f"{place[0]}: {message}", place[0]) if place else invalid(message)

@@ -1,4 +1,4 @@
-"""Requests that are refused before they are parsed: a wrong key, a body that is no JSON, is too large or never arrives. Plain ASGI."""
+"""Checks before a request is parsed, as ASGI middleware: API key, content type, size and upload time of the body."""
 
 import asyncio
 import hmac
@@ -6,15 +6,15 @@ import hmac
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.errors import ApiError, no_json_header, too_large, too_slow, wrong_key
+from serve.errors import ApiError, body_too_large, invalid_api_key, unsupported_media_type, upload_timeout
 from serve.settings import ServeSettings
 
-GUARDED = "/v1/"  # health checks need no key
+PROTECTED_PREFIX = "/v1/"  # paths that need the API key; health checks do not
 JSON = "application/json"
 
 
 class Guard:
-    """Middleware in front of the routes."""
+    """ASGI middleware that rejects requests before the routes parse them."""
 
     def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
         self._app, self._settings = app, settings
@@ -22,27 +22,27 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        if scope["method"] == "HEAD":  # as GET, but for the body; routes need not know
+        if scope["method"] == "HEAD":  # the response to GET without its body; the routes define only GET
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
         if refusal is not None:
             return await refusal.response()(scope, receive, send)
-        await self._app(scope, _Upload(receive, self._settings), send)
+        await self._app(scope, _LimitedBody(receive, self._settings), send)
 
     def _refusal(self, method: str, path: str, headers: Headers) -> ApiError | None:
-        if path.startswith(GUARDED):
-            if not self._key_fits(headers.get("authorization", "")):
-                return wrong_key()
-            # A body without the header is none of JSON: a browser sends such for any page, without asking first.
+        if path.startswith(PROTECTED_PREFIX):
+            if not self._key_matches(headers.get("authorization", "")):
+                return invalid_api_key()
+            # Browsers send other content types for any page without a CORS preflight request.
             media_type = headers.get("content-type", "" if method == "POST" else JSON)
             if media_type.partition(";")[0].strip().lower() != JSON:
-                return no_json_header()
+                return unsupported_media_type()
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length[:20]) > self._settings.max_body_bytes:
-            return too_large(self._settings.max_body_bytes)
+            return body_too_large(self._settings.max_body_bytes)
         return None
 
-    def _key_fits(self, authorization: str) -> bool:
+    def _key_matches(self, authorization: str) -> bool:
         if self._settings.api_key is None:
             return True
         expected = f"Bearer {self._settings.api_key.get_secret_value()}"
@@ -56,8 +56,8 @@ def _without_body(send: Send) -> Send:
     return send_headers
 
 
-class _Upload:
-    """A `receive` that counts bytes: Content-Length need not be true, and chunked bodies have none."""
+class _LimitedBody:
+    """A `receive` that limits bytes and time: Content-Length can be wrong, and chunked bodies have none."""
 
     def __init__(self, receive: Receive, settings: ServeSettings) -> None:
         self._receive, self._settings = receive, settings
@@ -71,9 +71,9 @@ class _Upload:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise too_slow(self._settings.upload_seconds) from None
+            raise upload_timeout(self._settings.upload_seconds) from None
         self._read += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
         if self._read > self._settings.max_body_bytes:
-            raise too_large(self._settings.max_body_bytes)
+            raise body_too_large(self._settings.max_body_bytes)
         return message

@@ -1,4 +1,4 @@
-"""The endpoint on Ray Serve: one proxy, one replica, and no listener but the one on the requested address."""
+"""The endpoint on Ray Serve: one proxy, one replica, listening on the requested address only."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ from serve.settings import ServeSettings
 
 APPLICATION = "codenas"
 SHUTDOWN_TIMEOUT_S = 5  # for sequences that are still decoded at shutdown
-STOPPED_WITHIN_S = 20
+STOP_TIMEOUT_S = 20
 
 
 class Endpoint:
@@ -49,7 +49,7 @@ def build(settings: ServeSettings) -> ray_serve.Application:
         name="endpoint",
         max_ongoing_requests=4 * (settings.max_batch + settings.max_queue),
         graceful_shutdown_timeout_s=SHUTDOWN_TIMEOUT_S,
-        ray_actor_options={"num_cpus": 0, "num_gpus": 1 if settings.device == "cuda" else 0},  # cuda:1 is that one, not one that Ray picks
+        ray_actor_options={"num_cpus": 0, "num_gpus": 1 if settings.device == "cuda" else 0},  # with cuda:1 Ray must not choose the GPU
         max_constructor_retry_count=1,
     )
     return deployment(ray_serve.ingress()(Endpoint)).bind(settings)
@@ -60,13 +60,13 @@ def start(settings: ServeSettings) -> str:
 
     Raises:
         CheckpointError: the checkpoint cannot be served.
-        ResourceError: the port is taken, the device is not there, or Ray is not running.
+        ResourceError: the port is in use, the device is not available, or Ray is not running.
     """
     if not ray.is_initialized():
         raise ResourceError("Ray is not running in this process; start it first (codenas serve does)")
     require_free_port(settings.host, settings.port)
     _require_device(settings.device)
-    load(settings.model_copy(update={"device": "cpu"}))  # a broken checkpoint is one line here, and Ray's traceback in a replica
+    load(settings.model_copy(update={"device": "cpu"}))  # a broken checkpoint is a one-line error here, but Ray's traceback in a replica
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     ray_serve.start(
         proxy_location="HeadOnly",
@@ -80,18 +80,18 @@ def start(settings: ServeSettings) -> str:
 def stop() -> None:
     """Stop the endpoint, the proxy and Ray Serve itself; Ray keeps running.
 
-    Not `serve.shutdown()`: that waits in a call that ends when the controller dies, and Ray prints an error.
+    Not `serve.shutdown()`: it waits on the controller, which exits during the call, and Ray prints an error.
     """
     try:
         controller: Any = ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
-        ray.get(controller.graceful_shutdown.remote(wait=False), timeout=STOPPED_WITHIN_S)
-        deadline = time.monotonic() + STOPPED_WITHIN_S
+        ray.get(controller.graceful_shutdown.remote(wait=False), timeout=STOP_TIMEOUT_S)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         while time.monotonic() < deadline:
             ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
             time.sleep(0.05)
     except (ValueError, ray.exceptions.RayActorError):
-        return  # gone, or never there
-    raise ResourceError(f"Ray Serve did not stop within {STOPPED_WITHIN_S} s; end its processes yourself")
+        return  # stopped, or never started
+    raise ResourceError(f"Ray Serve did not stop within {STOP_TIMEOUT_S} s; end its processes yourself")
 
 
 def _require_device(device: str) -> None:
@@ -102,8 +102,8 @@ def _require_device(device: str) -> None:
 def _stay_on_this_node() -> None:
     """Keep the server that Ray Serve opens between replicas on this node's own address.
 
-    Ray Serve 2.60 opens it in every replica, on every interface, and unpickles what it receives from anybody; there is no
-    setting. A test lists the listeners, and this fails where Ray Serve has changed.
+    Ray Serve 2.60 opens it in every replica, on every interface, and unpickles whatever it receives; there is no
+    setting for it. A test lists the listeners; it fails if Ray Serve changes.
     """
     module, node = cast(Any, ray_replica), cast(Any, ray.util).get_node_ip_address()
     bind: Callable[[Any, str], int] = module.add_port_to_grpc_server

@@ -15,12 +15,12 @@ MAX_STOPS, MAX_STOP_CHARACTERS = 64, 512
 MAX_BIASES = 1024
 
 
-def _mend(text: Any) -> Any:
-    """Replace lone surrogates: an editor that cuts its buffer at a UTF-16 unit sends half a character."""
+def _replace_lone_surrogates(text: Any) -> Any:
+    """Replace lone surrogates: editors that truncate text at a UTF-16 code unit send them."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(text, str) else text
 
 
-Text = Annotated[str, BeforeValidator(_mend)]
+Text = Annotated[str, BeforeValidator(_replace_lone_surrogates)]
 
 
 class _Wire(BaseModel):
@@ -60,12 +60,12 @@ class CompletionRequest(_Wire):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
+    def _drop_nulls(cls, data: Any) -> Any:
         return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
 
     @field_validator("prompt", mode="before")
     @classmethod
-    def _many_prompts(cls, prompt: Any) -> Any:
+    def _as_list_of_prompts(cls, prompt: Any) -> Any:
         if isinstance(prompt, str) or (isinstance(prompt, list) and prompt and _are_ids(prompt)):
             return [prompt]
         texts = isinstance(prompt, list) and all(isinstance(entry, str) for entry in prompt)
@@ -75,7 +75,7 @@ class CompletionRequest(_Wire):
 
     @field_validator("stop", mode="before")
     @classmethod
-    def _many_stops(cls, stop: Any) -> Any:
+    def _as_list_of_stops(cls, stop: Any) -> Any:
         return [stop] if isinstance(stop, str) else stop
 
     @field_validator("logit_bias", mode="before")
@@ -88,7 +88,7 @@ class CompletionRequest(_Wire):
         return {int(key): value for key, value in biases.items()}
 
     @model_validator(mode="after")
-    def _fields_agree(self) -> Self:
+    def _check_combinations(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options needs stream: true")
         if self.best_of is not None and self.best_of != self.n:

@@ -17,10 +17,10 @@ class ServeSettings(BaseModel):
 
     checkpoint: Path
     model_name: str = Field("codenas", min_length=1, max_length=200)
-    host: str = Field("127.0.0.1", min_length=1, description="everybody who reaches this address can use the endpoint")
+    host: str = Field("127.0.0.1", min_length=1, description="everyone who can reach this address can use the endpoint")
     port: int = Field(8000, ge=1, le=65535)
     max_batch: int = Field(8, ge=1, le=1024, description="sequences decoded in one batch")
-    max_queue: int = Field(32, ge=1, description="sequences that may wait; further requests get 429")
+    max_queue: int = Field(32, ge=1, description="maximum number of waiting sequences; further requests get 429")
     threads: int = Field(1, ge=1, le=MAX_THREADS, description="threads of torch; small models gain nothing from more than one")
     api_key: SecretStr | None = None
     max_body_bytes: int = Field(4_000_000, ge=1_000)

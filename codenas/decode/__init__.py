@@ -1,9 +1,9 @@
-"""Text out of a model: sampling, a slow clear reference, and a batcher that serves many sequences at once."""
+"""Decoding: sampling, a simple reference implementation of generation, and continuous batching."""
 
 from codenas.decode.batcher import Batcher, Event, Failed, Finished, Produced, PromptScored
 from codenas.decode.generate import complete, generate
 from codenas.decode.sampling import MAX_LOGPROBS, SamplingParams, TokenLogprobs
-from codenas.decode.sequence import FinishReason, Sequence, fit, fit_infill
+from codenas.decode.sequence import FinishReason, Sequence, fit_infill_to_context, fit_to_context
 from codenas.decode.text import TextStream
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "TextStream",
     "TokenLogprobs",
     "complete",
-    "fit",
-    "fit_infill",
+    "fit_infill_to_context",
+    "fit_to_context",
     "generate",
 ]

@@ -1,4 +1,4 @@
-"""Continuous batching as a pure state machine: no clock, no thread, no queue but its own. The caller drives it by `step`.
+"""Continuous batching as a state machine without clock or threads: the caller calls `step`.
 
 The rows 0..n-1 of one decoding state hold the n active sequences, so the cost of a step grows with the active sequences only.
 Each step prefills at most one prompt, so that active sequences keep generating.
@@ -42,7 +42,7 @@ class Finished:
 
 @dataclass(slots=True, frozen=True)
 class Failed:
-    """Sequence `id` cannot go on; the others can."""
+    """Sequence `id` failed; the others continue."""
 
     id: int
     reason: str
@@ -60,7 +60,7 @@ class _Row:
         self.id, self.sequence = id, sequence
         self.sampler, self.token, self.generated = Sampler(sequence.params), -1, 0
 
-    def next(self, logits: Tensor) -> list[Event]:
+    def sample(self, logits: Tensor) -> list[Event]:
         """Sample from `logits` [vocab]; returns a token, the end of the sequence, or both."""
         params = self.sequence.params
         if params.max_tokens == 0:
@@ -101,7 +101,7 @@ class Batcher:
         return not self._rows and not self._waiting
 
     def submit(self, sequence: Sequence) -> int:
-        """Queue `sequence`; the id names it in events.
+        """Queue `sequence`; returns the id that its events carry.
 
         Raises:
             ValueError: a token is outside the vocabulary, there is no prompt, or it does not fit the context.
@@ -115,7 +115,7 @@ class Batcher:
         return self._next_id
 
     def cancel(self, id: int) -> None:
-        """Forget sequence `id`, wherever it is; nothing happens if it is gone already. No event follows."""
+        """Remove sequence `id`, waiting or active; does nothing if it has finished. Emits no event."""
         self._waiting = deque(entry for entry in self._waiting if entry[0] != id)
         for index, row in enumerate(self._rows):
             if row.id == id:
@@ -123,7 +123,7 @@ class Batcher:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Make the next token of every active sequence, and take in one that waits if there is a row."""
+        """Generate one token for every active sequence, and prefill one waiting sequence if a row is free."""
         events: list[Event] = []
         if self._rows:
             self._decode(events)
@@ -137,22 +137,22 @@ class Batcher:
         state = self._state.rows(0, len(self._rows))
         try:
             logits = self._model.extend(tokens, state)[:, -1].cpu()
-        except Exception as error:  # nobody knows whose fault it was, nor which rows are still whole
+        except Exception as error:  # the row that caused it is unknown, and any row may be corrupted
             events.extend(Failed(row.id, _reason(error)) for row in self._rows)
             self._rows.clear()
             return
         self._state.lengths[: len(self._rows)] = state.lengths
-        # From the last row down: freeing a row moves the last one into it, which has had its token by then.
+        # In reverse: freeing a row moves the last one into it, which must have been sampled before.
         for index in reversed(range(len(self._rows))):
-            self._take_token(index, logits[index], events)
+            self._sample_row(index, logits[index], events)
 
     def _admit(self, events: list[Event]) -> None:
-        """Read the prompt of the first that waits into the row behind the active ones, and make its first token."""
+        """Prefill the first waiting sequence in the row after the active ones, and sample its first token."""
         index, (id, sequence) = len(self._rows), self._waiting.popleft()
         if sequence.params.max_tokens == 0 and not sequence.prompt_logprobs:
             events.append(Finished(id, "length"))
             return
-        # A mask hides what another sequence left behind from softmax, but 0 * NaN is NaN: the row must be clean.
+        # Masked values of the previous sequence get weight 0 in softmax, but 0 * NaN is NaN: the row must be cleared.
         self._state.reset(index)
         state = self._state.rows(index, index + 1)
         try:
@@ -164,20 +164,20 @@ class Batcher:
         self._rows.append(_Row(id, sequence))
         if sequence.prompt_logprobs:
             events.append(PromptScored(id, _prompt_logprobs(sequence, logits.cpu())))
-        self._take_token(index, logits[-1].cpu(), events)
+        self._sample_row(index, logits[-1].cpu(), events)
 
-    def _take_token(self, index: int, logits: Tensor, events: list[Event]) -> None:
-        """Sample the next token of row `index` from `logits` [vocab]; the row is freed if that ends its sequence."""
+    def _sample_row(self, index: int, logits: Tensor, events: list[Event]) -> None:
+        """Sample the next token of row `index` from `logits` [vocab]; the row is freed if its sequence ends."""
         row = self._rows[index]
         try:
-            events.extend(row.next(logits))
+            events.extend(row.sample(logits))
         except Exception as error:
             events.append(Failed(row.id, _reason(error)))
         if not isinstance(events[-1], Produced):
             self._free(index)
 
     def _free(self, index: int) -> None:
-        """Give row `index` back: the last row moves into it."""
+        """Free row `index` by moving the last row into it."""
         last = len(self._rows) - 1
         if index != last:
             self._state.move(last, index)

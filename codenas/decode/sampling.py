@@ -1,4 +1,4 @@
-"""Sampling a token from the logits of one sequence. Every sequence has its own random generator, so a batch does not change it."""
+"""Sampling a token from the logits of one sequence. Every sequence has its own random generator, so batching changes no sample."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 MAX_LOGPROBS = 5
-GREEDY_BELOW = 1e-5  # a lower temperature is greedy, as in vLLM: dividing by a subnormal one gives infinity
-FEW = 256  # tokens that nearly always hold top_p: a top-k of them is ten times cheaper than sorting the vocabulary
+GREEDY_BELOW = 1e-5  # a lower temperature is greedy, as in vLLM: division by a subnormal number overflows
+TOP_P_CANDIDATES = 256  # the most likely tokens, which nearly always hold top_p: topk is ten times cheaper than sorting the vocabulary
 
 
 class SamplingParams(BaseModel):
@@ -52,11 +52,11 @@ class Sampler:
 
     def __call__(self, logits: Tensor) -> int:
         """The next token, from `logits` [vocab] of one sequence, on the CPU."""
-        token = sample(self._penalised(logits), self._params, self._rng)
+        token = sample(self._with_penalties(logits), self._params, self._rng)
         self._counts[token] += 1
         return token
 
-    def _penalised(self, logits: Tensor) -> Tensor:
+    def _with_penalties(self, logits: Tensor) -> Tensor:
         """`logits` with OpenAI's penalties: presence once per generated token, frequency once per occurrence."""
         params, changes = self._params, dict(self._params.logit_bias)
         if params.presence_penalty or params.frequency_penalty:
@@ -68,7 +68,7 @@ class Sampler:
 
 
 def sample(logits: Tensor, params: SamplingParams, rng: torch.Generator) -> int:
-    """Sample a token from `logits` [vocab]: temperature, then `top_k`, then `top_p` (the smallest set that holds that mass).
+    """Sample a token from `logits` [vocab]: temperature, then `top_k`, then `top_p` (the smallest set with this probability).
 
     Draws exactly one number from `rng` and inverts the cumulative distribution, in the order of the vocabulary: logits that
     differ by rounding, as those of one sequence in batches of different sizes do, give the same token almost surely.
@@ -77,16 +77,16 @@ def sample(logits: Tensor, params: SamplingParams, rng: torch.Generator) -> int:
         return int(logits.argmax())
     probabilities = torch.softmax((logits.double() - logits.max()) / params.temperature, 0)
     if params.top_p < 1 or params.top_k is not None:
-        probabilities = _cut(probabilities, params)
+        probabilities = _truncated(probabilities, params)
     cumulative = probabilities.cumsum(0)
     drawn = torch.rand((), generator=rng, dtype=torch.float64) * cumulative[-1]
     return min(int(torch.searchsorted(cumulative, drawn, right=True)), len(cumulative) - 1)
 
 
-def _cut(probabilities: Tensor, params: SamplingParams) -> Tensor:
-    """`probabilities` with zeros outside the tokens that `top_k` and `top_p` keep."""
+def _truncated(probabilities: Tensor, params: SamplingParams) -> Tensor:
+    """`probabilities` with zeros for the tokens that `top_k` and `top_p` exclude."""
     size = len(probabilities)
-    best, tokens = probabilities.topk(min(params.top_k or FEW, size))
+    best, tokens = probabilities.topk(min(params.top_k or TOP_P_CANDIDATES, size))
     if params.top_k is None and best.sum() < params.top_p:  # rare: the top tokens do not hold top_p
         best, tokens = probabilities.sort(descending=True, stable=True)
     mass = best.sum() if params.top_k is not None else 1.0

@@ -8,16 +8,16 @@ from codenas.vocab import END_OF_TEXT, Vocabulary, infill_prompt
 
 FinishReason = Literal["stop", "length"]
 
-ANSWER_SHARE = 4  # a prompt that is too long leaves a quarter of the context to the completion
-SUFFIX_SHARE = 4  # where prefix and suffix do not both fit, the suffix gets a quarter of their room
+COMPLETION_DIVISOR = 4  # a prompt that is too long leaves 1/4 of the context to the completion
+SUFFIX_DIVISOR = 4  # if prefix and suffix do not both fit, the suffix gets 1/4 of their room
 
 
 @dataclass(slots=True, frozen=True)
 class Sequence:
-    """What to continue and how.
+    """A prompt with its sampling parameters, as token ids.
 
     Attributes:
-        stop_token_ids: generation stops at one of them, which is not part of the completion.
+        stop_token_ids: generation ends at one of these tokens, which is not part of the completion.
         prompt_logprobs: also compute the log-probability of every token of the prompt.
     """
 
@@ -27,7 +27,9 @@ class Sequence:
     prompt_logprobs: bool = False
 
 
-def fit(prompt: list[int], params: SamplingParams, vocabulary: Vocabulary, context_len: int, prompt_logprobs: bool = False) -> Sequence:
+def fit_to_context(
+    prompt: list[int], params: SamplingParams, vocabulary: Vocabulary, context_len: int, prompt_logprobs: bool = False
+) -> Sequence:
     """The sequence that fits `context_len`: prompt and completion together have at most that many tokens.
 
     The end of a prompt matters most in code, so a prompt that is too long is truncated on the *left*. It leaves room for
@@ -35,29 +37,31 @@ def fit(prompt: list[int], params: SamplingParams, vocabulary: Vocabulary, conte
     is the start of a document. Every special token is a stop token.
     """
     kept = tuple(prompt[-_prompt_room(params, context_len) :]) or (vocabulary.specials[END_OF_TEXT],)
-    answer = min(params.max_tokens, context_len - len(kept))
+    max_tokens = min(params.max_tokens, context_len - len(kept))
     stop_token_ids = frozenset(vocabulary.specials.values())
-    return Sequence(kept, params.model_copy(update={"max_tokens": answer}), stop_token_ids, prompt_logprobs)
+    return Sequence(kept, params.model_copy(update={"max_tokens": max_tokens}), stop_token_ids, prompt_logprobs)
 
 
-def fit_infill(prefix: list[int], suffix: list[int], params: SamplingParams, vocabulary: Vocabulary, context_len: int) -> Sequence:
+def fit_infill_to_context(
+    prefix: list[int], suffix: list[int], params: SamplingParams, vocabulary: Vocabulary, context_len: int
+) -> Sequence:
     """The sequence whose completion belongs between `prefix` and `suffix`, for a model trained to fill in the middle.
 
-    Text near the gap matters most: the prefix is truncated on the left, the suffix on the right, and what one of them does not
-    need of its share goes to the other. The completion gets the room that `fit` gives it.
+    Text near the gap matters most: the prefix is truncated on the left, the suffix on the right, and what one of
+    them does not need of its share goes to the other. `max_tokens` is limited as in `fit_to_context`.
 
     Raises:
-        ValueError: the context has no room for the sentinels.
+        ValueError: the context has no room for the sentinel tokens.
     """
     empty = infill_prompt(vocabulary, (), ())
     room = _prompt_room(params, context_len) - len(empty)
     if room < 0:
         raise ValueError(f"a context of {context_len} tokens has no room for the {len(empty)} tokens that mark a gap")
-    after = suffix[: max(room // SUFFIX_SHARE, room - len(prefix))]
+    after = suffix[: max(room // SUFFIX_DIVISOR, room - len(prefix))]
     before = prefix[max(0, len(prefix) + len(after) - room) :]
-    return fit(infill_prompt(vocabulary, before, after), params, vocabulary, context_len)
+    return fit_to_context(infill_prompt(vocabulary, before, after), params, vocabulary, context_len)
 
 
 def _prompt_room(params: SamplingParams, context_len: int) -> int:
     """The largest number of prompt tokens."""
-    return context_len - min(params.max_tokens, max(1, context_len // ANSWER_SHARE))
+    return context_len - min(params.max_tokens, max(1, context_len // COMPLETION_DIVISOR))

@@ -1,11 +1,11 @@
-"""Incremental detokenisation: bytes to text that cuts no character and shows no part of a stop string."""
+"""Incremental detokenisation: text without partial characters or parts of a stop string."""
 
 import codecs
 from collections.abc import Sequence
 
 
 class TextStream:
-    """Takes bytes and returns the text that can be shown. However the bytes are split, the joined text is the same.
+    """Decodes bytes to text that is final. The joined text does not depend on how the bytes are split.
 
     An incomplete UTF-8 character and the longest suffix of the text that is a prefix of a stop string are held back; the
     latter is shorter than the longest stop string. Bytes that are not UTF-8 become U+FFFD.
@@ -23,7 +23,7 @@ class TextStream:
         return self._release(self._decoder.decode(data))
 
     def close(self) -> str:
-        """End of the text: returns what was held back, which cannot become a stop string any more."""
+        """End the text; returns what was held back."""
         text = self._release(self._decoder.decode(b"", final=True)) + self._held
         self._held = ""
         return text
@@ -42,7 +42,7 @@ class TextStream:
         return safe
 
     def _first_stop(self) -> int | None:
-        """The start of the stop string that is complete first, as if the text arrived character by character."""
+        """The start of the stop string that ends first, as if the text arrived character by character; None without one."""
         found = ((self._held.find(stop), len(stop)) for stop in self._stops)
         ends = [(start + length, start) for start, length in found if start >= 0]
         return min(ends)[1] if ends else None

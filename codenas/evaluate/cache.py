@@ -1,4 +1,4 @@
-"""Results of suites, one file each: a suite runs again only where the model, its corpus, or a setting that it depends on has changed."""
+"""Cached results of suites, one file each: a suite runs again if the model, its corpus or a setting that it depends on has changed."""
 
 import hashlib
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codenas.evaluate.suites.base import Result, Subject, Suite
+from codenas.evaluate.suites.base import EvaluationSubject, Result, Suite
 from codenas.files import write_atomic
 
 
 class Cached(BaseModel):
-    """The file of a suite: a result and what it is of."""
+    """The result file of a suite, with everything that the result depends on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -24,14 +24,14 @@ class Cached(BaseModel):
     result: dict[str, Any]
 
 
-def checkpoint_digest(subject: Subject) -> str:
-    """Of all that a result depends on in a checkpoint: the stored weights, their architecture and storage, the vocabulary."""
+def checkpoint_digest(subject: EvaluationSubject) -> str:
+    """A digest of what a result depends on in a checkpoint: the stored weights, their architecture and storage, the vocabulary."""
     manifest = subject.checkpoint.manifest
     parts = (manifest.weights_sha256, manifest.arch.digest, manifest.storage, manifest.vocab_digest)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def read_result(suite: Suite[Result], subject: Subject, folder: Path) -> Result | None:
+def read_result(suite: Suite[Result], subject: EvaluationSubject, folder: Path) -> Result | None:
     """The stored result of `suite`; None where there is none, or it is of another model, setting or version."""
     try:
         found = Cached.model_validate_json(_path(suite, folder).read_bytes())
@@ -42,7 +42,7 @@ def read_result(suite: Suite[Result], subject: Subject, folder: Path) -> Result 
         return None
 
 
-def write_result(suite: Suite[Result], subject: Subject, folder: Path, result: Result) -> None:
+def write_result(suite: Suite[Result], subject: EvaluationSubject, folder: Path, result: Result) -> None:
     """Store `result` in `folder`."""
     write_atomic(_path(suite, folder), _cached(suite, subject, result.model_dump(mode="json")).model_dump_json(indent=2))
 
@@ -51,7 +51,7 @@ def _path(suite: Suite[Any], folder: Path) -> Path:
     return folder / f"{suite.name}.json"
 
 
-def _cached(suite: Suite[Any], subject: Subject, result: dict[str, Any]) -> Cached:
+def _cached(suite: Suite[Any], subject: EvaluationSubject, result: dict[str, Any]) -> Cached:
     return Cached(
         suite=suite.name,
         checkpoint=checkpoint_digest(subject),

@@ -1,4 +1,4 @@
-"""Degeneration of completions: the model beside the human reference, by the same measure at the same length.
+"""Degeneration of completions: the model compared with the human reference, at the same length.
 
 The measure, over the tokens and the text of one completion; it is collapsed if any of these holds:
 - it has no text but white space;
@@ -15,13 +15,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 
 from codenas.evaluate.prompts import Decode, Document, Prompt, pick_prompts
-from codenas.evaluate.python_source import continues_python
+from codenas.evaluate.python_source import continuation_parses
 
 Generate = Callable[[list[int], int], list[int]]
 
 
 class CollapseLimits(BaseModel):
-    """Over any of these, a completion is collapsed."""
+    """A completion above any of these is collapsed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,7 +31,7 @@ class CollapseLimits(BaseModel):
 
 
 class CompletionFigures(BaseModel):
-    """Figures over all completions of one writer; the runs and seq-rep-4 are means, `parse_rate` is a share."""
+    """Metrics over all completions of the model, or all human references; runs and seq-rep-4 are means, `parse_rate` is in [0, 1]."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -100,12 +100,12 @@ def completion_quality(
     seed: int = 0,
     limits: CollapseLimits | None = None,
 ) -> CollapseReport:
-    """Complete prompts from held-out documents and hold the result beside what their authors wrote.
+    """Complete prompts from held-out documents and compare the completions with the human reference.
 
     Args:
         generate: (prompt ids, most new tokens) -> new ids, without the prompt and without the end-of-text id.
         decode: ids -> bytes.
-        documents: ids of each held-out document, from repositories that the model was never trained on.
+        documents: ids of each held-out document, from repositories outside the training split.
         temperature: the one that `generate` samples with; recorded, not used.
 
     Raises:
@@ -113,15 +113,15 @@ def completion_quality(
     """
     limits = limits or CollapseLimits()
     picked = pick_prompts(documents, decode, prompts, prompt_tokens, completion_tokens, seed)
-    written = [[int(token) for token in generate(prompt.tokens, completion_tokens)] for prompt in picked]
-    # Repetition grows with length: the human text is cut to the length that the model has reached.
-    human = [prompt.human[: len(completion) or None] for prompt, completion in zip(picked, written, strict=True)]
+    generated = [[int(token) for token in generate(prompt.tokens, completion_tokens)] for prompt in picked]
+    # Repetition grows with length: the human reference is truncated to the length of the completion.
+    human = [prompt.human[: len(completion) or None] for prompt, completion in zip(picked, generated, strict=True)]
     return CollapseReport(
         prompts=len(picked),
         temperature=temperature,
         completion_tokens=completion_tokens,
         limits=limits,
-        model=_figures(picked, written, decode, limits),
+        model=_figures(picked, generated, decode, limits),
         human=_figures(picked, human, decode, limits),
     )
 
@@ -134,5 +134,5 @@ def _figures(prompts: Sequence[Prompt], completions: Sequence[list[int]], decode
         seq_rep_4=fmean(seq_rep_4(tokens) for tokens in completions),
         longest_token_run=fmean(longest_run(tokens) for tokens in completions),
         longest_line_run=fmean(longest_line_run(text) for text in texts),
-        parse_rate=fmean(continues_python(head, text) for head, text in zip(heads, texts, strict=True)),
+        parse_rate=fmean(continuation_parses(head, text) for head, text in zip(heads, texts, strict=True)),
     )

@@ -1,4 +1,4 @@
-"""Prompts from held-out documents: the same ones for every model, each with what its author wrote next."""
+"""Prompts from held-out documents: the same for every model, each with its human reference."""
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ Decode = Callable[[Sequence[int]], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One cut through a document: `head` is all before it, `tokens` the last of that (the prompt), `human` what follows."""
+    """A document cut in two: `head` is everything before the cut, `tokens` the end of it (the prompt), `human` what follows the cut."""
 
     head: list[int]
     tokens: list[int]

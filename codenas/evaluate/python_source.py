@@ -1,4 +1,4 @@
-"""Does a text read as Python? For text that was cut off after so many tokens, by a model or by us."""
+"""Whether a text that was truncated at a number of tokens parses as Python."""
 
 import ast
 import warnings
@@ -7,7 +7,7 @@ from codeop import PyCF_ALLOW_INCOMPLETE_INPUT  # type: ignore[attr-defined]
 _FLAGS = ast.PyCF_ONLY_AST | PyCF_ALLOW_INCOMPLETE_INPUT
 
 
-def begins_python(text: str) -> bool:
+def is_python_prefix(text: str) -> bool:
     """Whether `text` is a Python program or the beginning of one: `def f():` may still get its body, `def def` may not."""
     try:
         with warnings.catch_warnings(action="ignore"):  # odd escapes in strings are warnings, not errors
@@ -19,11 +19,11 @@ def begins_python(text: str) -> bool:
     return True
 
 
-def continues_python(head: str, continuation: str) -> bool:
+def continuation_parses(head: str, continuation: str) -> bool:
     """Whether `head` with the complete lines of `continuation` begins a Python program.
 
-    `head` is the document from its first character up to the cut, not only what the model saw of it. What follows the
-    last line end of `continuation` is left out: it was cut where the tokens ran out. Models and the human reference are measured alike.
+    `head` is the whole document before the cut, not only the prompt. The incomplete last line of `continuation` is ignored.
+    The model and the human reference are measured in the same way.
     """
     complete, line_end, _ = continuation.rpartition("\n")
-    return begins_python(head + complete + line_end)
+    return is_python_prefix(head + complete + line_end)

@@ -1,4 +1,4 @@
-"""The evaluation of a checkpoint: every suite, each from its cache where it has run before, joined into one result."""
+"""The evaluation of a checkpoint: runs every suite, or reads its cached result, and joins the results."""
 
 import logging
 from pathlib import Path
@@ -12,7 +12,7 @@ from codenas.errors import CheckpointError
 from codenas.evaluate.cache import read_result, write_result
 from codenas.evaluate.collapse import CollapseReport
 from codenas.evaluate.config import EvaluationSettings
-from codenas.evaluate.suites.base import Result, Subject, Suite
+from codenas.evaluate.suites.base import EvaluationSubject, Result, Suite
 from codenas.evaluate.suites.bits_per_byte import BitsPerByteResult
 from codenas.evaluate.suites.completions import CompletionsResult
 from codenas.evaluate.suites.latency import LatencyResult
@@ -43,24 +43,24 @@ class Evaluation(BaseModel):
 def evaluate_checkpoint(
     checkpoint: Checkpoint, corpus: Corpus, settings: EvaluationSettings, device: str = "cpu", folder: Path | None = None
 ) -> Evaluation:
-    """Evaluate what `checkpoint` has stored on the held-out repositories of `corpus`; warnings are logged as well.
+    """Evaluate the model in `checkpoint` on the held-out repositories of `corpus`; warnings are logged as well.
 
     Args:
-        corpus: in the vocabulary of the model.
-        device: of torch, resolved.
-        folder: where each suite keeps its result, and finds it again; nothing is kept without one.
+        corpus: tokenised with the vocabulary of the model.
+        device: torch device, never `auto`.
+        folder: cache of the results of the suites; None: no cache.
 
     Raises:
-        CheckpointError: it was trained on another corpus: what was held out then is unknown.
+        CheckpointError: it was trained on another corpus: what was held out is unknown.
         CorpusError: the held-out split is too small.
         LeakError: a score depends on a later token.
     """
     if checkpoint.manifest.corpus_digest != corpus.manifest.digest:
         raise CheckpointError(
             f"{checkpoint.path} was trained on corpus {checkpoint.manifest.corpus_digest[:12]}, {corpus.path} is "
-            f"{corpus.manifest.digest[:12]}: its held-out repositories may have been trained on; give the corpus of the training"
+            f"{corpus.manifest.digest[:12]}: its held-out repositories may have been trained on; use the corpus that it was trained on"
         )
-    subject = Subject(checkpoint, corpus, settings, device)
+    subject = EvaluationSubject(checkpoint, corpus, settings, device)
     results = {suite.name: run_suite(suite, subject, folder) for suite in SUITES}
     quality: BitsPerByteResult = results["bits_per_byte"]
     sampled: CompletionsResult = results["completions"]
@@ -82,8 +82,8 @@ def evaluate_checkpoint(
     )
 
 
-def run_suite(suite: Suite[Result], subject: Subject, folder: Path | None = None) -> Result:
-    """The result of `suite`: from `folder` where it is stored there, else measured and stored."""
+def run_suite(suite: Suite[Result], subject: EvaluationSubject, folder: Path | None = None) -> Result:
+    """The result of `suite`: from the cache in `folder` if it is there, else computed and stored."""
     known = read_result(suite, subject, folder) if folder is not None else None
     if known is not None:
         LOGGER.info(f"evaluate: {suite.name} is finished")

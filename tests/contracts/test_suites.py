@@ -12,7 +12,7 @@ from codenas.checkpoint import MANIFEST, Checkpoint, Manifest, write_checkpoint
 from codenas.corpus import Corpus
 from codenas.evaluate.config import EvaluationSettings
 from codenas.evaluate.run import evaluate_checkpoint, run_suite
-from codenas.evaluate.suites.base import Subject, Suite
+from codenas.evaluate.suites.base import EvaluationSubject, Suite
 from codenas.evaluate.suites.registry import SUITES
 from codenas.experiment.training import manifest_of
 from codenas.model import build_model
@@ -37,15 +37,15 @@ def model(corpus: Corpus, path: Path, seed: int = 0) -> Checkpoint:
 
 
 @pytest.fixture
-def subject(corpus: Corpus, tmp_path: Path) -> Subject:
-    return Subject(model(corpus, tmp_path / "model"), corpus, SETTINGS)
+def subject(corpus: Corpus, tmp_path: Path) -> EvaluationSubject:
+    return EvaluationSubject(model(corpus, tmp_path / "model"), corpus, SETTINGS)
 
 
-def runs(suite: Suite[Any], subject: Subject, folder: Path) -> bool:
+def runs(suite: Suite[Any], subject: EvaluationSubject, folder: Path) -> bool:
     """Whether `suite` measures anew."""
-    measured = list[Subject]()
+    measured = list[EvaluationSubject]()
 
-    def noted(subject: Subject) -> Any:
+    def noted(subject: EvaluationSubject) -> Any:
         measured.append(subject)
         return suite.run(subject)
 
@@ -55,18 +55,20 @@ def runs(suite: Suite[Any], subject: Subject, folder: Path) -> bool:
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
 class TestSuite:
-    def test_a_second_run_reads_the_cache_and_finds_the_same(self, suite: Suite[Any], subject: Subject, tmp_path: Path) -> None:
+    def test_a_second_run_reads_the_cache_and_finds_the_same(self, suite: Suite[Any], subject: EvaluationSubject, tmp_path: Path) -> None:
         first = run_suite(suite, subject, tmp_path)
         again = replace(subject)
         assert not runs(suite, again, tmp_path) and run_suite(suite, again, tmp_path) == first
         assert "model" not in vars(again), "what is stored is read without the model"
         assert [path.name for path in tmp_path.glob("*.json")] == [f"{suite.name}.json"]
 
-    def test_a_changed_checkpoint_is_measured(self, suite: Suite[Any], subject: Subject, corpus: Corpus, tmp_path: Path) -> None:
+    def test_a_changed_checkpoint_is_measured(self, suite: Suite[Any], subject: EvaluationSubject, corpus: Corpus, tmp_path: Path) -> None:
         run_suite(suite, subject, tmp_path)
         assert runs(suite, replace(subject, checkpoint=model(corpus, tmp_path / "other", seed=1)), tmp_path)
 
-    def test_another_architecture_with_the_same_weights_is_measured(self, suite: Suite[Any], subject: Subject, tmp_path: Path) -> None:
+    def test_another_architecture_with_the_same_weights_is_measured(
+        self, suite: Suite[Any], subject: EvaluationSubject, tmp_path: Path
+    ) -> None:
         """The weights of rotary and of ALiBi positions have the same names and shapes."""
         run_suite(suite, subject, tmp_path)
         shutil.copytree(subject.checkpoint.path, tmp_path / "turned")
@@ -75,7 +77,7 @@ class TestSuite:
         (tmp_path / "turned" / MANIFEST).write_text(turned.model_dump_json())
         assert runs(suite, replace(subject, checkpoint=Checkpoint.open(tmp_path / "turned")), tmp_path)
 
-    def test_only_settings_that_it_depends_on_count(self, suite: Suite[Any], subject: Subject, tmp_path: Path) -> None:
+    def test_only_settings_that_it_depends_on_count(self, suite: Suite[Any], subject: EvaluationSubject, tmp_path: Path) -> None:
         assert {*OTHER, "device"} == set(EvaluationSettings.model_fields)
         run_suite(suite, subject, tmp_path)
         for name, value in OTHER.items():
@@ -85,7 +87,9 @@ class TestSuite:
             assert runs(suite, changed, folder) == (name in suite.depends_on), name
 
     @pytest.mark.parametrize("content", ["", "{}", '{"schema_version": 2}'])
-    def test_a_file_that_cannot_be_read_is_made_again(self, content: str, suite: Suite[Any], subject: Subject, tmp_path: Path) -> None:
+    def test_a_file_that_cannot_be_read_is_made_again(
+        self, content: str, suite: Suite[Any], subject: EvaluationSubject, tmp_path: Path
+    ) -> None:
         (tmp_path / f"{suite.name}.json").write_text(content)
         assert runs(suite, subject, tmp_path) and not runs(suite, subject, tmp_path)
 
@@ -94,13 +98,13 @@ def test_each_setting_belongs_to_a_suite() -> None:
     assert {name for suite in SUITES for name in suite.depends_on} == set(OTHER)
 
 
-def test_a_latency_of_another_device_is_measured_again(subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_latency_of_another_device_is_measured_again(subject: EvaluationSubject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate_checkpoint(subject.checkpoint, subject.corpus, SETTINGS, folder=tmp_path / "kept")
     monkeypatch.setattr("codenas.measure.latency.device_name", lambda *_: "H200")
     assert [suite.name for suite in SUITES if runs(suite, subject, tmp_path / "kept")] == ["latency"]
 
 
-def test_what_was_measured_before_an_interrupt_is_kept(subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_before_an_interrupt_is_kept(subject: EvaluationSubject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 

@@ -3,7 +3,7 @@
 import torch
 
 from codenas.arch import ArchSpec, AttentionSpec
-from codenas.decode import SamplingParams, Sequence, fit
+from codenas.decode import SamplingParams, Sequence, fit_to_context
 from codenas.model import LanguageModel, build_model
 from codenas.vocab import Char
 
@@ -24,7 +24,7 @@ def tiny_model(seed: int = 0, window: int | None = None, context_len: int = CONT
 
 def sequence(prompt: str, context_len: int = CONTEXT, prompt_logprobs: bool = False, **params: object) -> Sequence:
     """What `prompt` is to the decoder; greedy unless `params` say otherwise."""
-    return fit(
+    return fit_to_context(
         VOCABULARY.encode(prompt),
         SamplingParams.model_validate({"temperature": 0, **params}),
         VOCABULARY,

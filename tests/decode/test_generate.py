@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from codenas.decode import SamplingParams, Sequence, complete, fit, fit_infill, generate
+from codenas.decode import SamplingParams, Sequence, complete, fit_infill_to_context, fit_to_context, generate
 from tests.decode.models import CONTEXT, VOCABULARY, sequence, tiny_model
 
 
@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_refused() -> None:
 )
 def test_prompt_and_answer_share_the_context(prompt: int, max_tokens: int, kept: int, answer: int) -> None:
     ids = [10 + index % 90 for index in range(prompt)]
-    fitted = fit(ids, SamplingParams(max_tokens=max_tokens), VOCABULARY, CONTEXT)
+    fitted = fit_to_context(ids, SamplingParams(max_tokens=max_tokens), VOCABULARY, CONTEXT)
     assert len(fitted.prompt) == kept
     assert fitted.params.max_tokens == answer
     assert list(fitted.prompt[-prompt:]) == ids[-kept:] if prompt else fitted.prompt == (VOCABULARY.specials["<|endoftext|>"],)
@@ -63,7 +63,7 @@ def test_prompt_and_answer_share_the_context(prompt: int, max_tokens: int, kept:
 
 @pytest.mark.parametrize("context_len", [2, 3, 5])
 def test_the_smallest_contexts_leave_room_for_one_token(context_len: int) -> None:
-    fitted = fit([10] * 9, SamplingParams(), VOCABULARY, context_len)
+    fitted = fit_to_context([10] * 9, SamplingParams(), VOCABULARY, context_len)
     assert (len(fitted.prompt), fitted.params.max_tokens) == (context_len - 1, 1)
 
 
@@ -81,7 +81,7 @@ def test_the_smallest_contexts_leave_room_for_one_token(context_len: int) -> Non
 )
 def test_prefix_suffix_and_answer_share_the_context(prefix: int, suffix: int, max_tokens: int, kept: tuple[int, int], answer: int) -> None:
     before, after = [10 + index % 90 for index in range(prefix)], [20 + index % 70 for index in range(suffix)]
-    fitted = fit_infill(before, after, SamplingParams(max_tokens=max_tokens), VOCABULARY, CONTEXT)
+    fitted = fit_infill_to_context(before, after, SamplingParams(max_tokens=max_tokens), VOCABULARY, CONTEXT)
     names = VOCABULARY.specials
     near = [names["<fim_prefix>"], *before[prefix - kept[0] :], names["<fim_suffix>"], *after[: kept[1]], names["<fim_middle>"]]
     assert (list(fitted.prompt), fitted.params.max_tokens) == (near, answer)
@@ -91,14 +91,14 @@ def test_prefix_suffix_and_answer_share_the_context(prefix: int, suffix: int, ma
 @pytest.mark.parametrize("context_len", [2, 3])
 def test_a_context_without_room_for_a_gap_is_refused(context_len: int) -> None:
     with pytest.raises(ValueError, match=f"a context of {context_len} tokens has no room for the 3 tokens that mark a gap"):
-        fit_infill([10], [11], SamplingParams(), VOCABULARY, context_len)
-    assert len(fit_infill([10], [11], SamplingParams(), VOCABULARY, 4).prompt) == 3
+        fit_infill_to_context([10], [11], SamplingParams(), VOCABULARY, context_len)
+    assert len(fit_infill_to_context([10], [11], SamplingParams(), VOCABULARY, 4).prompt) == 3
 
 
 def test_complete_gives_text_and_reason() -> None:
     model = tiny_model()
     text, reason = complete(model, VOCABULARY, "def ", SamplingParams(max_tokens=12, temperature=0))
-    asked = fit(VOCABULARY.encode("def "), SamplingParams(max_tokens=12, temperature=0), VOCABULARY, CONTEXT)
+    asked = fit_to_context(VOCABULARY.encode("def "), SamplingParams(max_tokens=12, temperature=0), VOCABULARY, CONTEXT)
     assert text == VOCABULARY.decode(list(generate(model, asked))).decode(errors="replace")
     assert reason == "length"
     stop = text[5:7]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codenas.evaluate.python_source import begins_python, continues_python
+from codenas.evaluate.python_source import continuation_parses, is_python_prefix
 
 WHOLE = [
     "",
@@ -37,12 +37,12 @@ BROKEN = [
 
 @pytest.mark.parametrize("text", WHOLE + BEGUN)
 def test_a_program_and_its_beginning_are_python(text: str) -> None:
-    assert begins_python(text)
+    assert is_python_prefix(text)
 
 
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_text_is_not(text: str) -> None:
-    assert not begins_python(text)
+    assert not is_python_prefix(text)
 
 
 HEAD = "class A:\n    def f(self, x):\n"
@@ -61,4 +61,4 @@ HEAD = "class A:\n    def f(self, x):\n"
     ],
 )
 def test_only_complete_lines_count(continuation: str, parses: bool) -> None:
-    assert continues_python(HEAD, continuation) is parses
+    assert continuation_parses(HEAD, continuation) is parses

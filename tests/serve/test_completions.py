@@ -7,7 +7,7 @@ import httpx
 import pytest
 import torch
 
-from codenas.decode import SamplingParams, complete, fit, generate
+from codenas.decode import SamplingParams, complete, fit_to_context, generate
 from codenas.seeds import derive
 from tests.serve.servers import CONTEXT, MODEL_NAME, VOCABULARY, tiny_model
 
@@ -127,7 +127,7 @@ def test_echo_repeats_the_prompt_once(client: httpx.Client) -> None:
 
 def test_logprobs_are_those_of_the_model(client: httpx.Client) -> None:
     choice = post(client, max_tokens=3, echo=True, logprobs=2)["choices"][0]
-    asked = fit(VOCABULARY.encode(PROMPT), SamplingParams(max_tokens=3, temperature=0), VOCABULARY, CONTEXT)
+    asked = fit_to_context(VOCABULARY.encode(PROMPT), SamplingParams(max_tokens=3, temperature=0), VOCABULARY, CONTEXT)
     model = tiny_model()
     tokens = [*asked.prompt, *generate(model, asked)]
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What a suite is, and what it is given. A suite measures one thing of a stored model; its result is cached by what it depends on."""
+"""Evaluation suites: each measures one property of a stored model. Results are cached by what they depend on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from codenas.vocab import Vocabulary
 
 
 class SuiteResult(BaseModel):
-    """Base of what a suite finds."""
+    """Base class of the results of suites."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -24,12 +24,12 @@ Result = TypeVar("Result", bound=SuiteResult)
 
 
 @dataclass(frozen=True)  # without slots: the cached properties live in its __dict__
-class Subject:
-    """What is evaluated: a stored model on the held-out text of its corpus. The model is loaded when a suite first asks for it.
+class EvaluationSubject:
+    """A stored model and the held-out text to evaluate it on. The model is loaded on first use.
 
     Attributes:
-        corpus: in the vocabulary of the model.
-        device: of torch, resolved.
+        corpus: tokenised with the vocabulary of the model.
+        device: torch device, never `auto`.
     """
 
     checkpoint: Checkpoint
@@ -44,7 +44,7 @@ class Subject:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """That of the model."""
+        """The vocabulary of the model."""
         return self.checkpoint.load_vocabulary()
 
     @property
@@ -58,15 +58,15 @@ class Suite(Generic[Result]):
     """One measurement of a model.
 
     Attributes:
-        name: of the suite and of its file.
-        result: the type of what `run` finds.
+        name: name of the suite and of its result file.
+        result: type of the result of `run`.
         depends_on: the fields of `EvaluationSettings` that change the result.
-        run: measures; may take minutes.
+        run: runs the suite; can take minutes.
         place: what else the result depends on, such as the device of a latency.
     """
 
     name: str
     result: type[Result]
     depends_on: tuple[str, ...]
-    run: Callable[[Subject], Result]
-    place: Callable[[Subject], str] = lambda subject: ""
+    run: Callable[[EvaluationSubject], Result]
+    place: Callable[[EvaluationSubject], str] = lambda subject: ""

@@ -1,8 +1,8 @@
-"""Bits per byte on repositories that were never trained on, beside compressors of the same bytes. A model that leaks is refused."""
+"""Bits per byte on held-out repositories, compared with compressors on the same bytes. A model that leaks is refused."""
 
 from collections.abc import Iterator
 
-from codenas.evaluate.suites.base import Subject, Suite, SuiteResult
+from codenas.evaluate.suites.base import EvaluationSubject, Suite, SuiteResult
 from codenas.measure.bits_per_byte import bits_per_byte, window_starts
 from codenas.measure.compressors import compressor_bits_per_byte
 from codenas.measure.plausibility import check_causal, implausible
@@ -10,7 +10,7 @@ from codenas.model import count_parameters
 
 
 class BitsPerByteResult(SuiteResult):
-    """Bits per byte of the model and of the compressors are of the same bytes; `warnings` say why a figure deserves no trust."""
+    """Bits per byte of the model and of the compressors, on the same bytes; `warnings` give reasons to distrust them."""
 
     bits_per_byte: float
     tokens: int
@@ -20,11 +20,11 @@ class BitsPerByteResult(SuiteResult):
     warnings: tuple[str, ...]
 
 
-def run(subject: Subject) -> BitsPerByteResult:
+def run(subject: EvaluationSubject) -> BitsPerByteResult:
     """Score the held-out text.
 
     Raises:
-        LeakError: a score depends on a later token: every figure of this model would be void.
+        LeakError: a logit depends on a later token: all metrics of this model would be invalid.
     """
     model, vocabulary, tokens = subject.model, subject.vocabulary, subject.settings.tokens
     check_causal(lambda ids: model(ids.to(model.device)).cpu(), model.vocab_size, model.arch.context_len)
@@ -40,7 +40,7 @@ def run(subject: Subject) -> BitsPerByteResult:
     )
 
 
-def _scored_bytes(subject: Subject, max_tokens: int) -> Iterator[bytes]:
+def _scored_bytes(subject: EvaluationSubject, max_tokens: int) -> Iterator[bytes]:
     """The bytes of the targets of every window that was scored."""
     held_out, context_len = subject.held_out, subject.model.arch.context_len
     for start in window_starts(len(held_out), context_len, max_tokens):

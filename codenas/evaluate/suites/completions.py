@@ -1,10 +1,10 @@
-"""Completions of held-out prompts beside what their authors wrote: repetition, and whether they parse."""
+"""Completions of held-out prompts compared with the human reference: repetition and parse rate."""
 
 from codenas.decode.generate import generate
 from codenas.decode.sampling import SamplingParams
-from codenas.decode.sequence import fit
+from codenas.decode.sequence import fit_to_context
 from codenas.evaluate.collapse import CollapseReport, completion_quality
-from codenas.evaluate.suites.base import Subject, Suite, SuiteResult
+from codenas.evaluate.suites.base import EvaluationSubject, Suite, SuiteResult
 from codenas.seeds import derive
 
 
@@ -14,25 +14,25 @@ class CompletionsResult(SuiteResult):
     completions: CollapseReport
 
 
-def run(subject: Subject) -> CompletionsResult:
-    """Sample completions of the whole length: their authors went on, so the end of the text is not offered as an answer.
+def run(subject: EvaluationSubject) -> CompletionsResult:
+    """Sample completions of full length. Special tokens are excluded: the human references do not end either.
 
     Raises:
         CorpusError: too few held-out documents are long enough.
     """
     model, vocabulary, settings = subject.model, subject.vocabulary, subject.settings
     context_len = model.arch.context_len
-    never = dict.fromkeys(vocabulary.specials.values(), -100.0)
+    no_special = dict.fromkeys(vocabulary.specials.values(), -100.0)
     completion_tokens = min(settings.completion_tokens, context_len // 2)
-    drawn = iter(range(settings.prompts))
+    numbers = iter(range(settings.prompts))
 
-    def answer(prompt: list[int], count: int) -> list[int]:
-        seed = derive(settings.seed, "completion", next(drawn)) % 2**63
-        params = SamplingParams(max_tokens=count, temperature=settings.temperature, seed=seed, logit_bias=never)
-        return list(generate(model, fit(prompt, params, vocabulary, context_len)))
+    def complete(prompt: list[int], count: int) -> list[int]:
+        seed = derive(settings.seed, "completion", next(numbers)) % 2**63
+        params = SamplingParams(max_tokens=count, temperature=settings.temperature, seed=seed, logit_bias=no_special)
+        return list(generate(model, fit_to_context(prompt, params, vocabulary, context_len)))
 
     report = completion_quality(
-        answer,
+        complete,
         vocabulary.decode,
         subject.held_out.documents(),
         temperature=settings.temperature,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from codenas.evaluate.suites.base import Subject, Suite, SuiteResult
+from codenas.evaluate.suites.base import EvaluationSubject, Suite, SuiteResult
 from codenas.measure.latency import decoding_latency, latency_context
 from codenas.metrics import Metrics
 from codenas.model import count_parameters
@@ -17,7 +17,7 @@ class LatencyResult(SuiteResult):
     metrics: Metrics
 
 
-def run(subject: Subject) -> LatencyResult:
+def run(subject: EvaluationSubject) -> LatencyResult:
     """Time the decoding on the device of `subject`, with the threads of its settings."""
     with _threads(subject.settings.latency_threads):
         latency = decoding_latency(subject.model, subject.settings.latency_tokens)
@@ -25,8 +25,8 @@ def run(subject: Subject) -> LatencyResult:
     return LatencyResult(metrics=stored.merged(latency.metrics))
 
 
-def place(subject: Subject) -> str:
-    """What the latency is measured on: on another device it is another figure."""
+def place(subject: EvaluationSubject) -> str:
+    """Device, threads and precision of the measurement: a cached latency is valid only for the same."""
     with _threads(subject.settings.latency_threads):
         return str(latency_context(subject.device))
 

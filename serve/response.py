@@ -6,53 +6,53 @@ from collections.abc import AsyncIterator
 
 from codenas.decode import TokenLogprobs
 from codenas.vocab import Vocabulary
+from serve.encode import RequestEncoder
 from serve.engine import DecodingFailed, Delta, Generation
 from serve.errors import internal
 from serve.protocol import Choice, Completion, CompletionRequest, Logprobs, Usage
-from serve.translate import Translator
 
-# A chunk costs the proxy and the client more than a small model needs for a token: tokens within this time share one.
-PACE_S = 0.01
+# Seconds between two chunks of a stream. For a small model, sending a chunk takes longer than decoding a token.
+MIN_INTERVAL_S = 0.01
 
 
-class Answer:
+class CompletionResponse:
     """The response to one request while it is generated."""
 
-    def __init__(self, request: CompletionRequest, generation: Generation, translator: Translator, model_name: str) -> None:
+    def __init__(self, request: CompletionRequest, generation: Generation, encoder: RequestEncoder, model_name: str) -> None:
         self._request, self._generation, self._model_name = request, generation, model_name
         self._id, self._created = f"cmpl-{uuid.uuid4().hex}", int(time.time())
-        self._written = 0
+        self._completion_tokens = 0
         self._writers = [
-            _ChoiceWriter(request, index, job.sequence.prompt, translator.text(request.prompt[index // request.n]), translator.vocabulary)
-            for index, job in enumerate(generation.jobs)
+            _ChoiceWriter(request, index, state.sequence.prompt, encoder.text(request.prompt[index // request.n]), encoder.vocabulary)
+            for index, state in enumerate(generation.states)
         ]
 
-    async def whole(self) -> Completion:
+    async def completion(self) -> Completion:
         """The complete response with all choices.
 
         Raises:
             ApiError: 500, a sequence failed.
         """
-        complete = [Delta(index) for index in range(len(self._writers))]
+        merged = [Delta(index) for index in range(len(self._writers))]
         try:
             async for deltas in self._generation.deltas():
                 for delta in deltas:
-                    complete[delta.index].join(delta)
+                    merged[delta.index].join(delta)
         except DecodingFailed:
             raise internal() from None
-        return self._object([self._choice(delta) for delta in complete]).model_copy(update={"usage": self._usage()})
+        return self._object([self._choice(delta) for delta in merged]).model_copy(update={"usage": self._usage()})
 
     async def events(self) -> AsyncIterator[bytes]:
-        """The response as server-sent events, the last of them `[DONE]`; deltas that are ready at the same time share an event."""
+        """The response as server-sent events, the last of them `[DONE]`; deltas that are ready together share one."""
         request = self._request
         include_usage = request.stream_options is not None and request.stream_options.include_usage
         unsent = None if include_usage else {"usage"}
         try:
-            async for deltas in self._generation.deltas(PACE_S):
+            async for deltas in self._generation.deltas(MIN_INTERVAL_S):
                 choices = [self._choice(delta) for delta in deltas]
-                shown = [choice for choice in choices if choice.text or choice.finish_reason or choice.logprobs]
-                if shown:
-                    yield _event(self._object(shown).model_dump_json(exclude=unsent))
+                visible = [choice for choice in choices if choice.text or choice.finish_reason or choice.logprobs]
+                if visible:
+                    yield _event(self._object(visible).model_dump_json(exclude=unsent))
             if include_usage:
                 yield _event(self._object([]).model_copy(update={"usage": self._usage()}).model_dump_json())
         except DecodingFailed:
@@ -60,19 +60,21 @@ class Answer:
         yield _event("[DONE]")
 
     def _choice(self, delta: Delta) -> Choice:
-        self._written += len(delta.tokens)
+        self._completion_tokens += len(delta.tokens)
         return self._writers[delta.index].write(delta)
 
     def _object(self, choices: list[Choice]) -> Completion:
         return Completion(id=self._id, created=self._created, model=self._model_name, choices=choices)
 
     def _usage(self) -> Usage:
-        read = sum(len(job.sequence.prompt) for job in self._generation.jobs[:: self._request.n])
-        return Usage(prompt_tokens=read, completion_tokens=self._written, total_tokens=read + self._written)
+        prompt_tokens = sum(len(state.sequence.prompt) for state in self._generation.states[:: self._request.n])
+        return Usage(
+            prompt_tokens=prompt_tokens, completion_tokens=self._completion_tokens, total_tokens=prompt_tokens + self._completion_tokens
+        )
 
 
 class _ChoiceWriter:
-    """Turns deltas of one sequence into those of one choice, with echo and logprobs if the request has them."""
+    """Converts deltas of one sequence to chunks of one choice, with echo and logprobs if requested."""
 
     def __init__(self, request: CompletionRequest, index: int, prompt: tuple[int, ...], prompt_text: str, vocabulary: Vocabulary) -> None:
         self._index, self._prompt, self._vocabulary = index, prompt, vocabulary

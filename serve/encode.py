@@ -1,15 +1,15 @@
-"""Turns requests into sequences for the decoder."""
+"""Encodes requests as sequences for the decoder."""
 
-from codenas.decode import SamplingParams, Sequence, fit, fit_infill
+from codenas.decode import SamplingParams, Sequence, fit_infill_to_context, fit_to_context
 from codenas.seeds import derive
 from codenas.vocab import Vocabulary
 from serve.errors import invalid
 from serve.protocol import CompletionRequest
 
-MARGIN_TOKENS = 64  # a text is truncated before it is encoded; the margin allows for a token that is split there
+MARGIN_TOKENS = 64  # long texts are truncated before encoding; the margin covers a token that the cut splits
 
 
-class Translator:
+class RequestEncoder:
     """Encodes requests for one model: its vocabulary, its context, and whether it can fill in the middle."""
 
     def __init__(self, vocabulary: Vocabulary, context_len: int, infills: bool = False) -> None:
@@ -50,17 +50,17 @@ class Translator:
 
     def _sequence(self, request: CompletionRequest, prompt: list[int], suffix: list[int], choice: int) -> Sequence:
         if suffix:
-            return self._gap(prompt, suffix, _params(request, choice))
+            return self._infill_sequence(prompt, suffix, _params(request, choice))
         prompt_logprobs = request.echo and request.logprobs is not None and len(prompt) > 0
-        sequence = fit(prompt, _params(request, choice), self.vocabulary, self.context_len, prompt_logprobs)
+        sequence = fit_to_context(prompt, _params(request, choice), self.vocabulary, self.context_len, prompt_logprobs)
         if prompt_logprobs and len(prompt) > len(sequence.prompt):
-            room = f"{len(sequence.prompt)} tokens beside {sequence.params.max_tokens} of answer"
-            raise invalid(f"prompt: it is longer than what can be scored, {room}", "prompt")
+            room = f"{len(sequence.prompt)} tokens of prompt and {sequence.params.max_tokens} of completion"
+            raise invalid(f"prompt: it is too long to be scored; the context has room for {room}", "prompt")
         return sequence
 
-    def _gap(self, prefix: list[int], suffix: list[int], params: SamplingParams) -> Sequence:
+    def _infill_sequence(self, prefix: list[int], suffix: list[int], params: SamplingParams) -> Sequence:
         try:
-            return fit_infill(prefix, suffix, params, self.vocabulary, self.context_len)
+            return fit_infill_to_context(prefix, suffix, params, self.vocabulary, self.context_len)
         except ValueError as error:
             raise invalid(f"suffix: {error}; leave suffix out", "suffix") from error
 
