@@ -8,6 +8,7 @@ from codenas.metrics import LATENCY, METRICS, QUALITY, SIZE, Metrics, context_na
 from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Failure, Outcome, Refusal, Trial, latency_contexts
 from codenas.search.history import History
+from codenas.search.loop import refusal_line
 from codenas.search.plan import Plan
 from codenas.search.rungs import narrowed
 from codenas.train.config import TrainConfig
@@ -19,7 +20,7 @@ def outcome_line(job: Job, outcome: Outcome) -> str:
     if isinstance(outcome, Failure):
         return f"{name} failed on the way to {outcome.rung} steps: {outcome.reason}"
     if isinstance(outcome, Refusal):
-        return f"{name} refused: {outcome.reason}"
+        return refusal_line(job.candidate, outcome)
     measured = outcome.metrics.values()
     figures = [f"{METRICS[QUALITY].format(measured[QUALITY])} {METRICS[QUALITY].label}"] if QUALITY in measured else []
     figures += [METRICS[metric].format(measured[metric]) for metric in (SIZE, LATENCY) if metric in measured]

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Collection
 
+from codenas.log import LOGGER
 from codenas.search.actions import Done, Job, Propose, Train, Wait
-from codenas.search.candidate import Outcome
+from codenas.search.candidate import Candidate, Outcome, Refusal
 from codenas.search.history import History
 from codenas.search.plan import Plan
 
@@ -14,7 +15,13 @@ def next_action(plan: Plan, history: History, running: Collection[Job] = ()) -> 
         history.propose(action.candidate)
         if action.refusal is not None:
             history.record(action.refusal)
+            LOGGER.info(refusal_line(action.candidate, action.refusal))
     return action
+
+
+def refusal_line(candidate: Candidate, refusal: Refusal) -> str:
+    """The log line of a candidate that is outside a limit."""
+    return f"  {candidate.id} ({candidate.origin}) refused: {refusal.reason}"
 
 
 def run_search(plan: Plan, history: History, run_job: Callable[[Job], Outcome]) -> History:

@@ -157,6 +157,13 @@ def test_when_all_are_refused_before_training_the_search_says_why() -> None:
     assert all(trial.refusal for trial in history.trials)
 
 
+def test_each_refusal_is_logged_also_where_nothing_was_built(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "codenas")
+    history = run_search(make_plan(BUDGET, "random", objectives=limited(size_bytes=1_200_000)), History(), Curves(BUDGET))
+    refused = [f"  {t.candidate.id} (random) refused: {t.refusal.reason}" for t in history.trials if t.refusal is not None]
+    assert refused and caplog.messages == refused
+
+
 def test_when_all_are_refused_by_what_was_measured_the_search_says_why() -> None:
     objectives = limited(latency_ms_p50=0.5)
 
