@@ -1,6 +1,7 @@
 """The exceptions of CodeNAS. A message has the value, the bound and a remedy; the command line prints it as one line."""
 
 import errno
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 # Messages of torch (GPU and CPU), the system, C++ and the loader: on a CPU none of them has its own exception for it.
@@ -76,5 +77,12 @@ def first_fault(error: _Faults) -> str:
     """The first error that pydantic found, in one line: the field and the reason."""
     fault = error.errors()[0]
     place = ".".join(str(part) for part in fault["loc"])
-    reason = fault["msg"].removeprefix("Value error, ").splitlines()[0]
+    reason = readable_reason(fault).splitlines()[0]
     return f"{place}: {reason}" if place else reason
+
+
+def readable_reason(fault: Mapping[str, Any]) -> str:
+    """The reason of one error that pydantic found. Job files are TOML and JSON, which have lists, not tuples."""
+    if fault["type"] == "tuple_type":
+        return "Input should be a list, such as [1, 2]"
+    return str(fault["msg"]).removeprefix("Value error, ")

@@ -185,7 +185,7 @@ class SearchSpace(Spec):
                 continue
             if wanted(design):
                 return design
-        raise ConfigError(f"{_DRAWS} samples gave no valid architecture; widen the choices of {sorted(self.choices)}")
+        raise ConfigError(f"{_DRAWS} samples gave no valid architecture; widen the choices of {', '.join(sorted(self.choices))}")
 
     def _base(self) -> dict[str, Any]:
         """The fields that choices are written over."""

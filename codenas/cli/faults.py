@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from codenas.errors import readable_reason
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
     """One fault of a file that should hold a `root`: place, value, reason, way out. An unknown key goes first: others follow from it."""
     first = min(error.errors(), key=lambda fault: (fault["type"] != "extra_forbidden", _is_other_form(fault)))
-    reason = first["msg"].removeprefix("Value error, ")
+    reason = readable_reason(first)
     if not first["loc"]:  # no key is wrong by itself
         return reason
     place = _place(first["loc"])

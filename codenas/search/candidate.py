@@ -203,12 +203,15 @@ class Budget(Record):
     @model_validator(mode="after")
     def _ladder_rises(self) -> Self:
         if any(rung < 1 for rung in self.rungs) or list(self.rungs) != sorted(set(self.rungs)):
-            raise ValueError(f"rungs {list(self.rungs)} must be positive and rise")
+            raise ValueError(f"rungs {list(self.rungs)} must be positive and rise, as [50, 300] do")
         if len(self.promote) != len(self.rungs) - 1:
-            raise ValueError(f"{len(self.rungs)} rungs need {len(self.rungs) - 1} promotions; got {list(self.promote)}")
+            raise ValueError(f"promote {list(self.promote)} must have one number for each of the rungs {list(self.rungs)} but the last")
         widths = (self.candidates, *self.promote)
         if any(width < 1 for width in widths) or any(a < b for a, b in itertools.pairwise(widths)):
-            raise ValueError(f"candidates and promotions {list(widths)} must be positive and not grow")
+            raise ValueError(
+                f"promote {list(self.promote)} of {self.candidates} candidates: each number must be at least 1 and no larger than the one "
+                "before; set promote as well as candidates"
+            )
         return self
 
     @model_validator(mode="after")
