@@ -8,7 +8,7 @@ from codenas.search.fidelity import Fidelity
 def fidelity_lines(rungs: Sequence[Fidelity]) -> list[str]:
     """One line for each lower rung: its rank correlation with the last, plain and size-adjusted."""
     return [
-        f"rank correlation of {each.low:,} with {each.high:,} steps over {each.trials} trials: "
+        f"rank correlation of {each.low:,} with {each.high:,} steps over {each.trials} trial{'s' if each.trials != 1 else ''}: "
         f"{correlation(each.spearman, each.interval)}; size-adjusted {correlation(each.given_size, each.given_size_interval)}"
         for each in rungs
     ]

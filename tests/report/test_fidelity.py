@@ -15,3 +15,7 @@ def test_what_is_not_defined_is_unknown() -> None:
     few = Fidelity(low=50, high=300, trials=4, spearman=1.0)
     assert fidelity_lines([few])[0].endswith("over 4 trials: +1.00 (no interval); size-adjusted unknown")
     assert correlation(None, None) == "unknown"
+
+
+def test_one_trial_is_no_trials() -> None:
+    assert "over 1 trial: unknown" in fidelity_lines([Fidelity(low=50, high=300, trials=1, spearman=None)])[0]
