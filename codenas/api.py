@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -57,8 +57,8 @@ class Model:
     """
 
     checkpoint: Checkpoint
-    network: LanguageModel
-    vocabulary: Vocabulary
+    network: LanguageModel = field(repr=False)
+    vocabulary: Vocabulary = field(repr=False)
 
     @property
     def arch(self) -> ArchSpec:

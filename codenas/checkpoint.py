@@ -6,7 +6,7 @@ measured and served is what the file holds. The training state keeps float32, so
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -83,7 +83,7 @@ class Checkpoint:
     """An existing checkpoint folder."""
 
     path: Path
-    manifest: Manifest
+    manifest: Manifest = field(repr=False)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -97,7 +97,10 @@ class Checkpoint:
         if missing:
             broken = path.exists() and (len(missing) < 3 or not path.is_dir() or not any(path.iterdir()))
             first = f"remove {path}, then " if broken else ""  # never the advice to remove a folder that holds something else
-            raise CheckpointError(f"{path} is no checkpoint: {', '.join(missing)} missing; {first}train one with `codenas train`")
+            way_out = f"{first}train one with `codenas train`"
+            if (path / "model" / MANIFEST).is_file():
+                way_out = f"the model of this run is {path / 'model'}"
+            raise CheckpointError(f"{path} is no checkpoint: {', '.join(missing)} missing; {way_out}")
         try:
             return cls(path, Manifest.model_validate_json((path / MANIFEST).read_bytes()))
         except ValidationError as error:

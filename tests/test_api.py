@@ -95,6 +95,12 @@ def test_the_winner_completes(run: codenas.SearchRun) -> None:
     assert model.size_bytes == model.metrics.size_bytes
 
 
+def test_in_a_notebook_a_value_is_shown_as_the_folder_that_it_comes_from(run: codenas.SearchRun) -> None:
+    model = run.load_winner(device="cpu")
+    for value, path in ((run, run.folder), (run.corpus, run.corpus.path), (model, model.checkpoint.path)):
+        assert str(path) in repr(value) and len(repr(value)) < len(str(path)) + 60
+
+
 def test_a_checkpoint_folder_loads_as_its_model_does(run: codenas.SearchRun) -> None:
     winner = run.load_winner(device="cpu")
     assert codenas.load(winner.checkpoint.path, device="cpu").complete("x = ", temperature=0) == winner.complete("x = ", temperature=0)

@@ -174,6 +174,12 @@ def test_a_missing_folder_and_a_file_in_its_place_are_no_checkpoints(tmp_path: P
             Checkpoint.open(path)
 
 
+def test_of_a_run_the_message_names_the_model(tmp_path: Path) -> None:
+    write(tmp_path / "run" / "model")
+    with pytest.raises(CheckpointError, match="run is no checkpoint: .*; the model of this run is .*run/model$"):
+        Checkpoint.open(tmp_path / "run")
+
+
 def test_nobody_is_told_to_remove_a_folder_that_holds_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(CheckpointError) as caught:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -193,7 +193,7 @@ class Corpus:
     """A finished corpus folder: corpus.json, tokenizer.json, vocab-char.json and tokens/."""
 
     path: Path
-    manifest: CorpusManifest
+    manifest: CorpusManifest = field(repr=False)
 
     @classmethod
     def open(cls, path: Path) -> "Corpus":
