@@ -13,6 +13,7 @@ SPACE = (
     "search.space={ base = { d_model = 16, n_layers = 1, context_len = 32 }, choices = { d_model = [16, 32], n_layers = [1, 2], "
     'norm = ["rmsnorm", "layernorm"] } }'
 )
+ONE = "search.objectives=[{ metric = 'bits_per_byte', weight = 1.0 }]"  # asha compares one metric
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_what_a_search_can_be_asked_for_leads_to_a_trained_winner(override: str,
 @pytest.mark.usefixtures("shared_ray")
 @pytest.mark.parametrize("scheduler", ["promotion", "asha"])
 def test_a_scheduler_on_ray_leads_to_a_trained_winner(scheduler: str, small_corpus: Path, tmp_path: Path) -> None:
-    search(tmp_path, small_corpus, overrides=[SPACE, f"search.scheduler={scheduler}", "search.budget.candidates=4"])
+    search(tmp_path, small_corpus, overrides=[SPACE, f"search.scheduler={scheduler}", "search.budget.candidates=4", ONE])
     look(tmp_path)
     finish(tmp_path)
 
