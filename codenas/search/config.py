@@ -164,7 +164,8 @@ class SearchConfig(SpaceChoice):
     ) -> Self:
         """The same search with other limits, targets and weights of some metrics; an unlisted metric joins with weight 0.
 
-        Where `weights` are given they alone decide: any other metric is shown and limited as before, with weight 0.
+        Where `weights` are given they alone decide: any other metric is shown and limited as before, with weight 0. An earlier
+        target that a new limit excludes moves to that limit: whatever is inside the limit was good enough before, and still is.
 
         Raises:
             ValidationError: there is no such metric, or a value is illegal.
@@ -176,5 +177,17 @@ class SearchConfig(SpaceChoice):
         for field, values in (("limit", limits), ("target", targets), ("weight", weights)):
             for metric, value in (values or {}).items():
                 changed.setdefault(metric, {"metric": metric})[field] = value
+        for metric in set(limits or {}) - set(targets or {}):
+            changed[metric] = _with_target_inside_limit(changed[metric])
         objectives = tuple(Objective.model_validate(fields) for fields in changed.values())
         return type(self).model_validate({**self.model_dump(), "objectives": objectives})
+
+
+def _with_target_inside_limit(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an objective with its target moved to its limit, if the limit excludes it."""
+    objective = Objective.model_validate({**fields, "target": None})
+    limit, target = objective.limit, fields.get("target")
+    if limit is None or target is None:
+        return fields
+    excluded = target > limit if objective.direction == "minimize" else target < limit
+    return {**fields, "target": limit} if excluded else fields

@@ -283,7 +283,7 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         (["prepare", "--source", "TMP/absent", "--output", "TMP/corpus"], "there is no source TMP/absent"),
         (["prepare", "--source", "TMP/absent", "--output", "TMP/other"], "TMP/other holds a corpus of other settings"),
         (["demo", "--run", "TMP/run", "--job", "TMP/job.toml"], "there is no source TMP/absent"),
-        (["demo", "--run", "TMP/run", "--max-mb", "0.1"], "the target of size_bytes, 1.2 MB, is outside its limit"),
+        (["demo", "--run", "TMP/run", "--max-mb", "0.01"], "no architecture can meet the limit"),
         (["search", "--run", "TMP/run", "--corpus", "TMP/other"], "TMP/run/search holds a search with another job or another corpus"),
     ],
 )

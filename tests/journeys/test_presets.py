@@ -19,4 +19,4 @@ def test_a_preset_leads_from_a_search_to_a_served_completion(
     search(run, corpus, "--max-mb", "8", "--no-ray", overrides=[f"search.space={preset}", "search.strategy=random"])
     look(run)
     finish(run)
-    assert served_completion(run, monkeypatch)
+    assert served_completion(run, monkeypatch).removesuffix("\n"), "the completion is empty"

@@ -104,7 +104,18 @@ def test_limit_and_target_change_together() -> None:
     config = SearchConfig().with_objectives(limits={"params": 10.0}, targets={"params": 6.0})
     assert config.with_objectives(limits={"params": 4.0}, targets={"params": 3.0}).objectives[-1].target == 3.0
     with pytest.raises(ValidationError, match="the target of params, 6, is outside its limit, at most 4"):
-        config.with_limits({"params": 4.0})
+        config.with_objectives(limits={"params": 4.0}, targets={"params": 6.0})
+
+
+def test_a_target_that_a_new_limit_excludes_moves_to_the_limit() -> None:
+    config = SearchConfig().with_objectives(
+        limits={"params": 10.0, "tokens_per_second": 1.0}, targets={"params": 6.0, "tokens_per_second": 5.0}
+    )
+    tighter = {each.metric: each for each in config.with_limits({"params": 4.0, "tokens_per_second": 7.0}).objectives}
+    assert (tighter["params"].limit, tighter["params"].target) == (4.0, 4.0)
+    assert (tighter["tokens_per_second"].limit, tighter["tokens_per_second"].target) == (7.0, 7.0)
+    looser = {each.metric: each for each in config.with_limits({"params": 8.0}).objectives}
+    assert (looser["params"].limit, looser["params"].target) == (8.0, 6.0)
 
 
 def test_weights_that_decide_nothing_are_refused() -> None:
