@@ -1,4 +1,4 @@
-# CodeNAS. `make help` lists the targets; ARGS is passed on: make test ARGS="tests/serve -x".
+# CodeNAS. `make help` lists the targets; ARGS is passed to the command: make test ARGS="tests/serve -x".
 # Every target builds .venv once and builds it again only when pyproject.toml or constraints.txt changes.
 
 PYTHON ?= python3.11 python3 python
@@ -18,14 +18,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-options docs check lint types floors docker-lint fmt bench bench-data bench-models bench-search clean
+.PHONY: help setup demo test test-fast test-options docs check lint types architecture docker-lint fmt bench bench-data bench-models bench-search clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## build .venv with the pinned packages
 
-demo: $(STAMP) ## the whole story: prepare, search, train, evaluate, serve, complete
+demo: $(STAMP) ## run all stages on this machine: prepare, search, train, evaluate, serve, complete
 	@$(BIN)/codenas demo $(ARGS)
 
 # Hundreds of processes would compile the same modules where bytecode is not kept.
@@ -43,7 +43,7 @@ docs: $(STAMP) ## build the documentation into build/docs; a warning is an error
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 	@echo "build/docs/index.html"
 
-check: lint types floors docker-lint ## lint, types, architecture rules and container files
+check: lint types architecture docker-lint ## lint, types, architecture rules and container files
 
 lint: $(STAMP) ## ruff: rules and format
 	@$(BIN)/ruff check .
@@ -52,7 +52,7 @@ lint: $(STAMP) ## ruff: rules and format
 types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy
 
-floors: $(STAMP) ## imports go down, budgets are kept
+architecture: $(STAMP) ## test the layers of imports and the limits on size
 	@$(BIN)/python -m pytest -q tests/architecture
 
 docker-lint: $(STAMP) ## lint the container files, the shell scripts and YAML; needs no container engine
@@ -61,34 +61,34 @@ docker-lint: $(STAMP) ## lint the container files, the shell scripts and YAML; n
 	@$(BIN)/yamllint --strict docker/compose.yaml .pre-commit-config.yaml .yamllint.yaml
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
-fmt: $(STAMP) ## format and mend what ruff can mend
+fmt: $(STAMP) ## format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## measured comparisons, one JSON line each
+bench: $(STAMP) ## run all benchmarks, one JSON line each
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-data: $(STAMP) ## the bars of the corpus: near-duplicates, token statistics, throughput, memory, kills
+bench-data: $(STAMP) ## benchmarks of the corpus: near-duplicates, token statistics, throughput, memory, kills
 	@$(BIN)/python -m benchmarks dedup token_stats prepare_throughput prepare_memory prepare_kills $(ARGS)
 
-bench-models: $(STAMP) ## the bars of models and training: throughput, learning speed, families, causality, a GPU's use
+bench-models: $(STAMP) ## benchmarks of models and training: throughput, learning speed, families, causality, GPU utilisation
 	@$(BIN)/python -m benchmarks training recipe mixers decoding causality gpu $(ARGS)
 
-bench-search: $(STAMP) ## the bars of the search: strategies, promotion, fidelity, overhead
+bench-search: $(STAMP) ## benchmarks of the search: strategies, promotion, fidelity, overhead
 	@$(BIN)/python -m benchmarks strategies adaptive fidelity overhead $(ARGS)
 
-clean: ## remove what tools left behind; keeps .venv, runs and corpora
+clean: ## remove build and cache files; keeps .venv, runs and corpora
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -print0 | xargs -0 rm -rf
 
-# torch comes first and alone: a request for many packages at once may settle on another build of it.
-# A torch that is already in .venv (a CUDA build of one's own choice, say) stays: the pins are bent to it.
+# torch comes first and alone: resolving all packages at once may choose another build.
+# A torch that is already in .venv (such as another CUDA build) stays: its version replaces the pinned one.
 $(STAMP): pyproject.toml constraints.txt
 	@python=; for candidate in $(PYTHON); do \
 	    if "$$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-	    echo "none of '$(PYTHON)' is Python 3.11 or newer with its venv module; install it, or say: make PYTHON=/path/to/python3.11" >&2; exit 2; \
+	    echo "none of '$(PYTHON)' is Python 3.11 or newer with its venv module; install it, or run: make PYTHON=/path/to/python3.11" >&2; exit 2; \
 	fi; \
 	[ -x $(BIN)/pip ] || { echo "building $(VENV) with $$("$$python" --version)"; "$$python" -m venv $(VENV); }
 	@[ -n "$$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("torch") or "")')" ] \

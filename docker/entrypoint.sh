@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Start one role of a CodeNAS cluster, or run any command of CodeNAS: the same entry points as on a laptop.
+# Start one role of a CodeNAS cluster, or run any command of CodeNAS.
 #
 #   entrypoint.sh head | worker | endpoint [options of `codenas serve`] | healthy ROLE | <command of codenas> ...
 #
-# Every role listens on the container's own address only; compose.yaml publishes what the host may see, on 127.0.0.1.
+# Every role listens on the container's own address only; compose.yaml publishes ports on 127.0.0.1.
 # CODENAS_HEAD     host name of the head (default: head)
 # RAY_AUTH_TOKEN   or RAY_AUTH_TOKEN_PATH: the cluster's token; head and worker refuse to start without it
 set -euo pipefail
@@ -52,7 +52,7 @@ start_endpoint() {
 check() {
     case "$1" in
         head) exec ray health-check --address "$(own_address):$ray_port" ;;
-        worker) exec ray health-check --address "$(address_of_head):$ray_port" ;; # its own daemons: --block ends with them
+        worker) exec ray health-check --address "$(address_of_head):$ray_port" ;; # the worker's own daemons need no check: --block exits with them
         endpoint) # without the proxies that Docker can set in every container
             exec python -c 'import sys, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(sys.argv[1], timeout=5)' \
                 "http://$(own_address):$http_port/health" ;;

@@ -1,14 +1,14 @@
 """Ray's own asynchronous successive halving (ASHA), which stops trials, in place of promotion: `scheduler = "asha"`.
 
-A Tune trial is a candidate that climbs from rung to rung, until Ray's `ASHAScheduler` stops it because it is not among the best
-1/factor of those who came to the rung before. Who that is depends on who finishes first: unlike promotion, the outcome changes
-with the number of workers and with interruptions, and the first at a rung always continues. With 24 candidates, rungs of 50 and
+A Tune trial is a candidate that trains through the rungs until Ray's `ASHAScheduler` stops it, because it is not among the best
+1/factor of the candidates that reached the rung so far. Unlike promotion, the outcome depends on the order in which trials finish,
+so on the number of workers and on interruptions, and the first candidate at a rung always continues. With 24 candidates, rungs of 50 and
 300 and a strategy that does not improve, it costs 2,840 steps on average over many orders (2,200 to 3,450) where promotion of
-six costs 2,700, and promotes some who are not among the best; with a strategy that improves over the run it costs more, since
-each newcomer is better than those before it (3,720 to 5,110 were simulated).
+six costs 2,700, and promotes some candidates that are not among the best; a strategy that improves over the run costs more, because
+later candidates are better than earlier ones (3,720 to 5,110 were simulated).
 
-Ray does not keep the scheduler's state. Here it receives all recorded scores again, in the order in which they were written, and
-comes to the same decisions; no finished rung is trained again.
+Ray does not store the scheduler's state. A resumed search replays all recorded scores in their original order, which leads to the
+same decisions; no finished rung is trained again.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,33 +33,33 @@ _RUNG = "rung"
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
-class ClimbTrainable(JobTrainable):
-    """Trains a candidate through `rungs`, and reports at each of them what the scheduler judges it by."""
+class MultiRungTrainable(JobTrainable):
+    """Trains a candidate through `rungs`, and reports the scheduler's metric at each of them."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._asked, self._left = config, list(config["rungs"])
-        self._climb()
+        self._trial_config, self._rungs_left = config, list(config["rungs"])
+        self._start_next_rung()
 
     def step(self) -> dict[str, Any]:
-        """As that of a job; a rung that is reached ends the trial only if it is the last, or if the candidate failed."""
+        """As `JobTrainable.step`, but the trial ends only at the last rung, or if the candidate failed."""
         result = super().step()
         outcome = _OUTCOME.validate_json(result["outcome"]) if "outcome" in result else None
         if isinstance(outcome, Report):
             result |= {_RUNG: outcome.rung, QUALITY: outcome.metrics.bits_per_byte}
-            if self._left:
-                self._climb()
+            if self._rungs_left:
+                self._start_next_rung()
                 result["done"] = False
         return result
 
-    def _climb(self) -> None:
-        super().setup({**self._asked, "rung": self._left.pop(0)})
+    def _start_next_rung(self) -> None:
+        super().setup({**self._trial_config, "rung": self._rungs_left.pop(0)})
 
 
 class AshaSearcher(PlanSearcher):
-    """Hands out candidates of `plan` as whole climbs, and writes each rung that they reach into `history`.
+    """Suggests candidates of `plan` with all their rungs, and records each rung that they reach in `history`.
 
-    Proposals are those of the plan; how far a candidate climbs is the scheduler's affair. `climbing` are jobs of an earlier
-    session that its scheduler had not stopped; each continues from its last rung.
+    The plan proposes candidates, the scheduler stops them. `unfinished` are jobs of an earlier session whose candidates were
+    not stopped; each continues from its last rung.
     """
 
     def __init__(
@@ -70,19 +70,19 @@ class AshaSearcher(PlanSearcher):
         progress: Progress,
         retries: int,
         nodes: Callable[[], frozenset[str]],
-        climbing: Sequence[Job],
+        unfinished: Sequence[Job],
         mirror: str | None = None,
     ) -> None:
         super().__init__(plan, history, setup, progress, retries, nodes, mirror=mirror)
         first = Budget(candidates=plan.budget.candidates, rungs=plan.budget.rungs[:1], promote=())
-        self._proposing = replace(plan, budget=first)
-        self._again = list(climbing)
+        self._proposal_plan = replace(plan, budget=first)
+        self._retry_queue = list(unfinished)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         super().on_trial_result(trial_id, result)
         if "outcome" in result:
             started = self._running[trial_id]
-            self._note(started.job, _OUTCOME.validate_json(result["outcome"]))
+            self._record(started.job, _OUTCOME.validate_json(result["outcome"]))
             self._running[trial_id] = replace(started, job=Job(started.job.candidate, self._rungs_from(started.job)[1]))
 
     def _config(self, job: Job) -> dict[str, Any]:
@@ -93,9 +93,9 @@ class AshaSearcher(PlanSearcher):
 
 
 def asha(budget: Budget, history: History) -> tuple[ASHAScheduler, list[Job]]:
-    """The scheduler as it was when `history` ended, and who was climbing then, each with its next rung.
+    """The scheduler in its state at the end of `history`, and the next job of every unfinished candidate.
 
-    Its milestones are the rungs of `budget`, which grow by one factor.
+    The rungs of `budget` are its milestones; they must grow by a constant factor.
     """
     rungs = budget.rungs
     scheduler = ASHAScheduler(
@@ -103,18 +103,18 @@ def asha(budget: Budget, history: History) -> tuple[ASHAScheduler, list[Job]]:
         metric=QUALITY,
         mode="min",
         grace_period=rungs[0],
-        max_t=rungs[-1] + 1,  # Ray counts milestones by a logarithm that may fall short of a whole number
+        max_t=rungs[-1] + 1,  # Ray computes the number of milestones with a logarithm that rounding can make too small
         reduction_factor=rungs[1] / rungs[0],
         brackets=1,
     )
-    climbing: dict[int, Job] = {}
+    unfinished: dict[int, Job] = {}
     for report in history.reports:
         trial: Any = SimpleNamespace(trial_id=f"recorded {report.index}")
         if report.rung == rungs[0]:
             scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]
         decision = scheduler.on_trial_result(None, trial, {_RUNG: report.rung, QUALITY: report.metrics.bits_per_byte})  # type: ignore[arg-type]
-        climbing.pop(report.index, None)
-        whole = history.trials[report.index]
-        if decision == TrialScheduler.CONTINUE and report.rung < rungs[-1] and not whole.stopped:
-            climbing[report.index] = Job(whole.candidate, rungs[rungs.index(report.rung) + 1])
-    return scheduler, list(climbing.values())
+        unfinished.pop(report.index, None)
+        candidate = history.trials[report.index]
+        if decision == TrialScheduler.CONTINUE and report.rung < rungs[-1] and not candidate.stopped:
+            unfinished[report.index] = Job(candidate.candidate, rungs[rungs.index(report.rung) + 1])
+    return scheduler, list(unfinished.values())

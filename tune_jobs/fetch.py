@@ -19,8 +19,8 @@ from codenas.files import atomic_folder, require_free_space, sha256_file
 from codenas.log import Progress
 
 BLOCK_BYTES = 8_000_000
-_IN_FLIGHT = 4  # blocks: enough to hide the latency, few enough for any memory
-_STATES = ("last", "corpus")  # folders that are needed only to resume; the corpus can be larger than all the rest
+_MAX_IN_FLIGHT = 4  # blocks: enough to hide the latency, few enough to fit in memory
+_ONLY_TO_RESUME = ("last", "corpus")  # folders needed only to resume; the corpus can be larger than all other files
 _CHANGED = "changed during the transfer: the run is still active; fetch it again"
 
 
@@ -65,7 +65,7 @@ def fetch(run: PurePosixPath, output: Path, everything: bool) -> Fetched:
         if isinstance(error.cause, FileNotFoundError):
             raise RunError(f"{error.cause.filename} {_CHANGED}") from error
         raise ResourceError(
-            f"the cluster cannot read {run} ({type(error.cause).__name__}: {error.cause}); is its CodeNAS this one?"
+            f"the cluster cannot read {run} ({type(error.cause).__name__}: {error.cause}); has it another version of CodeNAS?"
         ) from error
     except (RayError, ConnectionError) as error:
         raise ResourceError(
@@ -97,7 +97,7 @@ def read_block(run: str, name: str, start: int, size: int) -> bytes:
 def _wanted(name: Path, everything: bool) -> bool:
     if any(part.startswith(".") for part in name.parts):
         return False
-    return everything or not (name.name == TRAINING or (len(name.parts) > 1 and name.parts[0] in _STATES))
+    return everything or not (name.name == TRAINING or (len(name.parts) > 1 and name.parts[0] in _ONLY_TO_RESUME))
 
 
 def _entry(folder: Path, name: Path) -> Entry:
@@ -128,14 +128,14 @@ def _starts(entry: Entry) -> range:
 def _blocks(run: PurePosixPath, entries: Iterable[Entry]) -> Iterator[bytes]:
     """The blocks of all files in order, some of them prefetched."""
     read = ray.remote(num_cpus=0)(read_block)
-    coming: deque[ray.ObjectRef[bytes]] = deque()
+    pending: deque[ray.ObjectRef[bytes]] = deque()
     for entry in entries:
         for start in _starts(entry):
-            coming.append(read.remote(str(run), entry.name, start, min(BLOCK_BYTES, entry.size - start)))
-            if len(coming) >= _IN_FLIGHT:
-                yield ray.get(coming.popleft())
-    while coming:
-        yield ray.get(coming.popleft())
+            pending.append(read.remote(str(run), entry.name, start, min(BLOCK_BYTES, entry.size - start)))
+            if len(pending) >= _MAX_IN_FLIGHT:
+                yield ray.get(pending.popleft())
+    while pending:
+        yield ray.get(pending.popleft())
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Run a search on the Ray that is up: resumable from its folder, one result at the end."""
+"""Run a search on a running Ray cluster, with resuming."""
 
 import logging
 import os
@@ -21,8 +21,8 @@ from codenas.files import require_free_space
 from codenas.search.history import History
 from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
-from tune_jobs.asha import AshaSearcher, ClimbTrainable, asha
-from tune_jobs.nodes import Room, live_nodes, require_one_card, trial_resources
+from tune_jobs.asha import AshaSearcher, MultiRungTrainable, asha
+from tune_jobs.nodes import CapacityMonitor, live_nodes, require_one_accelerator_type, trial_resources
 from tune_jobs.searcher import PlanSearcher
 from tune_jobs.trainable import JobTrainable
 
@@ -38,21 +38,21 @@ def search(
     trainable: type[JobTrainable] = JobTrainable,
     mirror: Mirror | None = None,
 ) -> tuple[SearchResult, History]:
-    """Carry out the plan of `job`; continues from what `folder` or `mirror` holds.
+    """Run the search of `job`; resumes from the history in `folder` or `mirror`.
 
     Without a mirror the folder must be one that every node can reach.
 
     Args:
-        scratch: where Tune writes what is thrown away. On another disk than `folder`: when that is full, Tune shall not fail too.
+        scratch: folder for Tune's temporary files, best on another disk than `folder`: Tune should not fail when that is full.
 
     Raises:
         RunError: the folder holds another search.
         NoWinnerError: no candidate reached the last rung, or none that did is inside the limits.
         BudgetError: no architecture can meet a limit.
-        ResourceError: Ray is not up, or the machine has too little memory or disk.
+        ResourceError: Ray is not initialized, or the machine has too little memory or disk.
     """
     if not ray.is_initialized():
-        raise ResourceError("no Ray is up in this process; start one with tune_jobs.cluster.local.local_ray or ray.init(address=...)")
+        raise ResourceError("Ray is not initialized; call tune_jobs.cluster.local.local_ray or ray.init")
     work = partial(_run, scratch=scratch / "tune", trainable=trainable, mirror=mirror.url if mirror is not None else None)
     return run_resumable(job, corpus, SearchFolder(folder), work, mirror)
 
@@ -69,7 +69,7 @@ def _run(
 ) -> Effort:
     nodes = live_nodes()
     wanted = trial_resources(job.trial, nodes)
-    require_one_card(job.objectives, wanted, nodes)
+    require_one_accelerator_type(job.objectives, wanted, nodes)
     workers = sum(node.slots(wanted) for node in nodes)
     here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     _require_memory(sum(node.slots(wanted) for node in nodes if node.address == here))
@@ -79,31 +79,33 @@ def _run(
     setup, retries = job.setup(corpus, home.checkpoints), job.trial.retries
     scheduler: TrialScheduler | None = None
     if job.scheduler == "asha":
-        scheduler, climbing = asha(plan.budget, history)
-        searcher: PlanSearcher = AshaSearcher(plan, history, setup, progress, retries, _live_ids, climbing, mirror)
-        trainable = ClimbTrainable
+        scheduler, unfinished = asha(plan.budget, history)
+        searcher: PlanSearcher = AshaSearcher(plan, history, setup, progress, retries, _live_ids, unfinished, mirror)
+        trainable = MultiRungTrainable
     else:
         searcher = PlanSearcher(plan, history, setup, progress, retries, _live_ids, mirror=mirror)
     placed = tune.with_resources(trainable, tune.PlacementGroupFactory([wanted]))
-    _fit(searcher, placed, scheduler, Room(searcher, wanted, job.trial.patience), scratch)
+    _run_tune(searcher, placed, scheduler, CapacityMonitor(searcher, wanted, job.trial.patience), scratch)
     if searcher.error is not None:
         raise searcher.error
     ended = time.monotonic()
-    elsewhere = searcher.times.elsewhere(workers, started, ended, searcher.step_seconds)
-    return Effort(workers, ended - started, searcher.steps, searcher.step_seconds, elsewhere)
+    overhead = searcher.times.overhead(workers, started, ended, searcher.step_seconds)
+    return Effort(workers, ended - started, searcher.steps, searcher.step_seconds, overhead)
 
 
 def _live_ids() -> frozenset[str]:
     return frozenset(node.id for node in live_nodes())
 
 
-def _fit(searcher: PlanSearcher, trainable: type[tune.Trainable], scheduler: TrialScheduler | None, room: Room, scratch: Path) -> None:
-    """Let Tune work until the searcher says that it is finished. What Tune writes is thrown away."""
+def _run_tune(
+    searcher: PlanSearcher, trainable: type[tune.Trainable], scheduler: TrialScheduler | None, monitor: CapacityMonitor, scratch: Path
+) -> None:
+    """Run Tune until the searcher is finished. Tune's own files are deleted."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints tables at any verbosity
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C must reach the caller, who shuts Ray down
-    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a scheduler's metric is there only where a rung is reached
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost process is reported in our words, not as a traceback
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # the scheduler's metric is reported only at rungs
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the searcher logs a dead process in one line, Ray would log a traceback
     shutil.rmtree(scratch, ignore_errors=True)
     tuner = tune.Tuner(
         trainable,
@@ -112,8 +114,8 @@ def _fit(searcher: PlanSearcher, trainable: type[tune.Trainable], scheduler: Tri
             name="tune",
             storage_path=str(scratch.absolute()),
             verbose=0,
-            callbacks=[room],
-            stop=room,
+            callbacks=[monitor],
+            stop=monitor,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )

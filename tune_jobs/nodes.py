@@ -1,4 +1,4 @@
-"""The nodes of the cluster: how many trials they hold, and what becomes of a search when they go."""
+"""The nodes of the cluster: how many trials fit on them, and the end of a search when none fits any more."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,48 +13,55 @@ from codenas.experiment.jobs import TrialResources
 from codenas.search.fitness import Objective
 from tune_jobs.searcher import PlanSearcher
 
-_LOOK_EVERY_S = 1.0
-_A_HAIR = 1e-9  # a tenth of a CPU goes into one CPU nine times and a bit, says the processor
-_CARD, _A_BIT = "accelerator_type:", 0.001  # a node with a card that Ray knows has 1 of this resource: all trials there share it
+_CHECK_INTERVAL_S = 1.0
+_ROUNDING = 1e-9  # 1 / 0.1 may be slightly below 10 in floating point
+_TYPE_PREFIX, _TYPE_SHARE = "accelerator_type:", 0.001  # Ray gives a node 1 of this resource; all its trials share it
 
 
 @dataclass(slots=True, frozen=True)
 class Node:
-    """A node that is up. `resources` are all that it has, used or not, by Ray's names."""
+    """A node that is alive. `resources` are its total resources, by Ray's names."""
 
     id: str
     address: str
     resources: Mapping[str, float]
 
     def slots(self, wanted: Mapping[str, float]) -> int:
-        """How many trials that take `wanted` it holds at a time."""
-        return min(int(self.resources.get(name, 0) / amount + _A_HAIR) for name, amount in wanted.items())
+        """How many trials with resources `wanted` fit on it."""
+        return min(int(self.resources.get(name, 0) / amount + _ROUNDING) for name, amount in wanted.items())
 
     @property
-    def cards(self) -> set[str]:
-        """The kinds of its GPUs, as Ray calls them."""
-        return {name.removeprefix(_CARD) for name in self.resources if name.startswith(_CARD)}
+    def accelerator_types(self) -> set[str]:
+        """The accelerator types of its GPUs, by Ray's names."""
+        return {name.removeprefix(_TYPE_PREFIX) for name in self.resources if name.startswith(_TYPE_PREFIX)}
 
 
 def live_nodes() -> list[Node]:
-    """The nodes that are up."""
+    """The nodes that are alive."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [Node(node["NodeID"], node["NodeManagerAddress"], node["Resources"]) for node in nodes if node["Alive"]]
 
 
 def trial_resources(trial: TrialResources, nodes: Sequence[Node]) -> dict[str, float]:
-    """What a trial asks of Ray, by Ray's names.
+    """The resources of a trial, by Ray's names.
 
     Raises:
-        ResourceError: no node has so much.
+        ResourceError: a trial fits on no node.
     """
-    usable = [node for node in nodes if trial.card is None or trial.card in node.cards]
+    wanted_type = trial.accelerator_type
+    usable = [node for node in nodes if wanted_type is None or wanted_type in node.accelerator_types]
     if not usable and nodes:
-        cards = ", ".join(sorted(set().union(*(node.cards for node in nodes)))) or "none"
-        raise ResourceError(f"no node has a GPU called {trial.card}; there are: {cards}; mend trial.card")
+        accelerator_types = ", ".join(sorted(set().union(*(node.accelerator_types for node in nodes)))) or "none"
+        raise ResourceError(
+            f"no node has a GPU called {trial.accelerator_type}; there are: {accelerator_types}; correct trial.accelerator_type"
+        )
     most = {name: max((node.resources.get(name, 0.0) for node in usable), default=0.0) for name in ("CPU", "GPU")}
     gpus = trial.gpus if trial.gpus is not None else float(most["GPU"] > 0)
-    wanted = {"CPU": trial.cpus, **({"GPU": gpus} if gpus else {}), **({_CARD + trial.card: _A_BIT} if trial.card else {})}
+    wanted = {
+        "CPU": trial.cpus,
+        **({"GPU": gpus} if gpus else {}),
+        **({_TYPE_PREFIX + wanted_type: _TYPE_SHARE} if wanted_type else {}),
+    }
     if not any(node.slots(wanted) for node in usable):
         offered = f"{most['CPU']:g} CPUs and {most['GPU']:g} GPUs"
         where = f"the cluster has {offered}" if len(nodes) == 1 else f"of the cluster's {len(nodes)} nodes none has more than {offered}"
@@ -62,25 +69,25 @@ def trial_resources(trial: TrialResources, nodes: Sequence[Node]) -> dict[str, f
     return wanted
 
 
-def require_one_card(objectives: Sequence[Objective], wanted: Mapping[str, float], nodes: Sequence[Node]) -> None:
-    """See that trials whose latency counts run on cards of one kind: a latency is a measurement, and compares on one device only.
+def require_one_accelerator_type(objectives: Sequence[Objective], wanted: Mapping[str, float], nodes: Sequence[Node]) -> None:
+    """Check that all trials run on one accelerator type if latency is an objective: latencies compare on one device only.
 
     Raises:
-        ResourceError: nodes with several kinds of cards hold trials.
+        ResourceError: trials fit on nodes of several accelerator types.
     """
-    cards = sorted(set().union(*(node.cards for node in nodes if node.slots(wanted))))
+    accelerator_types = sorted(set().union(*(node.accelerator_types for node in nodes if node.slots(wanted))))
     measured = [each.metric for each in objectives if each.metric.startswith("latency")]
-    if "GPU" in wanted and measured and len(cards) > 1:
+    if "GPU" in wanted and measured and len(accelerator_types) > 1:
         raise ResourceError(
-            f"trials would run on {' and '.join(cards)}, whose latencies do not compare, and {measured[0]} is an objective; "
-            f'choose the cards that count with trial.card = "{cards[0]}"'
+            f"trials would run on {' and '.join(accelerator_types)}, whose latencies do not compare, and {measured[0]} is an objective; "
+            f'choose one with trial.accelerator_type = "{accelerator_types[0]}"'
         )
 
 
-class Room(Callback, Stopper):
-    """Ends a search whose trials fit on no node any more, `patience` seconds after the last one that held them went.
+class CapacityMonitor(Callback, Stopper):
+    """Ends a search if for `patience` seconds its trials fit on no node.
 
-    Tune would wait forever without a message. Also ends one that has met an error: what still runs could only delay its line.
+    Tune would wait forever without a message. Also ends a search with an error, without waiting for running trials.
     """
 
     def __init__(
@@ -93,28 +100,28 @@ class Room(Callback, Stopper):
     ) -> None:
         self._searcher, self._wanted, self._patience = searcher, wanted, patience
         self._nodes, self._clock = nodes, clock
-        self._looked = self._fitted = clock()
+        self._last_check = self._last_capacity = clock()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Look at the nodes, now and then."""
+        """Check the nodes, at most once per `_CHECK_INTERVAL_S`."""
         now = self._clock()
-        if now - self._looked < _LOOK_EVERY_S:
+        if now - self._last_check < _CHECK_INTERVAL_S:
             return
-        self._looked = now
+        self._last_check = now
         nodes = self._nodes()
         if any(node.slots(self._wanted) for node in nodes):
-            self._fitted = now
-        elif now - self._fitted >= self._patience:
-            asked = " and ".join(f"{amount:g} {name}s" for name, amount in self._wanted.items() if not name.startswith(_CARD))
+            self._last_capacity = now
+        elif now - self._last_capacity >= self._patience:
+            asked = " and ".join(f"{amount:g} {name}s" for name, amount in self._wanted.items() if not name.startswith(_TYPE_PREFIX))
             self._searcher.error = ResourceError(
-                f"none of the {len(nodes)} nodes that are left has {asked}, which a trial takes, for {self._patience:g} s; "
-                "bring nodes back and run the same command again, finished work is kept"
+                f"for {self._patience:g} s none of the {len(nodes)} remaining nodes had {asked} for a trial; "
+                "add nodes and run the same command again, finished work is kept"
             )
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial is stopped for its results."""
+        """Never stop a trial for its results."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether nothing can come any more."""
+        """Whether the search has an error."""
         return self._searcher.error is not None

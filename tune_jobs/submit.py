@@ -1,4 +1,4 @@
-"""Jobs on a cluster, by Ray Jobs over HTTP: they run independently of this machine."""
+"""Jobs on a cluster, through Ray Jobs over HTTP: they run independently of this machine."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from codenas.loopback import bypass_proxies
 
 _RUN = "codenas_run"  # in the job's metadata: the folder of its run on the cluster
 _TIMEOUT_S = 10
-_CLOSED = "connection closed unexpectedly"  # what Ray says of a head that dies while a job is followed
+_CONNECTION_CLOSED = "connection closed unexpectedly"  # Ray's message if the head dies while a job's log is followed
 _TOKEN_HINT = "set RAY_AUTH_TOKEN, or name a file with --token-file, to the token that the cluster was started with"
 
 
@@ -57,7 +57,7 @@ class RemoteJob:
     ended: float | None
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """Whether the job has ended."""
         return self.status in ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -74,7 +74,7 @@ class Cluster:
         self._address = address.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         _require_cluster(self._address, headers)
-        bypass_proxies(self._address)  # Ray's client asks by requests, which reads the environment with every request
+        bypass_proxies(self._address)  # Ray's client uses requests, which reads the environment for every request
         for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
             logging.getLogger(name).setLevel(logging.WARNING)  # they log every upload, and the end of every log
         with self._errors_in_one_line():
@@ -111,12 +111,12 @@ class Cluster:
             return _remote_job(self._client.get_job_info(job_id))
 
     def logs(self, job_id: str) -> str:
-        """The log of the job so far; raises as `job`."""
+        """The log of the job so far. Raises the same errors as `job`."""
         with self._errors_in_one_line(job_id):
             return self._client.get_job_logs(job_id)
 
     def follow(self, job_id: str) -> Iterator[str]:
-        """The log of the job from its start, as it is written, until the job ends; raises as `job`."""
+        """The log of the job from its start, as it is written, until the job ends. Raises the same errors as `job`."""
         self.job(job_id)  # a job that does not exist is reported better here
         stream = self._client.tail_job_logs(job_id)
         with self._errors_in_one_line(job_id), asyncio.Runner() as runner:
@@ -127,7 +127,7 @@ class Cluster:
                 runner.run(_close(stream))
 
     def stop(self, job_id: str) -> bool:
-        """Stop the job: SIGTERM, then SIGKILL some seconds later. False if it has ended. Raises as `job`."""
+        """Stop the job: SIGTERM, then SIGKILL some seconds later. False if it has ended. Raises the same errors as `job`."""
         with self._errors_in_one_line(job_id):
             return self._client.stop_job(job_id)
 
@@ -139,13 +139,13 @@ class Cluster:
         except RuntimeError as error:
             if job_id is not None and "status code 404" in str(error):
                 raise ConfigError(f"there is no job {job_id} at {self._address}; `codenas jobs` lists them") from error
-            if _CLOSED in str(error):
-                raise self._broken(_CLOSED) from error
+            if _CONNECTION_CLOSED in str(error):
+                raise self._connection_lost(_CONNECTION_CLOSED) from error
             raise ResourceError(f"the cluster at {self._address} refused the request: {_last_line(error)}") from error
         except (OSError, aiohttp.ClientError) as error:  # those of requests are an OSError
-            raise self._broken(type(error).__name__) from error
+            raise self._connection_lost(type(error).__name__) from error
 
-    def _broken(self, reason: str) -> ResourceError:
+    def _connection_lost(self, reason: str) -> ResourceError:
         return ResourceError(f"the connection to {self._address} broke ({reason}); jobs keep running as long as the head is up; try again")
 
 
@@ -154,10 +154,10 @@ def _require_cluster(address: str, headers: Mapping[str, str]) -> None:
     try:
         parts = urlsplit(address)
         known = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:  # a bracket without its other one
+    except ValueError:  # unbalanced brackets
         known = False
     if not known:
-        raise ConfigError(f"{address!r} is no URL of a cluster's dashboard; an example is http://127.0.0.1:8265")
+        raise ConfigError(f"{address!r} is not the URL of a cluster's dashboard, such as http://127.0.0.1:8265")
     try:
         with http_client(address, headers=dict(headers), timeout=_TIMEOUT_S) as client:
             answer = client.get(f"{address}/api/version")
@@ -169,7 +169,7 @@ def _require_cluster(address: str, headers: Mapping[str, str]) -> None:
         reason = "rejects this token" if headers else "requires a token"
         raise ConfigError(f"the cluster at {address} {reason}; {_TOKEN_HINT}")
     if answer.status_code != 200 or "ray_version" not in answer.text:
-        raise ResourceError(f"what answers at {address} is no Ray dashboard (status {answer.status_code}); is it another program?")
+        raise ResourceError(f"{address} is not a Ray dashboard (status {answer.status_code}); check --address")
 
 
 def _remote_job(details: JobDetails) -> RemoteJob:

@@ -23,7 +23,7 @@ CHUNK_SECONDS = 2.0  # a report costs some milliseconds: often enough for a prog
 
 
 class JobTrainable(tune.Trainable):
-    """Runs `codenas.experiment.rung.execute` in chunks. Checkpoints are ours, in the run's folder; Tune stores none."""
+    """Runs `codenas.experiment.rung.execute` in chunks. Checkpoints are stored in the run's folder, not by Tune."""
 
     def setup(self, config: dict[str, Any]) -> None:
         job = Job(Candidate.model_validate_json(config["candidate"]), config["rung"])
@@ -33,19 +33,19 @@ class JobTrainable(tune.Trainable):
         self._job, self._trained = job, False
 
     def work(self, setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
-        """What is done step by step; all around it is bookkeeping, which a benchmark measures alone."""
+        """The training itself, step by step. A benchmark overrides it to measure the overhead of everything else."""
         return execute(setup, job)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next job in the same process: a fresh one costs two to three seconds."""
+        """Reuse the process for the next job: a new one takes two to three seconds to start."""
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Train for `CHUNK_SECONDS`, or to the end; the last result carries the outcome.
 
-        What the user must mend (a full disk, a broken file) is no failure of the candidate: it ends the search. Any other
-        error would come again if the job were tried again: it is the candidate's failure.
+        A `UserError` (full disk, damaged file) ends the search: the user must correct it. Any other error is recorded as a failure
+        of the candidate, because a retry would raise it again.
         """
         result: dict[str, Any] = {"index": self._job.candidate.index, "steps": 0, "step_seconds": 0.0, "done": False}
         result |= {PREPARING: 0.0, STORING: 0.0}
@@ -59,13 +59,13 @@ class JobTrainable(tune.Trainable):
             except UserError as error:
                 return {**result, "done": True, "user_error": str(error)}
             except Exception as error:
-                LOGGER.debug("a fault of the program", exc_info=True)
+                LOGGER.debug("unexpected error in a trial", exc_info=True)
                 reason = f"{type(error).__name__}: {error}"
                 return {**result, "done": True, "outcome": self._job.failed(reason).model_dump_json()}
-            result["steps"] += done.step <= self._job.rung  # what is beyond only scores the rung
+            result["steps"] += done.step <= self._job.rung  # later steps belong to the scoring branch
             result["step_seconds"] += done.seconds
             if not self._trained:
                 result[PREPARING] += time.monotonic() - before - done.seconds
                 self._trained = True
-        self._telemetry.trained()
+        self._telemetry.update()
         return result

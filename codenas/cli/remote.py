@@ -59,7 +59,7 @@ def stop(job_id: JobId, address: Address = DEFAULT_ADDRESS, token_file: TokenFil
     cluster.job(job_id)
     cluster.stop(job_id)
     deadline = time.monotonic() + STOP_PATIENCE_S
-    while not (job := cluster.job(job_id)).over:
+    while not (job := cluster.job(job_id)).finished:
         if time.monotonic() > deadline:
             raise ResourceError(f"{job_id} is still {job.status} after {STOP_PATIENCE_S} s; check it with `codenas jobs`")
         threading.Event().wait(0.2)

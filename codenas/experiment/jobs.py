@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from codenas.arch import ArchSpec
 from codenas.arch.cost import training_flops_per_token
@@ -32,8 +32,10 @@ class TrialResources(BaseModel):
         1.0, gt=0, le=MAX_THREADS, description="CPUs per trial, a fraction below 1 or a whole number; it runs as many threads, at least one"
     )
     gpus: float | None = Field(None, ge=0, description="GPUs per trial; by default one if the cluster has any")
-    card: str | None = Field(
-        None, description="accelerator type that trials run on, as Ray names it (A100, H100): latencies compare on one type only"
+    accelerator_type: str | None = Field(
+        None,
+        validation_alias=AliasChoices("accelerator_type", "card"),  # card: the name in earlier versions
+        description="accelerator type that trials run on, as Ray names it (A100, H100): latencies compare on one type only",
     )
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
     score_decay: Share | tuple[Share, ...] | Literal["auto"] = Field(

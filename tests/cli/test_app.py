@@ -172,7 +172,7 @@ def test_a_name_with_a_line_break_stays_on_one_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("jobs --address http://[::1", "'http://[::1' is no URL of a cluster's dashboard"),
+        ("jobs --address http://[::1", "'http://[::1' is not the URL of a cluster's dashboard"),
         ("prepare --source file://[ --output OUT", "the source file://[ is of an unknown kind"),
         ("submit search JOB --run /runs/mine --mirror file://[", "--mirror file://[ is no URL"),
         ("search replay table --strategy random --costly loss --workers 2147483648", "'--workers': Input should be less than or equal to"),

@@ -180,9 +180,9 @@ def test_what_cannot_be_fetched_is_one_line(given: list[str], message: str) -> N
 def test_nobody_and_something_else_at_the_address() -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     assert f"no cluster answers at {nobody} (ConnectError); check --address" in complaint("jobs", "--address", nobody)
-    assert "'HEAD:8265' is no URL of a cluster's dashboard" in complaint("jobs", "--address", "HEAD:8265")
+    assert "'HEAD:8265' is not the URL of a cluster's dashboard" in complaint("jobs", "--address", "HEAD:8265")
     with running(FastAPI()) as url:
-        assert f"what answers at {url} is no Ray dashboard (status 404)" in complaint("jobs", "--address", url)
+        assert f"{url} is not a Ray dashboard (status 404)" in complaint("jobs", "--address", url)
 
 
 @pytest.mark.parametrize(

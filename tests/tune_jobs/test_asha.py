@@ -21,7 +21,7 @@ from codenas.search.history import History
 from tests.fakes import tiny_corpus
 from tests.search.synthetic import next_job
 from tests.tune_jobs.test_search import JOB as PROMOTION
-from tune_jobs.asha import AshaSearcher, ClimbTrainable, asha
+from tune_jobs.asha import AshaSearcher, MultiRungTrainable, asha
 from tune_jobs.launch import search
 
 RUNGS = (4, 12)
@@ -132,7 +132,7 @@ def test_a_climb_reports_each_rung_and_ends_at_the_last(corpus: Corpus, tmp_path
     searcher = AshaSearcher(plan, made, JOB.setup(corpus, tmp_path), Progress("search", 0), 0, frozenset, ())
     told = searcher.suggest("a")
     assert isinstance(told, dict)
-    trial, results = ClimbTrainable(told), list[dict[str, Any]]()
+    trial, results = MultiRungTrainable(told), list[dict[str, Any]]()
     while not results or not results[-1]["done"]:
         results.append(trial.step())
         if not results[-1]["done"]:

@@ -42,7 +42,7 @@ def test_a_head_that_dies_while_a_job_is_followed_is_one_line() -> None:
         next(said)
         cluster.head.kill()
         with pytest.raises(
-            ResourceError, match=rf"^the connection to {cluster.dashboard} broke \(.*\); as long as the head is up jobs go on"
+            ResourceError, match=rf"^the connection to {cluster.dashboard} broke \(.*\); jobs keep running as long as the head is up"
         ):
             list(said)
 

@@ -81,6 +81,7 @@ def test_another_fault_there_is_said(ray_cluster: Path, run: PurePosixPath, tmp_
 
     monkeypatch.setattr(module, "list_files", faulty)
     with pytest.raises(
-        ResourceError, match=f"the cluster cannot read {run} .PermissionError: Permission denied.; is its CodeNAS this one?"
+        ResourceError,
+        match=f"the cluster cannot read {run} .PermissionError: Permission denied.; has it another version of CodeNAS?",
     ):
         fetch(run, tmp_path / "here", everything=False)

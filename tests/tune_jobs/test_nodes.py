@@ -13,7 +13,7 @@ from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from tests.fakes import Clock, tiny_corpus
-from tune_jobs.nodes import Node, Room, require_one_card, trial_resources
+from tune_jobs.nodes import CapacityMonitor, Node, require_one_accelerator_type, trial_resources
 from tune_jobs.searcher import PlanSearcher
 
 JOB = SearchJob(budget=Budget(candidates=4, rungs=(4, 12), promote=(2,)))
@@ -47,17 +47,17 @@ def test_cards_of_two_kinds_hold_trials_only_where_no_latency_counts() -> None:
     nodes = [node("a", 8, 2, "A100"), node("b", 8, 4, "H100"), node("c", 8)]
     everywhere = trial_resources(TrialResources(), nodes)
     bits, latency = Objective(metric="bits_per_byte", weight=1), Objective(metric="latency_ms_p50", limit=10)
-    require_one_card([bits], everywhere, nodes)
+    require_one_accelerator_type([bits], everywhere, nodes)
     with pytest.raises(
-        ResourceError, match=r"on A100 and H100, whose latencies do not compare, and latency_ms_p50 .* trial.card = \"A100\""
+        ResourceError, match=r"on A100 and H100, whose latencies do not compare, and latency_ms_p50 .* trial.accelerator_type = \"A100\""
     ):
-        require_one_card([bits, latency], everywhere, nodes)
-    chosen = trial_resources(TrialResources(card="H100"), nodes)
-    require_one_card([bits, latency], chosen, nodes)
+        require_one_accelerator_type([bits, latency], everywhere, nodes)
+    chosen = trial_resources(TrialResources(accelerator_type="H100"), nodes)
+    require_one_accelerator_type([bits, latency], chosen, nodes)
     assert [each.slots(chosen) for each in nodes] == [0, 4, 0]
-    require_one_card([bits, latency], trial_resources(TrialResources(gpus=0), nodes), nodes)
-    with pytest.raises(ResourceError, match="no node has a GPU called V100; there are: A100, H100; mend trial.card"):
-        trial_resources(TrialResources(card="V100"), nodes)
+    require_one_accelerator_type([bits, latency], trial_resources(TrialResources(gpus=0), nodes), nodes)
+    with pytest.raises(ResourceError, match="no node has a GPU called V100; there are: A100, H100; correct trial.accelerator_type"):
+        trial_resources(TrialResources(accelerator_type="V100"), nodes)
 
 
 @pytest.mark.parametrize(("cpus", "slots", "threads"), [(0.1, 20, 1), (0.25, 8, 1), (0.5, 4, 1), (1, 2, 1), (2, 1, 2)])
@@ -118,12 +118,12 @@ def test_a_node_whose_death_the_cluster_notices_late_is_no_mark_either(corpus: C
 def test_a_search_that_fits_nowhere_any_more_ends_with_a_line(corpus: Corpus, tmp_path: Path) -> None:
     nodes, clock = [node("a", 2), node("b", 1)], Clock()
     asked = searcher(corpus, tmp_path, set())
-    room = Room(asked, {"CPU": 2.0}, patience=30, nodes=lambda: nodes, clock=clock)
+    monitor = CapacityMonitor(asked, {"CPU": 2.0}, patience=30, nodes=lambda: nodes, clock=clock)
 
     def look(after: float) -> bool:
         clock.advance(after)
-        room.on_step_begin(0, [])
-        return room.stop_all()
+        monitor.on_step_begin(0, [])
+        return monitor.stop_all()
 
     assert not look(100)
     fitting = nodes.pop(0)
@@ -134,8 +134,7 @@ def test_a_search_that_fits_nowhere_any_more_ends_with_a_line(corpus: Corpus, tm
     assert not look(29)
     assert look(2)
     assert str(asked.error) == (
-        "none of the 1 nodes that are left has 2 CPUs, which a trial takes, for 30 s; "
-        "bring nodes back and run the same command again, finished work is kept"
+        "for 30 s none of the 1 remaining nodes had 2 CPUs for a trial; add nodes and run the same command again, finished work is kept"
     )
 
 

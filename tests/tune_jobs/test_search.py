@@ -168,13 +168,13 @@ def test_a_disk_that_fills_up_in_the_search_is_one_line_and_the_search_goes_on_l
     ray_cluster: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tune_jobs.launch.DISK_MEGABYTES", 0)  # what was free when the search began
-    written, fit = list[Path](), launch._fit
+    written, fit = list[Path](), launch._run_tune
 
     def seen(*arguments: Any) -> None:
         written.append(arguments[-1])
         fit(*arguments)
 
-    monkeypatch.setattr(launch, "_fit", seen)
+    monkeypatch.setattr(launch, "_run_tune", seen)
     with small_disk(tmp_path / "disk", kilobytes=400) as disk:
         with pytest.raises(UserError, match=rf"cannot write {disk}/.*: no space is left .*; free some space"):
             search(JOB, corpus, disk / "search", ray_cluster)

@@ -66,7 +66,7 @@ def test_a_search_tells_what_its_history_holds_under_the_name_of_its_run(told: d
     search.update(History(), 0, 0, None)
     assert told == {("codenas_planned_steps", run): 30, ("codenas_front_size", run): 0, ("codenas_done_steps", run): 0}
     search.update(_history(), 3, 3, None)
-    search.lost()
+    search.process_died()
     told.pop(("codenas_best_bits_per_byte", run))  # as Ray does with a gauge
     search.update(_history(), 4, 7, 9.0)
     assert told[("codenas_training_steps", run)] == told[("codenas_done_steps", run)] == 7
@@ -83,7 +83,7 @@ def test_the_memory_of_a_gpu_is_told_where_there_is_one(
     monkeypatch.setattr("torch.cuda.is_available", lambda: peak is not None)
     monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda: None)
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: peak)
-    GpuTelemetry(tmp_path / "search" / "checkpoints").trained()
+    GpuTelemetry(tmp_path / "search" / "checkpoints").update()
     assert told == ({} if peak is None else {("codenas_gpu_peak_memory_bytes", str(tmp_path)): peak})
 
 
@@ -111,4 +111,4 @@ def test_counters_are_asked_for_as_rates_or_sums() -> None:
         (expression,) = [
             t["expr"] for p in DASHBOARD["panels"] for t in p["targets"] if re.search(rf"\b{instrument.exported}\b", t["expr"])
         ]
-        assert expression.startswith("sum") == instrument.counts
+        assert expression.startswith("sum") == instrument.is_counter

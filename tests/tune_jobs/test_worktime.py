@@ -13,10 +13,10 @@ def result(pid: int, took: float, **seconds: float) -> dict[str, Any]:
 
 def test_all_time_of_the_workers_is_told_once() -> None:
     times = WorkTime()
-    times.note(result(1, took=4, **{PREPARING: 1.0, STORING: 0.5}), now=107)  # at work from 103 on, 2.5 s of it in steps
-    times.note(result(2, took=3, **{PREPARING: 1.0}), now=108)
-    times.note(result(1, took=2, **{STORING: 0.25}), now=115)
-    found = times.elsewhere(workers=2, began=100, ended=120, step_seconds=2.5 + 2 + 1.75)
+    times.add(result(1, took=4, **{PREPARING: 1.0, STORING: 0.5}), now=107)  # at work from 103 on, 2.5 s of it in steps
+    times.add(result(2, took=3, **{PREPARING: 1.0}), now=108)
+    times.add(result(1, took=2, **{STORING: 0.25}), now=115)
+    found = times.overhead(workers=2, began=100, ended=120, step_seconds=2.5 + 2 + 1.75)
     assert found == {
         "starting": 3 + 5,
         "preparing": 2,
@@ -29,8 +29,8 @@ def test_all_time_of_the_workers_is_told_once() -> None:
 
 def test_a_worker_that_nothing_was_left_for_and_one_that_took_anothers_place() -> None:
     times = WorkTime()
-    times.note(result(1, took=1), now=101)
-    assert times.elsewhere(workers=2, began=100, ended=101, step_seconds=1)["starting"] == 1
-    times.note(result(2, took=1), now=109)  # after the process of the first had died
-    found = times.elsewhere(workers=1, began=100, ended=109, step_seconds=2)
+    times.add(result(1, took=1), now=101)
+    assert times.overhead(workers=2, began=100, ended=101, step_seconds=1)["starting"] == 1
+    times.add(result(2, took=1), now=109)  # after the process of the first had died
+    found = times.overhead(workers=1, began=100, ended=109, step_seconds=2)
     assert (found["starting"], found["at the end"], found["between jobs"]) == (0, 0, 7)

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster that runs already."""
+"""Joining a running Ray cluster."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ def joined(address: str) -> Iterator[None]:
         ResourceError: no cluster answers there.
     """
     if address != "auto":
-        require_listener(address)  # first: a cluster that is not there changes nothing in this process
+        require_listener(address)  # before the environment is changed
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # about two seconds each, with a warning; the default is 20
     bypass_proxies(None if address == "auto" else f"//{host_and_port(address)[0]}")
@@ -37,30 +37,28 @@ def joined(address: str) -> Iterator[None]:
 
 
 def join(address: str) -> str:
-    """Connect to the cluster at `address`; returns its address, also for `auto`. Raises as `joined`."""
+    """Connect to the cluster at `address`; returns its address, also for `auto`. Raises the same errors as `joined`."""
     from ray._private import services
     from ray.exceptions import AuthenticationError
 
     try:
         if address == "auto":
             address = services.canonicalize_bootstrap_address_or_die(address)
-            require_listener(address)  # the last cluster that Ray remembers may be gone
+            require_listener(address)  # the address that Ray recorded may be of a stopped cluster
         if _listens_on_loopback_only(address):
             ray_process.stay_on_loopback()
         with held(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Ray's client warns of is in the error, too
+            warnings.simplefilter("ignore")  # the error contains it too
             _init_with_retries(address)
         return address
     except AuthenticationError as error:
         raise ConfigError(f"no token for the cluster at {address}; set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file of it") from error
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ResourceError(
-            f"no Ray cluster answers at {address} ({_reason(error)}), or it does not know this RAY_AUTH_TOKEN; check both"
-        ) from error
+        raise ResourceError(f"no Ray cluster answers at {address} ({_reason(error)}), or RAY_AUTH_TOKEN is wrong; check both") from error
 
 
 def _init_with_retries(address: str) -> None:
-    """The head starts a server for each client; where that fails, Ray's client does not ask again."""
+    """The head starts a server for each client; if that fails, Ray's client does not retry."""
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(ConnectionAbortedError):
             return ray_process.init(address=address)
@@ -74,7 +72,7 @@ def _reason(error: Exception) -> str:
 
 
 def _listens_on_loopback_only(address: str) -> bool:
-    """Whether the cluster is on loopback alone, where Ray would look for it at this machine's own address, for minutes."""
+    """Whether the cluster listens on loopback only; Ray would try this machine's own address for minutes."""
     from ray._private import services
 
     host, port = host_and_port(address)

@@ -1,4 +1,4 @@
-"""Ray for one command: a cluster that listens on this machine only and leaves nothing behind, or a running cluster to join."""
+"""Ray for one command: starts a cluster that listens on this machine only, or joins a running one."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ MIN_ADDRESS_SPACE_BYTES = 3_000_000_000
 def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[Path]:
     """Start Ray on 127.0.0.1, or join the cluster at `address`; what was started here is shut down at the end of the block.
 
-    Yields a folder for temporary files: it is removed with this process, also when that is killed.
+    Yields a folder for temporary files, which is removed at the end, also if this process is killed.
 
     Raises:
         ConfigError: `address` is not an address.

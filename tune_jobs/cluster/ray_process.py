@@ -1,4 +1,4 @@
-"""Connecting this process to Ray and disconnecting it. What is private to Ray stands here, and tests hold it."""
+"""Connecting this process to Ray and disconnecting it. Most uses of Ray's private API are here; tests cover them."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ def init(**options: Any) -> None:
     from ray._private import utils, worker
 
     utils.set_sigterm_handler = lambda _handler: None
-    worker.print_to_stdstream = lambda said, **_: LOGGER.debug("\n".join(said["lines"]))
+    worker.print_to_stdstream = lambda message, **_: LOGGER.debug("\n".join(message["lines"]))
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
 
 

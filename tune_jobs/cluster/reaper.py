@@ -1,8 +1,8 @@
-"""Ends what a local Ray left behind, also when the process that started it was killed.
+"""Kills the processes of a local Ray cluster, also if the process that started it was killed.
 
 Ray's own processes notice the death of their driver at their own pace; some of its agents live on for more than a minute.
 This small process holds the end of a pipe of the driver. When the pipe closes, for whatever reason, it kills every process
-that has a file open in the cluster's own folder, nothing else, and removes the folder. (Marking processes by an environment
+that has an open file in the cluster's own folder, and removes the folder. (Marking processes by an environment
 variable does not work: Ray's processes write their titles over it.)
 """
 
@@ -27,12 +27,12 @@ _ROUNDS = 10  # a process that was being started while others were killed is fou
 # /session_2026-11-30_23-59-59_123456_4194304/sockets/plasma_store, and the folder's own name has 16 characters and a slash.
 _PATH_BYTES = 103 if sys.platform == "darwin" else 107
 LONGEST_PARENT_BYTES = _PATH_BYTES - len("/session_2026-11-30_23-59-59_123456_4194304/sockets/plasma_store") - len("/codenas-12345678")
-_SHORT = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
+_SHORT_PARENTS = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 
 
 @contextmanager
 def reaped_folder() -> Iterator[Path]:
-    """A new folder for a cluster's files. At the end of the block, or of this process, whoever has one of them open is killed.
+    """A new folder for a cluster's files. At the end of the block, or of this process, every process that has one of them open is killed.
 
     Raises:
         ResourceError: no folder for temporary files has a path that is short enough for Ray's sockets.
@@ -47,10 +47,10 @@ def reaped_folder() -> Iterator[Path]:
         yield folder
 
 
-def reap(folder: Path, spared: int) -> None:
-    """Kill every process with a file open below `folder`, except process `spared`, the driver; then remove the folder."""
+def reap(folder: Path, driver_pid: int) -> None:
+    """Kill every process with an open file in `folder`, except the driver; then remove the folder."""
     for _ in range(_ROUNDS):
-        holders = [process for process in psutil.process_iter() if process.pid != spared and _holds(process, folder)]
+        holders = [process for process in psutil.process_iter() if process.pid != driver_pid and _holds(process, folder)]
         if not holders:
             break
         for process in holders:
@@ -65,12 +65,12 @@ def reap(folder: Path, spared: int) -> None:
 def _short_parent() -> Path:
     """The folder for temporary files, or another one where paths of Ray's sockets below it would be too long."""
     wanted = Path(tempfile.gettempdir())
-    for folder in (wanted, *_SHORT):
+    for folder in (wanted, *_SHORT_PARENTS):
         if len(os.fsencode(folder)) <= LONGEST_PARENT_BYTES and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
             return folder
     raise ResourceError(
         f"{wanted} has a path of {len(os.fsencode(wanted))} bytes and Ray's sockets need one of at most {LONGEST_PARENT_BYTES}; "
-        f"set TMPDIR to a shorter one (none of {', '.join(map(str, _SHORT))} can be written to), or search with --no-ray"
+        f"set TMPDIR to a shorter one (none of {', '.join(map(str, _SHORT_PARENTS))} can be written to), or search with --no-ray"
     )
 
 

@@ -25,6 +25,6 @@ def test_a_head_that_is_gone_ends_the_process_with_a_line() -> None:
     _, said = watching.communicate(timeout=60)
     assert watching.returncode == 2
     assert said == (
-        f"codenas: the head of the cluster at 127.0.0.1:{port} is gone; finished work is kept, "
+        f"codenas: the head of the cluster at 127.0.0.1:{port} is unreachable; finished work is kept, "
         "run the same command again once the cluster is up\n"
     )

@@ -61,7 +61,7 @@ def test_the_folder_is_short_enough_for_sockets(length: int, tmp_path: Path) -> 
 def test_without_a_short_place_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place = tmp_path / ("x" * 60)
     monkeypatch.setattr(tempfile, "tempdir", str(place))
-    monkeypatch.setattr(reaper, "_SHORT", (tmp_path / "none",))
+    monkeypatch.setattr(reaper, "_SHORT_PARENTS", (tmp_path / "none",))
     with (
         pytest.raises(ResourceError, match=r"bytes and Ray's sockets need one of at most 26; set TMPDIR to a shorter one \(none of"),
         reaper.reaped_folder(),
