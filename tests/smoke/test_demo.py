@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from codenas.stats.pareto import front
 from tests.data_prep.example_documents import documents, write_source
 from tests.smoke.demos import JOB, Demo
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+LAST_RUNG = 90
 STEPS = 5 * 30 + 2 * 60
 
 
@@ -44,14 +46,37 @@ def _summary(demo: Demo) -> dict[str, Any]:
 
 
 def _essence(demo: Demo) -> dict[str, Any]:
-    """All of a summary that does not depend on a clock."""
+    """All of a summary and a history that does not depend on a clock."""
     summary = _summary(demo)
     search = {key: summary["search"][key] for key in ("winner", "finalists", "steps", "trained", "refused", "failed", "fidelity")}
     evaluation = {key: summary["evaluation"][key] for key in ("weights_sha256", "tokens", "bytes", "compressors", "completions")}
-    front = [(member["id"], member["metrics"]["bits_per_byte"], member["metrics"]["size_bytes"]) for member in summary["front"]]
     quality = summary["model"]["metrics"]["bits_per_byte"]
     answers = [(answer["prompt"], answer["completion"]) for answer in summary["answers"]]
-    return {"corpus": summary["corpus"], "search": search, "evaluation": evaluation, "quality": quality, "answers": answers, "front": front}
+    return {
+        "corpus": summary["corpus"], "search": search, "evaluation": evaluation, "quality": quality, "answers": answers,
+        "reports": _reports(demo), "front": _front_without_latency(demo),
+    }  # fmt: skip
+
+
+def _reports(demo: Demo) -> list[tuple[Any, ...]]:
+    """Quality and size of every candidate at every rung that it reached."""
+    events = [event for event in demo.events() if event["event"] == "report"]
+    return sorted((event["index"], event["rung"], event["metrics"]["bits_per_byte"], event["metrics"]["size_bytes"]) for event in events)
+
+
+def _front_without_latency(demo: Demo) -> list[tuple[Any, ...]]:
+    """The members of the front that are on it whatever their latency, which differs from run to run."""
+    members = _summary(demo)["front"]
+    points = [(member["metrics"]["bits_per_byte"], member["metrics"]["size_bytes"]) for member in members]
+    return [(members[i]["id"], members[i]["winner"], *points[i]) for i in front(points)]
+
+
+def _front_by_the_history(demo: Demo) -> set[str]:
+    """The candidates that no other dominates in quality, size and the latency that this run has measured, and the winner."""
+    metrics = {event["index"]: event["metrics"] for event in demo.events() if event["event"] == "report" and event["rung"] == LAST_RUNG}
+    points = [(each["bits_per_byte"], each["size_bytes"], each["latency_ms_p50"]) for each in metrics.values()]
+    undominated = {list(metrics)[i] for i in front(points)}
+    return {f"c{index:03d}" for index in undominated | {_summary(demo)["search"]["winner"]}}
 
 
 def test_the_demo_tells_the_whole_story(undisturbed: Demo) -> None:
@@ -92,6 +117,8 @@ def test_killed_in_every_stage_it_ends_as_if_nothing_had_been(undisturbed: Demo,
     demo = Demo.start(folder, job)
     demo.finish()
     assert _essence(demo) == _essence(undisturbed)
+    for each in (demo, undisturbed):
+        assert {member["id"] for member in _summary(each)["front"]} == _front_by_the_history(each)
     rungs = [(event["index"], event["rung"]) for event in demo.events() if event["event"] == "report"]
     assert len(rungs) == len(set(rungs)) == 7
     assert demo.log().count("tokenise:") >= 1
