@@ -35,7 +35,7 @@ def test_a_device_is_calibrated_and_predicts_on_its_own(space: Path, tmp_path: P
         "device", "calibrate", "--space", space, "--count", 10, "--sweeps", 2, "--output", stored, "--vocab-size", 64, "--name", "box"
     )
     assert done.exit_code == 0, done.output
-    assert "10 architectures" in done.stdout and "left out, one by one" in done.stdout and "box, 1 thread\n" in done.stdout
+    assert "10 architectures" in done.stdout and "leave-one-out error" in done.stdout and "box, 1 thread\n" in done.stdout
     assert len(Calibration.load(stored).points) == 10
     (tmp_path / "arch.json").write_text(tiny_arch().model_dump_json())
     done = codenas("device", "predict", tmp_path / "arch.json", "--on", stored, "--on", stored, "--vocab-size", 64)
@@ -106,13 +106,13 @@ def test_times_of_another_draw_are_not_taken_for_these(space: Path, tmp_path: Pa
     assert timed == 4 + 16
 
 
-def test_a_machine_that_is_not_quiet_is_told_so(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_is_not_idle_is_reported(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(1.0 + 0.9 * (number % 3) for number in range(1_000))
     monkeypatch.setattr(calibration, "decoding_latency", lambda *_: Latency(next(times), 0.0, 1, BOX))
     done = codenas("device", "calibrate", "--space", space, "--count", 8, "--sweeps", 2, "--output", tmp_path / "x.json")
     fitted = Calibration.load(tmp_path / "x.json")
     assert done.exit_code == 0, done.output
-    assert any("the machine was not quiet: times repeat to " in warning for warning in calibration_warnings(fitted))
+    assert any("the machine was not idle: times repeat only to " in warning for warning in calibration_warnings(fitted))
     assert dict(calibration_figures(fitted))["measured"].startswith("8 architectures")
 
 

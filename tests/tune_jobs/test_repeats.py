@@ -123,10 +123,10 @@ def test_the_command_tells_means_and_ties_and_training_goes_on_from_the_first_se
     told = shown("search", "--no-ray", "--run", run, "--corpus", corpus, "--job", job)
     result = SearchFolder(run / "search").result()
     assert result is not None and (result.repeats, len(result.repeated)) == (2, 2)
-    assert " ± " in told and "seeds" in told and "2 trained again with other seeds" in told
-    assert ("cannot be told apart from it" in told) == bool(result.ties) and "Student's t" in told
-    assert "trained again" in shown("status", run) and "Student's t" in shown("status", run)
+    assert " ± " in told and "seeds" in told and "2 repeats with other seeds" in told
+    assert ("not significantly better than" in told) == bool(result.ties) and "Student's t" in told
+    assert "with other seeds" in shown("status", run) and "Student's t" in shown("status", run)
     again = shown("search", "--no-ray", "--run", run, "--job", job)
-    assert again[again.index("Front") :] == told[told.index("Front") :], "a finished search shows what it found"
+    assert again[again.index("Pareto front") :] == told[told.index("Pareto front") :], "a finished search shows what it found"
     checkpoint = train_winner(Run(run), TrainJob(steps=6, threads=1))
     assert checkpoint.manifest.step == 6 and checkpoint.manifest.parent is not None
