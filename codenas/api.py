@@ -317,6 +317,8 @@ def search_in(
     Raises:
         UserError: see `run_search`. Whatever can be refused is refused before Ray is started.
     """
+    if not ray:
+        _refuse_ray_options(cpus=cpus, address=address)
     home = SearchFolder(run.search)
     possible_plan(job, corpus, home, mirror)
     run.use_mirror(mirror.url if mirror is not None else None)
@@ -329,6 +331,12 @@ def search_in(
 
     with _ray(cpus, address) as scratch:
         return search(job, corpus, run.search, scratch, mirror=mirror)
+
+
+def _refuse_ray_options(**given: int | str | None) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{name} {value} has no effect on a search without Ray; leave it out, or search on Ray (--ray, ray=True)")
 
 
 def _ray(cpus: int | None, address: str | None) -> AbstractContextManager[Path]:

@@ -129,6 +129,15 @@ def test_a_limit_is_a_number_above_zero(corpus: codenas.Corpus, tmp_path: Path, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("option", "value"), [("cpus", 2), ("address", "auto")])
+def test_an_option_of_ray_is_refused_where_the_search_runs_without_it(
+    corpus: codenas.Corpus, tmp_path: Path, option: str, value: int | str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{option} {value} has no effect on a search without Ray; leave it out, or"):
+        codenas.run_search(corpus, tmp_path / "run", JOB, **{option: value})  # type: ignore[arg-type]
+    assert not (tmp_path / "run" / "search").exists()
+
+
 def test_the_winner_is_trained_and_loaded_again(run: codenas.SearchRun, corpus: codenas.Corpus, tmp_path: Path) -> None:
     copied = codenas.open_run(shutil.copytree(run.folder, tmp_path / "run"))
     model = copied.train(steps=6, job=codenas.TrainJob(threads=1), device="cpu")
