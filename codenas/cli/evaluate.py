@@ -21,7 +21,7 @@ def evaluate(
         int | None, typer.Option(min=1, max=MAX_THREADS, help="Threads that latency is measured with. [default: the job's, 1]")
     ] = None,
 ) -> None:
-    """Measure bits per byte on held-out repositories beside zlib and xz, repetition and parse rate beside the human reference, latency.
+    """Measure bits per byte on held-out repositories beside zlib, bz2 and xz, repetition and parse rate beside human code, latency.
 
     Each suite stores its result: what was measured before with the same model and settings is not measured again.
     """

@@ -37,7 +37,8 @@ def split_by_repository(
         kept = f"{len(sizes)} repositories with {sizes.total():,} bytes, {len(sizes.keys() & set(only_train))} of them copies of another"
         raise CorpusError(
             f"no repository fits into {' and '.join(empty)}: {kept}, were kept; the shares are {bounds}, and no repository may be above "
-            f"{_OVERSHOOT:g} times its share; give a source with more repositories, or larger shares"
+            f"{_OVERSHOOT:g} times its share; give a source with more repositories (of your own code in fewer than three checkouts "
+            "each folder is one), or larger shares: --valid-share, --test-share"
         )
     return splits
 

@@ -52,6 +52,7 @@ def test_too_few_repositories_are_refused_with_their_number(sizes: dict[str, int
     with pytest.raises(CorpusError, match=rf"no repository fits into .*valid and test: {total}.*valid 10%.*more repositories") as caught:
         split_by_repository(entries(sizes), SHARES, 0)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("each folder is one), or larger shares: --valid-share, --test-share")
 
 
 def text(name: str, lines: int) -> str:
