@@ -35,10 +35,11 @@ def split_by_repository(
     if empty:
         bounds = ", ".join(f"{split} {share:.0%}" for split, share in shares.items())
         kept = f"{len(sizes)} repositories with {sizes.total():,} bytes, {len(sizes.keys() & set(only_train))} of them copies of another"
+        shares_hint = f", or {'smaller' if 'train' in empty else 'larger'} shares: --valid-share, --test-share"
         raise CorpusError(
             f"no repository fits into {' and '.join(empty)}: {kept}, were kept; the shares are {bounds}, and no repository may be above "
             f"{_OVERSHOOT:g} times its share; give a source with more repositories (of your own code in fewer than three checkouts "
-            "each folder is one), or larger shares: --valid-share, --test-share"
+            f"each folder is one){shares_hint if len(sizes) >= len(SPLITS) else ''}"
         )
     return splits
 

@@ -52,7 +52,12 @@ def test_too_few_repositories_are_refused_with_their_number(sizes: dict[str, int
     with pytest.raises(CorpusError, match=rf"no repository fits into .*valid and test: {total}.*valid 10%.*more repositories") as caught:
         split_by_repository(entries(sizes), SHARES, 0)
     assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith("each folder is one), or larger shares: --valid-share, --test-share")
+    assert str(caught.value).endswith("or larger shares: --valid-share, --test-share" if len(sizes) > 2 else "each folder is one)")
+
+
+def test_shares_that_leave_nothing_to_train_on_must_be_smaller() -> None:
+    with pytest.raises(CorpusError, match="no repository fits into train: .*, or smaller shares: --valid-share, --test-share"):
+        split_by_repository(entries({"one": 10, "two": 10, "three": 10}), {"valid": 0.45, "test": 0.45}, 0)
 
 
 def text(name: str, lines: int) -> str:
