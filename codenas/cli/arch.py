@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codenas.cli.space import MAX_VOCAB_SIZE
+
 if TYPE_CHECKING:
     from codenas.arch import ArchSpec, Design
 
@@ -17,7 +19,9 @@ PRESET:SEED, a random draw (small:7); or one line such as 'L8 H512 layernorm gel
 
 def show_arch(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help=SPEC_HELP)],
-    vocab_size: Annotated[int | None, typer.Option(min=2, help="Ids of the vocabulary. By default the model's own, else 4,096.")] = None,
+    vocab_size: Annotated[
+        int | None, typer.Option(min=2, max=MAX_VOCAB_SIZE, help="Ids of the vocabulary. By default the model's own, else 4,096.")
+    ] = None,
     picture: Annotated[Path | None, typer.Option(help="Also draw it, as a PNG.")] = None,
 ) -> None:
     """Show an architecture as a tree, with parameters, bytes and FLOPs of every part.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codenas.cli.space import MAX_VOCAB_SIZE
 from codenas.processes import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ DEFAULT_CALIBRATION = Path("device.json")
 def calibrate(
     output: Annotated[Path, typer.Option(help="Where the calibration is stored, as JSON.")] = DEFAULT_CALIBRATION,
     space: Annotated[str, typer.Option(help="Where the architectures are drawn: a preset, a job file, or a space as JSON.")] = "small",
-    count: Annotated[int, typer.Option(min=8, help="How many architectures are measured.")] = 40,
-    sweeps: Annotated[int, typer.Option(min=2, help="How often each is measured; the best counts.")] = 4,
+    count: Annotated[int, typer.Option(min=8, max=10_000, help="How many architectures are measured.")] = 40,
+    sweeps: Annotated[int, typer.Option(min=2, max=1_000, help="How often each is measured; the best counts.")] = 4,
     threads: Annotated[int, typer.Option(min=1, max=MAX_THREADS, help="Threads of decoding.")] = 1,
     device: Annotated[str, typer.Option(help="Of torch: cpu, cuda.")] = "cpu",
-    vocab_size: Annotated[int, typer.Option(min=2, help="Ids of the vocabulary.")] = 4_096,
+    vocab_size: Annotated[int, typer.Option(min=2, max=MAX_VOCAB_SIZE, help="Ids of the vocabulary.")] = 4_096,
     name: Annotated[str | None, typer.Option(help="What the device is called. By default what it calls itself.")] = None,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
 ) -> None:
@@ -64,7 +65,9 @@ def calibrate(
 def predict(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="An architecture, as `codenas arch show` takes it.")],
     on: Annotated[list[Path] | None, typer.Option(help="A calibration, by default device.json; several compare devices.")] = None,
-    vocab_size: Annotated[int | None, typer.Option(min=2, help="Ids of the vocabulary. By default the model's own, else 4,096.")] = None,
+    vocab_size: Annotated[
+        int | None, typer.Option(min=2, max=MAX_VOCAB_SIZE, help="Ids of the vocabulary. By default the model's own, else 4,096.")
+    ] = None,
 ) -> None:
     """Predict the latency of an architecture on calibrated devices, as pruned where its design says so; nothing is built."""
     from codenas.cli.arch import load_design

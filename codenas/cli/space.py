@@ -11,9 +11,14 @@ if TYPE_CHECKING:
 SAMPLE = 1_000
 
 
+MAX_VOCAB_SIZE = 1 << 20  # as in `codenas prepare`
+
+
 def show_space(
     space: Annotated[str, typer.Argument(metavar="PRESET_OR_FILE", help="A preset, a job file (TOML), or a space as JSON.")],
-    vocab_size: Annotated[int, typer.Option(min=2, help="Ids of the vocabulary; parameters and bytes depend on it.")] = 4_096,
+    vocab_size: Annotated[
+        int, typer.Option(min=2, max=MAX_VOCAB_SIZE, help="Ids of the vocabulary; parameters and bytes depend on it.")
+    ] = 4_096,
 ) -> None:
     """Show a search space: its size, choices and constraints, and the costs of 1,000 sampled architectures."""
     from codenas.cli.console import console

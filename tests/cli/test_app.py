@@ -177,6 +177,8 @@ def test_a_name_with_a_line_break_stays_on_one_line() -> None:
         ("submit search JOB --run /runs/mine --mirror file://[", "--mirror file://[ is no URL"),
         ("search replay table --strategy random --costly loss --workers 2147483648", "'--workers': Input should be less than or equal to"),
         ("device calibrate --threads 65536", "'--threads': Input should be less than or equal to 512"),
+        ("device calibrate --vocab-size 99999999999999999999", "'--vocab-size': Input should be less than or equal to 1048576"),
+        ("device calibrate --sweeps 99999999999999999999", "'--sweeps': Input should be less than or equal to 1000"),
         ("serve CHECKPOINT --threads 65536", "--threads 65536 is refused: Input should be less than or equal to 512"),
     ],
 )
