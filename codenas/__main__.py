@@ -1,11 +1,11 @@
 """`python -m codenas` is `codenas`."""
 
-from codenas.interrupts import hold_back
+from codenas.interrupts import defer_interrupts
 
 
 def main() -> None:
     """Run the command line. It is imported here, when an interrupt can no longer show its insides."""
-    hold_back()
+    defer_interrupts()
     from codenas.cli import app
 
     app.main()

@@ -17,17 +17,17 @@ from codenas.checkpoint import MANIFEST, Checkpoint
 from codenas.corpus import Corpus
 from codenas.decode import SamplingParams
 from codenas.decode import complete as complete_text
-from codenas.errors import CheckpointError, CodeNASError, ConfigError, RunError, UserError, first_fault
+from codenas.errors import CheckpointError, CodeNASError, ConfigError, RunError, UserError, first_error
 from codenas.evaluate.config import EvaluationSettings
 from codenas.evaluate.run import Evaluation
 from codenas.experiment.device import resolve_device
 from codenas.experiment.evaluation import evaluate_run
 from codenas.experiment.jobs import SearchJob, TrainJob
-from codenas.experiment.local import search_here
+from codenas.experiment.local import search_locally
 from codenas.experiment.mirror import Mirror
 from codenas.experiment.run import Run
-from codenas.experiment.run import open_run as hold_run
-from codenas.experiment.session import possible_plan, recorded_job
+from codenas.experiment.run import open_run as lock_run
+from codenas.experiment.session import checked_plan, recorded_job
 from codenas.experiment.winner import train_winner
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel
@@ -92,12 +92,12 @@ class Model:
 
         Args:
             prompt: the code to continue.
-            suffix: the code behind the gap; the answer then fills it. Only for models that were trained with `fim_rate`.
-            max_tokens: most tokens of the answer.
-            temperature: 0 takes the most likely token; 1 samples from the model's own distribution.
-            top_p: samples from the smallest set of tokens that has this probability.
-            seed: the same seed gives the same answer; None draws a new one.
-            stop: texts that end the answer; they are not part of it.
+            suffix: the code after the gap that the completion fills. Only for models that were trained with `fim_rate`.
+            max_tokens: maximum number of generated tokens.
+            temperature: 0 is greedy; 1 samples from the model's distribution.
+            top_p: samples from the smallest set of tokens with this probability.
+            seed: the same seed gives the same completion; None: a random seed.
+            stop: stop strings; they are not part of the completion.
 
         Raises:
             ConfigError: a value is outside its bounds, or the model cannot fill in the middle.
@@ -107,7 +107,7 @@ class Model:
         try:
             params = SamplingParams(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=tuple(stop))
         except ValidationError as error:
-            raise ConfigError(first_fault(error)) from error
+            raise ConfigError(first_error(error)) from error
         text, _ = complete_text(self.network, self.vocabulary, prompt, params, suffix)
         return text
 
@@ -193,7 +193,7 @@ class SearchRun:
             ConfigError: `steps` is below the number that the search has trained.
         """
         wanted = job or TrainJob()
-        with hold_run(self.folder) as held:
+        with lock_run(self.folder) as held:
             checkpoint = train_winner(held, wanted if steps is None else wanted.with_steps(steps))
         return load(checkpoint.path, device)
 
@@ -208,9 +208,9 @@ class SearchRun:
         Raises:
             RunError: the winner is not trained yet, or another process holds the run.
             CheckpointError: the model was altered, or is of another corpus.
-            LeakError: the model sees what it must predict.
+            LeakError: a logit depends on a later token.
         """
-        with hold_run(self.folder) as held:
+        with lock_run(self.folder) as held:
             return evaluate_run(held, settings or EvaluationSettings())
 
     @property
@@ -296,7 +296,7 @@ def run_search(
         NoWinnerError: no candidate reached the last rung inside the limits.
     """
     wanted = _job(job, max_mb, max_ms)
-    with hold_run(Path(run)) as opened:
+    with lock_run(Path(run)) as opened:
         path = corpus.path if isinstance(corpus, Corpus) else Path(corpus)
         search_in(opened, wanted, Corpus.open(opened.use_corpus(path)), ray=ray, cpus=cpus, address=address)
     return SearchRun(Path(run))
@@ -320,13 +320,13 @@ def search_in(
     if not ray:
         _refuse_ray_options(cpus=cpus, address=address)
     home = SearchFolder(run.search)
-    possible_plan(job, corpus, home, mirror)
+    checked_plan(job, corpus, home, mirror)
     run.use_mirror(mirror.url if mirror is not None else None)
     finished = home.finished() is not None
     if not finished:
         run.require_writable()
     if not ray or finished:  # reading a result needs no Ray
-        return search_here(job, corpus, run.search, mirror)
+        return search_locally(job, corpus, run.search, mirror)
     from tune_jobs.launch import search
 
     with _ray(cpus, address) as scratch:
@@ -353,4 +353,4 @@ def _job(job: SearchJob | str | None, max_mb: float | None, max_ms: float | None
         wanted = SearchJob(space=job) if isinstance(job, str) else job or SearchJob()
         return wanted.with_limits({"size_bytes": max_mb and max_mb * 1e6, "latency_ms_p50": max_ms})
     except ValidationError as error:
-        raise ConfigError(first_fault(error)) from error
+        raise ConfigError(first_error(error)) from error

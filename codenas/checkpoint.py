@@ -20,8 +20,8 @@ from codenas.arch.cost import tensors
 from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import SCALE, Storage, StoredTensor, layout
 from codenas.compress.quantise import pack, unpack
-from codenas.errors import CheckpointError, ResourceError, first_fault, is_out_of_memory
-from codenas.files import atomic_folder, readable_disk_errors, settle_folder, sha256_file, write_atomic
+from codenas.errors import CheckpointError, ResourceError, first_error, is_out_of_memory
+from codenas.files import atomic_folder, readable_disk_errors, recover_folder, sha256_file, write_atomic
 from codenas.metrics import Metrics, TrainingCurve
 from codenas.model import LanguageModel, uninitialized_model
 from codenas.vocab import Vocabulary, load_vocabulary
@@ -92,7 +92,7 @@ class Checkpoint:
         Raises:
             CheckpointError: the folder is missing, incomplete, or its manifest cannot be read.
         """
-        settle_folder(path)
+        recover_folder(path)
         missing = [name for name in (MANIFEST, WEIGHTS, TOKENIZER) if not (path / name).is_file()]
         if missing:
             broken = path.exists() and (len(missing) < 3 or not path.is_dir() or not any(path.iterdir()))
@@ -104,7 +104,7 @@ class Checkpoint:
         try:
             return cls(path, Manifest.model_validate_json((path / MANIFEST).read_bytes()))
         except ValidationError as error:
-            raise CheckpointError(f"{path / MANIFEST} cannot be read: {first_fault(error)}; {_way_out(path)}") from error
+            raise CheckpointError(f"{path / MANIFEST} cannot be read: {first_error(error)}; {_way_out(path)}") from error
 
     @property
     def size_bytes(self) -> int:
@@ -171,7 +171,7 @@ def stored_at(path: Path) -> Checkpoint | None:
     Raises:
         CheckpointError: what is there is broken.
     """
-    settle_folder(path)
+    recover_folder(path)
     return Checkpoint.open(path) if path.exists() else None
 
 

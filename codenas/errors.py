@@ -68,12 +68,12 @@ def os_error_reason(error: OSError) -> str:
     return words.splitlines()[0]
 
 
-class _Faults(Protocol):
+class _ValidationErrors(Protocol):
     def errors(self) -> list[Any]:
         """The errors that pydantic found: location, message and type of each."""
 
 
-def first_fault(error: _Faults) -> str:
+def first_error(error: _ValidationErrors) -> str:
     """The first error that pydantic found, in one line: the field and the reason."""
     fault = error.errors()[0]
     place = ".".join(str(part) for part in fault["loc"])

@@ -18,12 +18,12 @@ from typing import IO
 from codenas.errors import ResourceError, RunError
 
 _NEW, _OLD, _LOCK = "new", "old", ".lock"  # in the folder that a folder is made in
-_MOST_LINKS = 40  # as Linux follows
-_AGAIN = "run the same command again, finished work is kept"
+_MAX_LINKS = 40  # as Linux follows
+_RETRY = "run the same command again, finished work is kept"
 _DISK_ERRORS = {  # reason and remedy
-    errno.ENOSPC: ("no space is left", f"free some space and {_AGAIN}"),
-    errno.EDQUOT: ("the quota is used up", f"free some space and {_AGAIN}"),
-    errno.EFBIG: ("a file would be larger than it may be", f"raise the limit (ulimit -f) or choose another place, and {_AGAIN}"),
+    errno.ENOSPC: ("no space is left", f"free some space and {_RETRY}"),
+    errno.EDQUOT: ("the quota is used up", f"free some space and {_RETRY}"),
+    errno.EFBIG: ("a file would be larger than it may be", f"raise the limit (ulimit -f) or choose another place, and {_RETRY}"),
     errno.EROFS: ("it is read-only", "choose another place, or make this one writable"),
 }
 
@@ -36,8 +36,8 @@ def readable_disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        reason, way_out = _DISK_ERRORS[error.errno]
-        raise ResourceError(f"cannot write {path}: {reason} ({_free_megabytes(path)} MB free); {way_out}") from error
+        reason, remedy = _DISK_ERRORS[error.errno]
+        raise ResourceError(f"cannot write {path}: {reason} ({_free_megabytes(path)} MB free); {remedy}") from error
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -58,7 +58,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Yield a new file to write to, which replaces `path` on success; after an error nothing of it is left. See `write_atomic`."""
     with readable_disk_errors(path):
-        target = replaceable(path)
+        target = replaceable_path(path)
         if target is None:
             with _open_in_place(path) as file:
                 yield file
@@ -71,7 +71,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             os.replace(place, target)
 
 
-def require_place(path: Path) -> None:
+def require_writable_file(path: Path) -> None:
     """Check that a file can be written at `path`, before the work whose result it is; creates its folder.
 
     Raises:
@@ -79,7 +79,7 @@ def require_place(path: Path) -> None:
         OSError: it is a folder, or may not be written there.
     """
     with readable_disk_errors(path):
-        target = replaceable(path)
+        target = replaceable_path(path)
         if target is None:  # a pipe is not opened before there is something to write: its reader would see the end
             if not os.access(path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -89,7 +89,7 @@ def require_place(path: Path) -> None:
             pass
 
 
-def replaceable(path: Path) -> Path | None:
+def replaceable_path(path: Path) -> Path | None:
     """The path, free of links, whose regular file a rename may replace; None if `path` has to be written to where it is.
 
     Raises:
@@ -112,7 +112,7 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     """Yield an empty folder beside `final` and rename it to `final` on success; a folder at `final` is replaced, links are followed.
 
     The modes of its files are what the umask leaves, whatever the library that wrote them chose. What a process that is
-    killed on the way leaves behind, `settle_folder` cleans up.
+    killed on the way leaves behind, `recover_folder` cleans up.
 
     Raises:
         ResourceError: the disk is full or read-only.
@@ -123,26 +123,26 @@ def atomic_folder(final: Path) -> Iterator[Path]:
         if final.exists() and not final.is_dir():  # a device too would be moved out of the way
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(final))
         final.parent.mkdir(parents=True, exist_ok=True)
-        settle_folder(final)
-        workshop = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+        recover_folder(final)
+        staging = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
         try:
-            with _at_work(workshop):
-                (workshop / _NEW).mkdir()
-                mode = (workshop / _NEW).stat().st_mode & 0o666  # mkdir has asked the umask, and asking it again sets it for all threads
-                yield workshop / _NEW
-                for path in sorted((workshop / _NEW).rglob("*")):
+            with _locked_folder(staging):
+                (staging / _NEW).mkdir()
+                mode = (staging / _NEW).stat().st_mode & 0o666  # mkdir has asked the umask, and asking it again sets it for all threads
+                yield staging / _NEW
+                for path in sorted((staging / _NEW).rglob("*")):
                     if path.is_file():
                         os.chmod(path, mode)
                         _sync(path)
                 if final.exists():
-                    os.replace(final, workshop / _OLD)
-                os.replace(workshop / _NEW, final)
+                    os.replace(final, staging / _OLD)
+                os.replace(staging / _NEW, final)
                 _sync(final.parent)
         finally:
-            _clear(workshop, final)
+            _clear(staging, final)
 
 
-def settle_folder(final: Path) -> None:
+def recover_folder(final: Path) -> None:
     """Remove what killed processes left of their work on `final`, before it is read or written; live ones are left alone.
 
     A process that was killed between its two renames leaves no `final`: the old one is put back.
@@ -151,10 +151,10 @@ def settle_folder(final: Path) -> None:
     if not final.parent.is_dir():
         return
     name = re.compile(rf"\.{re.escape(final.name)}\.[a-z0-9_]{{8}}")  # as mkdtemp draws it
-    for workshop in [path for path in final.parent.iterdir() if name.fullmatch(path.name) and (path / _LOCK).is_file()]:
-        with contextlib.suppress(OSError), (workshop / _LOCK).open("r+") as lock:  # another process clears it, or it is read-only
+    for staging in [path for path in final.parent.iterdir() if name.fullmatch(path.name) and (path / _LOCK).is_file()]:
+        with contextlib.suppress(OSError), (staging / _LOCK).open("r+") as lock:  # another process clears it, or it is read-only
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _clear(workshop, final)
+            _clear(staging, final)
 
 
 def read_user_text(path: Path) -> str:
@@ -172,7 +172,7 @@ def without_bom(data: bytes) -> bytes:
     return data.removeprefix(codecs.BOM_UTF8)
 
 
-def is_whole(line: bytes) -> bool:
+def is_complete_json(line: bytes) -> bool:
     """Whether a line of JSON is complete: a kill can truncate the last one, and no prefix of an object is valid JSON."""
     try:
         json.loads(line)
@@ -189,7 +189,7 @@ def append_line(path: Path, line: str) -> None:
         OSError: it is a folder, or may not be written there.
     """
     with readable_disk_errors(path):
-        if replaceable(path) is None:
+        if replaceable_path(path) is None:
             raise ResourceError(f"{path} is no regular file, and finished work is read again from it; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
@@ -231,11 +231,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def require_free_space(folder: Path, megabytes: int, way_out: str = "free some space or choose another folder") -> None:
+def require_free_space(folder: Path, megabytes: int, remedy: str = "free some space or choose another folder") -> None:
     """Raise `ResourceError` unless the disk of `folder` has `megabytes` free: before the work, not after ten minutes of it."""
     free = _free_megabytes(folder)
     if free < megabytes:
-        raise ResourceError(f"{folder} has {free} MB free and this work needs {megabytes} MB; {way_out}")
+        raise ResourceError(f"{folder} has {free} MB free and this work needs {megabytes} MB; {remedy}")
 
 
 @contextlib.contextmanager
@@ -245,7 +245,7 @@ def _draft(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
     The path is always the same, so a later writer reuses what a killed process left there; a live one is waited for.
     """
     place = path.with_name(f".{path.name}.new")
-    with _alone(place) as file:
+    with _locked_file(place) as file:
         file.truncate(0)
         try:
             yield file, place
@@ -255,7 +255,7 @@ def _draft(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
 
 
 @contextlib.contextmanager
-def _alone(place: Path) -> Iterator[IO[bytes]]:
+def _locked_file(place: Path) -> Iterator[IO[bytes]]:
     """The file at `place`, created if it does not exist, and locked."""
     while True:
         with place.open("ab") as file:
@@ -274,26 +274,26 @@ def _is_at(place: Path, file: IO[bytes]) -> bool:
 
 
 @contextlib.contextmanager
-def _at_work(workshop: Path) -> Iterator[None]:
-    """Lock `workshop`. The lock file appears already locked, and the lock is released when this process ends."""
-    with (workshop / f"{_LOCK}.new").open("w") as lock:
+def _locked_folder(staging: Path) -> Iterator[None]:
+    """Lock `staging`. The lock file appears already locked, and the lock is released when this process ends."""
+    with (staging / f"{_LOCK}.new").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        (workshop / f"{_LOCK}.new").rename(workshop / _LOCK)
+        (staging / f"{_LOCK}.new").rename(staging / _LOCK)
         yield
 
 
-def _clear(workshop: Path, final: Path) -> None:
-    """Remove `workshop`, after restoring the old folder if it was moved there and no new one has replaced it."""
-    if (workshop / _OLD).exists() and not final.exists():
-        os.replace(workshop / _OLD, final)
-    for part in (_NEW, _OLD, ""):  # its lock last: without it, what a kill leaves here is never removed
-        shutil.rmtree(workshop / part, ignore_errors=True)
+def _clear(staging: Path, final: Path) -> None:
+    """Remove `staging`, after restoring the old folder if it was moved there and no new one has replaced it."""
+    if (staging / _OLD).exists() and not final.exists():
+        os.replace(staging / _OLD, final)
+    for part in (_NEW, _OLD, ""):  # its lock last: without it, files of a killed process is never removed
+        shutil.rmtree(staging / part, ignore_errors=True)
 
 
 def _open_file(path: Path) -> Path | None:
     """/proc/PID/fd/N if the links of `path` lead there, as those of /dev/stdout do: a file that a process has open."""
     place = path.absolute()
-    for _ in range(_MOST_LINKS):
+    for _ in range(_MAX_LINKS):
         place = Path(os.path.realpath(place.parent), place.name)
         if not place.is_symlink():
             return None

@@ -9,7 +9,7 @@ from codenas.errors import ConfigError
 from codenas.loopback import is_loopback
 
 _VARIABLES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY")
-_DIRECTLY: dict[str, httpx.BaseTransport | None] = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
+_WITHOUT_PROXY: dict[str, httpx.BaseTransport | None] = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
 
 
 def http_client(url: str, **options: Any) -> httpx.Client:
@@ -24,7 +24,7 @@ def http_client(url: str, **options: Any) -> httpx.Client:
         if is_loopback(url):
             options.setdefault("verify", httpx.create_ssl_context())  # of the environment too, which trust_env=False would leave out
             return httpx.Client(**options, trust_env=False)
-        return httpx.Client(**options, mounts=_DIRECTLY)
+        return httpx.Client(**options, mounts=_WITHOUT_PROXY)
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         reason = str(error).partition(". Make sure")[0].splitlines()[0]
         raise ConfigError(f"the proxy in {_set_variables()} cannot be used ({reason}); unset it, or install what it needs") from error

@@ -1,7 +1,7 @@
 """Handling of Ctrl-C and SIGTERM, whenever and however often they arrive.
 
-Before a command they are deferred, after it ignored. During a command they raise `KeyboardInterrupt`, except in `held` blocks,
-which defer them.
+Before a command they are deferred, after it ignored. During a command they raise `KeyboardInterrupt`, except in blocks of
+`interrupts_deferred`, which defer them.
 """
 
 import contextlib
@@ -15,16 +15,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _early: list[int] = []
 
 
-def hold_back() -> None:
-    """Defer both signals until `listening`: while modules are still being imported, there is nothing useful to report."""
+def defer_interrupts() -> None:
+    """Defer both signals until `interruptible`: while modules are still being imported, there is nothing useful to report."""
     _handle(_note)
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Raise one `KeyboardInterrupt` for signals while the block runs; ignore them afterwards.
 
-    Does nothing unless `hold_back` was called: a command that another program calls keeps that program's handlers.
+    Does nothing unless `defer_interrupts` was called: a command that another program calls keeps that program's handlers.
     """
     if signal.getsignal(signal.SIGINT) is not _note:
         yield
@@ -39,7 +39,7 @@ def listening() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def interrupts_deferred() -> Iterator[None]:
     """Defer both signals while the block runs, which must not be interrupted, such as the start and the end of a cluster.
 
     Deferred signals are delivered at the end. Handlers that the block sets are restored to those before it.

@@ -42,7 +42,7 @@ class Progress:
     Args:
         total: the number of units; 0 if unknown (no ETA is shown then).
         every: seconds between two lines, at least.
-        already: units that an earlier, interrupted call finished: counted as done, excluded from the rate.
+        initial: units that an earlier, interrupted call finished: counted as done, excluded from the rate.
         at_most: `total` is an upper bound; it is shown as one, and so is the ETA.
 
     The rate is measured from the first `update` on: the start of workers before it would distort the first ETAs.
@@ -54,7 +54,7 @@ class Progress:
         total: int,
         unit: str = "steps",
         every: float = 5.0,
-        already: int = 0,
+        initial: int = 0,
         at_most: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,7 +63,7 @@ class Progress:
         self._start = clock()
         self._last = self._start
         self._first: tuple[float, int] | None = None
-        self.done = already
+        self.done = initial
 
     def update(self, done: int, detail: str = "") -> None:
         """Set the number of finished units; logs a line if the last one is old enough."""

@@ -5,7 +5,7 @@ import os
 import socket
 from urllib.parse import urlsplit
 
-_ALWAYS = ("localhost", "127.0.0.1", "::1")
+_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 def is_loopback(url: str) -> bool:
@@ -35,7 +35,7 @@ def bypass_proxies(url: str | None = None) -> None:
     own = urlsplit(url).hostname if url is not None and is_loopback(url) else None
     listed = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
     known = [host.strip() for host in listed if host.strip()]
-    wanted = ["*"] if "*" in known else [*known, *_ALWAYS, *([own] if own else [])]
+    wanted = ["*"] if "*" in known else [*known, *_LOOPBACK_HOSTS, *([own] if own else [])]
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(dict.fromkeys(wanted))
 

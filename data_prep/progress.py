@@ -9,7 +9,7 @@ class ThroughputProgress:
     """Counts documents and bytes and logs them with an ETA. The documents `already` done by an earlier run count in no rate."""
 
     def __init__(self, label: str, documents: int, already: int = 0) -> None:
-        self._progress, self._start = Progress(label, documents, "documents", already=already), time.monotonic()
+        self._progress, self._start = Progress(label, documents, "documents", initial=already), time.monotonic()
         self._documents = self._bytes = 0
         self._already = already
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from codenas.corpus import Redacted, Tally
-from codenas.errors import CorpusError, first_fault
+from codenas.errors import CorpusError, first_error
 from codenas.files import write_atomic
 from data_prep.document import Entry, Rule
 
@@ -108,5 +108,5 @@ def save_quarantine(path: Path, rows: Iterable[BadRow]) -> None:
 
 def damaged(path: Path, error: Exception) -> CorpusError:
     """The error that says in one line that a file of a corpus cannot be read."""
-    reason = first_fault(error) if isinstance(error, ValidationError) else str(error).partition("\n")[0]
+    reason = first_error(error) if isinstance(error, ValidationError) else str(error).partition("\n")[0]
     return CorpusError(f"{path} is damaged ({reason}); restore it, or remove the folder {path.parent} and run codenas prepare again")

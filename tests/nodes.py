@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from codenas.experiment.run import Run
-from codenas.files import is_whole
+from codenas.files import is_complete_json
 from codenas.search.result import SearchFolder
 from tests.loopback import free_port
 from tests.processes import title, tree
@@ -188,7 +188,7 @@ def finished_rungs(run: Path) -> Counter[tuple[int, int]]:
     """How often the history has a report of each candidate and rung."""
     path = Run(run).search / "trials.jsonl"
     lines = path.read_bytes().splitlines() if path.exists() else []
-    events: list[dict[str, Any]] = [json.loads(line) for line in lines if is_whole(line)]
+    events: list[dict[str, Any]] = [json.loads(line) for line in lines if is_complete_json(line)]
     return Counter((event["index"], event["rung"]) for event in events if event["event"] == "report")
 
 

@@ -22,9 +22,9 @@ from codenas.files import (
     atomic_folder,
     folder_lock,
     readable_disk_errors,
+    recover_folder,
     require_free_space,
-    require_place,
-    settle_folder,
+    require_writable_file,
     sha256_file,
     write_atomic,
 )
@@ -106,7 +106,7 @@ def test_a_link_is_followed(replace: Callable[[Path, str], None], tmp_path: Path
 
 def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    require_place(tmp_path / "pipe")
+    require_writable_file(tmp_path / "pipe")
     with ThreadPoolExecutor() as pool:
         reading = pool.submit((tmp_path / "pipe").read_text)
         write_atomic(tmp_path / "pipe", "through")
@@ -116,7 +116,7 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
 
 def test_a_device_is_written_to(tmp_path: Path) -> None:
     device = null_device(tmp_path / "null")
-    require_place(device)
+    require_writable_file(device)
     write_atomic(device, "gone")
     assert device.is_char_device() and device.read_bytes() == b""
     assert list(tmp_path.iterdir()) == [device]
@@ -135,7 +135,7 @@ def test_what_is_read_again_needs_a_regular_place(write: Callable[[Path, str], N
 def test_a_socket_is_refused(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(tmp_path):
         listener.bind("socket")
-        for write in (require_place, lambda path: write_atomic(path, "x")):
+        for write in (require_writable_file, lambda path: write_atomic(path, "x")):
             with pytest.raises(ResourceError, match="socket is a socket; name a file or /dev/stdout"):
                 write(tmp_path / "socket")
 
@@ -144,8 +144,10 @@ def test_a_socket_is_refused(tmp_path: Path) -> None:
 def test_standard_output_is_written_to(way: str, tmp_path: Path) -> None:
     stdout = tmp_path / "stdout"  # a link as /dev/stdout is, which must survive a failure
     stdout.symlink_to("/proc/self/fd/1")
-    script = "import sys\nfrom pathlib import Path\nfrom codenas.files import require_place, write_atomic\nprint('before', flush=True)\n"
-    script += "require_place(Path(sys.argv[1]))\nwrite_atomic(Path(sys.argv[1]), 'written\\n')\nprint('after')"
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom codenas.files import require_writable_file, write_atomic\nprint('before', flush=True)\n"
+    )
+    script += "require_writable_file(Path(sys.argv[1]))\nwrite_atomic(Path(sys.argv[1]), 'written\\n')\nprint('after')"
     with (tmp_path / "out").open("wb") as out:
         target = subprocess.PIPE if way == "pipe" else out
         done = subprocess.run([sys.executable, "-c", script, stdout], cwd=ROOT, stdout=target, stderr=subprocess.PIPE, timeout=60)
@@ -222,7 +224,7 @@ def test_after_a_kill_at_any_stage_there_is_the_old_or_the_new(stage: str, conte
     write_and_be_killed(target, stage)
     assert len(list(tmp_path.glob(".target.*"))) == 1
     assert target.exists() == (stage != "second")
-    settle_folder(target)
+    recover_folder(target)
     assert read(target) == content
     assert list(tmp_path.iterdir()) == [target]
 
@@ -276,7 +278,7 @@ def test_what_a_live_process_makes_is_left_alone(tmp_path: Path) -> None:
     target = tmp_path / "target"
     with atomic_folder(target) as slow:
         (slow / "file").write_text("slow")
-        settle_folder(target)
+        recover_folder(target)
         write_folder(target, "quick")
         assert (slow / "file").read_text() == "slow"
     assert (target / "file").read_text() == "slow"
@@ -287,9 +289,9 @@ def test_the_rest_of_another_place_is_left_alone(tmp_path: Path) -> None:
     write_folder(tmp_path / "model.best", "old")
     write_and_be_killed(tmp_path / "model.best", "second")
     (tmp_path / ".model.own_file").write_text("not a folder")
-    settle_folder(tmp_path / "model")
+    recover_folder(tmp_path / "model")
     assert not (tmp_path / "model").exists() and (tmp_path / ".model.own_file").exists()
-    settle_folder(tmp_path / "model.best")
+    recover_folder(tmp_path / "model.best")
     assert read(tmp_path / "model.best") == "old"
 
 
@@ -356,7 +358,7 @@ def test_a_lock_on_a_full_disk_names_the_folder(tmp_path: Path) -> None:
             raise AssertionError("locked")
 
 
-@pytest.mark.parametrize("write", [lambda path: write_atomic(path, "x"), require_place])
+@pytest.mark.parametrize("write", [lambda path: write_atomic(path, "x"), require_writable_file])
 def test_a_file_cannot_take_the_place_of_a_folder(write: Callable[[Path], None], tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError) as caught:
         write(tmp_path)
@@ -367,11 +369,11 @@ def test_a_file_cannot_take_the_place_of_a_folder(write: Callable[[Path], None],
 def test_a_place_is_tried_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("old")
     for name in ("old", "new", "deep/new"):
-        require_place(tmp_path / name)
+        require_writable_file(tmp_path / name)
     assert (tmp_path / "old").read_text() == "old"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "old"]
     with pytest.raises(FileExistsError):
-        require_place(tmp_path / "old" / "below")
+        require_writable_file(tmp_path / "old" / "below")
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from codenas.interrupts import held, hold_back, listening
+from codenas.interrupts import defer_interrupts, interruptible, interrupts_deferred
 from tests.data_prep.example_documents import documents, write_source
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 60
-LINE = "codenas: interrupted; finished work is kept, run the same command again to go on\n"
+LINE = "codenas: interrupted; finished work is kept, run the same command again to continue\n"
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -32,8 +32,8 @@ def _own_handlers() -> Iterator[None]:
 @pytest.mark.parametrize("number", BOTH)
 def test_it_interrupts_once_and_cleaning_up_is_not_disturbed(number: signal.Signals) -> None:
     cleaned = False
-    hold_back()
-    with pytest.raises(KeyboardInterrupt), listening():
+    defer_interrupts()
+    with pytest.raises(KeyboardInterrupt), interruptible():
         try:
             signal.raise_signal(number)
         finally:
@@ -48,22 +48,22 @@ def test_it_interrupts_once_and_cleaning_up_is_not_disturbed(number: signal.Sign
 
 
 def test_an_interrupt_that_was_swallowed_can_be_repeated() -> None:
-    hold_back()
-    with listening():
+    defer_interrupts()
+    with interruptible():
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
 
 
 def test_what_comes_before_the_command_interrupts_it_at_once() -> None:
-    script = "import signal; from codenas.interrupts import hold_back; hold_back(); signal.raise_signal(signal.SIGINT)\n"
+    script = "import signal; from codenas.interrupts import defer_interrupts; defer_interrupts(); signal.raise_signal(signal.SIGINT)\n"
     script += "import sys; sys.argv[1:] = ['train']; from codenas.cli.app import main; main()"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (130, LINE)
 
 
 def test_a_command_of_a_group_that_is_a_command_itself_is_interrupted() -> None:
-    script = "import signal; from codenas.interrupts import hold_back; hold_back()\n"
+    script = "import signal; from codenas.interrupts import defer_interrupts; defer_interrupts()\n"
     script += "from codenas.cli import job_file; job_file.load_job = lambda *_, **__: signal.raise_signal(signal.SIGTERM)\n"
     script += "import sys; sys.argv[1:] = ['search', 'record']; from codenas.cli.app import main; main()"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
@@ -72,7 +72,7 @@ def test_a_command_of_a_group_that_is_a_command_itself_is_interrupted() -> None:
 
 def test_a_command_called_by_another_program_leaves_its_handlers_alone() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with listening():
+    with interruptible():
         assert signal.getsignal(signal.SIGINT) is before
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -80,9 +80,9 @@ def test_a_command_called_by_another_program_leaves_its_handlers_alone() -> None
 @pytest.mark.parametrize("number", BOTH)
 def test_what_is_held_is_delivered_at_the_end_and_handlers_set_meanwhile_are_undone(number: signal.Signals) -> None:
     done = False
-    hold_back()
-    with pytest.raises(KeyboardInterrupt), listening():
-        with held(), held():
+    defer_interrupts()
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        with interrupts_deferred(), interrupts_deferred():
             signal.raise_signal(number)
             signal.raise_signal(number)
             signal.signal(signal.SIGTERM, lambda *_: os.abort())
@@ -118,9 +118,9 @@ def test_the_start_of_ray_is_interrupted_in_one_line(tmp_path: Path, number: sig
 
 _AT_THE_END_OF_RAY = """
 import os, signal
-from codenas.interrupts import hold_back
-hold_back()
-from codenas.cli.app import _in_one_line
+from codenas.interrupts import defer_interrupts
+defer_interrupts()
+from codenas.cli.app import _with_one_line_errors
 from tune_jobs.cluster.local import local_ray
 
 def command():
@@ -132,7 +132,7 @@ def command():
             end(**options)
         worker._global_node.kill_all_processes = interrupted
 
-_in_one_line(command)()
+_with_one_line_errors(command)()
 """
 
 

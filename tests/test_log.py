@@ -53,7 +53,7 @@ def test_a_line_has_the_share_the_detail_the_elapsed_time_and_the_eta() -> None:
 def test_the_speed_is_that_since_the_first_update() -> None:
     """Workers that take a minute to start, and what an earlier call had finished, are no part of it."""
     clock = Clock()
-    progress = Progress("train", 100, already=80, clock=clock)
+    progress = Progress("train", 100, initial=80, clock=clock)
     assert progress.done == 80 and progress.eta_seconds() is None
     clock.advance(60)
     progress.update(82)

@@ -20,7 +20,7 @@ from codenas.arch.design import Design
 from codenas.arch.mixers import MixerSpec
 from codenas.arch.part import Spec
 from codenas.arch.spec import ArchSpec
-from codenas.errors import ConfigError, first_fault
+from codenas.errors import ConfigError, first_error
 
 Choice = int | float | bool | str | None | tuple[str, ...]
 Assignment = dict[str, Any]
@@ -119,7 +119,7 @@ class SearchSpace(Spec):
         try:
             return type(self).model_validate({**dict(self), "choices": {**self.choices, **choices}})
         except ValidationError as error:
-            raise ConfigError(first_fault(error)) from error
+            raise ConfigError(first_error(error)) from error
 
     def flatten(self, design: Design) -> Assignment:
         """The choices that make `design`; inverse of `unflatten`. An inactive field is flattened to its template's value."""

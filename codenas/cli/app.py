@@ -39,29 +39,29 @@ from codenas.cli.tokens import compare as compare_tokens
 from codenas.cli.tokens import frequencies
 from codenas.cli.train import train
 from codenas.errors import CodeNASError, is_out_of_memory, os_error_reason
-from codenas.interrupts import listening
+from codenas.interrupts import interruptible
 from codenas.log import LOGGER, configure
 from codenas.loopback import bypass_proxies
 
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
-FINISHED_KEPT = "finished work is kept, run the same command again to go on"
-NOTHING_KEPT = "this command writes at its end: nothing is kept, run it again to begin anew"
+FINISHED_KEPT = "finished work is kept, run the same command again to continue"
+NOTHING_KEPT = "this command writes its results at the end: nothing is kept, run it again to start over"
 WRITE_AT_THE_END: frozenset[Callable[..., None]] = frozenset((sample_stats, frequencies, compare_tokens))
 
 _FREE_SPACE = "free some space and run the same command again, finished work is kept"
-_WAYS_OUT = {
+_REMEDIES = {
     errno.ENOSPC: _FREE_SPACE,
     errno.EDQUOT: _FREE_SPACE,
     errno.EMFILE: "raise the limit (ulimit -n) and run the same command again",
     errno.EAGAIN: "raise the limit on processes (ulimit -u), or end some, and run the same command again",
     None: "what was read or written may be damaged or of another kind; `codenas --debug` with the same command shows where",
 }
-_ANOTHER_PLACE = "choose another place, or mend this one's permissions"
+_PERMISSIONS = "choose another place, or correct its permissions"
 
 
 class _Commands(TyperGroup):
-    """Says in one line what is wrong with a command line, as of everything else that the user must mend."""
+    """Prints errors of the command line itself in one line too."""
 
     def main(
         self,
@@ -72,25 +72,25 @@ class _Commands(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command that is named, and leave with its exit code."""
+        """Run the command and exit with its code."""
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
             if not standalone_mode:
                 raise
-            _say_usage(error)
+            _print_usage_error(error)
             raise SystemExit(EXIT_USER_ERROR) from None
         if standalone_mode:
             raise SystemExit(code)
         return code
 
 
-def _say_usage(error: typer.TyperException) -> None:
-    said, context = error.format_message(), getattr(error, "ctx", None)
-    if "\n" in said:  # the help of a group that was called without a command
-        typer.echo(said, err=True)
+def _print_usage_error(error: typer.TyperException) -> None:
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if "\n" in message:  # the help of a group that was called without a command
+        typer.echo(message, err=True)
     else:
-        _say(f"{said.rstrip('.')} (see {context.command_path if context is not None else 'codenas'} --help)")
+        _print_error(f"{message.rstrip('.')} (see {context.command_path if context is not None else 'codenas'} --help)")
 
 
 app = typer.Typer(
@@ -99,7 +99,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # or "[train]" and "[default: ...]" in a help text are taken for markup and vanish
+    rich_markup_mode=None,  # rich would parse "[train]" and "[default: ...]" in help texts as markup
 )
 
 
@@ -117,26 +117,26 @@ def _options(
     configure(debug)
 
 
-def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
+def _with_one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with its errors as one line and an exit code; `--debug` lets them through."""
 
     kept = NOTHING_KEPT if command in WRITE_AT_THE_END else FINISHED_KEPT
 
     @functools.wraps(command)
     def run(*args: object, **options: object) -> None:
-        with _errors_in_one_line(kept), listening():
+        with _errors_in_one_line(kept), interruptible():
             command(*args, **options)
 
     return run
 
 
-def _of_group(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` as what a group does by itself. It is called before the group's own commands too, and leaves signals to them."""
+def _group_callback(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` as the callback of a group. It also runs before the group's own commands, which handle signals themselves."""
 
     @functools.wraps(command)
     def run(context: typer.Context, **options: object) -> None:
         alone = context.invoked_subcommand is None
-        with _errors_in_one_line(), listening() if alone else contextlib.nullcontext():
+        with _errors_in_one_line(), interruptible() if alone else contextlib.nullcontext():
             command(context=context, **options)
 
     return run
@@ -146,28 +146,28 @@ def _of_group(command: Callable[..., None]) -> Callable[..., None]:
 def _errors_in_one_line(kept: str = FINISHED_KEPT) -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:  # who reads has seen enough, as `head` does: click ends quietly
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does: click exits silently
         raise
     except KeyboardInterrupt as interrupt:
         place = f" {interrupt}" if str(interrupt) else ""
-        _say(f"interrupted{place}; {kept}")
+        _print_error(f"interrupted{place}; {kept}")
         raise SystemExit(EXIT_INTERRUPTED) from None
     except Exception as error:
-        sentence = _sentence(error)
-        if sentence is None or LOGGER.isEnabledFor(logging.DEBUG):
+        message = _message(error)
+        if message is None or LOGGER.isEnabledFor(logging.DEBUG):
             raise
-        _say(sentence)
+        _print_error(message)
         raise SystemExit(EXIT_USER_ERROR) from None
 
 
-def _say(sentence: str) -> None:
-    one_line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in sentence)  # a name may hold a line break
-    with contextlib.suppress(OSError):  # where nobody reads it, the exit code still tells
+def _print_error(message: str) -> None:
+    one_line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)  # a name may hold a line break
+    with contextlib.suppress(OSError):  # standard error may be closed; the exit code remains
         typer.echo(f"codenas: {one_line}", err=True)
 
 
-def _sentence(error: Exception) -> str | None:
-    """What happened and the way out; None for a fault of the program."""
+def _message(error: Exception) -> str | None:
+    """The error and its remedy; None for a bug."""
     if isinstance(error, CodeNASError):
         return str(error)
     if is_out_of_memory(error):
@@ -175,7 +175,7 @@ def _sentence(error: Exception) -> str | None:
     if not isinstance(error, OSError):
         return None
     place = f": {error.filename}" if error.filename else ""
-    return f"{os_error_reason(error)}{place}; {_WAYS_OUT.get(error.errno, _ANOTHER_PLACE)}"
+    return f"{os_error_reason(error)}{place}; {_REMEDIES.get(error.errno, _PERMISSIONS)}"
 
 
 def _first_line(error: Exception) -> str:
@@ -183,33 +183,33 @@ def _first_line(error: Exception) -> str:
 
 
 for each in (demo, prepare, train, evaluate, serve, complete, status, report, compare, jobs, logs, stop, fetch):
-    app.command()(_in_one_line(each))
+    app.command()(_with_one_line_errors(each))
 
-# `codenas search` searches, and has commands of its own.
-searching = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
-searching.callback()(_of_group(search))
-searching.command("record")(_in_one_line(record))
-searching.command("replay")(_in_one_line(replay))
-searching.command("study")(_in_one_line(study))
-searching.command("tensorboard")(_in_one_line(tensorboard))
-app.add_typer(searching, name="search")
+# `codenas search` runs a search, and has subcommands.
+search_group = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
+search_group.callback()(_group_callback(search))
+search_group.command("record")(_with_one_line_errors(record))
+search_group.command("replay")(_with_one_line_errors(replay))
+search_group.command("study")(_with_one_line_errors(study))
+search_group.command("tensorboard")(_with_one_line_errors(tensorboard))
+app.add_typer(search_group, name="search")
 
 # Commands of two words: `codenas space show`.
 GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
-    "corpus": ("What a prepared corpus holds.", {"show": show_corpus, "report": report_corpus}),
-    "space": ("What a search can find.", {"show": show_space}),
-    "arch": ("What an architecture is made of.", {"show": show_arch}),
+    "corpus": ("Inspect a prepared corpus.", {"show": show_corpus, "report": report_corpus}),
+    "space": ("Inspect a search space.", {"show": show_space}),
+    "arch": ("Inspect an architecture.", {"show": show_arch}),
     "tokens": (
-        "What vocabularies are made of.",
+        "Inspect and compare vocabularies.",
         {"sample-stats": sample_stats, "frequencies": frequencies, "compare": compare_tokens},
     ),
-    "submit": ("Hand work over to a cluster.", {"search": submit_search}),
-    "device": ("What decoding takes, here and elsewhere.", {"calibrate": calibrate, "predict": predict}),
+    "submit": ("Submit work to a cluster.", {"search": submit_search}),
+    "device": ("Measure and predict decoding latency.", {"calibrate": calibrate, "predict": predict}),
 }
 for noun, (purpose, verbs) in GROUPS.items():
     group = typer.Typer(help=purpose, no_args_is_help=True, pretty_exceptions_enable=False)
     for verb, command in verbs.items():
-        group.command(verb)(_in_one_line(command))
+        group.command(verb)(_with_one_line_errors(command))
     app.add_typer(group, name=noun)
 
 
@@ -219,8 +219,10 @@ def main() -> None:
     # then becomes many times slower. A short spin costs nothing on a quiet machine. Read when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     bypass_proxies()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that the user's encoding lacks is no fault
+    if isinstance(sys.stdout, io.TextIOWrapper):  # replace characters that the user's encoding lacks
         sys.stdout.reconfigure(errors="replace")
     given = sys.argv[1:]
-    with _errors_in_one_line():  # of what is no command, such as a help text on a full disk
-        app(["--debug", *(each for each in given if each != "--debug")] if "--debug" in given else given)  # wherever it stands
+    with _errors_in_one_line():  # outside of commands, such as a help text on a full disk
+        app(
+            ["--debug", *(each for each in given if each != "--debug")] if "--debug" in given else given
+        )  # accepted anywhere on the command line

@@ -45,20 +45,20 @@ def finished_search(run: Run, name: str) -> "FinishedSearch":
         ConfigError: its job is of another version.
     """
     from codenas.errors import RunError
-    from codenas.experiment.jobs import present_job
+    from codenas.experiment.jobs import migrated_job
     from codenas.report.compare import FinishedSearch
     from codenas.report.front import front_rows
     from codenas.search.config import SearchConfig
     from codenas.search.fidelity import fidelities
     from codenas.search.result import SearchFolder
 
-    run.require_begun()
+    run.require_started()
     home = SearchFolder(run.search)
     claim, finished = home.claimed(), home.finished()
     if claim is None or finished is None:
         raise RunError(f"the search of {run.folder} is not finished; see `codenas status {run.folder}`, and compare it afterwards")
     (result, history), config = finished, SearchConfig.of_job(claim.job)
-    job = json.loads(present_job(claim.job))
+    job = json.loads(migrated_job(claim.job))
     return FinishedSearch(
         name=name,
         question=json.dumps([{**job, "seed": None}, claim.corpus], sort_keys=True),

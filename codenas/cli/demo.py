@@ -33,7 +33,7 @@ def demo(
     cpus: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="CPUs that Ray may use. [default: all]")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the endpoint on 127.0.0.1.")] = None,
 ) -> None:
-    """Prepare a corpus, search, train the winner, evaluate it, serve it and ask it. An interrupted demo is resumed."""
+    """Prepare a corpus, search, train the winner, evaluate it, serve it and complete code with it. An interrupted demo is resumed."""
     from codenas.cli.job_file import DEMO_JOB, load_job
     from codenas.cli.objectives import with_objectives
     from codenas.cli.options import settings_of
@@ -50,18 +50,18 @@ def demo(
     port = wanted.serve.port if port is None else settings_of(ServeJob, {"port": port}).port
     check_port(port)
     from codenas.experiment.session import (  # and with it torch: options are refused before
-        possible_plan,
-        require_possible,
+        checked_plan,
+        require_feasible,
         warn_unreachable,
     )
     from data_prep.stages import existing
 
-    require_possible(wanted.search)  # better all this now than after ten minutes
+    require_feasible(wanted.search)  # checked before ten minutes of work
     with open_run(run) as opened, PeakMemory() as memory:
         corpus = existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
         home = SearchFolder(opened.search)
         if corpus is not None:
-            possible_plan(wanted.search, corpus, home)
+            checked_plan(wanted.search, corpus, home)
         else:
             warn_unreachable(wanted.search, wanted.prepare.asked_ids(wanted.search.search_space().vocabularies))
         if corpus is None or home.finished() is None:
@@ -91,7 +91,7 @@ def _run_stages(run: Run, job: "Job", port: int, memory: "PeakMemory", scratch: 
     with _stage("evaluate", seconds):
         evaluation = evaluate_run(run, job.evaluate)
     with _stage("serve", seconds):
-        answers = _serve_and_ask(run, port)
+        answers = _serve_and_complete(run, port)
     rows = front_rows(history.trials, result.winner, job.search.budget.rungs[-1], job.search.objectives)
     found = Findings(corpus, result, tuple(map(front_member, rows)), checkpoint, evaluation, answers)
     summary = summarise(run, found, seconds, memory.peak_bytes, port)
@@ -111,8 +111,8 @@ def _stage(name: str, seconds: dict[str, float]) -> Iterator[None]:
     LOGGER.info(f"=== {name}: {duration(seconds[name])}")
 
 
-def _serve_and_ask(run: Run, port: int) -> "tuple[Answer, ...]":
-    """Bring the model up behind its endpoint, ask it over HTTP, print the answers, take it down."""
+def _serve_and_complete(run: Run, port: int) -> "tuple[Answer, ...]":
+    """Serve the model, request completions over HTTP, print them, stop the endpoint."""
     from codenas.cli.complete import ask
     from codenas.cli.serve import serving
     from codenas.experiment.summary import Answer

@@ -18,24 +18,24 @@ DEFAULT_CALIBRATION = Path("device.json")
 
 def calibrate(
     output: Annotated[Path, typer.Option(help="Where the calibration is stored, as JSON.")] = DEFAULT_CALIBRATION,
-    space: Annotated[str, typer.Option(help="Where the architectures are drawn: a preset, a job file, or a space as JSON.")] = "small",
+    space: Annotated[str, typer.Option(help="Search space to sample from: a preset, a job file, or a space as JSON.")] = "small",
     count: Annotated[int, typer.Option(min=8, max=10_000, help="How many architectures are measured.")] = 40,
-    sweeps: Annotated[int, typer.Option(min=2, max=1_000, help="How often each is measured; the best counts.")] = 4,
+    sweeps: Annotated[int, typer.Option(min=2, max=1_000, help="Measurements of each; the lowest is used.")] = 4,
     threads: Annotated[int, typer.Option(min=1, max=MAX_THREADS, help="Threads of decoding.")] = 1,
-    device: Annotated[str, typer.Option(help="Of torch: cpu, cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda.")] = "cpu",
     vocab_size: Annotated[int, typer.Option(min=2, max=MAX_VOCAB_SIZE, help="Ids of the vocabulary.")] = 4_096,
-    name: Annotated[str | None, typer.Option(help="What the device is called. By default what it calls itself.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the device. By default its own name.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
 ) -> None:
-    """Time some dozen random architectures on the path that users get, and fit what each part of one takes.
+    """Measure the decoding latency of some dozen random architectures and fit a latency model.
 
-    Leave other work for later: what else runs on the machine is measured too. The calibration says how well it predicts each
-    architecture from the others; `codenas device predict` uses it, on any machine. An interrupted calibration is resumed.
+    Stop other work on the machine: it would distort the measurements. The calibration reports its leave-one-out error;
+    `codenas device predict` uses it, on any machine. An interrupted calibration is resumed.
     """
     import torch
 
     from codenas.experiment.device import resolve_device
-    from codenas.files import replaceable, require_place
+    from codenas.files import replaceable_path, require_writable_file
     from codenas.log import LOGGER, Progress
     from codenas.measure.calibration import Times, measure_points
     from codenas.measure.latency import device_name, latency_context
@@ -43,14 +43,14 @@ def calibrate(
     from codenas.report.device import calibration_figures, calibration_warnings
     from codenas.report.tables import summary_lines
 
-    require_place(output)  # better now than when all is measured
+    require_writable_file(output)  # before anything is measured
     archs = _draw(space, count, vocab_size, seed)
     device = resolve_device(device)
     called = name or device_name(device)
     torch.set_num_threads(threads)
     settings = [called, device, threads, vocab_size, sweeps, *(arch.digest for arch in archs)]
-    times = Times(_place_of_times(output, settings) if replaceable(output) else None)  # no file belongs beside a device
-    progress = Progress("calibrate", count * sweeps, "measurements", already=len(times.p50_ms))
+    times = Times(_place_of_times(output, settings) if replaceable_path(output) else None)  # no file belongs beside a device
+    progress = Progress("calibrate", count * sweeps, "measurements", initial=len(times.p50_ms))
     points = measure_points(archs, vocab_size, sweeps, device, times, lambda: progress.update(progress.done + 1))
     progress.finish()
     calibration = Calibration.fit(called, threads, points, latency_context(device))

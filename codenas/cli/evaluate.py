@@ -12,10 +12,10 @@ from codenas.processes import MAX_THREADS
 
 def evaluate(
     run: Annotated[Path, typer.Option(help="The run whose model is evaluated.")] = DEFAULT_RUN,
-    job: Annotated[Path | None, typer.Option(help="A job file; its [evaluate] table counts.")] = None,
+    job: Annotated[Path | None, typer.Option(help="A job file; its [evaluate] table is used.")] = None,
     overrides: Overrides = None,
     device: Annotated[
-        str | None, typer.Option(help="Of torch: cpu, cuda, cuda:1, or auto, a GPU where there is one. [default: the job's, auto]")
+        str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1, or auto (a GPU if there is one). [default: the job's, auto]")
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, max=MAX_THREADS, help="Threads that latency is measured with. [default: the job's, 1]")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from codenas.errors import ConfigError, first_fault
+from codenas.errors import ConfigError, first_error
 from codenas.experiment.jobs import SearchJob
 from codenas.metrics import LATENCY, SIZE, require_metric
 
@@ -31,7 +31,7 @@ def with_objectives(
             weights=_numbers("--weights", weights) if weights is not None else None,
         )
     except ValidationError as error:
-        raise ConfigError(first_fault(error)) from error
+        raise ConfigError(first_error(error)) from error
 
 
 def _numbers(option: str, given: str) -> Mapping[str, float]:

@@ -20,33 +20,35 @@ _CHUNK = 5  # seeds that a worker does at a time
 
 def replay(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="Recorded results: parquet, npz or jsonl, one row an architecture.")],
-    strategy: Annotated[str, typer.Option(metavar="NAME[,NAME...]", help="What proposes; the first is what others are compared to.")],
+    strategy: Annotated[str, typer.Option(metavar="NAME[,NAME...]", help="Strategies; the first is the baseline.")],
     costly: Annotated[str, typer.Option(help="Columns known after training, one each or one for each step: `loss@50`.")],
     static: Annotated[str, typer.Option("--static", "--free", help="Columns known before training.")] = "",
     capacity: Annotated[
         str | None,
-        typer.Option(help="The static column that promises quality, such as parameters; no objective. [default: the first of several]"),
+        typer.Option(help="The static column that predicts quality, such as parameters; not an objective. [default: the first of several]"),
     ] = None,
-    choices: Annotated[str, typer.Option(help="Columns that tell architectures apart. [default: `choice.*`, or all others]")] = "",
-    maximize: Annotated[str, typer.Option(help="Columns in which more is better.")] = "",
-    trainings: Annotated[int, typer.Option(min=1, help="Trainings of a search, or as many steps.")] = 24,
+    choices: Annotated[str, typer.Option(help="Columns that identify an architecture. [default: `choice.*`, or all others]")] = "",
+    maximize: Annotated[str, typer.Option(help="Columns to maximize.")] = "",
+    trainings: Annotated[int, typer.Option(min=1, help="Budget of a search, in trainings.")] = 24,
     seeds: Annotated[int, typer.Option(min=2, help="Searches for each strategy.")] = 100,
     rungs: Annotated[str, typer.Option(help="Steps of the rungs, such as 50,300: candidates are promoted as in a search.")] = "",
     candidates: Annotated[int, typer.Option(min=1, help="With rungs: candidates of a round.")] = 12,
     promote: Annotated[str, typer.Option(help="With rungs: how many of a round are promoted from each but the last.")] = "3",
-    least: Annotated[str, typer.Option(help="With rungs: at least so many; the scores decide how many more, up to --promote.")] = "",
-    screen: Annotated[str | None, typer.Option(help="With rungs: what the lower ones are ranked by. [default: the first costly]")] = None,
+    least: Annotated[str, typer.Option(help="With rungs: promote at least this many; scores decide how many more, up to --promote.")] = "",
+    screen: Annotated[
+        str | None, typer.Option(help="With rungs: the column that ranks at lower rungs. [default: the first costly]")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Processes.")] = 1,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Store all that was found, as JSON.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw it, as a PNG.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Store the results, as JSON.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Plot the results, as a PNG.")] = None,
 ) -> None:
-    """Replay searches on recorded results: how much of what can be found is found after how many trainings.
+    """Replay searches on recorded results: hypervolume found after each number of trainings.
 
     Measured as hypervolume: of the objectives (costly columns and static ones, the capacity left out), relative to that of all rows.
     """
     from codenas.cli.console import console
     from codenas.errors import ConfigError
-    from codenas.files import require_place, write_atomic
+    from codenas.files import require_writable_file, write_atomic
     from codenas.report.plots import volumes
     from codenas.report.replay import replay_rows, replay_table
     from codenas.search.replay.replay import Recorded
@@ -60,7 +62,7 @@ def replay(
     for name in names:
         strategy_called(name)
     for path in filter(None, (json_file, picture)):
-        require_place(path)
+        require_writable_file(path)
     roles = _roles(_names(static), _names(costly), _names(maximize), capacity, screen, _names(choices))
     found = Table.read(table)
     recorded = Recorded.of(found, roles, _budget(rungs, candidates, promote, least))
@@ -130,7 +132,7 @@ def _budget(rungs: str, candidates: int, promote: str, least: str) -> "Budget | 
     """A round of a search; None without rungs."""
     from pydantic import ValidationError
 
-    from codenas.errors import ConfigError, first_fault
+    from codenas.errors import ConfigError, first_error
     from codenas.search.candidate import Budget
 
     if not rungs:
@@ -139,7 +141,7 @@ def _budget(rungs: str, candidates: int, promote: str, least: str) -> "Budget | 
         return Budget.model_validate({"candidates": candidates, "rungs": _names(rungs), "promote": _names(promote), "least": _names(least)})
     except ValidationError as error:
         raise ConfigError(
-            f"--rungs {rungs} --candidates {candidates} --promote {promote}{f' --least {least}' if least else ''}: {first_fault(error)}"
+            f"--rungs {rungs} --candidates {candidates} --promote {promote}{f' --least {least}' if least else ''}: {first_error(error)}"
         ) from None
 
 

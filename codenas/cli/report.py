@@ -31,12 +31,12 @@ def write_report(run: Run, page: Path | None = None, figures: Path | None = None
         ConfigError: the job is of another version, or both paths are the same.
     """
     from codenas.errors import ConfigError
-    from codenas.files import replaceable, write_atomic
+    from codenas.files import replaceable_path, write_atomic
     from codenas.report.page import search_page
     from codenas.report.page_data import search_figures
 
     page = page or run.report
-    if figures is None and replaceable(page):  # no file belongs beside a device
+    if figures is None and replaceable_path(page):  # no file belongs beside a device
         figures = page.with_suffix(".json")
     if figures is not None and page.absolute() == figures.absolute():
         raise ConfigError(f"{page} cannot be both the page and its data; name another file with --json")
@@ -54,7 +54,7 @@ def read_search(run: Run) -> "SearchRecord":
     from codenas.search.history import read_events, replayed
     from codenas.search.result import SearchFolder
 
-    run.require_begun()
+    run.require_started()
     home = SearchFolder(run.search)
     job = home.job()
     config = SearchConfig.of_job(job)

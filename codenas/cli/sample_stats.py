@@ -57,7 +57,7 @@ def sample_stats(
     are not counted.
     """
     from codenas.cli.options import settings_of
-    from codenas.files import require_place, write_atomic
+    from codenas.files import require_writable_file, write_atomic
     from codenas.vocab.sampling.details import sample_details
     from codenas.vocab.sampling.draws import SamplingSettings
     from codenas.vocab.sampling.pieces import FORCED
@@ -71,7 +71,7 @@ def sample_stats(
     weights = None if languages is None else read_weights(languages)
     for place in (output_file, details_file):
         if place is not None:
-            require_place(place)  # fail before the sampling, not after it
+            require_writable_file(place)  # fail before the sampling, not after it
     stats = _sample(source, max_mb, settings, weights, workers)
     require_draws(stats)
     counts = stats.counts()
@@ -90,7 +90,7 @@ def read_weights(path: Path) -> dict[str, float]:
     """
     from pydantic import Field, TypeAdapter, ValidationError
 
-    from codenas.errors import ConfigError, first_fault
+    from codenas.errors import ConfigError, first_error
     from codenas.files import without_bom
 
     weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
@@ -100,7 +100,7 @@ def read_weights(path: Path) -> dict[str, float]:
     except FileNotFoundError:
         raise ConfigError(f'there is no file {path} of weights; --languages takes JSON such as {{"Python": 1}}') from None
     except ValidationError as error:
-        raise ConfigError(f'{path} holds no weights of languages ({first_fault(error)}); it must be JSON such as {{"Python": 1}}') from None
+        raise ConfigError(f'{path} holds no weights of languages ({first_error(error)}); it must be JSON such as {{"Python": 1}}') from None
 
 
 def _sample(

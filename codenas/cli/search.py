@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from codenas.search.history import History
     from codenas.search.result import SearchResult
 
-_OF_A_NEW_SEARCH = ("--run", "--corpus", "--job", "--set", "--max-mb", "--max-ms", "--weights", "--targets", "--warm-start")
+_ONLY_FOR_NEW_SEARCHES = ("--run", "--corpus", "--job", "--set", "--max-mb", "--max-ms", "--weights", "--targets", "--warm-start")
 
 
 def search(
@@ -26,26 +26,31 @@ def search(
         Path | None, typer.Option(metavar="RUN", help="Resume the search in this run's folder, with its own job and corpus.")
     ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A prepared corpus. [default: the run's own]")] = None,
-    job: Annotated[Path | None, typer.Option(help="A job file; its [search] table counts.")] = None,
+    job: Annotated[Path | None, typer.Option(help="A job file; its [search] table is used.")] = None,
     overrides: Overrides = None,
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="METRIC=WEIGHT,...", help="What decides: bits_per_byte=0.5,size_bytes=0.3,latency_ms_p50=0.2.")
+        str | None,
+        typer.Option(metavar="METRIC=WEIGHT,...", help="Weights of the objectives: bits_per_byte=0.5,size_bytes=0.3,latency_ms_p50=0.2."),
     ] = None,
     targets: Annotated[
         str | None,
-        typer.Option(metavar="METRIC=VALUE,...", help="Values that are good enough, no better one counts: latency_ms_p50=5."),
+        typer.Option(metavar="METRIC=VALUE,...", help="Values beyond which an objective gains nothing: latency_ms_p50=5."),
     ] = None,
     warm_start: Annotated[
-        list[Path] | None, typer.Option(metavar="RUN", help="An earlier run on the same corpus to learn from; several times.")
+        list[Path] | None, typer.Option(metavar="RUN", help="An earlier run on the same corpus to warm-start from; repeatable.")
     ] = None,
     mirror: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Keep the search at s3://BUCKET/FOLDER (gs://, file://) too: any machine can resume from there."),
+        typer.Option(
+            metavar="URL", help="Also store the search at s3://BUCKET/FOLDER (gs://, file://); any machine can resume from there."
+        ),
     ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="CPUs that Ray may use here.")] = None,
-    ray: Annotated[bool, typer.Option(help="Search on Ray, many candidates at a time; without it one after the other, here.")] = True,
+    ray: Annotated[
+        bool, typer.Option(help="Search on Ray, with several candidates at a time; --no-ray trains one after the other in this process.")
+    ] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
 ) -> None:
     """Search architectures under hard limits: many candidates train to 50 steps, the promoted ones to 300."""
@@ -56,30 +61,30 @@ def search(
     from codenas.cli.objectives import with_objectives
     from codenas.corpus import Corpus
 
-    asked: SearchJob | None = None
+    requested: SearchJob | None = None
     if resume is not None:
         _refuse_beside_resume(context)
         run = resume
     else:
-        asked = with_objectives(load_job(job, overrides or ()).search, max_mb, max_ms, weights, targets)
-        asked = asked.model_copy(update={"warm_start": (*asked.warm_start, *(warm_start or ()))})
+        requested = with_objectives(load_job(job, overrides or ()).search, max_mb, max_ms, weights, targets)
+        requested = requested.model_copy(update={"warm_start": (*requested.warm_start, *(warm_start or ()))})
     with open_run(run, new=corpus is not None or mirror is not None) as opened:
-        if asked is not None and mirror is None:
+        if requested is not None and mirror is None:
             Corpus.open(opened.use_corpus(corpus))  # refused where it is missing, before seconds go into the import of torch
         from codenas.experiment.session import job_to_resume, open_mirror
 
         there = open_mirror(opened, mirror)
-        wanted = asked or job_to_resume(opened, there, corpus)
+        wanted = requested or job_to_resume(opened, there, corpus)
         opened_corpus = Corpus.open(opened.use_corpus(corpus))
         from codenas.api import search_in
 
-        with _report_also_without_a_winner(opened):
+        with _report_without_winner(opened):
             result, history = search_in(opened, wanted, opened_corpus, there, ray=ray, cpus=cpus, address=address)
         show(opened, result, history, wanted)
 
 
 @contextlib.contextmanager
-def _report_also_without_a_winner(run: Run) -> Iterator[None]:
+def _report_without_winner(run: Run) -> Iterator[None]:
     """Write the page of a search without a winner: it shows which candidates failed, where and why."""
     from codenas.cli.report import write_report
     from codenas.errors import NoWinnerError
@@ -92,7 +97,7 @@ def _report_also_without_a_winner(run: Run) -> Iterator[None]:
 
 
 def _refuse_options(context: typer.Context) -> None:
-    """Options of a search that stand before the name of another command would be lost."""
+    """Options of a search before the name of a subcommand would be ignored."""
     from codenas.errors import ConfigError
 
     if given := _given(context):
@@ -105,8 +110,8 @@ def _refuse_beside_resume(context: typer.Context) -> None:
     from codenas.errors import ConfigError
 
     given = _given(context)
-    if clash := [option for option in given if option in _OF_A_NEW_SEARCH and (option != "--corpus" or "--mirror" not in given)]:
-        raise ConfigError(f"--resume uses what its run recorded: leave {', '.join(clash)} out, or search anew with another --run")
+    if clash := [option for option in given if option in _ONLY_FOR_NEW_SEARCHES and (option != "--corpus" or "--mirror" not in given)]:
+        raise ConfigError(f"--resume uses what its run recorded: leave {', '.join(clash)} out, or start a new search with another --run")
 
 
 def _given(context: typer.Context) -> list[str]:

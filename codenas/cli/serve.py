@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codenas.experiment.run import DEFAULT_RUN, Run
-from codenas.interrupts import held
+from codenas.interrupts import interrupts_deferred
 
 if TYPE_CHECKING:
     from codenas.metrics import Metrics
@@ -20,11 +20,11 @@ LOOPBACK = "127.0.0.1"
 def serve(
     checkpoint: Annotated[Path | None, typer.Argument(help="A checkpoint folder. [default: the model of --run]")] = None,
     run: Annotated[Path, typer.Option(help="The run whose trained model is served.")] = DEFAULT_RUN,
-    host: Annotated[str, typer.Option(help="Address to listen on. Everybody who reaches it can use the endpoint.")] = LOOPBACK,
+    host: Annotated[str, typer.Option(help="Address to listen on. Everyone who can reach it can use the endpoint.")] = LOOPBACK,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     name: Annotated[str | None, typer.Option(help="Name of the model for clients. [default: the name of the folder]")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="A file with the API key that clients must send.")] = None,
-    device: Annotated[str, typer.Option(help="Of torch: cpu, cuda, cuda:1, or auto, a GPU where there is one.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, or auto (a GPU if there is one).")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
     max_batch: Annotated[int, typer.Option(help="Maximum number of sequences in a batch.")] = 8,
     max_queue: Annotated[int, typer.Option(help="Maximum number of waiting sequences; further requests get status 429.")] = 32,
@@ -50,7 +50,7 @@ def serve(
 
 
 def serve_until_interrupted(settings: "ServeSettings") -> None:
-    """Serve on a local Ray until Ctrl-C or SIGTERM; leaves nothing behind."""
+    """Serve on a local Ray until Ctrl-C or SIGTERM, then stop it."""
     from codenas.checkpoint import Checkpoint
     from codenas.log import LOGGER
     from tune_jobs.cluster.local import local_ray
@@ -65,7 +65,7 @@ def serve_until_interrupted(settings: "ServeSettings") -> None:
         with local_ray(cpus=1):
             from serve.launch import start  # not before: importing Ray fixes settings that local_ray makes
 
-            with held():  # Ray Serve prints errors if its start is interrupted
+            with interrupts_deferred():  # Ray Serve prints errors if its start is interrupted
                 url = start(settings)
             typer.echo(greeting(url, settings.model_name, settings.api_key is not None))
             answering = True
@@ -106,11 +106,11 @@ def serving(settings: "ServeSettings") -> Iterator[str]:
     from serve.launch import start, stop
 
     try:
-        with held():
+        with interrupts_deferred():
             url = start(settings)
         yield url
     finally:
-        with held():
+        with interrupts_deferred():
             stop()
 
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def status(
     run: Annotated[Path, typer.Argument(help="The run's folder.")] = DEFAULT_RUN,
-    follow: Annotated[bool, typer.Option("--follow", help="Show it again and again, until the search is finished.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
+    follow: Annotated[bool, typer.Option("--follow", help="Update the view until the search is finished.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two updates.")] = 2.0,
 ) -> None:
     """Show the progress of a run: candidates per rung, the best, the Pareto front, what runs now, and the ETA.
 
-    Only files are read, so it works beside a running search, and on what a cluster writes into a shared folder.
+    Only files are read, so it works during a search, and on shared folders of a cluster.
     """
     from rich.live import Live
 
@@ -37,34 +37,36 @@ def status(
         return
     with contextlib.suppress(KeyboardInterrupt), Live(console=screen, auto_refresh=False) as live:
         last = ""
-        for seen in _looks(Run(run), every):
-            live.update(view(seen), refresh=True)
-            if not screen.is_terminal and headline(seen) != last:  # there `live` shows the end alone
-                last = headline(seen)
+        for current in _snapshots(Run(run), every):
+            live.update(view(current), refresh=True)
+            if not screen.is_terminal and headline(current) != last:  # there `live` shows the end alone
+                last = headline(current)
                 typer.echo(last)
 
 
-def _looks(run: Run, every: float) -> "Iterator[RunStatus]":
-    """A look at `run` every so many seconds, the last one when its search is finished."""
+def _snapshots(run: Run, every: float) -> "Iterator[RunStatus]":
+    """The status of `run` every `every` seconds, until its search is finished."""
     from codenas.experiment.status import read_status
 
     while True:
-        seen = read_status(run)
-        yield seen
-        if seen.result is not None:
+        current = read_status(run)
+        yield current
+        if current.result is not None:
             return
         threading.Event().wait(every)
 
 
-def headline(seen: "RunStatus") -> str:
+def headline(current: "RunStatus") -> str:
     """The run in one line."""
     from codenas.report.status import progress_line
 
-    progress = "not started" if seen.config is None else progress_line(seen.trials, seen.config, seen.result is not None, seen.pace)
-    return f"{seen.run.folder}: search {progress}"
+    progress = (
+        "not started" if current.config is None else progress_line(current.trials, current.config, current.result is not None, current.pace)
+    )
+    return f"{current.run.folder}: search {progress}"
 
 
-def view(seen: "RunStatus") -> "Group":
+def view(current: "RunStatus") -> "Group":
     """The run in full."""
     from rich.console import Group
     from rich.text import Text
@@ -73,27 +75,27 @@ def view(seen: "RunStatus") -> "Group":
     from codenas.report.status import highest_rung, rung_statuses, rungs_table
     from codenas.report.tables import front_table, summary_lines
 
-    parts: list[object] = [Text(headline(seen))]
-    if seen.config is not None:
-        parts.append(rungs_table(rung_statuses(seen.trials, seen.config), seen.holder is not None))
-        if (rung := highest_rung(seen.trials)) is not None:
-            winner = seen.result.winner if seen.result else -1
-            rows = front_rows(seen.trials, winner, rung, seen.config.objectives)
+    parts: list[object] = [Text(headline(current))]
+    if current.config is not None:
+        parts.append(rungs_table(rung_statuses(current.trials, current.config), current.holder is not None))
+        if (rung := highest_rung(current.trials)) is not None:
+            winner = current.result.winner if current.result else -1
+            rows = front_rows(current.trials, winner, rung, current.config.objectives)
             parts.append(front_table(rows, f"Pareto front after {rung:,} steps"))
-    parts += [Text(line) for line in summary_lines(_stages(seen))]
+    parts += [Text(line) for line in summary_lines(_stages(current))]
     return Group(*parts)  # type: ignore[arg-type]
 
 
-def _stages(seen: "RunStatus") -> list[tuple[str, str]]:
+def _stages(current: "RunStatus") -> list[tuple[str, str]]:
     from codenas.report.tables import winner_line
 
-    model, interrupted = seen.run.model.exists(), (seen.run.folder / "last").exists()
+    model, interrupted = current.run.model.exists(), (current.run.folder / "last").exists()
     stages = [
-        ("corpus", str(seen.run.corpus) if seen.run.corpus.exists() else "not prepared"),
-        ("model", str(seen.run.model) if model else "its training is resumed from a stored state" if interrupted else "not trained"),
-        ("evaluation", str(seen.run.evaluation) if seen.run.evaluation.exists() else "not evaluated"),
+        ("corpus", str(current.run.corpus) if current.run.corpus.exists() else "not prepared"),
+        ("model", str(current.run.model) if model else "its training is resumed from a stored state" if interrupted else "not trained"),
+        ("evaluation", str(current.run.evaluation) if current.run.evaluation.exists() else "not evaluated"),
     ]
-    at_work = f"process {seen.holder}" if seen.holder is not None else "no process of this machine"
-    resume = [("to resume", f"codenas search --resume {seen.run.folder}")] if seen.unfinished else []
-    won = [("winner", winner_line(seen.result))] if seen.result is not None else []
+    at_work = f"process {current.holder}" if current.holder is not None else "no process of this machine"
+    resume = [("to resume", f"codenas search --resume {current.run.folder}")] if current.unfinished else []
+    won = [("winner", winner_line(current.result))] if current.result is not None else []
     return [*won, *stages, ("at work", at_work), *resume]

@@ -15,23 +15,23 @@ def study(
     run: Annotated[Path, typer.Option(help="The run's folder.")] = DEFAULT_RUN,
     rung: Annotated[int | None, typer.Option(min=1, help="Steps after which candidates are compared. [default: the first rung]")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Add candidates as they report, until the search is finished.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two updates.")] = 2.0,
 ) -> None:
     """Store the history of a search, of whatever strategy, as a study: `optuna-dashboard sqlite:///FILE` opens it."""
     from codenas.corpus import Corpus
     from codenas.experiment.jobs import SearchJob
-    from codenas.experiment.session import possible_plan
-    from codenas.files import require_place
+    from codenas.experiment.session import checked_plan
+    from codenas.files import require_writable_file
     from codenas.search.design_space import observations
     from codenas.search.result import SearchFolder
     from codenas.search.strategies.optuna_samplers import extend_study, write_study
     from codenas.search.strategies.registry import require_modules
 
     require_modules("the study", ("optuna",))
-    require_place(output)  # or SQLAlchemy answers by a page
+    require_writable_file(output)  # or SQLAlchemy answers by a page
     home = SearchFolder(Run(run).search)
     job = SearchJob.model_validate_json(home.job())
-    plan = possible_plan(job, Corpus.open(Run(run).corpus), home)
+    plan = checked_plan(job, Corpus.open(Run(run).corpus), home)
     compared = rung or plan.budget.rungs[0]
     finished = home.result() is not None
     known = [trial for trial in home.history().trials if trial.settled(compared)]

@@ -28,12 +28,12 @@ def frequencies(
 ) -> None:
     """Count how often texts use each token of a vocabulary: counts, shares, bytes per token and unused tokens, by language."""
     from codenas.cli.console import console
-    from codenas.files import require_place, write_atomic
+    from codenas.files import require_writable_file, write_atomic
     from codenas.report.tokens import frequent_table, uses_table
     from codenas.vocab.frequencies import frequency_table
     from data_prep.tokens.texts import read_texts
 
-    require_place(output_file)
+    require_writable_file(output_file)
     loaded = load_named(vocabulary or source)
     counted = _count("count", loaded, read_texts(source, max_mb, seed))
     table = frequency_table(loaded, str(source), counted)

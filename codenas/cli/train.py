@@ -11,7 +11,7 @@ from codenas.experiment.run import DEFAULT_RUN, open_run
 
 def train(
     run: Annotated[Path, typer.Option(help="The run whose winner is trained.")] = DEFAULT_RUN,
-    job: Annotated[Path | None, typer.Option(help="A job file; its [train] table counts.")] = None,
+    job: Annotated[Path | None, typer.Option(help="A job file; its [train] table is used.")] = None,
     overrides: Overrides = None,
     steps: Annotated[int | None, typer.Option(help="Training steps in all, those of the search included.")] = None,
 ) -> None:

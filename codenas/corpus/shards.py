@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from codenas.corpus.manifest import CARD, CorpusManifest, Dtype, ShardInfo, card_of
-from codenas.errors import CorpusError, ResourceError, first_fault
+from codenas.errors import CorpusError, ResourceError, first_error
 from codenas.files import sha256_file, write_atomic
 from codenas.log import LOGGER
 
@@ -209,7 +209,7 @@ class Corpus:
         try:
             manifest = CorpusManifest.model_validate_json(card.read_bytes())
         except ValidationError as error:
-            raise CorpusError(f"{card} is broken ({first_fault(error)}); {_way_out(path)}") from None
+            raise CorpusError(f"{card} is broken ({first_error(error)}); {_way_out(path)}") from None
         corpus = cls(path, manifest)
         corpus._check_files()
         return corpus

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from codenas.errors import RunError
 from codenas.experiment.objects import Objects
-from codenas.files import is_whole
+from codenas.files import is_complete_json
 
 BLOCK = 100  # events
 _FOLDER = "trials"
@@ -50,7 +50,7 @@ class EventLog:
         while segments := self._segments(events):
             events += self._chosen(segments, len(events))
         later = [name for name in names if name.isdecimal() and int(name) > len(events) // BLOCK]
-        if later or not all(map(is_whole, events)):
+        if later or not all(map(is_complete_json, events)):
             raise self._damaged()
         self._events = events
 

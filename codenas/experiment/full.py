@@ -11,7 +11,7 @@ from codenas.checkpoint import Checkpoint, stored_at
 from codenas.corpus import Corpus
 from codenas.errors import RunError
 from codenas.experiment.resume import Difference, differences, stored_recipe
-from codenas.experiment.training import Subject, load_trainer, store
+from codenas.experiment.training import TrainingSubject, load_trainer, store
 from codenas.metrics import Metrics
 from codenas.train.config import TrainConfig
 from codenas.train.curve import Step
@@ -65,7 +65,7 @@ def train_fully(
         _require_same_rates(interrupted, plan)
     recipe = {**config.on(device).model_dump(mode="json"), **plan.schedule}
     trainer = load_trainer(corpus, design, config, device, interrupted or start)
-    subject = Subject(corpus, design, _untrained_metrics(corpus, design, start))
+    subject = TrainingSubject(corpus, design, _untrained_metrics(corpus, design, start))
     for step in trainer.run_to(plan.steps, plan.decay_from):
         try:
             yield step

@@ -130,7 +130,7 @@ class SearchJob(SearchConfig):
         )
 
 
-def present_job(job: str) -> str:
+def migrated_job(job: str) -> str:
     """The JSON of a `SearchJob` that an earlier version may have written, as this version writes it; as it is where it cannot be read."""
     try:
         return SearchJob.model_validate_json(job).model_dump_json()
@@ -152,7 +152,7 @@ class TrainJob(BaseModel):
     threads: int | None = Field(None, ge=1, le=MAX_THREADS, description="by default one per core")
     recipe: TrainConfig = Field(TrainConfig(), description="what is to differ from the recipe of the search; all else is taken from that")
 
-    def recipe_after(self, search: TrainConfig) -> TrainConfig:
+    def merged_recipe(self, search: TrainConfig) -> TrainConfig:
         """The recipe of a search with everything that this job sets explicitly put in its place."""
         return search.model_copy(update={name: getattr(self.recipe, name) for name in self.recipe.model_fields_set})
 

@@ -1,4 +1,4 @@
-"""The same search without Ray, one job after the other in this process: for a machine that has only torch."""
+"""The search without Ray: one job after the other in this process. Needs only torch."""
 
 import logging
 import time
@@ -22,8 +22,10 @@ from codenas.search.result import Effort, SearchFolder, SearchResult
 LOGGER = logging.getLogger("codenas")
 
 
-def search_here(job: SearchJob, corpus: Corpus, folder: Path, mirror: Mirror | None = None) -> tuple[SearchResult, History]:
-    """What `tune_jobs.launch.search` finds, to the bit on a CPU; resumable in the same folder, or from `mirror` in another.
+def search_locally(job: SearchJob, corpus: Corpus, folder: Path, mirror: Mirror | None = None) -> tuple[SearchResult, History]:
+    """Search in this process; the result equals that of `tune_jobs.launch.search`, bit for bit on a CPU.
+
+    Resumable in the same folder, or from `mirror` in another.
 
     Raises:
         ConfigError: the job wants a scheduler that only Ray has, and is not finished.

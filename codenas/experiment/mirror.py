@@ -13,10 +13,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from codenas.checkpoint import MANIFEST, TOKENIZER, TRAINING, WEIGHTS, Checkpoint, stored_at
-from codenas.errors import CheckpointError, RunError, first_fault
+from codenas.errors import CheckpointError, RunError, first_error
 from codenas.experiment.event_log import EventLog
 from codenas.experiment.objects import Objects
-from codenas.files import atomic_folder, is_whole, sha256_file, write_atomic
+from codenas.files import atomic_folder, is_complete_json, sha256_file, write_atomic
 from codenas.search.actions import Job
 from codenas.search.candidate import EVENT, Outcome, Report
 from codenas.search.history import History
@@ -59,7 +59,7 @@ class Mirror:
         try:
             claim = Claim.model_validate_json(content)
         except ValidationError as error:
-            raise RunError(f"{self._objects}/{CLAIM} cannot be read ({first_fault(error)}); choose another --mirror") from error
+            raise RunError(f"{self._objects}/{CLAIM} cannot be read ({first_error(error)}); choose another --mirror") from error
         if not claim.is_of(job, corpus_digest, present):
             raise RunError(f"{self._objects} holds a search with another job or another corpus; choose another --mirror")
 
@@ -75,8 +75,8 @@ class Mirror:
         if own[: len(theirs)] != theirs[: len(own)]:
             at = next(number for number, (left, right) in enumerate(zip(own, theirs, strict=False), 1) if left != right)
             raise RunError(
-                f"{home.path / TRIALS} and {self._objects} differ from event {at} on, of {len(own)} and {len(theirs)}: the search went on "
-                f"elsewhere; remove {home.path} to go on with what is there, or choose another --mirror"
+                f"{home.path / TRIALS} and {self._objects} differ from event {at} on, of {len(own)} and {len(theirs)}: the search "
+                f"continued elsewhere; remove {home.path} to continue from the mirror, or choose another --mirror"
             )
         if len(theirs) > len(own):
             write_atomic(home.path / TRIALS, b"".join(event + b"\n" for event in theirs))
@@ -106,7 +106,7 @@ class Mirror:
         """
         self._log.append([event.encode()])
 
-    def forget_training_states(self, history: History, keep: str) -> None:
+    def remove_training_states(self, history: History, keep: str) -> None:
         """Remove the training states of every stored rung of `history` except `keep`, as in the folder."""
         for report in (report for trial in history.trials for report in trial.all_reports):
             if report.checkpoint != keep:
@@ -193,4 +193,4 @@ def mirrored(steps: Generator[Step, None, Outcome], url: str | None, job: Job, c
 
 def _own_events(home: SearchFolder) -> list[bytes]:
     path = home.path / TRIALS
-    return [line for line in path.read_bytes().split(b"\n") if is_whole(line)] if path.exists() else []
+    return [line for line in path.read_bytes().split(b"\n") if is_complete_json(line)] if path.exists() else []

@@ -1,7 +1,7 @@
-"""Record what some hundred architectures are worth, as a table that searches can be replayed on.
+"""Record the scores of some hundred architectures in a table on which searches can be replayed.
 
-First all are trained, then all are timed, with nothing else of ours running. Both resume after a kill: a result is one line,
-written when it is there. A score is that of what a search would store: pruned, rounded and read back.
+All are trained first, then latency is measured, one at a time. Both resume after a kill: each result is appended as one line.
+Scores are those of stored checkpoints, pruned and quantised as in a search.
 """
 
 import json
@@ -24,9 +24,9 @@ from codenas.errors import ConfigError, RunError, TrialFailure
 from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.device import resolve_device
 from codenas.experiment.jobs import RecordJob
-from codenas.experiment.rung import measure_untrained, ready, stored_bits
+from codenas.experiment.rung import measure_untrained, resolve_setup, score_stored
 from codenas.experiment.splits import verify_corpus
-from codenas.experiment.training import Scored, Subject, load_trainer, scoring_branch, store
+from codenas.experiment.training import Scored, TrainingSubject, load_trainer, scoring_branch, store
 from codenas.files import append_line
 from codenas.log import Progress
 from codenas.measure.latency import latency_context
@@ -66,7 +66,7 @@ class Recording:
 
     @property
     def scratch(self) -> Path:
-        """What is thrown away."""
+        """Temporary files."""
         return self.folder / "scratch"
 
 
@@ -81,7 +81,7 @@ def record(job: RecordJob, corpus: Corpus, folder: Path, workers: int = 1) -> Re
         ConfigError: the space holds too few architectures.
         ResourceError: a worker died.
     """
-    home, candidates = Recording(folder), drawn(job)
+    home, candidates = Recording(folder), draw_architectures(job)
     verify_corpus(corpus)
     SearchFolder(folder).claim(_identity(job), corpus.manifest.digest, _present)
     setup = job.setup(corpus, home.scratch)
@@ -113,7 +113,7 @@ def _train(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidat
     todo = [candidate for candidate in candidates if candidate.design.digest not in known]
     done = len(candidates) - len(todo)
     LOGGER.info(f"record: {job.count} architectures, {done} trained, {workers} at a time")
-    progress = Progress("record", len(candidates), "architectures", already=done)
+    progress = Progress("record", len(candidates), "architectures", initial=done)
     for row in _rows(job, setup, todo, workers):
         append_line(home.rows, json.dumps(row))
         LOGGER.info(_row_line(row))
@@ -133,10 +133,10 @@ def _time(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidate
         torch.set_num_threads(setup.threads)
         _require_like(home, latency_context(resolve_device(setup.device)))
     total = job.sweeps * len(candidates)
-    progress = Progress("latency", total, "measurements", already=total - len(todo))
+    progress = Progress("latency", total, "measurements", initial=total - len(todo))
     for candidate in todo:
-        ready_setup, corpus = ready(setup, candidate.design)
-        metrics = measure_untrained(ready_setup, corpus, candidate)
+        resolved, corpus = resolve_setup(setup, candidate.design)
+        metrics = measure_untrained(resolved, corpus, candidate)
         line = {name: getattr(metrics, name) for name in STATIC if name != "params"}
         append_line(home.latencies, json.dumps({"digest": candidate.design.digest, **line, **context_cells(metrics.latency_context)}))
         progress.update(progress.done + 1)
@@ -167,7 +167,7 @@ def _latency(line: Row) -> float:
     return float(line[LATENCY] or 0.0)
 
 
-def drawn(job: RecordJob) -> list[Candidate]:
+def draw_architectures(job: RecordJob) -> list[Candidate]:
     """Different architectures, drawn at random. A larger `count` only adds some; all train with the same seed.
 
     Raises:
@@ -187,10 +187,10 @@ def drawn(job: RecordJob) -> list[Candidate]:
 
 def record_one(job: RecordJob, setup: ExperimentSetup, candidate: Candidate) -> Row:
     """Train `candidate`, score it on the way, and return its row; a training that fails leaves what it had and the reason."""
-    setup, corpus = ready(setup, candidate.design)
+    setup, corpus = resolve_setup(setup, candidate.design)
     row = {**_choices(job, candidate.design), **_closed_forms(candidate.design, corpus)}
     try:
-        row.update(_scores(job, setup, candidate, Subject(corpus, candidate.design, Metrics())))
+        row.update(_scores(job, setup, candidate, TrainingSubject(corpus, candidate.design, Metrics())))
     except TrialFailure as failure:
         row["failure"] = str(failure)
     finally:
@@ -213,7 +213,7 @@ def _closed_forms(design: Design, corpus: Corpus) -> Row:
     return {"params": known.params, "body_params": body_parameters(arch), "size_bytes": known.size_bytes, "decoding_flops": flops}
 
 
-def _scores(job: RecordJob, setup: ExperimentSetup, candidate: Candidate, subject: Subject) -> Row:
+def _scores(job: RecordJob, setup: ExperimentSetup, candidate: Candidate, subject: TrainingSubject) -> Row:
     config = setup.train.model_copy(update={"seed": candidate.seed})
     trainer = load_trainer(subject.corpus, candidate.design, config, setup.device, None)
     row: dict[str, Cell] = {}
@@ -228,7 +228,7 @@ def _scores(job: RecordJob, setup: ExperimentSetup, candidate: Candidate, subjec
     return row
 
 
-def _score_branch(job: RecordJob, setup: ExperimentSetup, candidate: Candidate, trainer: Trainer, subject: Subject) -> float:
+def _score_branch(job: RecordJob, setup: ExperimentSetup, candidate: Candidate, trainer: Trainer, subject: TrainingSubject) -> float:
     """The score of a branch whose learning rate decays; `trainer` and its clock continue from the root of the branch."""
     seconds = trainer.seconds
     steps = scoring_branch(trainer, max(1, round(job.decay * trainer.step)))
@@ -241,9 +241,11 @@ def _score_branch(job: RecordJob, setup: ExperimentSetup, candidate: Candidate, 
             return _score(setup, candidate, trainer, subject, scored.weights)
 
 
-def _score(setup: ExperimentSetup, candidate: Candidate, trainer: Trainer, subject: Subject, weights: Mapping[str, Tensor]) -> float:
+def _score(
+    setup: ExperimentSetup, candidate: Candidate, trainer: Trainer, subject: TrainingSubject, weights: Mapping[str, Tensor]
+) -> float:
     stored = store(trainer, setup.checkpoint(candidate, trainer.step), subject, scored=Scored(weights, None))
-    return stored_bits(setup, subject.corpus, stored)
+    return score_stored(setup, subject.corpus, stored)
 
 
 def _row_line(row: Row) -> str:

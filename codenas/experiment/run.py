@@ -1,4 +1,4 @@
-"""A run is a folder: what each stage left in it is where the next one begins."""
+"""A run is a folder: each stage reads the results of earlier stages from it and adds its own."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ DEFAULT_RUN = Path("runs/demo")
 
 @dataclass(slots=True, frozen=True)
 class Run:
-    """The places inside a run folder. Where it is not `writable`, what is finished can be shown, and nothing else."""
+    """The paths inside a run folder. If it is not `writable`, finished results can only be shown."""
 
     folder: Path
     writable: bool = True
@@ -58,20 +58,20 @@ class Run:
 
     @property
     def mirror(self) -> str | None:
-        """The URL where the search of this run lies too; None where it lies here alone."""
+        """The URL of the mirror of this run's search; None without one."""
         return self._mirror.read_text(errors="replace").strip() if self._mirror.is_file() else None
 
     def require_mirror(self, url: str) -> None:
-        """See that the search of this run lies nowhere else than at `url`.
+        """Check that this run has no mirror other than `url`.
 
         Raises:
-            RunError: it does.
+            RunError: it has another.
         """
         if self.mirror not in (None, url):
             raise RunError(f"{self.folder} is mirrored at {self.mirror}, not at {url}; choose another --run, or remove {self._mirror}")
 
     def use_mirror(self, url: str | None) -> None:
-        """Remember that the search of this run lies at `url` too, if one is given."""
+        """Record `url` as the mirror of this run, if one is given."""
         if url is not None and self.mirror is None:
             write_atomic(self._mirror, f"{url}\n")
 
@@ -119,7 +119,7 @@ class Run:
         """Held by the process that works on the run; the file holds its process id."""
         return self.folder / ".lock"
 
-    def require_begun(self) -> None:
+    def require_started(self) -> None:
         """Check that a stage was started in the folder.
 
         Raises:
@@ -165,7 +165,7 @@ class Run:
 
 @contextlib.contextmanager
 def open_run(folder: Path, new: bool = True) -> Iterator[Run]:
-    """Hold the run `folder` for this process. Unless it may be `new`, a missing one is not made: what it lacks is said later.
+    """Lock the run `folder` for this process. A missing folder is created only if it may be `new`.
 
     A read-only one is not locked: this process does not change it.
 

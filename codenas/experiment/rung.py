@@ -16,7 +16,7 @@ from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.device import resolve_device
 from codenas.experiment.resume import differences, require_of_search
 from codenas.experiment.splits import VALID, require_windows, tokens_to_score
-from codenas.experiment.training import Subject, build, load_trainer, manifest_of, memory_for, scoring_branch, store
+from codenas.experiment.training import TrainingSubject, build, load_trainer, manifest_of, memory_errors_as_failures, scoring_branch, store
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import decoding_latency
 from codenas.metrics import Metrics
@@ -48,7 +48,7 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     A rung that is already stored is not trained again; a later one resumes from the highest stored one below it.
     """
     recorder = CurveRecorder()
-    setup, corpus = ready(setup, job.candidate.design)
+    setup, corpus = resolve_setup(setup, job.candidate.design)
     start, reached = _checkpoint_below(setup, job), stored_at(setup.checkpoint(job.candidate, job.rung))
     recipe = setup.train.model_copy(update={"seed": job.candidate.seed})
     for stored in filter(None, (start, reached)):
@@ -62,13 +62,13 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
         if reason is not None:
             return Refusal(index=job.candidate.index, reason=reason, metrics=static)
         trainer = load_trainer(corpus, job.candidate.design, recipe, setup.device, start)
-        finished = yield from _train_to_rung(setup, job, trainer, Subject(corpus, job.candidate.design, static), recorder)
+        finished = yield from _train_to_rung(setup, job, trainer, TrainingSubject(corpus, job.candidate.design, static), recorder)
     except TrialFailure as failure:
         return job.failed(str(failure), recorder.curve())
     return _report(setup, corpus, job, start, finished)
 
 
-def ready(setup: ExperimentSetup, design: Design) -> tuple[ExperimentSetup, Corpus]:
+def resolve_setup(setup: ExperimentSetup, design: Design) -> tuple[ExperimentSetup, Corpus]:
     """`setup` as it is on this machine, in this process, and the corpus in the vocabulary of `design`.
 
     Raises:
@@ -96,14 +96,14 @@ def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candida
     path, manifest = setup.checkpoint(candidate, 0), manifest_of(corpus, candidate.design, 0, 0)
     stored = write_checkpoint(path, pruned(dict(fresh.named_parameters()), candidate.design), manifest, corpus.tokenizer_path)
     stored_size, model = stored.size_bytes, stored.load_model(setup.device)
-    with memory_for(candidate.arch, "its latency was measured"):
+    with memory_errors_as_failures(candidate.arch, "its latency was measured"):
         latency = decoding_latency(model, setup.latency_tokens)
     shutil.rmtree(path)
     return Metrics(params=count_parameters(model), size_bytes=stored_size).merged(latency.metrics)
 
 
 def _train_to_rung(
-    setup: ExperimentSetup, job: Job, trainer: Trainer, subject: Subject, recorder: CurveRecorder
+    setup: ExperimentSetup, job: Job, trainer: Trainer, subject: TrainingSubject, recorder: CurveRecorder
 ) -> Generator[Step, None, Checkpoint]:
     yield from recorder.watch(trainer.run_to(job.rung))
     branch_steps = scoring_steps(setup, job)
@@ -121,7 +121,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
     metrics = finished.manifest.metrics
     if metrics.bits_per_byte is None:
         try:
-            metrics = metrics.merged(Metrics(bits_per_byte=stored_bits(setup, corpus, finished)))
+            metrics = metrics.merged(Metrics(bits_per_byte=score_stored(setup, corpus, finished)))
         except TrialFailure as failure:
             return job.failed(str(failure), finished.manifest.curve)
         update_metrics(finished, metrics)
@@ -139,7 +139,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
     )
 
 
-def stored_bits(setup: ExperimentSetup, corpus: Corpus, checkpoint: Checkpoint) -> float:
+def score_stored(setup: ExperimentSetup, corpus: Corpus, checkpoint: Checkpoint) -> float:
     """Bits per byte of what is stored, on held-out repositories.
 
     Raises:
@@ -147,14 +147,14 @@ def stored_bits(setup: ExperimentSetup, corpus: Corpus, checkpoint: Checkpoint) 
     """
     vocabulary = load_vocabulary(corpus.tokenizer_path)
     model = checkpoint.load_model(setup.device)
-    with memory_for(model.arch, "the stored model was scored"):
+    with memory_errors_as_failures(model.arch, "the stored model was scored"):
         scored = bits_per_byte(model, corpus.split(VALID), vocabulary.bytes_per_token, setup.score_tokens, setup.train.precision)
     if not math.isfinite(scored.bits_per_byte):
         raise TrialFailure("the stored model scores no finite bits per byte")
     return scored.bits_per_byte
 
 
-def forget_training_states(checkpoints: Path, keep: Path) -> None:
+def remove_training_states(checkpoints: Path, keep: Path) -> None:
     """Remove what only a resumed training needs from every stored rung but `keep`: it is most of the space."""
     for state in checkpoints.glob(f"*/*/{TRAINING}"):
         if state.parent != keep:

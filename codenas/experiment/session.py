@@ -8,12 +8,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from codenas.corpus import Corpus
-from codenas.errors import BudgetError, ConfigError, RunError, first_fault
-from codenas.experiment.jobs import SearchJob, present_job
+from codenas.errors import BudgetError, ConfigError, RunError, first_error
+from codenas.experiment.jobs import SearchJob, migrated_job
 from codenas.experiment.messages import calibration_line, mixed_latencies_line, promotion_counts, update_total
 from codenas.experiment.mirror import Mirror
 from codenas.experiment.run import Run
-from codenas.experiment.rung import forget_training_states
+from codenas.experiment.rung import remove_training_states
 from codenas.experiment.splits import require_windows, verify_corpus
 from codenas.experiment.warm_start import warm_start, warm_start_line
 from codenas.log import Progress
@@ -34,16 +34,16 @@ Work = Callable[[SearchJob, Plan, History, Corpus, SearchFolder], Effort]
 def run_resumable(
     job: SearchJob, corpus: Corpus, home: SearchFolder, work: Work, mirror: Mirror | None = None
 ) -> tuple[SearchResult, History]:
-    """Let `work` do what the history in `home`, or in its `mirror`, does not hold yet; return a finished search at once."""
-    plan = possible_plan(job, corpus, home, mirror)  # first: a search that cannot be must not claim the folder
-    home.claim(job.model_dump_json(), corpus.manifest.digest, present_job, plan.warm_start)
+    """Run `work` to complete the history in `home` or its `mirror`; a finished search is returned at once."""
+    plan = checked_plan(job, corpus, home, mirror)  # first: an infeasible search must not claim the folder
+    home.claim(job.model_dump_json(), corpus.manifest.digest, migrated_job, plan.warm_start)
     if mirror is not None:
         mirror.push(home)
     finished = home.finished()
     if finished is not None:
         LOGGER.info(f"search: {home.path} is finished")
         if mirror is not None:
-            mirror.fetch(_winning(*finished), home.checkpoints)
+            mirror.fetch(_winner_checkpoint(*finished), home.checkpoints)
         return finished
     for each in corpora_of(job, corpus).values():
         verify_corpus(each)
@@ -58,20 +58,20 @@ def run_resumable(
     home.finish(result)
     if mirror is not None:
         mirror.push(home)
-        mirror.fetch(_winning(result, history), home.checkpoints)  # another node may have trained it
-        mirror.forget_training_states(history, keep=_winning(result, history))
-    forget_training_states(home.checkpoints, keep=home.checkpoints / _winning(result, history))
+        mirror.fetch(_winner_checkpoint(result, history), home.checkpoints)  # another node may have trained it
+        mirror.remove_training_states(history, keep=_winner_checkpoint(result, history))
+    remove_training_states(home.checkpoints, keep=home.checkpoints / _winner_checkpoint(result, history))
     return result, history
 
 
-def _winning(result: SearchResult, history: History) -> str:
+def _winner_checkpoint(result: SearchResult, history: History) -> str:
     """The checkpoint of the winner."""
     winner = history.trials[result.winner].last
     assert winner is not None
     return winner.checkpoint
 
 
-def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mirror | None = None) -> Plan:
+def checked_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mirror | None = None) -> Plan:
     """The plan of `job` on `corpus` in `home`; needs no Ray.
 
     Writes nothing, but what of the same search is in `mirror` and not in `home`.
@@ -83,9 +83,9 @@ def possible_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mi
         RunError: `home` or `mirror` holds another search, or what is to be started from cannot be read.
     """
     if mirror is not None:
-        mirror.require_own(job.model_dump_json(), corpus.manifest.digest, present_job)
+        mirror.require_own(job.model_dump_json(), corpus.manifest.digest, migrated_job)
         mirror.pull(home)
-    home.require_own(job.model_dump_json(), corpus.manifest.digest, present_job)
+    home.require_own(job.model_dump_json(), corpus.manifest.digest, migrated_job)
     corpora = corpora_of(job, corpus)
     for each in corpora.values():
         require_windows(each, max(job.search_space().context_lens))
@@ -139,12 +139,12 @@ def recorded_job(home: SearchFolder) -> SearchJob:
     try:
         return SearchJob.model_validate_json(asked)
     except (ValidationError, ConfigError) as error:
-        reason = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        reason = first_error(error) if isinstance(error, ValidationError) else str(error)
         raise ConfigError(f"the job in {home.path} cannot be read ({reason}); it is damaged, or of another version") from error
 
 
-def require_possible(job: SearchJob) -> None:
-    """Refuse, before a corpus is prepared for it, what no corpus makes possible; `possible_plan` knows more once there is one.
+def require_feasible(job: SearchJob) -> None:
+    """Refuse, before a corpus is prepared for it, what no corpus makes possible; `checked_plan` knows more once there is one.
 
     What is asked for would be a sharper bound than the smallest vocabulary, but no sure one: from a small source a vocabulary
     has fewer ids than were asked (`warn_unreachable`). Only limits that more ids make harder to meet are looked at.
@@ -202,6 +202,6 @@ def search_progress(job: SearchJob, plan: Plan, history: History, workers: int) 
         f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {promoted} promoted, {again}"
         f"{'at most ' if asha or budget.adaptive else ''}{budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
     )
-    progress = Progress("search", budget.total_steps, already=done, at_most=asha)
+    progress = Progress("search", budget.total_steps, initial=done, at_most=asha)
     update_total(progress, plan, history)
     return progress

@@ -38,9 +38,9 @@ def read_status(run: Run) -> RunStatus:
         RunError: it is no run, or one of its files cannot be read.
         ConfigError: its job is of another version.
     """
-    run.require_begun()
+    run.require_started()
     home = SearchFolder(run.search)
-    claim, holder = home.claimed(), process_at_work(run)
+    claim, holder = home.claimed(), active_process(run)
     if claim is None:
         return RunStatus(run, None, (), None, holder, None)
     result, trials = home.result(), home.history().trials
@@ -48,7 +48,7 @@ def read_status(run: Run) -> RunStatus:
     return RunStatus(run, SearchConfig.of_job(claim.job), trials, result, holder, pace)
 
 
-def process_at_work(run: Run) -> int | None:
+def active_process(run: Run) -> int | None:
     """The process of this machine that holds the run; its lock is left alone: taking it, if only to look, could refuse a search."""
     try:
         holder = psutil.Process(int(run.lock.read_text()))

@@ -48,14 +48,14 @@ def _infilling(corpus: Corpus, config: TrainConfig) -> Infilling | None:
 
 
 def build(arch: ArchSpec, vocab_size: int, seed: int, device: str = "cpu") -> LanguageModel:
-    with memory_for(arch, "the model was built"):
+    with memory_errors_as_failures(arch, "the model was built"):
         model = build_model(arch, vocab_size, seed).to(device)
     return model
 
 
 @contextlib.contextmanager
-def memory_for(arch: ArchSpec, done: str) -> Iterator[None]:
-    """What does not fit into memory is a failed trial, before and after training as in it."""
+def memory_errors_as_failures(arch: ArchSpec, done: str) -> Iterator[None]:
+    """Raise out-of-memory errors as `TrialFailure`."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -66,8 +66,8 @@ def memory_for(arch: ArchSpec, done: str) -> Iterator[None]:
 
 
 @dataclass(slots=True, frozen=True)
-class Subject:
-    """What is trained, on what (the corpus in the design's vocabulary), and its static metrics."""
+class TrainingSubject:
+    """A design, the corpus (in its vocabulary) to train it on, and its static metrics."""
 
     corpus: Corpus
     design: Design
@@ -99,7 +99,7 @@ def scoring_branch(trainer: Trainer, steps: int) -> Generator[Step, None, Scored
 def store(
     trainer: Trainer,
     path: Path,
-    subject: Subject,
+    subject: TrainingSubject,
     recipe: dict[str, Any] | None = None,
     parent: str | None = None,
     scored: Scored | None = None,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codenas.errors import ConfigError, RunError, first_fault
+from codenas.errors import ConfigError, RunError, first_error
 from codenas.experiment.jobs import SearchJob
 from codenas.metrics import LATENCIES, context_name
 from codenas.search.candidate import Trial, latency_contexts
@@ -57,7 +57,7 @@ def _trials(run: Path, job: SearchJob, corpus_digest: str, home: SearchFolder) -
     try:
         theirs = _scoring(SearchJob.model_validate_json(claim.job))
     except (ValidationError, ConfigError) as error:
-        reason = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        reason = first_error(error) if isinstance(error, ValidationError) else str(error)
         raise RunError(f"the job of {run} cannot be read ({reason}); it is damaged, or of another version") from error
     ours = _scoring(job)
     for name in ours:

@@ -16,7 +16,7 @@ from codenas.experiment.run import Run
 from codenas.experiment.session import recorded_job
 from codenas.experiment.splits import verify_corpus
 from codenas.files import require_free_space
-from codenas.interrupts import held
+from codenas.interrupts import interrupts_deferred
 from codenas.log import LOGGER, Progress
 from codenas.search.result import SearchFolder
 from codenas.train.curve import Step
@@ -42,7 +42,7 @@ def train_winner(run: Run, job: TrainJob) -> Checkpoint:
     corpus, design = Corpus.open(run.corpus), winner.candidate.design
     vocabulary = verify_corpus(corpus.with_vocabulary(design.vocabulary))
     searched = recorded_job(home).train.model_copy(update={"seed": winner.candidate.seed})
-    recipe = job.recipe_after(searched)
+    recipe = job.merged_recipe(searched)
     steps = job.steps_of(design.arch, vocabulary.size, recipe.batch_size)
     job.require_steps(steps, winner.last.rung)
     start = stored_at(home.checkpoints / winner.last.checkpoint)
@@ -65,10 +65,10 @@ def _follow(training: Generator[Step, None, Checkpoint], label: str, steps: int)
     step: Step | None = None
     try:
         while True:
-            with held():
+            with interrupts_deferred():
                 step = next(training)
             if progress is None:
-                progress = Progress(label, steps, already=step.step - 1)
+                progress = Progress(label, steps, initial=step.step - 1)
             progress.update(step.step, f"loss {step.loss:.3f}")
     except StopIteration as end:
         checkpoint: Checkpoint = end.value

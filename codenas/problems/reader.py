@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codenas.errors import ConfigError, first_fault
+from codenas.errors import ConfigError, first_error
 from codenas.files import without_bom
 from codenas.problems.records import HumanEvalProblem, MbppProblem, Problem
 
@@ -44,7 +44,7 @@ def parse_problem(record: Mapping[str, Any], path: Path) -> Problem:
         if keys >= {"task_id", "code"} and keys & {"text", "prompt"}:
             return MbppProblem.model_validate(record)
     except ValidationError as error:
-        raise ConfigError(f"{path} has a record with a wrong value ({first_fault(error)}); restore the file of the benchmark") from None
+        raise ConfigError(f"{path} has a record with a wrong value ({first_error(error)}); restore the file of the benchmark") from None
     raise ConfigError(
         f"{path} has a record with the keys {', '.join(map(str, record)) or 'none'}; a benchmark has task_id, prompt and "
         "canonical_solution (HumanEval), or task_id, text and code (MBPP)"

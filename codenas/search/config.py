@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from codenas.arch import SearchSpace, preset
 from codenas.arch.presets import PRESETS
 from codenas.arch.space import Choices
-from codenas.errors import ConfigError, first_fault
+from codenas.errors import ConfigError, first_error
 from codenas.metrics import QUALITY
 from codenas.search.candidate import Budget
 from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, check_objectives
@@ -61,7 +61,7 @@ class SpaceChoice(BaseModel):
             asked = _OBJECT.validate_json(job)
             return cls.model_validate({name: value for name, value in asked.items() if name in cls.model_fields})
         except (ValidationError, ConfigError) as error:
-            reason = first_fault(error) if isinstance(error, ValidationError) else str(error)
+            reason = first_error(error) if isinstance(error, ValidationError) else str(error)
             raise ConfigError(f"the job of a search cannot be read ({reason}); it is damaged, or of another version") from error
 
     def search_space(self) -> SearchSpace:

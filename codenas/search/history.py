@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from codenas.errors import RunError, first_fault
-from codenas.files import append_line, is_whole
+from codenas.errors import RunError, first_error
+from codenas.files import append_line, is_complete_json
 from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Refusal, Report, Trial
 
 
@@ -121,12 +121,12 @@ def read_events(path: Path) -> Iterator[Proposal | Outcome]:
     """
     candidates = 0
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if not is_whole(line):
+        if not is_complete_json(line):
             continue
         try:
             event = EVENT.validate_json(line)
         except ValidationError as error:
-            raise RunError(f"{path}, line {number} is no event of a search: {first_fault(error)}; restore the file") from error
+            raise RunError(f"{path}, line {number} is no event of a search: {first_error(error)}; restore the file") from error
         misplaced = _misplaced(event, candidates)
         if misplaced is not None:
             raise RunError(

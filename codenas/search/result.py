@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codenas.errors import NoWinnerError, RunError, first_fault
+from codenas.errors import NoWinnerError, RunError, first_error
 from codenas.files import sha256_file, write_atomic
 from codenas.search.fidelity import Fidelity, fidelities
 from codenas.search.history import History
@@ -206,7 +206,7 @@ class SearchFolder:
         try:
             return Claim.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise RunError(f"{path} cannot be read: {first_fault(error)}; restore it, or choose another run") from error
+            raise RunError(f"{path} cannot be read: {first_error(error)}; restore it, or choose another run") from error
 
     def job(self) -> str:
         """What was asked, as JSON.
@@ -231,7 +231,7 @@ class SearchFolder:
         try:
             return SearchResult.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise RunError(f"{path} cannot be read: {first_fault(error)}; remove it, the search then concludes again") from error
+            raise RunError(f"{path} cannot be read: {first_error(error)}; remove it, the search then concludes again") from error
 
     def finished(self) -> tuple[SearchResult, History] | None:
         """What was found and how; None before the end.

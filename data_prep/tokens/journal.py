@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from codenas.corpus import Figures, ShardInfo, ShardWriter
 from codenas.corpus.manifest import Dtype
-from codenas.files import append_line, is_whole, write_atomic
+from codenas.files import append_line, is_complete_json, write_atomic
 from data_prep.rules.split import SPLITS
 from data_prep.tokens.split_statistics import SplitCounter
 from data_prep.units import Unit
@@ -100,7 +100,7 @@ class JournaledShards:
         """The lines of an earlier run on the same units."""
         with contextlib.suppress(FileNotFoundError):
             first, *others = self._journal.read_bytes().splitlines()
-            return list(takewhile(is_whole, others)) if first == self._of.encode() else []
+            return list(takewhile(is_complete_json, others)) if first == self._of.encode() else []
         return []
 
     def _resumes(self, line: bytes) -> bool:

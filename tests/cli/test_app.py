@@ -203,7 +203,7 @@ def test_a_prompt_from_a_closed_input_says_the_way_out() -> None:
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "there is no memory left ("),
         (OSError(errno.EMFILE, "Too many open files", "a/b"), "Too many open files: a/b; raise the limit (ulimit -n)"),
         (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "Resource temporarily unavailable; raise the limit on processes"),
-        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "Permission denied: a/b; choose another place, or mend this one's"),
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "Permission denied: a/b; choose another place, or correct its"),
         (OSError("AF_UNIX path length cannot exceed 107 bytes\nmore"), "AF_UNIX path length cannot exceed 107 bytes; what was read or"),
         (io.UnsupportedOperation("seek"), "seek; what was read or written may be damaged"),
     ],
@@ -317,7 +317,7 @@ def test_a_corpus_that_is_there_tells_a_demo_more_than_none_does(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("train", "its [train] table counts"), ("search", "its [search] table counts"), ("evaluate", "its [evaluate] table counts"),
+    [("train", "its [train] table is used"), ("search", "its [search] table is used"), ("evaluate", "its [evaluate] table is used"),
      ("demo", "[default: the demo's own]"), ("search", "[default: the run's own]"), ("demo", "[default: all]")],
 )  # fmt: skip
 def test_help_shows_what_stands_in_brackets(command: str, words: str) -> None:

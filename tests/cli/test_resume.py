@@ -61,7 +61,7 @@ def test_a_search_of_a_version_that_knew_fewer_keys_goes_on(interrupted: Path) -
 
 @pytest.mark.parametrize("given", [["--job", "x.toml"], ["--corpus", "c"], ["--run", "r"], ["--max-mb", "3"], ["--max-ms", "3"]])
 def test_what_the_run_knows_is_not_chosen_again(given: list[str], tmp_path: Path) -> None:
-    message = f"--resume uses what its run recorded: leave {given[0]} out, or search anew with another --run"
+    message = f"--resume uses what its run recorded: leave {given[0]} out, or start a new search with another --run"
     assert message in complaint("search", "--resume", tmp_path / "run", *given)
 
 

@@ -13,7 +13,7 @@ from codenas.checkpoint import Checkpoint
 from codenas.cli.app import app
 from codenas.corpus import Corpus
 from codenas.experiment.jobs import SearchJob, TrainJob
-from codenas.experiment.local import search_here
+from codenas.experiment.local import search_locally
 from codenas.experiment.run import Run
 from codenas.experiment.winner import train_winner
 from codenas.search.result import SearchFolder
@@ -100,7 +100,7 @@ def test_an_interrupt_in_the_middle_of_a_step_loses_nothing(run: Path, number: s
         signal.signal(number, before)
     assert stopped.exit_code == 130
     said = stopped.stderr.splitlines()[-1]
-    assert said == "codenas: interrupted at step 9 of 20; finished work is kept, run the same command again to go on"
+    assert said == "codenas: interrupted at step 9 of 20; finished work is kept, run the same command again to continue"
     assert Checkpoint.open(run / "last").manifest.step == 9
     assert _codenas("train", run).exit_code == 0
     resumed = Checkpoint.open(run / "model").load_model().state_dict()
@@ -113,7 +113,7 @@ def test_an_interrupt_in_the_middle_of_a_step_loses_nothing(run: Path, number: s
 def test_a_winner_whose_checkpoint_was_removed_is_trained_from_the_first_step_to_the_same_weights(tmp_path: Path) -> None:
     """So the way out of a broken checkpoint, to remove it, is one."""
     run = Run(tmp_path)
-    search_here(SEARCH, tiny_corpus(run.corpus), run.search)
+    search_locally(SEARCH, tiny_corpus(run.corpus), run.search)
     whole = train_winner(run, TRAIN)
     for folder in (run.model, run.search / "checkpoints"):
         shutil.rmtree(folder)

@@ -9,7 +9,7 @@ from codenas.errors import ConfigError, RunError
 from codenas.evaluate.config import EvaluationSettings
 from codenas.experiment.evaluation import evaluate_run, read_evaluation
 from codenas.experiment.jobs import TrainJob
-from codenas.experiment.local import search_here
+from codenas.experiment.local import search_locally
 from codenas.experiment.run import Run
 from codenas.experiment.winner import train_winner
 from tests.cli.commands import codenas
@@ -23,7 +23,7 @@ TABLE = "[evaluate]\n" + "".join(f"{name} = {value}\n" for name, value in SETTIN
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run(tmp_path_factory.mktemp("run"))
-    search_here(JOB, tiny_corpus(run.corpus), run.search)
+    search_locally(JOB, tiny_corpus(run.corpus), run.search)
     train_winner(run, TrainJob(steps=3, threads=1))
     return run
 

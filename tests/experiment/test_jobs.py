@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
-from codenas.experiment.jobs import SearchJob, TrialResources, present_job
+from codenas.experiment.jobs import SearchJob, TrialResources, migrated_job
 from codenas.search.candidate import Budget
 
 BUDGET = Budget(candidates=8, rungs=(50, 100, 300), promote=(4, 2))
@@ -44,9 +44,9 @@ def test_a_stored_job_keeps_the_scoring_that_it_names() -> None:
     """A run of a version whose default was the moving average has that in its file."""
     stored = job(0.0).model_dump_json()
     assert '"score_decay":0.0' in stored
-    assert present_job(stored) == stored
+    assert migrated_job(stored) == stored
     assert SearchJob.model_validate_json(stored).scoring_steps() == {}
-    assert present_job(job("auto").model_dump_json()) == job("auto").model_dump_json()
+    assert migrated_job(job("auto").model_dump_json()) == job("auto").model_dump_json()
 
 
 @pytest.mark.parametrize("shares", [(), (0.5,), (0.5, 0.5, 0.5, 0.5)])
@@ -59,3 +59,9 @@ def test_shares_for_other_rungs_are_refused(shares: tuple[float, ...]) -> None:
 def test_a_share_is_between_nothing_and_all(share: float | tuple[float, ...]) -> None:
     with pytest.raises(ValidationError, match="score_decay"):
         TrialResources.model_validate({"score_decay": share})
+
+
+def test_a_job_of_an_earlier_version_may_call_the_accelerator_type_card() -> None:
+    job = SearchJob.model_validate({"trial": {"card": "H100"}})
+    assert job.trial.accelerator_type == "H100"
+    assert '"accelerator_type":"H100"' in migrated_job('{"trial": {"card": "H100"}}')

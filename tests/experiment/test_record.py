@@ -13,7 +13,7 @@ from codenas.errors import ConfigError, RunError, TrialFailure
 from codenas.experiment import record as recording
 from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.jobs import RecordJob
-from codenas.experiment.record import drawn, record, record_one
+from codenas.experiment.record import draw_architectures, record, record_one
 from codenas.experiment.rung import run_job
 from codenas.search.actions import Job
 from codenas.search.candidate import Candidate, Report
@@ -64,7 +64,7 @@ def test_a_row_has_choices_closed_forms_and_scores(undisturbed: list[Row]) -> No
 
 
 def test_the_scores_are_those_of_a_search(corpus: Corpus, undisturbed: list[Row], tmp_path: Path) -> None:
-    candidate = drawn(JOB)[0]
+    candidate = draw_architectures(JOB)[0]
     row = next(row for row in undisturbed if row["digest"] == candidate.design.digest)
     plain, branching = JOB.setup(corpus, tmp_path / "plain"), JOB.setup(corpus, tmp_path / "branching")
     reports = [run_job(plain, Job(candidate, 2)), run_job(plain, Job(candidate, 4))]
@@ -115,7 +115,7 @@ def test_a_recording_of_an_earlier_version_goes_on(corpus: Corpus, undisturbed: 
     del asked["train"]["label_smoothing"]
     claim.write_text(json.dumps({**content, "job": json.dumps(asked)}))
     assert rows(record(JOB.model_copy(update={"count": 2, "sweeps": 1}), corpus, tmp_path).rows) == [
-        row for row in undisturbed if row["digest"] in {candidate.design.digest for candidate in drawn(JOB)[:2]}
+        row for row in undisturbed if row["digest"] in {candidate.design.digest for candidate in draw_architectures(JOB)[:2]}
     ]
     claim.write_text(json.dumps({**content, "job": "nothing"}))
     with pytest.raises(RunError, match="holds a search with another job"):
@@ -139,8 +139,8 @@ def test_a_training_that_fails_is_a_row_with_its_reason(corpus: Corpus, tmp_path
     def fail(*_: object) -> float:
         raise TrialFailure("diverged")
 
-    monkeypatch.setattr(recording, "stored_bits", fail)
-    row = record_one(JOB, JOB.setup(corpus, tmp_path), drawn(JOB)[0])
+    monkeypatch.setattr(recording, "score_stored", fail)
+    row = record_one(JOB, JOB.setup(corpus, tmp_path), draw_architectures(JOB)[0])
     assert row["failure"] == "diverged" and "params" in row and "bits_per_byte@4" not in row
 
 

@@ -193,7 +193,7 @@ def test_a_trainer_refuses_the_state_of_another_optimizer_by_itself(before: str,
 
 def test_a_job_changes_of_the_searched_recipe_what_it_names_and_nothing_else() -> None:
     searched = TrainConfig(batch_size=32, optimizer="adamw", momentum=0.9, seed=3)
-    assert TrainJob().recipe_after(searched) == searched
+    assert TrainJob().merged_recipe(searched) == searched
     job = TrainJob.model_validate({"recipe": {"batch_size": 8}})
-    assert job.recipe_after(searched) == searched.model_copy(update={"batch_size": 8}), "8 is the default too, and said explicitly"
-    assert TrainJob.model_validate({**dict(job), "steps": 7}).recipe_after(searched).batch_size == 8
+    assert job.merged_recipe(searched) == searched.model_copy(update={"batch_size": 8}), "8 is the default too, and said explicitly"
+    assert TrainJob.model_validate({**dict(job), "steps": 7}).merged_recipe(searched).batch_size == 8

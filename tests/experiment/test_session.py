@@ -10,8 +10,8 @@ from codenas.arch import Design, SearchSpace
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ConfigError, CorpusError, RunError
 from codenas.experiment.jobs import SearchJob, TrialResources
-from codenas.experiment.local import search_here
-from codenas.experiment.session import require_possible, warn_unreachable
+from codenas.experiment.local import search_locally
+from codenas.experiment.session import require_feasible, warn_unreachable
 from codenas.measure.latency_model import Calibration, Point
 from codenas.search.candidate import Budget
 from codenas.search.fitness import Objective
@@ -45,18 +45,18 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def test_a_context_above_the_corpus_is_refused_and_leaves_the_folder_free(corpus: Corpus, tmp_path: Path) -> None:
     space = SearchSpace(base=tiny_arch(), choices={"context_len": (32, 20_000_000), "norm": ("rmsnorm", "layernorm")})
     with pytest.raises(CorpusError, match="one window needs context_len"):
-        search_here(JOB.model_copy(update={"space": space}), corpus, tmp_path / "search")
+        search_locally(JOB.model_copy(update={"space": space}), corpus, tmp_path / "search")
     assert not (tmp_path / "search").exists()
 
 
 def test_a_limit_out_of_reach_leaves_the_folder_free_and_names_one_that_works(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="no architecture can meet the limit") as caught:
-        search_here(JOB.with_limits({"size_bytes": 1_000}), corpus, tmp_path / "search")
+        search_locally(JOB.with_limits({"size_bytes": 1_000}), corpus, tmp_path / "search")
     assert not (tmp_path / "search").exists()
     named = re.search(r"relax the limit to ([\d.]+) MB", str(caught.value))
     assert named is not None
     limit = float(named[1]) * 1e6
-    result, history = search_here(JOB.with_limits({"size_bytes": limit}), corpus, tmp_path / "search")
+    result, history = search_locally(JOB.with_limits({"size_bytes": limit}), corpus, tmp_path / "search")
     winner = history.trials[result.winner].last
     assert winner is not None and (winner.metrics.size_bytes or limit) < limit
 
@@ -66,8 +66,8 @@ def test_what_no_vocabulary_makes_possible_is_refused_without_a_corpus() -> None
     least_bytes = closed_form(smallest, VocabularySize(SMALLEST_SIZE)).size_bytes
     assert least_bytes is not None
     with pytest.raises(BudgetError, match=rf"no architecture can meet the limit.*\(with a vocabulary of {SMALLEST_SIZE} ids, the smallest"):
-        require_possible(JOB.with_limits({"size_bytes": least_bytes - 1}))
-    require_possible(JOB.with_limits({"size_bytes": least_bytes}))
+        require_feasible(JOB.with_limits({"size_bytes": least_bytes - 1}))
+    require_feasible(JOB.with_limits({"size_bytes": least_bytes}))
 
 
 def test_what_the_vocabulary_that_is_asked_for_makes_impossible_is_told_before_there_is_one(caplog: pytest.LogCaptureFixture) -> None:
@@ -75,7 +75,7 @@ def test_what_the_vocabulary_that_is_asked_for_makes_impossible_is_told_before_t
     least = closed_form(smallest_of(JOB.plan(4096)), VocabularySize(4096)).size_bytes
     assert least is not None
     tight = JOB.with_limits({"size_bytes": least - 1})
-    require_possible(tight)
+    require_feasible(tight)
     warn_unreachable(JOB.with_limits({"size_bytes": least}), {None: 4096})
     warn_unreachable(tight.model_copy(update={"space": space}), {None: 4096, "bpe-300": 300})
     assert not caplog.messages
@@ -89,8 +89,8 @@ def test_what_a_larger_vocabulary_may_meet_is_not_refused_without_a_corpus() -> 
         Objective(metric="params", direction=direction, limit=limit) for direction, limit in (("minimize", 1.0), ("maximize", 1e6))
     )
     with pytest.raises(BudgetError, match="params"):
-        require_possible(JOB.model_copy(update={"objectives": (*JOB.objectives, few)}))
-    require_possible(JOB.model_copy(update={"objectives": (*JOB.objectives, many)}))
+        require_feasible(JOB.model_copy(update={"objectives": (*JOB.objectives, few)}))
+    require_feasible(JOB.model_copy(update={"objectives": (*JOB.objectives, many)}))
 
 
 def slow_device(folder: Path) -> SearchJob:
@@ -108,7 +108,7 @@ def test_a_calibrated_device_refuses_before_anything_is_built(corpus: Corpus, tm
     job = slow_device(tmp_path).with_limits({"latency_ms_p50": 15.0})
 
     caplog.set_level("INFO", "codenas")
-    _, history = search_here(job, corpus, tmp_path / "search")
+    _, history = search_locally(job, corpus, tmp_path / "search")
 
     assert "latencies are predicted for slow (slow, 1 thread, float32) before a candidate is built, and measured where" in caplog.text
     by_layers = {trial.candidate.arch.n_layers: trial.refusal for trial in history.trials}
@@ -122,13 +122,13 @@ def test_a_calibration_that_refuses_every_candidate_is_told_at_the_start(corpus:
     known = r"latency_ms_p50 is predicted at [\d.]+ or more, outside its limit, at most 5"
     outside = rf"\(d_model 16, 1 layers\) {known}; relax the limit to [\d.]+ or"
     with pytest.raises(BudgetError, match=outside) as caught:
-        search_here(job.with_limits({"latency_ms_p50": 5.0}), corpus, tmp_path / "search")
+        search_locally(job.with_limits({"latency_ms_p50": 5.0}), corpus, tmp_path / "search")
     assert not (tmp_path / "search").exists() and "\n" not in str(caught.value)
     with pytest.raises(BudgetError, match="is predicted at"):
-        require_possible(job.with_limits({"latency_ms_p50": 5.0}))
+        require_feasible(job.with_limits({"latency_ms_p50": 5.0}))
     named = re.search(r"relax the limit to ([\d.]+) or", str(caught.value))
     assert named is not None
-    _, history = search_here(job.with_limits({"latency_ms_p50": float(named[1])}), corpus, tmp_path / "search")
+    _, history = search_locally(job.with_limits({"latency_ms_p50": float(named[1])}), corpus, tmp_path / "search")
     assert any(trial.refusal is None for trial in history.trials)
 
 
@@ -140,19 +140,19 @@ def test_a_mixer_that_the_calibration_lacks_is_told_at_the_start(corpus: Corpus,
         r"measure them with: codenas device calibrate --space small --output .*slow.json"
     )
     with pytest.raises(ConfigError, match=message):
-        search_here(job, corpus, tmp_path / "search")
+        search_locally(job, corpus, tmp_path / "search")
     assert not (tmp_path / "search").exists()
 
 
 def test_a_calibration_that_is_not_there_is_told(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="codenas device calibrate"):
-        search_here(JOB.model_copy(update={"calibration": tmp_path / "none.json"}), corpus, tmp_path / "search")
+        search_locally(JOB.model_copy(update={"calibration": tmp_path / "none.json"}), corpus, tmp_path / "search")
     assert not (tmp_path / "search").exists()
 
 
 @pytest.fixture
 def finished(corpus: Corpus, tmp_path: Path) -> SearchFolder:
-    search_here(JOB, corpus, tmp_path / "search")
+    search_locally(JOB, corpus, tmp_path / "search")
     return SearchFolder(tmp_path / "search")
 
 
@@ -161,7 +161,7 @@ def test_a_history_that_is_lost_beside_a_result_is_named(content: bytes | None, 
     trials = finished.path / "trials.jsonl"
     trials.unlink() if content is None else trials.write_bytes(content)
     with pytest.raises(RunError, match=f"{trials} has no report of candidate .*; restore the two, or remove {finished.path} to search"):
-        search_here(JOB, corpus, finished.path)
+        search_locally(JOB, corpus, finished.path)
 
 
 def test_a_history_that_lost_its_end_is_named(finished: SearchFolder, corpus: Corpus) -> None:
@@ -169,7 +169,7 @@ def test_a_history_that_lost_its_end_is_named(finished: SearchFolder, corpus: Co
     lines = trials.read_text().splitlines(keepends=True)
     trials.write_text("".join(lines[:-1]))
     with pytest.raises(RunError, match="trials.jsonl holds 2 training steps of 3, which .*result.json counts"):
-        search_here(JOB, corpus, finished.path)
+        search_locally(JOB, corpus, finished.path)
 
 
 @pytest.mark.parametrize("winner", [99, -1])
@@ -177,13 +177,13 @@ def test_a_winner_that_is_no_candidate_is_named(winner: int, finished: SearchFol
     path = finished.path / "result.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "winner": winner}))
     with pytest.raises(RunError, match=f"trials.jsonl has no report of candidate {winner}, which {path} counts"):
-        search_here(JOB, corpus, finished.path)
+        search_locally(JOB, corpus, finished.path)
 
 
 def test_a_claim_that_is_no_text_is_another_search(finished: SearchFolder, corpus: Corpus) -> None:
     (finished.path / "job.json").write_bytes(b"\xff\x00")
     with pytest.raises(RunError, match="holds a search with another job or another corpus; choose another --run, or remove"):
-        search_here(JOB, corpus, finished.path)
+        search_locally(JOB, corpus, finished.path)
 
 
 def test_a_corpus_that_was_altered_is_not_searched_on(tmp_path: Path) -> None:
@@ -191,12 +191,12 @@ def test_a_corpus_that_was_altered_is_not_searched_on(tmp_path: Path) -> None:
     vocabulary = corpus.tokenizer_path.read_bytes()
     Char("é").save(corpus.tokenizer_path)
     with pytest.raises(CorpusError, match=f"{corpus.tokenizer_path} is not the vocabulary of the shards beside it"):
-        search_here(JOB, corpus, tmp_path / "search")
+        search_locally(JOB, corpus, tmp_path / "search")
     corpus.tokenizer_path.write_bytes(vocabulary)
     shard = corpus.path / corpus.manifest.splits["train"].shards[0].file
     shard.write_bytes(shard.read_bytes()[::-1])
     with pytest.raises(CorpusError, match=f"{shard} was altered"):
-        search_here(JOB, corpus, tmp_path / "search")
+        search_locally(JOB, corpus, tmp_path / "search")
 
 
 def test_a_search_that_was_moved_says_that_its_latencies_do_not_compare(
@@ -204,5 +204,5 @@ def test_a_search_that_was_moved_says_that_its_latencies_do_not_compare(
 ) -> None:
     names = iter([*("EPYC",) * 3, *("H200",) * 100])  # three rounds of the first candidate
     monkeypatch.setattr("codenas.measure.latency.device_name", lambda *_: next(names))
-    search_here(JOB, corpus, tmp_path / "search")
+    search_locally(JOB, corpus, tmp_path / "search")
     assert "latencies were measured on EPYC, 1 thread, float32 and H200, 1 thread, float32; compare those of one device only" in caplog.text

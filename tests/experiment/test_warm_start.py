@@ -11,7 +11,7 @@ from codenas.arch import SearchSpace
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError, RunError
 from codenas.experiment.jobs import SearchJob, TrialResources
-from codenas.experiment.local import search_here
+from codenas.experiment.local import search_locally
 from codenas.search.candidate import Budget
 from codenas.search.history import History
 from codenas.search.result import SearchFolder, SearchResult
@@ -38,7 +38,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def original(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run."""
     run = tmp_path_factory.mktemp("runs") / "earlier"
-    search_here(EARLIER, corpus, run / "search")
+    search_locally(EARLIER, corpus, run / "search")
     return run
 
 
@@ -64,7 +64,7 @@ def test_the_best_is_proposed_first_and_the_rest_is_bred_from_what_was_learned(
     earlier: Path, corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "codenas")
-    _, history = search_here(warmed(earlier), corpus, tmp_path / "search")
+    _, history = search_locally(warmed(earlier), corpus, tmp_path / "search")
     won = SearchFolder(earlier / "search").result()
     assert won is not None
     first, *rest = [trial.candidate for trial in history.trials]
@@ -79,9 +79,9 @@ def test_the_best_is_proposed_first_and_the_rest_is_bred_from_what_was_learned(
 def test_an_interrupted_search_ends_the_same_whatever_becomes_of_the_earlier_run(
     lost: str, earlier: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
-    expected = essence(search_here(warmed(earlier), corpus, tmp_path / "whole" / "search"))
+    expected = essence(search_locally(warmed(earlier), corpus, tmp_path / "whole" / "search"))
     folder = tmp_path / "run" / "search"
-    search_here(warmed(earlier), corpus, folder)
+    search_locally(warmed(earlier), corpus, folder)
     trials = folder / "trials.jsonl"
     for kept in (0, 3, 8):
         (folder / "result.json").unlink()
@@ -90,7 +90,7 @@ def test_an_interrupted_search_ends_the_same_whatever_becomes_of_the_earlier_run
             shutil.rmtree(earlier, ignore_errors=True)
         else:
             (earlier / "search" / "trials.jsonl").write_text("")
-        assert essence(search_here(warmed(earlier), corpus, folder)) == expected
+        assert essence(search_locally(warmed(earlier), corpus, folder)) == expected
 
 
 def test_an_unfinished_run_and_several_runs_teach_too(earlier: Path, original: Path, corpus: Corpus, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_an_unfinished_run_and_several_runs_teach_too(earlier: Path, original: P
     trials = earlier / "search" / "trials.jsonl"
     reports = [line for line in trials.read_text().splitlines(keepends=True) if '"rung":2' not in line]
     trials.write_text("".join(reports) + '{"event":"rep')
-    search_here(warmed(earlier, original), corpus, tmp_path / "search")
+    search_locally(warmed(earlier, original), corpus, tmp_path / "search")
     learned = SearchFolder(tmp_path / "search").warm_start()
     assert {lesson.run for lesson in learned.lessons} == {str(earlier), str(original)} and len(learned.lessons) == 8
 
@@ -121,27 +121,27 @@ def test_scores_that_do_not_compare_are_refused(
     with pytest.raises(
         ConfigError, match=f"{earlier} cannot warm-start this search: {message}, and scores compare only where it is the same"
     ):
-        search_here(warmed(earlier).model_copy(update=changed), corpus, tmp_path / "search")
+        search_locally(warmed(earlier).model_copy(update=changed), corpus, tmp_path / "search")
     assert not (tmp_path / "search").exists()
 
 
 def test_another_corpus_is_refused(earlier: Path, tmp_path: Path) -> None:
     other = tiny_corpus(tmp_path / "other", seed=1)
     with pytest.raises(ConfigError, match="the digest of the corpus is [0-9a-f]{12} there and [0-9a-f]{12} here"):
-        search_here(warmed(earlier), other, tmp_path / "search")
+        search_locally(warmed(earlier), other, tmp_path / "search")
     assert not (tmp_path / "search").exists()
 
 
 def test_another_seed_and_other_later_rungs_compare(earlier: Path, corpus: Corpus, tmp_path: Path) -> None:
     longer = warmed(earlier).model_copy(update={"budget": Budget(candidates=4, rungs=(1, 2, 3), promote=(2, 1)), "seed": 9})
-    search_here(longer, corpus, tmp_path / "search")
+    search_locally(longer, corpus, tmp_path / "search")
     assert len(SearchFolder(tmp_path / "search").warm_start().lessons) == 4
 
 
 def test_what_is_no_run_or_damaged_is_one_line_and_claims_nothing(earlier: Path, corpus: Corpus, tmp_path: Path) -> None:
     def refused(message: str, run: Path = earlier) -> None:
         with pytest.raises(RunError, match=message) as caught:
-            search_here(warmed(run), corpus, tmp_path / "run" / "search")
+            search_locally(warmed(run), corpus, tmp_path / "run" / "search")
         assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
 
     refused(f"{tmp_path / 'absent'} holds no search to start from; name the folder of a run", tmp_path / "absent")
@@ -160,7 +160,7 @@ def test_a_run_cannot_start_from_itself(earlier: Path, corpus: Corpus, tmp_path:
     (tmp_path / "same").symlink_to(earlier)
     shutil.rmtree(earlier / "search")
     with pytest.raises(RunError, match=f"{earlier} is this run itself, and cannot warm-start it"):
-        search_here(warmed(earlier), corpus, tmp_path / "same" / "search")
+        search_locally(warmed(earlier), corpus, tmp_path / "same" / "search")
 
 
 def test_the_option_names_runs_and_what_is_wrong_is_one_line(tmp_path: Path) -> None:
@@ -184,5 +184,5 @@ def test_runs_whose_latencies_do_not_compare_do_not_warm_one_search(earlier: Pat
     trials.write_text(re.sub(r'"latency_context":{"device":"[^"]*"', '"latency_context":{"device":"H200"', trials.read_text()))
     limited = warmed(earlier, other).with_limits({"latency_ms_p50": 1e3})
     with pytest.raises(ConfigError, match=r"latencies of the runs to start from do not compare: .* and H200, 1 thread, float32 .*other\)"):
-        search_here(limited, corpus, tmp_path / "search")
-    search_here(warmed(earlier, other), corpus, tmp_path / "search")
+        search_locally(limited, corpus, tmp_path / "search")
+    search_locally(warmed(earlier, other), corpus, tmp_path / "search")

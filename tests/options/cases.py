@@ -19,7 +19,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from codenas.cli.app import EXIT_INTERRUPTED, EXIT_USER_ERROR, app
-from codenas.interrupts import hold_back
+from codenas.interrupts import defer_interrupts
 from tests.options.declared import Command, Option
 from tests.options.values import drawn, is_much, pairs_of
 
@@ -166,7 +166,7 @@ def _timed(endless: bool) -> Iterator[None]:
 
     before = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGALRM, look)
-    hold_back()  # as the program does
+    defer_interrupts()  # as the program does
     signal.setitimer(signal.ITIMER_REAL, WORK_TIME_S, 1.0)
     try:
         yield

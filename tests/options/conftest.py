@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from codenas.experiment.local import search_here
+from codenas.experiment.local import search_locally
 from data_prep import pipeline
 from serve import launch
 from serve.app import create_app, load
@@ -69,7 +69,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(local, "local_ray", local_ray)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(
-        "tune_jobs.launch.search", lambda job, corpus, folder, scratch, mirror=None: search_here(job, corpus, folder, mirror)
+        "tune_jobs.launch.search", lambda job, corpus, folder, scratch, mirror=None: search_locally(job, corpus, folder, mirror)
     )
     monkeypatch.setattr(pipeline, "_stream", plain_stream)
     monkeypatch.setattr("data_prep.tokens.sampling.sample_on_ray", one_after_the_other)

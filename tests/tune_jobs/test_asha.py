@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from codenas.corpus import Corpus
 from codenas.errors import ConfigError
 from codenas.experiment.jobs import SearchJob
-from codenas.experiment.local import search_here
+from codenas.experiment.local import search_locally
 from codenas.log import Progress
 from codenas.metrics import Metrics
 from codenas.report.status import progress_line, rung_statuses
@@ -91,7 +91,7 @@ def test_what_asha_cannot_say_is_refused(values: dict[str, object], message: str
 
 def test_without_ray_it_is_refused_in_one_line(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="scheduler asha is Ray's own; leave --no-ray out, or search with scheduler"):
-        search_here(JOB, corpus, tmp_path / "search")
+        search_locally(JOB, corpus, tmp_path / "search")
     assert not (tmp_path / "search").exists()
 
 

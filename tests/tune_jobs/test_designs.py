@@ -11,7 +11,7 @@ from codenas.errors import CorpusError
 from codenas.evaluate.config import EvaluationSettings
 from codenas.experiment.evaluation import evaluate_run
 from codenas.experiment.jobs import SearchJob, TrainJob, TrialResources
-from codenas.experiment.local import search_here
+from codenas.experiment.local import search_locally
 from codenas.experiment.run import Run
 from codenas.experiment.splits import tokens_to_score
 from codenas.experiment.winner import train_winner
@@ -44,13 +44,13 @@ JOB = SearchJob(
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose corpus has two vocabularies beside its own, and whose search is done."""
     run = Run(tmp_path_factory.mktemp("run"))
-    search_here(JOB, tiny_corpus(run.corpus, vocabularies=["bpe-300", "char"]), run.search)
+    search_locally(JOB, tiny_corpus(run.corpus, vocabularies=["bpe-300", "char"]), run.search)
     return run
 
 
 @pytest.fixture(scope="module")
 def found(run: Run) -> tuple[SearchResult, History]:
-    return search_here(JOB, Corpus.open(run.corpus), run.search)
+    return search_locally(JOB, Corpus.open(run.corpus), run.search)
 
 
 def test_all_combinations_are_proposed_once_and_trained(found: tuple[SearchResult, History]) -> None:
@@ -128,7 +128,7 @@ def test_each_vocabulary_wins_through_to_the_end(vocabulary: str, tmp_path: Path
     run = Run(tmp_path)
     corpus = tiny_corpus(run.corpus, vocabularies=[vocabulary])
     space = SearchSpace(base=tiny_arch(), choices={"vocabulary": (vocabulary,), "storage": ("int4",), "pruning": (0.5, 0.25)})
-    search_here(JOB.model_copy(update={"space": space, "budget": Budget(candidates=2, rungs=(1,), promote=())}), corpus, run.search)
+    search_locally(JOB.model_copy(update={"space": space, "budget": Budget(candidates=2, rungs=(1,), promote=())}), corpus, run.search)
     checkpoint = train_winner(run, TrainJob(steps=2, threads=1))
     named = load_vocabulary(corpus.with_vocabulary(vocabulary).tokenizer_path)
     assert checkpoint.load_vocabulary().digest == named.digest and checkpoint.manifest.storage == "int4"
@@ -137,7 +137,7 @@ def test_each_vocabulary_wins_through_to_the_end(vocabulary: str, tmp_path: Path
 def test_a_vocabulary_that_the_corpus_lacks_is_refused_before_anything_begins(run: Run, tmp_path: Path) -> None:
     space = SearchSpace(base=tiny_arch(), choices={"vocabulary": (None, "bpe-8192")})
     with pytest.raises(CorpusError, match="has no vocabulary 'bpe-8192', it has its own, bpe-300, char; prepare .* --vocabulary bpe-8192"):
-        search_here(JOB.model_copy(update={"space": space}), Corpus.open(run.corpus), tmp_path / "search")
+        search_locally(JOB.model_copy(update={"space": space}), Corpus.open(run.corpus), tmp_path / "search")
     assert not (tmp_path / "search").exists()
 
 
@@ -146,4 +146,4 @@ def test_every_vocabulary_of_the_space_is_verified(tmp_path: Path) -> None:
     shard = corpus.path / "vocabularies" / "char" / "tokens" / "train-00000.bin"
     shard.write_bytes(shard.read_bytes()[::-1])
     with pytest.raises(CorpusError, match=f"{shard} was altered"):
-        search_here(JOB, corpus, tmp_path / "search")
+        search_locally(JOB, corpus, tmp_path / "search")

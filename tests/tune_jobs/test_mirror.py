@@ -15,7 +15,7 @@ from codenas.errors import CheckpointError, ResourceError, RunError, UserError
 from codenas.experiment import local
 from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.jobs import SearchJob, TrialResources
-from codenas.experiment.local import search_here
+from codenas.experiment.local import search_locally
 from codenas.experiment.mirror import Mirror, mirrored
 from codenas.experiment.objects import Objects
 from codenas.experiment.rung import execute
@@ -51,7 +51,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture(scope="module")
 def undisturbed(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
-    return essence(*search_here(JOB, corpus, tmp_path_factory.mktemp("undisturbed") / "search"))
+    return essence(*search_locally(JOB, corpus, tmp_path_factory.mktemp("undisturbed") / "search"))
 
 
 @pytest.fixture(params=["file", "s3"])
@@ -126,7 +126,7 @@ def test_a_new_machine_after_every_event_finds_the_same_and_trains_nothing_twice
         with pytest.MonkeyPatch.context() as patch:
             interrupt_after(1 if noted else 2, patch, noted)
             try:
-                found = search_here(JOB, corpus, tmp_path / f"machine-{machine}" / "search", Mirror(url))
+                found = search_locally(JOB, corpus, tmp_path / f"machine-{machine}" / "search", Mirror(url))
             except Interrupted:
                 continue
             break
@@ -137,10 +137,10 @@ def test_a_new_machine_after_every_event_finds_the_same_and_trains_nothing_twice
 
 
 def test_what_is_fetched_is_what_is_needed(corpus: Corpus, there: Path, tmp_path: Path) -> None:
-    result, history = search_here(JOB, corpus, tmp_path / "first", Mirror(there.as_uri()))
+    result, history = search_locally(JOB, corpus, tmp_path / "first", Mirror(there.as_uri()))
     winner = history.trials[result.winner].last
     assert winner is not None
-    assert search_here(JOB, corpus, tmp_path / "second", Mirror(there.as_uri()))[0] == result
+    assert search_locally(JOB, corpus, tmp_path / "second", Mirror(there.as_uri()))[0] == result
     fetched = [path.parent.relative_to(tmp_path / "second" / "checkpoints") for path in (tmp_path / "second").rglob(WEIGHTS)]
     assert [str(path) for path in fetched] == [winner.checkpoint]
     states = [path.parent.relative_to(there / "checkpoints") for path in there.rglob(TRAINING)]
@@ -169,12 +169,12 @@ def test_nodes_without_a_common_folder_go_on_from_each_others_checkpoints(
 
     run_search(JOB.plan(corpus.manifest.vocab_size, corpus.tokenizer_path.stat().st_size), history, run_elsewhere)
     assert not home.checkpoints.exists()
-    assert essence(*search_here(JOB, corpus, home.path, mirror)) == undisturbed
+    assert essence(*search_locally(JOB, corpus, home.path, mirror)) == undisturbed
     assert len(done) == 5
 
 
 def test_a_node_that_holds_another_search_at_the_same_place_is_named(corpus: Corpus, there: Path, tmp_path: Path) -> None:
-    search_here(JOB, corpus, tmp_path / "first", Mirror(there.as_uri()))
+    search_locally(JOB, corpus, tmp_path / "first", Mirror(there.as_uri()))
     node, job = tmp_path / "node", Job(SearchFolder(tmp_path / "first").history().trials[0].candidate, 1)
     SearchFolder(node).claim("another job", corpus.manifest.digest)
     with pytest.raises(RunError, match=f"{node} and .* hold two searches; choose another --run or another --mirror"):
@@ -186,7 +186,7 @@ def half(corpus: Corpus, there: Path, tmp_path: Path) -> Path:
     """The folder of a search that was interrupted after its fifth event, in accord with its mirror."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
         interrupt_after(5, patch, noted=True)
-        search_here(JOB, corpus, tmp_path / "half", Mirror(there.as_uri()))
+        search_locally(JOB, corpus, tmp_path / "half", Mirror(there.as_uri()))
     return tmp_path / "half"
 
 
@@ -194,9 +194,9 @@ def test_what_a_broken_network_kept_here_goes_there_the_next_time(
     half: Path, corpus: Corpus, undisturbed: list[object], there: Path, trained: list[Step], tmp_path: Path
 ) -> None:
     shutil.rmtree(there)  # the same as when it had never been reached: also a mirror that an older run is given
-    assert essence(*search_here(JOB, corpus, half, Mirror(there.as_uri()))) == undisturbed
+    assert essence(*search_locally(JOB, corpus, half, Mirror(there.as_uri()))) == undisturbed
     before = len(trained)
-    assert essence(*search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
+    assert essence(*search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
     assert len(trained) == before < STEPS + SCORING_STEPS
     for name in ("job.json", "result.json"):
         assert (there / name).read_bytes() == (half / name).read_bytes()
@@ -205,15 +205,15 @@ def test_what_a_broken_network_kept_here_goes_there_the_next_time(
 
 
 def test_two_histories_are_not_mixed(half: Path, corpus: Corpus, undisturbed: list[object], there: Path, tmp_path: Path) -> None:
-    search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
+    search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
     lines = (half / "trials.jsonl").read_text().splitlines(keepends=True)
     (half / "trials.jsonl").write_text("".join((*lines[:-1], lines[-1].replace("{", "{ ", 1))))
     kept = (half / "trials.jsonl").read_bytes()
-    with pytest.raises(RunError, match="differ from event 5 on, of 5 and 8: the search went on elsewhere; remove .*half to go on"):
-        search_here(JOB, corpus, half, Mirror(there.as_uri()))
+    with pytest.raises(RunError, match="differ from event 5 on, of 5 and 8: the search continued elsewhere; remove .*half to continue"):
+        search_locally(JOB, corpus, half, Mirror(there.as_uri()))
     assert (half / "trials.jsonl").read_bytes() == kept
     shutil.rmtree(half)
-    assert essence(*search_here(JOB, corpus, half, Mirror(there.as_uri()))) == undisturbed
+    assert essence(*search_locally(JOB, corpus, half, Mirror(there.as_uri()))) == undisturbed
 
 
 def test_two_that_search_at_once_are_told(half: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_two_that_search_at_once_are_told(half: Path, corpus: Corpus, there: Pat
     def overtaken(mirror: Mirror, event: str) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Mirror, "append", append)
-            search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
+            search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
         append(mirror, event)
 
     with (
@@ -230,16 +230,16 @@ def test_two_that_search_at_once_are_told(half: Path, corpus: Corpus, there: Pat
         pytest.raises(RunError, match="is written by another process too; let one of them continue"),
     ):
         patch.setattr(Mirror, "append", overtaken)
-        search_here(JOB, corpus, half, Mirror(there.as_uri()))
+        search_locally(JOB, corpus, half, Mirror(there.as_uri()))
 
 
 def test_another_search_is_refused_and_nothing_is_made(half: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="mirror holds a search with another job or another corpus; choose another --mirror"):
-        search_here(JOB.model_copy(update={"seed": 1}), corpus, tmp_path / "other", Mirror(there.as_uri()))
+        search_locally(JOB.model_copy(update={"seed": 1}), corpus, tmp_path / "other", Mirror(there.as_uri()))
     assert not (tmp_path / "other").exists()
     (there / "job.json").write_bytes(b"\xff")
     with pytest.raises(RunError, match="mirror/job.json cannot be read .*; choose another --mirror"):
-        search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
+        search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, TRAINING])
@@ -247,7 +247,7 @@ def test_a_checkpoint_that_was_altered_is_not_gone_on_from(file: str, half: Path
     for path in there.rglob(file):
         path.write_bytes(path.read_bytes()[:-4] + b"\0\1\2\3")
     with pytest.raises(CheckpointError, match=r"mirror/checkpoints/c00[01]/1 is not what was written; .* to train it again"):
-        search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
+        search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
     assert {path.parts[-3] for path in (tmp_path / "other").rglob(WEIGHTS)} <= {"c002"}, "what nobody had trained yet"
 
 
@@ -255,7 +255,7 @@ def test_a_history_that_was_torn_there_is_told(half: Path, corpus: Corpus, there
     segment = sorted((there / "trials").rglob("*.jsonl"))[1]
     segment.write_bytes(segment.read_bytes()[:-9])
     with pytest.raises(RunError, match="mirror/trials is not what was written: a part of it is lost or torn; restore it"):
-        search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
+        search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
 
 
 def search_until_the_network_goes(writes: int, corpus: Corpus, folder: Path, there: Path) -> None:
@@ -271,7 +271,7 @@ def search_until_the_network_goes(writes: int, corpus: Corpus, folder: Path, the
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ResourceError, match="cannot be reached .curlCode: 7.*nothing is lost here"):
         patch.setattr("codenas.experiment.objects.PAUSES_S", (0.0, 0.0))
         patch.setattr(Objects, "_write", cut)
-        search_here(JOB, corpus, folder, Mirror(there.as_uri()))
+        search_locally(JOB, corpus, folder, Mirror(there.as_uri()))
     assert left[0] == -3, "it was not tried again"
 
 
@@ -280,7 +280,7 @@ def test_a_checkpoint_that_did_not_get_there_whole_is_none(
     writes: int, corpus: Corpus, undisturbed: list[object], there: Path, tmp_path: Path
 ) -> None:
     search_until_the_network_goes(writes, corpus, tmp_path / "lost", there)
-    assert essence(*search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
+    assert essence(*search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
 
 
 @pytest.mark.parametrize("writes", [0, 3, 6, 12, 20])
@@ -288,9 +288,9 @@ def test_a_network_that_fails_at_any_moment_costs_no_work(
     writes: int, corpus: Corpus, undisturbed: list[object], trained: list[Step], there: Path, tmp_path: Path
 ) -> None:
     search_until_the_network_goes(writes, corpus, tmp_path / "search", there)
-    assert essence(*search_here(JOB, corpus, tmp_path / "search", Mirror(there.as_uri()))) == undisturbed
+    assert essence(*search_locally(JOB, corpus, tmp_path / "search", Mirror(there.as_uri()))) == undisturbed
     assert len(trained) == STEPS + SCORING_STEPS
-    assert essence(*search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
+    assert essence(*search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))) == undisturbed
 
 
 @pytest.mark.cluster
@@ -313,7 +313,7 @@ def test_on_ray_nodes_without_a_common_folder_find_the_same(
     assert essence(result, history) == undisturbed
     assert len(list((tmp_path / "nodes").iterdir())) == 5
     assert len(list(home.rglob(WEIGHTS))) == 1, "only the winner comes to the driver"
-    again, _ = search_here(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
+    again, _ = search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
     assert again == result
 
 
@@ -324,7 +324,7 @@ def test_on_ray_a_mirror_that_breaks_is_one_line(ray_cluster: Path, corpus: Corp
     everybody = JOB.model_copy(update={"budget": Budget(candidates=3, rungs=(1, 3), promote=(3,))})  # whose weights are lost goes on
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
         interrupt_after(3, patch, noted=True)
-        search_here(everybody, corpus, tmp_path / "first", Mirror(there.as_uri()))
+        search_locally(everybody, corpus, tmp_path / "first", Mirror(there.as_uri()))
     for path in there.rglob(WEIGHTS):
         path.write_bytes(b"")
     with pytest.raises(UserError, match="is not what was written; restore it, or remove it there to train it again"):

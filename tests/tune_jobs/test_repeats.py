@@ -10,7 +10,7 @@ from codenas.arch import SearchSpace
 from codenas.checkpoint import TRAINING
 from codenas.corpus import Corpus
 from codenas.experiment.jobs import SearchJob, TrainJob, TrialResources
-from codenas.experiment.local import search_here
+from codenas.experiment.local import search_locally
 from codenas.experiment.run import Run
 from codenas.experiment.rung import run_job
 from codenas.experiment.winner import train_winner
@@ -44,7 +44,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def folder(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished search without Ray."""
     path = tmp_path_factory.mktemp("run") / "search"
-    search_here(JOB, corpus, path)
+    search_locally(JOB, corpus, path)
     return path
 
 
@@ -75,11 +75,11 @@ def test_the_best_are_repeated_and_counted(folder: Path) -> None:
 
 @pytest.mark.parametrize("kept", [-1, -2, -4, -6])
 def test_an_interrupted_search_ends_the_same(kept: int, folder: Path, corpus: Corpus, tmp_path: Path) -> None:
-    search_here(JOB, corpus, tmp_path / "search")
+    search_locally(JOB, corpus, tmp_path / "search")
     trials = tmp_path / "search" / "trials.jsonl"
     trials.write_text("".join(trials.read_text().splitlines(keepends=True)[:kept]) + '{"event":"rep')
     (tmp_path / "search" / "result.json").unlink()
-    assert essence(*search_here(JOB, corpus, tmp_path / "search")) == found(folder)
+    assert essence(*search_locally(JOB, corpus, tmp_path / "search")) == found(folder)
     events = [json.loads(line) for line in trials.read_text().splitlines() if line.endswith("}")]
     told = [(event["index"], event["rung"], event["repeat"]) for event in events if event["event"] == "report"]
     assert len(told) == len(set(told)), "nothing is reported twice"

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 
 from codenas.errors import ConfigError, ResourceError
-from codenas.interrupts import held
+from codenas.interrupts import interrupts_deferred
 from codenas.loopback import bypass_proxies
 from tune_jobs.cluster import ray_process
 from tune_jobs.cluster.address import host_and_port, listens, require_listener
@@ -47,7 +47,7 @@ def join(address: str) -> str:
             require_listener(address)  # the address that Ray recorded may be of a stopped cluster
         if _listens_on_loopback_only(address):
             ray_process.stay_on_loopback()
-        with held(), warnings.catch_warnings():
+        with interrupts_deferred(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error contains it too
             _init_with_retries(address)
         return address

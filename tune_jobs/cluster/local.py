@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codenas.errors import ResourceError
-from codenas.interrupts import held
+from codenas.interrupts import interrupts_deferred
 from codenas.loopback import bypass_proxies
 from tune_jobs.cluster import ray_process
 from tune_jobs.cluster.join import joined
@@ -41,7 +41,7 @@ def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[P
                 yield folder
         else:
             try:
-                with held():  # a start that is interrupted half way cannot be undone
+                with interrupts_deferred():  # a start that is interrupted half way cannot be undone
                     _start(cpus, folder)
                 yield folder
             finally:

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-from codenas.interrupts import held
+from codenas.interrupts import interrupts_deferred
 from codenas.log import LOGGER
 
 
@@ -36,7 +36,7 @@ def shutdown() -> None:
     if "ray" in sys.modules:
         import ray
 
-        with held():
+        with interrupts_deferred():
             ray.shutdown()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from codenas.errors import ResourceError
-from codenas.interrupts import held
+from codenas.interrupts import interrupts_deferred
 
 _ROOT = Path(__file__).parents[2]
 _ROUNDS = 10  # a process that was being started while others were killed is found in a later round
@@ -38,7 +38,7 @@ def reaped_folder() -> Iterator[Path]:
         ResourceError: no folder for temporary files has a path that is short enough for Ray's sockets.
     """
     with ExitStack() as stack:
-        with held():  # a folder without a reaper would stay
+        with interrupts_deferred():  # a folder without a reaper would stay
             folder = Path(tempfile.mkdtemp(prefix="codenas-", dir=_short_parent()))
             command = [sys.executable, "-m", "tune_jobs.cluster.reaper", str(folder), str(os.getpid())]
             # From our own root: in the user's folder a types.py of theirs would be imported for Python's.
@@ -76,7 +76,7 @@ def _short_parent() -> Path:
 
 def _finish(reaper: "subprocess.Popen[bytes]") -> None:
     assert reaper.stdin is not None
-    with held():
+    with interrupts_deferred():
         reaper.stdin.close()
         reaper.wait()
 

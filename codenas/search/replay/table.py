@@ -20,7 +20,7 @@ import pyarrow
 from pyarrow import parquet
 
 from codenas.errors import ConfigError
-from codenas.files import is_whole, write_atomic
+from codenas.files import is_complete_json, write_atomic
 from codenas.metrics import LatencyContext, context_name
 
 Cell = int | float | bool | str | None
@@ -51,7 +51,7 @@ def read_lines(path: Path) -> list[Row]:
     """The objects in an append-only file, one a line; none where there is no file. A line that a kill has torn is none."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_bytes().split(b"\n") if is_whole(line)]
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if is_complete_json(line)]
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
