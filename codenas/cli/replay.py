@@ -35,9 +35,7 @@ def replay(
     candidates: Annotated[int, typer.Option(min=1, help="With rungs: candidates of a round.")] = 12,
     promote: Annotated[str, typer.Option(help="With rungs: how many of a round are promoted from each but the last.")] = "3",
     least: Annotated[str, typer.Option(help="With rungs: promote at least this many; scores decide how many more, up to --promote.")] = "",
-    screen: Annotated[
-        str | None, typer.Option(help="With rungs: the column that ranks at lower rungs. [default: the first costly]")
-    ] = None,
+    screen: Annotated[str | None, typer.Option(help="With rungs: column that lower rungs rank by. [default: the first costly]")] = None,
     workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Processes.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Store the results, as JSON.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Plot the results, as a PNG.")] = None,

@@ -31,8 +31,7 @@ def search(
     max_mb: Annotated[float | None, typer.Option(help="Limit on the stored size, in MB.")] = None,
     max_ms: Annotated[float | None, typer.Option(help="Limit on the median latency of a token, in ms.")] = None,
     weights: Annotated[
-        str | None,
-        typer.Option(metavar="METRIC=WEIGHT,...", help="Weights of the objectives: bits_per_byte=0.5,size_bytes=0.3,latency_ms_p50=0.2."),
+        str | None, typer.Option(metavar="METRIC=WEIGHT,...", help="Weights: bits_per_byte=0.5,size_bytes=0.3,latency_ms_p50=0.2.")
     ] = None,
     targets: Annotated[
         str | None,
@@ -43,14 +42,10 @@ def search(
     ] = None,
     mirror: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL", help="Also store the search at s3://BUCKET/FOLDER (gs://, file://); any machine can resume from there."
-        ),
+        typer.Option(metavar="URL", help="Also store the search at s3://BUCKET/FOLDER (gs://, file://): any machine can resume it."),
     ] = None,
     cpus: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="CPUs that Ray may use here.")] = None,
-    ray: Annotated[
-        bool, typer.Option(help="Search on Ray, with several candidates at a time; --no-ray trains one after the other in this process.")
-    ] = True,
+    ray: Annotated[bool, typer.Option(help="Search on Ray, several candidates at a time; or one by one in this process.")] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
 ) -> None:
     """Search architectures under hard limits: many candidates train to 50 steps, the promoted ones to 300."""
