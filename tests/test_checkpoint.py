@@ -180,7 +180,7 @@ def test_of_a_run_the_message_names_the_model(tmp_path: Path) -> None:
         Checkpoint.open(tmp_path / "run")
 
 
-def test_nobody_is_told_to_remove_a_folder_that_holds_something_else(tmp_path: Path) -> None:
+def test_no_error_advises_to_remove_a_folder_with_other_files(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(CheckpointError) as caught:
         Checkpoint.open(tmp_path)

@@ -252,7 +252,7 @@ def test_the_next_write_of_a_file_clears_what_the_killed_left(stage: str, tmp_pa
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_who_writes_the_same_file_at_the_same_time_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_writers_of_a_file_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target, written, promoted_to, replace = tmp_path / "target", threading.Event(), threading.Event(), os.replace
 
     def slow(*places: Path) -> None:

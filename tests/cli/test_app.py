@@ -58,7 +58,7 @@ def test_what_is_decided_in_closed_form_imports_nothing_heavy(arguments: str) ->
         "demo --max-ms 0", "demo --port 65536",
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_the_options_is_told_before_anything_heavy_is_imported(arguments: str, tmp_path: Path) -> None:
+def test_what_is_wrong_with_the_options_is_reported_before_anything_heavy_is_imported(arguments: str, tmp_path: Path) -> None:
     _, complaints = _run_without_heavy_imports(*arguments.split(), "--run", str(tmp_path / "absent"))
     assert re.fullmatch(r"codenas: .+\n", complaints)
 
@@ -128,7 +128,7 @@ def _in_a_shell(script: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("arguments", ["space show small", "arch show small:7", "--help", "train --help"])
-def test_a_reader_who_has_seen_enough_is_no_fault(arguments: str) -> None:
+def test_a_closed_output_pipe_is_not_an_error(arguments: str) -> None:
     done = _in_a_shell(f"codenas {arguments} | :")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -141,7 +141,7 @@ def test_an_output_on_a_full_disk_is_one_line(arguments: str) -> None:
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])
-def test_an_error_that_nobody_can_read_keeps_its_exit_code(closed: str, tmp_path: Path) -> None:
+def test_an_error_with_standard_error_closed_keeps_its_exit_code(closed: str, tmp_path: Path) -> None:
     assert _in_a_shell(f"codenas serve --run {tmp_path}/absent {closed}").returncode == 2
 
 
@@ -302,7 +302,7 @@ def test_what_is_missing_is_found_before_ray_starts(tmp_path: Path, arguments: l
 
 
 @pytest.mark.usefixtures("_no_ray")
-def test_a_corpus_that_is_there_tells_a_demo_more_than_none_does(tmp_path: Path) -> None:
+def test_a_demo_checks_more_if_its_corpus_exists(tmp_path: Path) -> None:
     """No architecture of 300 ids and their tokenizer is inside the limit; with the fewest ids and no tokenizer one would be."""
     corpus, job = tiny_corpus(tmp_path / "run" / "corpus"), tmp_path / "job.toml"
     manifest = corpus.manifest.model_copy(update={"config_digest": PrepareConfig().digest})

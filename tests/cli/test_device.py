@@ -62,7 +62,7 @@ def test_a_pruned_design_is_predicted_as_it_is_stored(tmp_path: Path) -> None:
     assert said["pruned"] == said["stored"] != said["whole"]
 
 
-def test_an_interrupted_calibration_goes_on_and_finds_the_same(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_calibration_continues_and_finds_the_same(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = 0
 
     def decoding_latency(*_: object) -> Latency:

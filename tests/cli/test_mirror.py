@@ -58,7 +58,7 @@ def test_nothing_but_the_search_is_left_there(finished: Path) -> None:
     assert {path.name for path in (finished / "mirror").iterdir()} == {"job.json", "result.json", "trials", "checkpoints"}
 
 
-def test_another_machine_goes_on_from_the_url_alone(finished: Path, interrupted: Path) -> None:
+def test_another_machine_continues_from_the_url_alone(finished: Path, interrupted: Path) -> None:
     run = interrupted / "elsewhere"
     shown("search", "--no-ray", "--resume", run, "--mirror", url(interrupted), "--corpus", interrupted / "corpus")
     assert found(run / "search") == found(finished / "run" / "search") == found(interrupted / "mirror")
@@ -66,13 +66,13 @@ def test_another_machine_goes_on_from_the_url_alone(finished: Path, interrupted:
     assert (run / "mirror").read_text().strip() == url(interrupted)
 
 
-def test_a_machine_that_lacks_the_corpus_is_told(interrupted: Path) -> None:
+def test_a_machine_that_lacks_the_corpus_is_reported(interrupted: Path) -> None:
     run = interrupted / "elsewhere"
     message = complaint("search", "--resume", run, "--mirror", url(interrupted))
     assert f"the corpus of {run} is not at {run / 'corpus'} on this machine; name it with --mirror {url(interrupted)} --corpus" in message
 
 
-def test_a_new_run_of_the_same_job_goes_on_too(finished: Path, interrupted: Path) -> None:
+def test_a_new_run_of_the_same_job_continues_too(finished: Path, interrupted: Path) -> None:
     shown("search", "--no-ray", "--run", interrupted / "elsewhere", "--mirror", url(interrupted), *anew(interrupted))
     assert found(interrupted / "elsewhere" / "search") == found(finished / "run" / "search")
 

@@ -116,7 +116,7 @@ def test_a_search_is_measured_while_it_works_and_when_stopped_keeps_its_run(know
 
 
 @pytest.mark.cluster
-def test_a_job_that_fails_is_told_with_its_reason(known: Head) -> None:
+def test_a_job_that_fails_is_reported_with_its_reason(known: Head) -> None:
     job_id = Cluster(known.url, known.token).submit(Submission("echo there is no corpus && exit 2", {}, "/runs/x"))
     done = codenas("logs", job_id, "--follow")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
@@ -126,7 +126,7 @@ def test_a_job_that_fails_is_told_with_its_reason(known: Head) -> None:
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("command", [["logs", "nobody"], ["logs", "nobody", "--follow"], ["stop", "nobody"]])
-def test_a_job_that_nobody_submitted(command: list[str], known: Head) -> None:
+def test_an_unknown_job_id_is_a_one_line_error(command: list[str], known: Head) -> None:
     assert f"there is no job nobody at {known.url}; `codenas jobs` lists them" in complaint(*command)
 
 
@@ -177,7 +177,7 @@ def test_what_cannot_be_fetched_is_one_line(given: list[str], message: str) -> N
     assert message.replace("PORT", port) in complaint("fetch", *(word.replace("PORT", port) for word in given))
 
 
-def test_nobody_and_something_else_at_the_address() -> None:
+def test_no_server_and_another_server_at_the_address_are_errors() -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     assert f"no cluster answers at {nobody} (ConnectError); check --address" in complaint("jobs", "--address", nobody)
     assert "'HEAD:8265' is not the URL of a cluster's dashboard" in complaint("jobs", "--address", "HEAD:8265")

@@ -56,7 +56,7 @@ def test_the_job_file_of_the_page_asks_for_the_same_search(run: Path, tmp_path: 
     assert load_job(tmp_path / "job.toml").search == SearchJob.model_validate_json(SearchFolder(run / "search").job())
 
 
-def test_an_unfinished_search_and_one_without_its_corpus_are_told(run: Path, tmp_path: Path) -> None:
+def test_an_unfinished_search_and_one_without_its_corpus_are_reported(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "report.*", "result.json"))
     begun = tmp_path / "run"
     (begun / "corpus").unlink()
@@ -76,7 +76,7 @@ def test_an_unfinished_search_and_one_without_its_corpus_are_told(run: Path, tmp
         (["RUNS/run", "--output", "RUNS/x.json"], "RUNS/x.json cannot be both the page and its data; name another file with --json"),
     ],
 )
-def test_what_cannot_be_told_is_one_line(arguments: list[str], message: str, run: Path) -> None:
+def test_a_report_that_cannot_be_written_is_a_one_line_error(arguments: list[str], message: str, run: Path) -> None:
     done = codenas("report", *(argument.replace("RUNS", str(run.parent)) for argument in arguments))
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert message.replace("RUNS", str(run.parent)) in done.stderr

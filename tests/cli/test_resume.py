@@ -38,7 +38,7 @@ def complaint(*arguments: str | Path) -> str:
     return done.stderr
 
 
-def test_a_search_goes_on_from_the_name_of_its_run_alone(finished: Path, interrupted: Path) -> None:
+def test_a_search_continues_from_the_name_of_its_run_alone(finished: Path, interrupted: Path) -> None:
     assert "3 candidates trained" in shown("search", "--no-ray", "--resume", interrupted)
     for name in ("trials.jsonl", "job.json"):  # the stored rung is told again, not trained again
         assert (interrupted / "search" / name).read_bytes() == (finished / "search" / name).read_bytes()
@@ -48,7 +48,7 @@ def test_a_search_goes_on_from_the_name_of_its_run_alone(finished: Path, interru
     assert "3 candidates trained" in shown("search", "--resume", finished)
 
 
-def test_a_search_of_a_version_that_knew_fewer_keys_goes_on(interrupted: Path) -> None:
+def test_a_search_of_a_version_that_knew_fewer_keys_continues(interrupted: Path) -> None:
     path = interrupted / "search" / "job.json"
     claim = Claim.model_validate_json(path.read_bytes())
     job = json.loads(claim.job)
@@ -60,7 +60,7 @@ def test_a_search_of_a_version_that_knew_fewer_keys_goes_on(interrupted: Path) -
 
 
 @pytest.mark.parametrize("given", [["--job", "x.toml"], ["--corpus", "c"], ["--run", "r"], ["--max-mb", "3"], ["--max-ms", "3"]])
-def test_what_the_run_knows_is_not_chosen_again(given: list[str], tmp_path: Path) -> None:
+def test_options_recorded_in_the_run_are_refused_on_resume(given: list[str], tmp_path: Path) -> None:
     message = f"--resume uses what its run recorded: leave {given[0]} out, or start a new search with another --run"
     assert message in complaint("search", "--resume", tmp_path / "run", *given)
 

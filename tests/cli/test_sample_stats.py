@@ -62,7 +62,7 @@ def test_the_file_says_how_many_vocabularies_hold_each_token(source: Path, tmp_p
     assert drawn == {token: count for token, count in counts.items() if token not in FORCED}
 
 
-def test_the_summary_tells_of_drawn_tokens(source: Path, tmp_path: Path) -> None:
+def test_the_summary_shows_only_drawn_tokens(source: Path, tmp_path: Path) -> None:
     done = sampled(source, *SMALL, "--output-file", tmp_path / "stats.json")
     for line in (
         "batches            12, and 0 failed",

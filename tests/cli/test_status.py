@@ -51,14 +51,14 @@ def test_a_finished_run_is_shown_with_its_front_and_its_winner(runs: Path) -> No
     assert "Pareto front after 4 steps" in told and "★" in told and "not trained" in told
 
 
-def test_an_interrupted_run_says_how_to_go_on(begun: Path) -> None:
+def test_an_interrupted_run_says_how_to_continue(begun: Path) -> None:
     told = shown("status", begun)
     assert "search 4/8 steps (50 %)" in told and "Pareto front after 2 steps" in told and "ETA" not in told
     assert "at work     no process of this machine\n" in told
     assert f"to resume   codenas search --resume {begun}" in told
 
 
-def test_beside_a_process_that_works_it_tells_who_and_how_long(begun: Path) -> None:
+def test_during_a_search_status_shows_its_process_and_the_eta(begun: Path) -> None:
     with folder_lock(begun):
         os.utime(begun / "search" / "job.json", (1, 1))
         os.utime(begun / ".lock")
@@ -71,7 +71,7 @@ def test_beside_a_process_that_works_it_tells_who_and_how_long(begun: Path) -> N
         assert f"process {os.getpid()}" in shown("status", begun) and "ETA" in headline(seen)
 
 
-def test_a_lock_of_a_dead_process_is_nobodys(begun: Path) -> None:
+def test_the_lock_of_a_dead_process_is_ignored(begun: Path) -> None:
     for left in ("", "4194304", str(os.getpid())):  # of the last it is the number that another one has got
         (begun / ".lock").write_text(left)
         assert read_status(Run(begun)).holder is None

@@ -152,7 +152,7 @@ def test_a_sequence_that_fails_does_not_fail_its_batch() -> None:
     assert [tokens_of(events)[id] for id in ids] == [expected, [], expected]
 
 
-def test_numbers_that_a_failed_sequence_left_reach_nobody() -> None:
+def test_values_of_a_failed_sequence_do_not_affect_others() -> None:
     model, asked = tiny_model(1), sequence("abc", max_tokens=6)
     batcher = Batcher(model, capacity=2)
     for layer in batcher._state.layers:

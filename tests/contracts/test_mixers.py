@@ -161,7 +161,7 @@ def test_a_row_of_a_ragged_batch_equals_the_row_alone(model: LanguageModel, chun
             assert_same(found[[row]], alone[:, -chunk:])
 
 
-def test_a_sequence_that_is_moved_goes_on_as_before(model: LanguageModel) -> None:
+def test_a_sequence_that_is_moved_continues_as_before(model: LanguageModel) -> None:
     tokens = drawn_tokens(3)
     state = prefilled(model, [tokens[0, :11], tokens[1, :3], tokens[2, :7]])
     state.move(0, 2)

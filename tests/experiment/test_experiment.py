@@ -315,7 +315,7 @@ def test_the_decay_begins_at_its_share() -> None:
     assert FULL.decay_from == 7
 
 
-def test_a_full_training_goes_on_from_what_it_last_stored(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_full_training_continues_from_what_it_last_stored(corpus: Corpus, tmp_path: Path) -> None:
     steps, whole = finish(corpus, tmp_path / "whole")
     assert steps == list(range(1, 11)) and whole is not None and whole.path == tmp_path / "whole" / "model"
     assert finish(corpus, tmp_path / "stopped", stop=6)[0] == [1, 2, 3, 4, 5, 6]
@@ -325,7 +325,7 @@ def test_a_full_training_goes_on_from_what_it_last_stored(corpus: Corpus, tmp_pa
     assert finish(corpus, tmp_path / "whole") == ([], whole)
 
 
-def test_a_full_training_of_an_earlier_version_goes_on(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_full_training_of_an_earlier_version_continues(corpus: Corpus, tmp_path: Path) -> None:
     """A key that has a default since is not in its recipe."""
     _, whole = finish(corpus, tmp_path / "whole")
     finish(corpus, tmp_path / "stopped", stop=6)
@@ -350,7 +350,7 @@ def test_a_state_that_a_kill_left_aside_is_found(corpus: Corpus, tmp_path: Path)
     assert not aside.exists()
 
 
-def test_a_full_training_goes_on_from_a_rung(setup: ExperimentSetup, corpus: Corpus, tmp_path: Path) -> None:
+def test_a_full_training_continues_from_a_rung(setup: ExperimentSetup, corpus: Corpus, tmp_path: Path) -> None:
     start = stored(setup, reported(setup, job(LOW)))
     steps, result = finish(corpus, tmp_path / "full", start)
     _, whole = finish(corpus, tmp_path / "whole")
@@ -375,7 +375,7 @@ def test_a_training_that_moves_documents_climbs_as_any_other(setup: ExperimentSe
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.7])
-def test_what_was_taught_is_told_by_what_is_stored(rate: float, setup: ExperimentSetup, corpus: Corpus, tmp_path: Path) -> None:
+def test_what_was_taught_is_reported_by_what_is_stored(rate: float, setup: ExperimentSetup, corpus: Corpus, tmp_path: Path) -> None:
     """Also where the weights were pruned and rounded, and by the winner's last training whatever its search did."""
     start = stored(infilling(setup, 0.7 - rate), reported(infilling(setup, 0.7 - rate), designed(LOW, PACKED)))
     assert start.manifest.infills is (rate == 0)
@@ -427,7 +427,7 @@ PACKED = Design(arch=tiny_arch(feedforward=FeedForwardSpec(multiplier=4.0)), sto
 
 
 @pytest.mark.parametrize("scoring_steps", [{}, {LOW: LOW, HIGH: HIGH}])
-def test_training_goes_on_from_what_was_neither_pruned_nor_rounded(scoring_steps: dict[int, int], setup: ExperimentSetup) -> None:
+def test_training_continues_from_what_was_neither_pruned_nor_rounded(scoring_steps: dict[int, int], setup: ExperimentSetup) -> None:
     setup = setup.model_copy(update={"scoring_steps": scoring_steps})
     packed = [reported(setup, designed(rung, PACKED)) for rung in (LOW, HIGH)]
     plain = [reported(elsewhere(setup), designed(rung, Design(arch=PACKED.arch))) for rung in (LOW, HIGH)]
@@ -487,7 +487,7 @@ def test_the_winner_is_stored_as_its_design_says(setup: ExperimentSetup, corpus:
     assert alone.manifest.metrics.params == count_parameters(alone.load_model())
 
 
-def test_a_repeat_is_trained_anew_with_its_own_seed_beside_the_first(setup: ExperimentSetup) -> None:
+def test_a_repeat_is_trained_from_scratch_with_its_own_seed(setup: ExperimentSetup) -> None:
     own = reported(setup, job(HIGH))
     again = job(HIGH).candidate.again(1)
     repeat = reported(setup, Job(again, HIGH))

@@ -61,7 +61,7 @@ class Flaky:
 
 
 @pytest.mark.parametrize("faults", [1, 2])
-def test_a_network_that_fails_now_and_then_is_asked_again(faults: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_retried_after_network_errors(faults: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "PAUSES_S", (0.0, 0.0))
     store = Objects(tmp_path.as_uri())
     flaky = Flaky(store._files, faults)
@@ -73,7 +73,7 @@ def test_a_network_that_fails_now_and_then_is_asked_again(faults: int, tmp_path:
     assert store.names("") == {"one"}
 
 
-def test_a_network_that_goes_on_failing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_continues_failing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "PAUSES_S", (0.0, 0.0))
     store = Objects(tmp_path.as_uri())
     monkeypatch.setattr(store, "_files", Flaky(store._files, 3))

@@ -75,7 +75,7 @@ def test_the_scores_are_those_of_a_search(corpus: Corpus, undisturbed: list[Row]
     assert (reports[0].metrics.params, reports[0].metrics.size_bytes) == (row["params"], row["size_bytes"])
 
 
-def test_an_interrupted_recording_goes_on_where_it_was(
+def test_an_interrupted_recording_continues_where_it_was(
     corpus: Corpus, undisturbed: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[str] = []
@@ -96,7 +96,7 @@ def test_an_interrupted_recording_goes_on_where_it_was(
     assert rows(record(JOB, corpus, tmp_path).rows) == undisturbed
 
 
-def test_more_architectures_and_sweeps_go_on_in_the_same_table(corpus: Corpus, undisturbed: list[Row], tmp_path: Path) -> None:
+def test_more_architectures_and_sweeps_continue_in_the_same_table(corpus: Corpus, undisturbed: list[Row], tmp_path: Path) -> None:
     fewer = JOB.model_copy(update={"count": 3, "sweeps": 1})
     assert len(read_lines(record(fewer, corpus, tmp_path).latencies)) == 3
     home = record(JOB, corpus, tmp_path)
@@ -106,7 +106,7 @@ def test_more_architectures_and_sweeps_go_on_in_the_same_table(corpus: Corpus, u
         record(JOB.model_copy(update={"seed": 1}), corpus, tmp_path)
 
 
-def test_a_recording_of_an_earlier_version_goes_on(corpus: Corpus, undisturbed: list[Row], tmp_path: Path) -> None:
+def test_a_recording_of_an_earlier_version_continues(corpus: Corpus, undisturbed: list[Row], tmp_path: Path) -> None:
     """A key that has a default since is not in its claim."""
     record(JOB.model_copy(update={"count": 1, "sweeps": 1}), corpus, tmp_path)
     claim = tmp_path / "job.json"
@@ -126,7 +126,7 @@ def test_workers_find_the_same(corpus: Corpus, undisturbed: list[Row], tmp_path:
     assert rows(record(JOB, corpus, tmp_path, workers=2).rows) == undisturbed
 
 
-def test_the_quietest_latency_counts(corpus: Corpus, tmp_path: Path) -> None:
+def test_the_lowest_latency_is_used(corpus: Corpus, tmp_path: Path) -> None:
     home = record(JOB.model_copy(update={"count": 2, "sweeps": 1}), corpus, tmp_path)
     line = read_lines(home.latencies)[0]
     with home.latencies.open("a") as file:

@@ -70,7 +70,7 @@ def test_what_no_vocabulary_makes_possible_is_refused_without_a_corpus() -> None
     require_feasible(JOB.with_limits({"size_bytes": least_bytes}))
 
 
-def test_what_the_vocabulary_that_is_asked_for_makes_impossible_is_told_before_there_is_one(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_vocabulary_that_is_asked_for_makes_impossible_is_reported_before_there_is_one(caplog: pytest.LogCaptureFixture) -> None:
     space = SearchSpace(base=tiny_arch(), choices={"d_model": (8, 16), "vocabulary": (None, "bpe-300")})
     least = closed_form(smallest_of(JOB.plan(4096)), VocabularySize(4096)).size_bytes
     assert least is not None
@@ -116,7 +116,7 @@ def test_a_calibrated_device_refuses_before_anything_is_built(corpus: Corpus, tm
     assert by_layers[2] is not None and "is predicted at 2" in by_layers[2].reason
 
 
-def test_a_calibration_that_refuses_every_candidate_is_told_at_the_start(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_calibration_that_refuses_every_candidate_is_reported_at_the_start(corpus: Corpus, tmp_path: Path) -> None:
     """It was `ValueError: min() arg is an empty sequence` once sixty candidates had been refused."""
     job = slow_device(tmp_path)
     known = r"latency_ms_p50 is predicted at [\d.]+ or more, outside its limit, at most 5"
@@ -132,7 +132,7 @@ def test_a_calibration_that_refuses_every_candidate_is_told_at_the_start(corpus:
     assert any(trial.refusal is None for trial in history.trials)
 
 
-def test_a_mixer_that_the_calibration_lacks_is_told_at_the_start(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_mixer_that_the_calibration_lacks_is_reported_at_the_start(corpus: Corpus, tmp_path: Path) -> None:
     job = slow_device(tmp_path)
     job = SearchJob.model_validate({**job.model_dump(), "space": "small"})
     message = (
@@ -144,7 +144,7 @@ def test_a_mixer_that_the_calibration_lacks_is_told_at_the_start(corpus: Corpus,
     assert not (tmp_path / "search").exists()
 
 
-def test_a_calibration_that_is_not_there_is_told(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_calibration_that_is_not_there_is_reported(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="codenas device calibrate"):
         search_locally(JOB.model_copy(update={"calibration": tmp_path / "none.json"}), corpus, tmp_path / "search")
     assert not (tmp_path / "search").exists()

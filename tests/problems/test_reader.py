@@ -25,7 +25,7 @@ def lines(*records: dict[str, Any]) -> bytes:
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
 
-def test_each_format_is_told_by_its_keys(tmp_path: Path) -> None:
+def test_each_format_is_reported_by_its_keys(tmp_path: Path) -> None:
     infilling = HUMANEVAL | {"task_id": "SingleLineInfilling/HumanEval/0/L0", "suffix": "    pass\n"}
     sanitized = {"source_file": "x", "task_id": 2, "prompt": "Write f.", "code": "x", "test_imports": [], "test_list": []}
     assert read(lines(HUMANEVAL, infilling, MBPP, sanitized), tmp_path) == [

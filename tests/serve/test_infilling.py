@@ -34,7 +34,7 @@ def filled(prompt: str = PROMPT, suffix: str = SUFFIX, max_tokens: int = 9) -> s
     return complete(tiny_model(), VOCABULARY, prompt, SamplingParams(temperature=0, max_tokens=max_tokens), suffix)[0]
 
 
-def test_the_answer_is_what_stands_between(taught: httpx.Client) -> None:
+def test_an_infill_completion_is_the_text_between_prefix_and_suffix(taught: httpx.Client) -> None:
     answer = post(taught, prompt=PROMPT, suffix=SUFFIX, max_tokens=9)
     read = len(PROMPT) + len(SUFFIX) + SENTINELS
     assert answer["choices"][0]["text"] == filled() != post(taught, prompt=PROMPT, max_tokens=9)["choices"][0]["text"]

@@ -77,7 +77,7 @@ def test_many_clients_that_leave_leave_nothing() -> None:
         assert client.post("/v1/completions", json=body(max_tokens=2)).status_code == 200
 
 
-def test_too_many_are_told_when_to_come_back() -> None:
+def test_requests_beyond_the_queue_get_429_with_retry_after() -> None:
     with gated(max_batch=2, max_queue=3) as (client, model), ThreadPoolExecutor(40) as clients:
         admitted = [clients.submit(client.post, "/v1/completions", json=body()) for _ in range(5)]
         until(lambda: sum(load(client)) == 5)
@@ -92,7 +92,7 @@ def test_too_many_are_told_when_to_come_back() -> None:
         assert client.post("/v1/completions", json=body()).status_code == 200
 
 
-def test_who_does_not_read_disturbs_nobody() -> None:
+def test_a_client_that_does_not_read_does_not_slow_others() -> None:
     with gated(open_steps=MANY) as (client, _):
         silent = [send_raw(client.base_url, body(n=8, stream=True)) for _ in range(4)]
         assert client.post("/v1/completions", json=body()).status_code == 200
@@ -143,7 +143,7 @@ def test_a_key_is_needed_where_one_is_set() -> None:
         assert client.get("/v1/models", headers={"Authorization": "Bearer right"}).status_code == 200
 
 
-def test_an_engine_that_ends_hangs_nobody_and_says_so() -> None:
+def test_when_the_engine_stops_requests_fail_and_the_log_has_the_reason() -> None:
     app = tiny_app()
     with running(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
 

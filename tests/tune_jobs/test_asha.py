@@ -104,16 +104,16 @@ def test_the_state_is_rebuilt_in_the_order_of_the_reports(corpus: Corpus) -> Non
     assert [job.candidate.index for job in asha(BUDGET, first_is_good)[1]] == [3]
 
 
-def test_who_is_through_or_has_failed_does_not_climb_again(corpus: Corpus) -> None:
+def test_finished_and_failed_candidates_are_not_trained_again(corpus: Corpus) -> None:
     through = history(corpus, report(0, 4, 3.0), report(0, 12, 2.0), report(1, 4, 2.5), Failure(index=1, rung=12, reason="diverged"))
     assert asha(BUDGET, through)[1] == []
 
 
-def test_a_rung_that_was_reported_twice_is_told_once(corpus: Corpus) -> None:
+def test_a_rung_that_was_reported_twice_is_listed_once(corpus: Corpus) -> None:
     assert [each.index for each in history(corpus, report(1, 4, 9.0), report(0, 4, 3.0), report(1, 4, 8.0)).reports] == [1, 0]
 
 
-def test_a_climb_whose_process_died_goes_on_from_its_last_rung(corpus: Corpus, tmp_path: Path) -> None:
+def test_an_asha_trial_whose_process_died_resumes_from_its_last_rung(corpus: Corpus, tmp_path: Path) -> None:
     plan, made = JOB.plan(corpus.manifest.vocab_size), History()
     searcher = AshaSearcher(plan, made, JOB.setup(corpus, tmp_path), Progress("search", 0), 1, frozenset, ())
     told = searcher.suggest("a")
@@ -127,7 +127,7 @@ def test_a_climb_whose_process_died_goes_on_from_its_last_rung(corpus: Corpus, t
     assert [each.rung for each in made.reports] == [4]
 
 
-def test_a_climb_reports_each_rung_and_ends_at_the_last(corpus: Corpus, tmp_path: Path) -> None:
+def test_an_asha_trial_reports_each_rung_and_ends_at_the_last(corpus: Corpus, tmp_path: Path) -> None:
     plan, made = JOB.plan(corpus.manifest.vocab_size), History()
     searcher = AshaSearcher(plan, made, JOB.setup(corpus, tmp_path), Progress("search", 0), 0, frozenset, ())
     told = searcher.suggest("a")
@@ -144,7 +144,7 @@ def test_a_climb_reports_each_rung_and_ends_at_the_last(corpus: Corpus, tmp_path
     assert all("bits_per_byte" in result for result in results if "rung" in result)
 
 
-def test_its_steps_are_told_as_a_bound(corpus: Corpus) -> None:
+def test_its_steps_are_shown_as_an_upper_bound(corpus: Corpus) -> None:
     begun = history(corpus, report(0, 4, 3.0))
     assert progress_line(begun.trials, JOB, False, None).startswith("4 of at most 72 steps")
     assert [(rung.planned, rung.bound_only, len(rung.pending) > 0) for rung in rung_statuses(begun.trials, JOB)] == [
@@ -154,7 +154,7 @@ def test_its_steps_are_told_as_a_bound(corpus: Corpus) -> None:
 
 
 @pytest.mark.cluster
-def test_a_search_on_ray_ends_and_goes_on_where_it_was_without_training_a_rung_twice(
+def test_a_search_on_ray_ends_and_continues_where_it_was_without_training_a_rung_twice(
     ray_cluster: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
     result, found = search(JOB, corpus, tmp_path, ray_cluster)

@@ -57,7 +57,7 @@ def test_a_finished_search_is_read(earlier: SearchFolder, corpus: Corpus) -> Non
     assert (result.steps, result.trained) == (3, 2)
 
 
-def test_an_unfinished_search_goes_on(earlier: SearchFolder, corpus: Corpus) -> None:
+def test_an_unfinished_search_continues(earlier: SearchFolder, corpus: Corpus) -> None:
     expected = earlier.result()
     (earlier.path / "result.json").unlink()
     trials = earlier.path / "trials.jsonl"

@@ -147,7 +147,7 @@ def test_what_is_fetched_is_what_is_needed(corpus: Corpus, there: Path, tmp_path
     assert [str(path) for path in states] == [winner.checkpoint], "what nobody resumes is forgotten there too"
 
 
-def test_nodes_without_a_common_folder_go_on_from_each_others_checkpoints(
+def test_nodes_without_a_common_folder_continue_from_each_others_checkpoints(
     corpus: Corpus, undisturbed: list[object], there: Path, tmp_path: Path
 ) -> None:
     home, mirror = SearchFolder(tmp_path / "driver"), Mirror(there.as_uri())
@@ -216,7 +216,7 @@ def test_two_histories_are_not_mixed(half: Path, corpus: Corpus, undisturbed: li
     assert essence(*search_locally(JOB, corpus, half, Mirror(there.as_uri()))) == undisturbed
 
 
-def test_two_that_search_at_once_are_told(half: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
+def test_two_that_search_at_once_are_reported(half: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
     append = Mirror.append
 
     def overtaken(mirror: Mirror, event: str) -> None:
@@ -243,7 +243,7 @@ def test_another_search_is_refused_and_nothing_is_made(half: Path, corpus: Corpu
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, TRAINING])
-def test_a_checkpoint_that_was_altered_is_not_gone_on_from(file: str, half: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
+def test_training_does_not_resume_from_an_altered_checkpoint(file: str, half: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
     for path in there.rglob(file):
         path.write_bytes(path.read_bytes()[:-4] + b"\0\1\2\3")
     with pytest.raises(CheckpointError, match=r"mirror/checkpoints/c00[01]/1 is not what was written; .* to train it again"):
@@ -251,7 +251,7 @@ def test_a_checkpoint_that_was_altered_is_not_gone_on_from(file: str, half: Path
     assert {path.parts[-3] for path in (tmp_path / "other").rglob(WEIGHTS)} <= {"c002"}, "what nobody had trained yet"
 
 
-def test_a_history_that_was_torn_there_is_told(half: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
+def test_a_history_that_was_torn_there_is_reported(half: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
     segment = sorted((there / "trials").rglob("*.jsonl"))[1]
     segment.write_bytes(segment.read_bytes()[:-9])
     with pytest.raises(RunError, match="mirror/trials is not what was written: a part of it is lost or torn; restore it"):

@@ -42,7 +42,7 @@ def test_a_trial_is_counted_on_the_nodes_that_hold_it_whole() -> None:
     assert trial_resources(TrialResources(gpus=0), nodes) == {"CPU": 1}
 
 
-def test_cards_of_two_kinds_hold_trials_only_where_no_latency_counts() -> None:
+def test_several_accelerator_types_are_refused_if_latency_is_an_objective() -> None:
     """A latency is a measurement, and one of another card is another measurement."""
     nodes = [node("a", 8, 2, "A100"), node("b", 8, 4, "H100"), node("c", 8)]
     everywhere = trial_resources(TrialResources(), nodes)
@@ -85,7 +85,7 @@ def test_what_no_node_has_is_refused(trial: TrialResources, nodes: list[Node], m
         trial_resources(trial, nodes)
 
 
-def test_the_death_of_a_node_is_no_mark_against_the_candidates_that_were_on_it(
+def test_the_death_of_a_node_does_not_count_as_a_failure_of_its_candidates(
     corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     up = {"a", "b", "c", "d"}
@@ -104,7 +104,7 @@ def test_the_death_of_a_node_is_no_mark_against_the_candidates_that_were_on_it(
     assert [trial.failure.reason for trial in asked.history.trials if trial.failure] == ["its process died 2 times"]
 
 
-def test_a_node_whose_death_the_cluster_notices_late_is_no_mark_either(corpus: Corpus, tmp_path: Path) -> None:
+def test_the_death_of_a_node_that_ray_detects_late_does_not_count_either(corpus: Corpus, tmp_path: Path) -> None:
     """The connection to a process breaks at once, its node is given up some checks later."""
     looks = iter([frozenset("ab")] * 4)
     asked = searcher(corpus, tmp_path, set(), retries=0)

@@ -117,7 +117,7 @@ def test_on_ray_the_same_are_repeated(ray_cluster: Path, folder: Path, corpus: C
     assert essence(*search(JOB, corpus, tmp_path, ray_cluster)) == found(folder)
 
 
-def test_the_command_tells_means_and_ties_and_training_goes_on_from_the_first_seed(tmp_path: Path) -> None:
+def test_the_command_tells_means_and_ties_and_training_continues_from_the_first_seed(tmp_path: Path) -> None:
     corpus, run, job = tiny_corpus(tmp_path / "corpus").path, tmp_path / "run", tmp_path / "job.toml"
     job.write_text(SMALL_SEARCH.replace("promote = [1]", "promote = [2], repeats = 1"))
     told = shown("search", "--no-ray", "--run", run, "--corpus", corpus, "--job", job)

@@ -90,7 +90,7 @@ def test_a_finished_search_is_not_repeated(ray_cluster: Path, corpus: Corpus, tm
     assert (tmp_path / "trials.jsonl").read_bytes() == lines
 
 
-def test_a_search_goes_on_where_its_history_ends(ray_cluster: Path, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
+def test_a_search_continues_where_its_history_ends(ray_cluster: Path, corpus: Corpus, expected: list[object], tmp_path: Path) -> None:
     search(JOB, corpus, tmp_path, ray_cluster)
     lines = (tmp_path / "trials.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "trials.jsonl").write_text("".join(lines[:7]) + lines[7][:20])  # the driver was killed while it wrote the eighth event
@@ -112,7 +112,7 @@ def _events(folder: Path) -> list[dict[str, object]]:
     return events
 
 
-def test_a_killed_trial_process_changes_nothing_and_is_told_in_a_line(
+def test_a_killed_trial_process_changes_nothing_and_is_reported_in_a_line(
     ray_cluster: Path, corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # A second or two for each job: killed is a process that is at work, not one that another search left behind.
@@ -164,7 +164,7 @@ def test_more_than_the_cluster_has_is_refused(ray_cluster: Path, corpus: Corpus,
         search(greedy, corpus, tmp_path, ray_cluster)
 
 
-def test_a_disk_that_fills_up_in_the_search_is_one_line_and_the_search_goes_on_later(
+def test_a_disk_that_fills_up_in_the_search_is_one_line_and_the_search_continues_later(
     ray_cluster: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tune_jobs.launch.DISK_MEGABYTES", 0)  # what was free when the search began
@@ -201,7 +201,7 @@ def test_a_history_that_cannot_be_written_ends_the_search_not_tune(corpus: Corpu
     assert searcher.suggest("second") == PlanSearcher.FINISHED
 
 
-def test_a_job_whose_process_died_is_handed_out_again_until_its_retries_are_used_up(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_job_whose_process_died_is_retried_until_its_retries_are_used_up(corpus: Corpus, tmp_path: Path) -> None:
     plan, history = JOB.plan(corpus.manifest.vocab_size), History()
     searcher = PlanSearcher(plan, history, JOB.setup(corpus, tmp_path), Progress("search", STEPS), retries=2)
     first = searcher.suggest("0")

@@ -61,7 +61,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, ...], float]:
     return found
 
 
-def test_a_search_tells_what_its_history_holds_under_the_name_of_its_run(told: dict[tuple[str, ...], float], tmp_path: Path) -> None:
+def test_the_metrics_of_a_search_equal_its_history_and_are_labelled_by_run(told: dict[tuple[str, ...], float], tmp_path: Path) -> None:
     search, run = SearchTelemetry(PLAN, tmp_path / "search" / "checkpoints"), str(tmp_path)
     search.update(History(), 0, 0, None)
     assert told == {("codenas_planned_steps", run): 30, ("codenas_front_size", run): 0, ("codenas_done_steps", run): 0}
@@ -77,7 +77,7 @@ def test_a_search_tells_what_its_history_holds_under_the_name_of_its_run(told: d
 
 
 @pytest.mark.parametrize("peak", [None, 5_000_000])
-def test_the_memory_of_a_gpu_is_told_where_there_is_one(
+def test_gpu_memory_is_exported_if_there_is_a_gpu(
     peak: int | None, told: dict[tuple[str, ...], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: peak is not None)
@@ -106,7 +106,7 @@ def test_the_dashboard_groups_and_labels_by_tags_that_there_are() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
 
-def test_counters_are_asked_for_as_rates_or_sums() -> None:
+def test_dashboards_query_counters_as_rates_or_sums() -> None:
     for instrument in INSTRUMENTS:
         (expression,) = [
             t["expr"] for p in DASHBOARD["panels"] for t in p["targets"] if re.search(rf"\b{instrument.exported}\b", t["expr"])

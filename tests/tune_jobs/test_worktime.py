@@ -11,7 +11,7 @@ def result(pid: int, took: float, **seconds: float) -> dict[str, Any]:
     return {"node_ip": "127.0.0.1", "pid": pid, "time_this_iter_s": took, **seconds}
 
 
-def test_all_time_of_the_workers_is_told_once() -> None:
+def test_all_time_of_the_workers_is_counted_once() -> None:
     times = WorkTime()
     times.add(result(1, took=4, **{PREPARING: 1.0, STORING: 0.5}), now=107)  # at work from 103 on, 2.5 s of it in steps
     times.add(result(2, took=3, **{PREPARING: 1.0}), now=108)

@@ -13,7 +13,7 @@ with head_watched("127.0.0.1", {port}, patience=0.2, interval=0.05):
 """
 
 
-def test_a_head_that_is_gone_ends_the_process_with_a_line() -> None:
+def test_an_unreachable_head_ends_the_process_with_a_one_line_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as head:
         port = head.getsockname()[1]
         command = [sys.executable, "-c", _WATCH.format(port=port)]

@@ -56,7 +56,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[..., _Answers]:
     return answer_with
 
 
-def test_a_head_that_has_no_server_for_a_client_in_time_is_asked_again(answering: Callable[..., _Answers]) -> None:
+def test_a_connection_that_the_head_refuses_at_first_is_retried(answering: Callable[..., _Answers]) -> None:
     assert answering(_LATE, _LATE, None).left == []
 
 
@@ -64,7 +64,7 @@ def test_who_is_connected_asks_no_more(answering: Callable[..., _Answers]) -> No
     assert answering(_LATE, None, _LATE).left == [_LATE]
 
 
-def test_a_head_without_a_server_for_clients_is_told_with_its_reason(answering: Callable[..., _Answers]) -> None:
+def test_a_head_without_a_server_for_clients_is_reported_with_its_reason(answering: Callable[..., _Answers]) -> None:
     with pytest.raises(ResourceError, match=r"^no Ray cluster answers at ray://127\.0\.0\.2:10001 \(RuntimeError: too late\), or"):
         answering(_LATE, _LATE, _LATE)
 
