@@ -56,7 +56,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a new file to write to, which replaces `path` on success; after an error nothing of it is left. See `write_atomic`."""
+    """Yield a new file to write to, which replaces `path` on success and is removed on an error. See `write_atomic`."""
     with readable_disk_errors(path):
         target = replaceable_path(path)
         if target is None:
@@ -143,7 +143,7 @@ def atomic_folder(final: Path) -> Iterator[Path]:
 
 
 def recover_folder(final: Path) -> None:
-    """Remove what killed processes left of their work on `final`, before it is read or written; live ones are left alone.
+    """Remove unfinished work of killed processes on `final`, before it is read or written; that of live ones is kept.
 
     A process that was killed between its two renames leaves no `final`: the old one is put back.
     """

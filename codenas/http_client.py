@@ -1,4 +1,4 @@
-"""The one way in which CodeNAS makes HTTP requests: loopback is reached directly, other hosts by the proxies of the environment."""
+"""HTTP clients for all requests of CodeNAS: loopback is reached directly, other hosts through the proxies of the environment."""
 
 import os
 from typing import Any
@@ -15,7 +15,7 @@ _WITHOUT_PROXY: dict[str, httpx.BaseTransport | None] = {f"all://{host}": None f
 def http_client(url: str, **options: Any) -> httpx.Client:
     """A client for requests to the host of `url`; `options` are those of `httpx.Client`.
 
-    A proxy for a loopback request would get the prompt and the key of an endpoint that nobody else may reach.
+    A proxy for a loopback request would receive the prompt and the API key of a local endpoint.
 
     Raises:
         ConfigError: the environment names a proxy that cannot be used.

@@ -1,4 +1,4 @@
-"""Which addresses are this machine's own, and that requests to them use no proxy."""
+"""Loopback addresses, and requests to them without a proxy."""
 
 import ipaddress
 import os

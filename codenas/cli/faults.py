@@ -1,4 +1,4 @@
-"""What is wrong with a file of settings, in one line, from what pydantic found."""
+"""One-line error messages for settings files, from pydantic's errors."""
 
 import difflib
 from typing import TYPE_CHECKING, Any, get_args
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
-    """One fault of a file that should hold a `root`: place, value, reason, way out. An unknown key goes first: others follow from it."""
+    """The first error of a file that should hold a `root`, with place, value, reason and remedy. Unknown keys first: they cause others."""
     first = min(error.errors(), key=lambda fault: (fault["type"] != "extra_forbidden", _is_other_form(fault)))
     reason = readable_reason(first)
     if not first["loc"]:  # no key is wrong by itself

@@ -1,4 +1,4 @@
-"""Options become settings: bounds live in the models alone, and what breaks one is named by its option."""
+"""Conversion of options to settings: the models check bounds, and errors name the option."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar

@@ -65,7 +65,7 @@ class TrialResources(BaseModel):
         """`score_decay` per rung, for a number of rungs.
 
         `auto` pays for a branch where a rung decides on promotions. The last rung is scored on the moving average: it promotes
-        nobody, a branch would cost most there, and its finalists go on to a full training with a decay of its own.
+        no candidate, a branch costs most there, and the full training of the winner has its own decay.
         """
         if self.score_decay == "auto":
             return (*(SCORE_DECAY for _ in range(rungs - 1)), 0.0)
@@ -143,10 +143,8 @@ class TrainJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    steps: int = Field(900, ge=1, description="in all, those of the search included")
-    compute: float | None = Field(
-        None, gt=0, description="FLOPs in all, whatever the winner's size: they say how many steps, `steps` does not"
-    )
+    steps: int = Field(900, ge=1, description="total training steps, including those of the search")
+    compute: float | None = Field(None, gt=0, description="total FLOPs; determines the number of steps in place of `steps`")
     decay_share: float = Field(0.5, ge=0, le=1, description="share of all steps over which the rate falls to zero")
     save_every: int = Field(100, ge=1, description="steps between two stored states")
     threads: int | None = Field(None, ge=1, le=MAX_THREADS, description="by default one per core")

@@ -96,11 +96,11 @@ def checked_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mir
 
 
 def open_mirror(run: Run, url: str | None) -> Mirror | None:
-    """Where the search of `run` is kept beside its folder: at `url`, or where it was before; None where it is nowhere else.
+    """The mirror of `run`: at `url`, or the recorded one; None without one.
 
     Raises:
         RunError: the search is mirrored elsewhere than at `url`.
-        ConfigError: there is no such place, or nothing can be written there.
+        ConfigError: the URL is not supported, or cannot be written to.
     """
     if url is not None:
         run.require_mirror(url)
@@ -144,7 +144,7 @@ def recorded_job(home: SearchFolder) -> SearchJob:
 
 
 def require_feasible(job: SearchJob) -> None:
-    """Refuse, before a corpus is prepared for it, what no corpus makes possible; `checked_plan` knows more once there is one.
+    """Refuse a job that is infeasible with any corpus, before one is prepared; `checked_plan` checks more once there is one.
 
     What is asked for would be a sharper bound than the smallest vocabulary, but no sure one: from a small source a vocabulary
     has fewer ids than were asked (`warn_unreachable`). Only limits that more ids make harder to meet are looked at.

@@ -8,7 +8,7 @@ TRAIN, VALID = "train", "valid"
 
 
 def verify_corpus(corpus: Corpus) -> Vocabulary:
-    """See that shards and vocabulary are what was written, before a stage begins; returns the vocabulary.
+    """Check the digests of shards and vocabulary before a stage starts; returns the vocabulary.
 
     Raises:
         CorpusError: they are not.
@@ -21,7 +21,7 @@ def verify_corpus(corpus: Corpus) -> Vocabulary:
 
 
 def require_windows(corpus: Corpus, context_len: int) -> None:
-    """See that there is something to train and to score on, before anything is built: a context may be larger than the memory.
+    """Check that each split has at least one window, before a model is built: a context may be larger than the memory.
 
     Raises:
         CorpusError: a split has not even one window of `context_len`.

@@ -1,4 +1,4 @@
-"""The progress of a run, read from its files alone; the process that works on it is not asked."""
+"""The progress of a run, read from its files only."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""What a run found, put together as `summary.json`."""
+"""The results of a run, as `summary.json`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -78,7 +78,7 @@ class Summary(_Part):
 
 @dataclass(slots=True, frozen=True)
 class Findings:
-    """What the stages of a run returned."""
+    """The results of the stages of a run."""
 
     corpus: Corpus
     result: SearchResult
@@ -89,7 +89,7 @@ class Findings:
 
 
 def summarise(run: Run, found: Findings, seconds: dict[str, float], peak_memory_bytes: int, port: int) -> Summary:
-    """Put the findings of a run together."""
+    """The summary of a run."""
     manifest, trained = found.corpus.manifest, found.checkpoint.manifest
     return Summary(
         corpus=CorpusFacts(
