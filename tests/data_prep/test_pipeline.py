@@ -91,7 +91,7 @@ def test_what_a_worker_that_died_had_to_do_is_done_by_another(tmp_path: Path) ->
 @pytest.mark.usefixtures("ray_cluster")
 def test_rows_that_kill_every_worker_end_the_job_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_RETRIES", 1)
-    with pytest.raises(ResourceError, match="a worker died 2 times over the same rows") as told:
+    with pytest.raises(ResourceError, match="a worker died 2 times on the same rows") as told:
         list(pipeline._stream([Unit("a.parquet", 0, [0], [""])], partial(dies, deaths=tmp_path, most=9), workers=1))
     assert "\n" not in str(told.value) and len(list(tmp_path.iterdir())) == 2
 
