@@ -26,10 +26,10 @@ from codenas.metrics import LatencyContext
 FLOAT32_BYTES = 4  # decoding reads float32, whatever the file stores
 TOKENS, PROMPT_TOKENS = 32, 64  # of every measurement
 CACHES_MB = (2, 8, 32)  # where a megabyte more may begin to cost more: the sizes that caches of processors have
-FEWEST_POINTS = 8
+MIN_POINTS = 8
 RESAMPLES = 2_000
 _LAYERS = "layers of "
-_LEAST_RATIO = 0.01
+_MIN_RATIO = 0.01
 
 Vector = NDArray[np.float64]
 
@@ -89,8 +89,8 @@ class Calibration(Frozen):
         Raises:
             ConfigError: there are too few of them.
         """
-        if len(points) < FEWEST_POINTS:
-            raise ConfigError(f"{len(points)} architectures are too few to fit a device; measure at least {FEWEST_POINTS}")
+        if len(points) < MIN_POINTS:
+            raise ConfigError(f"{len(points)} architectures are too few to fit a device; measure at least {MIN_POINTS}")
         left_out = []
         for number, point in enumerate(points):
             prices = _fit([*points[:number], *points[number + 1 :]])
@@ -119,7 +119,7 @@ class Calibration(Frozen):
             raise ConfigError(f"the calibration of {self.device!r} has measured no {unknown[0]}; calibrate over a space that has some")
         p50_ms = _price(wanted, self.prices)
         # The only one of its kind may be predicted at nothing when it is left out: its kind has no price then.
-        most, least = np.quantile(np.maximum(self.left_out, _LEAST_RATIO), (0.95, 0.05))
+        most, least = np.quantile(np.maximum(self.left_out, _MIN_RATIO), (0.95, 0.05))
         return Prediction(p50_ms=p50_ms, low_ms=p50_ms / max(1.0, float(most)), high_ms=p50_ms / min(1.0, float(least)))
 
     def median_error(self) -> tuple[float, float, float]:

@@ -6,7 +6,8 @@ training hides it), by a linear model whose slopes and noise this run's own prom
 wide, so that another candidate is still likely to beat the best, and promotion continues up to its bound; a high one makes
 them narrow, and it stops.
 
-The answer is a function of the reports alone: the k-th promotion looks at those before the last `AHEAD` ones in this very order.
+The answer is a function of the reports alone: the k-th promotion uses the reports of all earlier promotions but the last
+`PENDING_PROMOTIONS`, in this order.
 """
 
 import math
@@ -22,13 +23,13 @@ from codenas.stats.pareto import Point, scaled
 
 Numbers = npt.NDArray[np.floating[Any]]
 
-AHEAD = 1  # promotions that a decision does not wait for: two workers are busy
-CHANCE = 0.5  # that any other candidate is better than the best: below it promotion stops
+PENDING_PROMOTIONS = 1  # promotions that a decision does not wait for: two workers are busy
+MIN_IMPROVEMENT_PROBABILITY = 0.5  # that any other candidate is better than the best: below it promotion stops
 
 _SLOPES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)
-_MOST_EXPLAINED = 0.97  # of the variance at the high rung: no forecast is exact
+_MAX_EXPLAINED_VARIANCE = 0.97  # of the variance at the high rung: no forecast is exact
 _SPREADS = np.exp2(np.arange(-2.0, 4.0))  # of scores at the high rung, in deviations at the low one
-_RAREST = 0.1  # weight of a model that explains nothing, against 1.1 for one that explains all
+_MIN_PRIOR_WEIGHT = 0.1  # weight of a model that explains nothing, against 1.1 for one that explains all
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -80,14 +81,14 @@ def promotion(screened: Screened, order: Sequence[int], least: int, most: int, h
         return Promotion(tuple(chosen), closed=True)
     forecast = Forecast.prior(screened)
     while len(chosen) < min(most, len(order)):
-        reached = {i: high(i) for i in chosen[: max(1, len(chosen) - AHEAD)]}
+        reached = {i: high(i) for i in chosen[: max(1, len(chosen) - PENDING_PROMOTIONS)]}
         scores = {i: score for i, score in reached.items() if score is not None}
         if len(scores) < len(reached):
             return Promotion(tuple(chosen), closed=False)
         left = [i for i in order if i not in chosen]
         scores = {i: score for i, score in scores.items() if math.isfinite(score)}
         chances, chance = forecast.chances(scores, left) if scores else (np.zeros(len(left)), 1.0)
-        if chance < CHANCE:
+        if chance < MIN_IMPROVEMENT_PROBABILITY:
             break
         chosen.append(left[int(chances.argmax())])  # the first of equals: `left` is in the order of the rung
     return Promotion(tuple(chosen), closed=True)
@@ -116,9 +117,9 @@ class Forecast:
         low, small = _normal_scores(screened.low), _normal_scores([-capacity for capacity in screened.capacity])
         trends = np.array([by_score * low + by_size * small for by_score in _SLOPES for by_size in _SLOPES])
         explained = trends.var(axis=1)
-        kept = explained <= _MOST_EXPLAINED
+        kept = explained <= _MAX_EXPLAINED_VARIANCE
         spreads = (float(np.std(screened.low)) or 1.0) * _SPREADS
-        return cls(screened, trends[kept], np.sqrt(1 - explained[kept]), _RAREST + explained[kept], spreads)
+        return cls(screened, trends[kept], np.sqrt(1 - explained[kept]), _MIN_PRIOR_WEIGHT + explained[kept], spreads)
 
     def chances(self, scores: dict[int, float], left: Sequence[int]) -> tuple[Numbers, float]:
         """The chance of each contender in `left` to beat the best of `scores` (one or more), and that any of them does."""
@@ -134,12 +135,12 @@ class Forecast:
         weight /= weight.sum()
         needed = (reached + known[observed]).min() - known[list(left)]  # what each would have to score
         wide = sd * math.sqrt(1 + 1 / len(observed))
-        better = _below((needed - mean[:, :, None] - trend[:, :, left]) / wide[:, :, None])
+        better = _normal_cdf((needed - mean[:, :, None] - trend[:, :, left]) / wide[:, :, None])
         anybody = 1 - np.prod(1 - better, axis=2)
         return np.tensordot(weight, better, axes=2), float((weight * anybody).sum())
 
 
-def _below(z: Numbers) -> Numbers:
+def _normal_cdf(z: Numbers) -> Numbers:
     """The probability of less than `z` under the standard normal distribution."""
     result: Numbers = (1 + _erf(z / math.sqrt(2))) / 2
     return result

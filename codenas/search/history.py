@@ -53,7 +53,7 @@ class History:
         """How many were refused, of those with an index below `before` or of all."""
         return len(self._refused) if before is None else bisect_left(self._refused, before)
 
-    def holds(self, digest: str) -> bool:
+    def has_design(self, digest: str) -> bool:
         """Whether the design of some candidate has this digest."""
         return digest in self._digests
 

@@ -24,7 +24,7 @@ def next_promotion(
     contenders = list(trials)
     for number, (below, rung) in enumerate(pairwise(budget.rungs), 1):
         unsettled = sum(not trial.settled(below) for trial in contenders)
-        contenders, closed = _certain(contenders, budget, number, objectives, unsettled)
+        contenders, closed = _guaranteed_promotions(contenders, budget, number, objectives, unsettled)
         # The longest first: a long job that starts last would leave the other workers idle.
         waiting = [trial for trial in contenders if not trial.settled(rung) and trial.candidate.index not in running]
         if waiting:
@@ -34,10 +34,12 @@ def next_promotion(
     return None
 
 
-def _certain(trials: list[Trial], budget: Budget, number: int, objectives: Sequence[Objective], unsettled: int) -> tuple[list[Trial], bool]:
-    """Those of `trials` who are promoted to rung `number` whatever the `unsettled` ones will report, and whether that is all of them.
+def _guaranteed_promotions(
+    trials: list[Trial], budget: Budget, number: int, objectives: Sequence[Objective], unsettled: int
+) -> tuple[list[Trial], bool]:
+    """The `trials` that are promoted to rung `number` whatever the `unsettled` ones report, and whether the list is complete.
 
-    Under one objective each of them can push out one at most; among several a newcomer may change the whole order.
+    Under one objective each unsettled trial can displace at most one; under several, one new report may change the whole order.
     """
     if not unsettled:
         return promoted_to(trials, budget, number, objectives)

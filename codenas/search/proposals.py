@@ -95,7 +95,7 @@ class Proposals:
         shown = [*self.warm_start.observations(self.objectives), *observations(self._shown(history), self.rung, self.objectives)]
         for _ in range(_REDRAWS):
             suggestion = self.strategy.ask(self.problem, shown, 1, rng)[0]
-            if not history.holds(suggestion.point.digest):
+            if not history.has_design(suggestion.point.digest):
                 return self._numbered(suggestion, index)
         return None
 

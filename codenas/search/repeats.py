@@ -1,7 +1,7 @@
 """Finalists that are trained again with other seeds: which they are, which wins, and which are tied with it.
 
-A few of the best are repeated, and not all that are near: how near is near is what the repeats are to tell, and so it is known
-beforehand what they cost. Repeat k has the same seed for every candidate, as the first training has: that of the weights and of the
+A fixed number of the best finalists is repeated, so that the cost is known beforehand. The repeats then show which differences are
+significant. Repeat k has the same seed for every candidate, as the first training has: that of the weights and of the
 order of the data.
 """
 
@@ -18,15 +18,15 @@ from codenas.stats.significance import PooledVariance
 
 
 @dataclass(slots=True, frozen=True)
-class Verdict:
-    """Who won. `repeated` are those who could, best first; `ties` those of them that are not significantly worse."""
+class Selection:
+    """The winner. `repeated` are finalists with repeats, best first; `ties` those that are not worse by a significant difference."""
 
     winner: Trial
     repeated: tuple[Trial, ...] = ()
     ties: tuple[Trial, ...] = ()
 
 
-def to_repeat(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> list[Trial]:
+def finalists_to_repeat(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> list[Trial]:
     """The fittest `budget.repeated` that are inside the limits, best first, by their first seed alone: repeats change nothing."""
     rung = budget.rungs[-1]
     reported = [(trial, report.metrics) for trial in finalists if (report := trial.report(rung))]
@@ -45,38 +45,38 @@ def next_repeat(
     """The longest training with another seed that is not running: `running` are indices of candidates and numbers of their repeats."""
     if not budget.repeats:
         return None
-    for trial in sorted(to_repeat(finalists, budget, objectives), key=lambda trial: -length(trial)):
+    for trial in sorted(finalists_to_repeat(finalists, budget, objectives), key=lambda trial: -length(trial)):
         for repeat in range(1, budget.repeats + 1):
             if not trial.repeated(repeat) and (trial.candidate.index, repeat) not in running:
                 return Job(trial.candidate.again(repeat), budget.rungs[-1])
     return None
 
 
-def decide(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> Verdict:
+def select_winner(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> Selection:
     """The fittest of `finalists`, at least one, that is inside every limit; of equals the one that was promoted first.
 
-    Fitness is that of every training, scaled over all of them, and its mean over seeds counts: of ties too the better mean wins.
-    Who was not repeated has one lucky or unlucky seed, and comes after all who were.
+    Fitness is scaled over all trainings; the mean over seeds counts, among ties too. A finalist without repeats has a single seed and
+    ranks after all that have repeats.
 
     Raises:
         NoWinnerError: no finalist is inside the limits.
     """
     standings = _standings(finalists, budget, objectives)
-    able = [standing for standing in standings if broken_limit(standing.metrics, objectives) is None]
-    if not able:
+    feasible = [standing for standing in standings if broken_limit(standing.metrics, objectives) is None]
+    if not feasible:
         best = standings[0]
         reason = broken_limit(best.metrics, objectives)
         raise NoWinnerError(f"no finalist is inside the limits: of the best, {best.trial.candidate.id}, {reason}; relax the limit")
-    winner, repeated = able[0], [standing for standing in able if standing.repeated]
+    winner, repeated = feasible[0], [standing for standing in feasible if standing.repeated]
     pooled = PooledVariance.of([standing.fitness for standing in repeated])
     if pooled is None:
-        return Verdict(winner.trial)
-    ties = [each.trial for each in repeated if each is not winner and not _worse(each, winner, pooled)]
-    return Verdict(winner.trial, tuple(standing.trial for standing in repeated), tuple(ties))
+        return Selection(winner.trial)
+    ties = [each.trial for each in repeated if each is not winner and not _significantly_worse(each, winner, pooled)]
+    return Selection(winner.trial, tuple(standing.trial for standing in repeated), tuple(ties))
 
 
 @dataclass(slots=True, frozen=True)
-class _Standing:
+class _Finalist:
     """A finalist: the mean of its metrics, and the fitness of each of its trainings."""
 
     trial: Trial
@@ -85,19 +85,19 @@ class _Standing:
     repeated: bool
 
 
-def _standings(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> list[_Standing]:
+def _standings(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> list[_Finalist]:
     """All finalists, best first."""
     rung = budget.rungs[-1]
-    again = [trial.candidate.index for trial in to_repeat(finalists, budget, objectives)] if budget.repeats else []
+    again = [trial.candidate.index for trial in finalists_to_repeat(finalists, budget, objectives)] if budget.repeats else []
     measured = [[report.metrics for report in trial.trainings(rung)] for trial in finalists]
     fitness = iter(weighted_fitness([metrics for each in measured for metrics in each], objectives))
     standings = [
-        _Standing(trial, Metrics.mean(each), tuple(next(fitness) for _ in each), trial.candidate.index in again)
+        _Finalist(trial, Metrics.mean(each), tuple(next(fitness) for _ in each), trial.candidate.index in again)
         for trial, each in zip(finalists, measured, strict=True)
     ]
     return sorted(standings, key=lambda standing: (not standing.repeated, fmean(standing.fitness)))
 
 
-def _worse(other: _Standing, winner: _Standing, pooled: PooledVariance) -> bool:
+def _significantly_worse(other: _Finalist, winner: _Finalist, pooled: PooledVariance) -> bool:
     gap = fmean(other.fitness) - fmean(winner.fitness)
     return gap > pooled.least_significant_difference(len(other.fitness), len(winner.fitness))

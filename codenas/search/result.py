@@ -13,7 +13,7 @@ from codenas.files import sha256_file, write_atomic
 from codenas.search.fidelity import Fidelity, fidelities
 from codenas.search.history import History
 from codenas.search.plan import Plan
-from codenas.search.repeats import decide
+from codenas.search.repeats import select_winner
 from codenas.search.warm_start import WarmStart
 
 LOGGER = logging.getLogger("codenas")
@@ -82,9 +82,9 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
     if not finalists:
         failures = [trial.failure.reason for trial in history.trials if trial.failure]
         raise NoWinnerError(f"no candidate reached {rungs[-1]} steps; the last failure: {failures[-1] if failures else 'none'}")
-    verdict = decide(finalists, plan.budget, plan.objectives)
+    selection = select_winner(finalists, plan.budget, plan.objectives)
     return SearchResult(
-        winner=verdict.winner.candidate.index,
+        winner=selection.winner.candidate.index,
         finalists=tuple(trial.candidate.index for trial in finalists),
         steps=trained_steps(history),
         scoring_steps=sum(report.scoring_steps for trial in history.trials for report in trial.all_reports),
@@ -99,8 +99,8 @@ def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
         fidelity=fidelities(history.trials, rungs),
         repeats=sum(len(trial.repeats) for trial in history.trials),
         failed_repeats=sum(len(trial.failed_repeats) for trial in history.trials),
-        repeated=tuple(trial.candidate.index for trial in verdict.repeated),
-        ties=tuple(trial.candidate.index for trial in verdict.ties),
+        repeated=tuple(trial.candidate.index for trial in selection.repeated),
+        ties=tuple(trial.candidate.index for trial in selection.ties),
     )
 
 

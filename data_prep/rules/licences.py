@@ -8,7 +8,7 @@ from data_prep.config import PERMISSIVE
 
 # The old free-text field, lower-cased, and the last part of the classifiers.
 # "BSD" alone does not say how many clauses; three is the stricter.
-_TEXTS = {
+_SPDX_BY_NAME = {
     "apache": "Apache-2.0",
     "apache 2.0": "Apache-2.0",
     "apache 2.0 license": "Apache-2.0",
@@ -33,7 +33,7 @@ _TEXTS = {
     "historical permission notice and disclaimer (hpnd)": "HPND",
     "zlib/libpng license": "Zlib",
 }
-_TEXTS |= {name.lower(): name for name in PERMISSIVE}
+_SPDX_BY_NAME |= {name.lower(): name for name in PERMISSIVE}
 
 # A phrase in each licence text, with white space collapsed and in lower case. Every licence that is found applies.
 _PHRASES = (
@@ -77,17 +77,17 @@ def licences_of(metadata: Metadata) -> tuple[str, ...]:
     if expression := _field(metadata, "License-Expression"):
         return from_expression(expression)
     text = _field(metadata, "License").partition("\n")[0]
-    if text and (text.lower() in _TEXTS or " AND " in text or " OR " in text):
-        return from_expression(_TEXTS.get(text.lower(), text))
+    if text and (text.lower() in _SPDX_BY_NAME or " AND " in text or " OR " in text):
+        return from_expression(_SPDX_BY_NAME.get(text.lower(), text))
     classifiers = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or [] if line.startswith("License :: ")]
     named = [name for name in classifiers if name not in ("OSI Approved", "DFSG approved")]
-    return tuple(sorted({_TEXTS.get(name.lower(), name) for name in named})) or ((text[:40],) if text else ())
+    return tuple(sorted({_SPDX_BY_NAME.get(name.lower(), name) for name in named})) or ((text[:40],) if text else ())
 
 
 def from_expression(expression: str) -> tuple[str, ...]:
     """The identifiers of an SPDX expression that apply: of alternatives (OR) the permissive ones, else all of them."""
     names = re.split(r" (?:AND|OR) ", re.sub(r"[()]| WITH [\w.-]+", "", expression))
-    names = sorted({_TEXTS.get(name.strip().lower(), name.strip()) for name in names})
+    names = sorted({_SPDX_BY_NAME.get(name.strip().lower(), name.strip()) for name in names})
     if " AND " not in expression:
         names = [name for name in names if name in PERMISSIVE] or names
     return tuple(names)

@@ -25,7 +25,7 @@ _KEY_START = r"(?:(?<=\\[nrt])|(?<![\w\\]))"
 _EMAIL_HINT = re.compile(r"@(?<=\w@)[A-Za-z0-9-]+\.[A-Za-z0-9]")
 _EMAIL = re.compile(_START + r"[A-Za-z0-9][\w.+-]{0,63}@((?:[A-Za-z0-9-]{1,63}\.){1,8}([A-Za-z]{2,24}))(?![\w(\[-])", re.ASCII)
 _RESERVED = re.compile(r"(?:.*\.)?(?:example\.(?:com|net|org|edu)|example|test|invalid|localhost)", re.IGNORECASE)  # RFC 2606
-_FILES = {"css", "gif", "html", "jpeg", "jpg", "js", "json", "png", "svg", "tgz", "txt", "webp", "xml"}  # icon@2x.png
+_FILE_EXTENSIONS = {"css", "gif", "html", "jpeg", "jpg", "js", "json", "png", "svg", "tgz", "txt", "webp", "xml"}  # icon@2x.png
 
 _IPV4_HINT = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d")
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
@@ -34,9 +34,9 @@ _IPV4 = re.compile(
     r"(?<![=<>~!^]=)(?<![A-Za-z]-)(?:(?<=//)|(?<=\\[nrt])|(?<![\w./\\<>~^+]))" + rf"(?:{_OCTET}\.){{3}}{_OCTET}" + r"(?!\w|\.\w|-[A-Za-z])",
     re.ASCII,
 )
-_SMALL = re.compile(r"\d\.\d\.\d\.\d{1,3}")
+_VERSION_NUMBER = re.compile(r"\d\.\d\.\d\.\d{1,3}")
 _VERSION = re.compile(r"version|release|section|chapter|oid|objectidentifier", re.IGNORECASE)
-_BLOCK = re.compile(r"/\d{1,3}(?![\w/.])")  # of addresses
+_CIDR_SUFFIX = re.compile(r"/\d{1,3}(?![\w/.])")  # of addresses
 _IPV6_HINT = re.compile(r"[23][0-9A-Fa-f]{3}:[0-9A-Fa-f]{0,4}:")
 _IPV6 = re.compile(_START + r"(?<!:)[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w.])", re.ASCII)  # public ones are in 2000::/3
 _PUBLIC_DNS = {
@@ -46,7 +46,7 @@ _PUBLIC_DNS = {
 }  # fmt: skip
 
 # The documented formats of keys, each with a word that must occur in the text: in most files no pattern has to be tried.
-_ISSUED = {
+_KEY_FORMATS = {
     "AKIA": r"AKIA[0-9A-Z]{16}(?![0-9A-Za-z])",  # Amazon
     "ASIA": r"ASIA[0-9A-Z]{16}(?![0-9A-Za-z])",
     "AIza": r"AIza[\w-]{35}(?![\w-])",  # Google
@@ -63,7 +63,7 @@ _ISSUED = {
     "SG.": r"SG\.[\w-]{22}\.[\w-]{43}(?![\w-])",  # SendGrid
     "eyJ": r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",  # a JSON web token
 }
-_KEYS = {word: re.compile(("" if form.startswith("(?<=") else _KEY_START) + form, re.ASCII) for word, form in _ISSUED.items()}
+_KEYS = {word: re.compile(("" if form.startswith("(?<=") else _KEY_START) + form, re.ASCII) for word, form in _KEY_FORMATS.items()}
 _PRIVATE = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(.{16,16000}?)-----END", re.DOTALL)
 _PRIVATE_LINE = re.compile(r"(?:(?<=\\[nrt])|(?<![\w\\+/=]))[A-Za-z0-9+/=]{16,}")
 # A quoted value of letters and digits after a name that denotes a secret.
@@ -71,7 +71,7 @@ _QUOTED = re.compile(r"[\"']([A-Za-z0-9][A-Za-z0-9+/_-]{18,254}[A-Za-z0-9]={0,2}
 _SECRET = re.compile(
     r"(?:secret|token|passw|api_?key|access_?key|private_?key)\w{0,40}[\"']?\]?[ \t]{0,8}[:=][ \t]{0,8}[rb]?$", re.IGNORECASE
 )
-_BEFORE = 80  # characters before a value in which its name is looked for
+_CONTEXT_CHARACTERS = 80  # characters before a value in which its name is looked for
 _PLACEHOLDER = re.compile(r"redacted_key_\d+", re.IGNORECASE)
 
 
@@ -84,7 +84,7 @@ class Redacted:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Find:
+class _Match:
     start: int
     end: int
     kind: str
@@ -93,7 +93,7 @@ class _Find:
 
 def redact(text: str, language: str = "") -> Redacted:
     """Replace e-mail and IP addresses and keys in a file."""
-    finds: Iterable[_Find] = sorted(chain(_emails(text), _addresses(text), _keys(text)))
+    finds: Iterable[_Match] = sorted(chain(_emails(text), _addresses(text), _keys(text)))
     if finds and language == "Python":
         finds = _in_strings(finds, text)
     done, pieces, position = Redacted(text), [], 0
@@ -113,7 +113,7 @@ def redact(text: str, language: str = "") -> Redacted:
     return done
 
 
-def _replacement(find: _Find, number: int) -> str:
+def _replacement(find: _Match, number: int) -> str:
     """The placeholder of the `number`-th value of its kind: names and addresses reserved for documentation."""
     if find.kind == EMAIL:
         return f"user{number}@example.com"  # RFC 2606
@@ -125,7 +125,7 @@ def _replacement(find: _Find, number: int) -> str:
     return f"{('192.0.2', '198.51.100', '203.0.113')[block]}.{last + 1}"  # RFC 5737
 
 
-def _in_strings(finds: Iterable[_Find], text: str) -> Iterator[_Find]:
+def _in_strings(finds: Iterable[_Match], text: str) -> Iterator[_Match]:
     """The finds in strings and comments: `q@k.mT` is a product, `x[2000::2]` a slice."""
     spans = [match.span() for match in TEXT.finditer(text)]
     starts = [start for start, _ in spans]
@@ -135,26 +135,26 @@ def _in_strings(finds: Iterable[_Find], text: str) -> Iterator[_Find]:
             yield find
 
 
-def _emails(text: str) -> Iterator[_Find]:
+def _emails(text: str) -> Iterator[_Match]:
     if not _EMAIL_HINT.search(text):
         return
     for match in _EMAIL.finditer(text):
         domain, ending = match.groups()
-        if not (_RESERVED.fullmatch(domain) or ending.lower() in _FILES or match[0].startswith("git@")):  # git@host is a protocol
-            yield _Find(*match.span(), EMAIL, match[0].lower())
+        if not (_RESERVED.fullmatch(domain) or ending.lower() in _FILE_EXTENSIONS or match[0].startswith("git@")):  # git@host is a protocol
+            yield _Match(*match.span(), EMAIL, match[0].lower())
 
 
-def _addresses(text: str) -> Iterator[_Find]:
+def _addresses(text: str) -> Iterator[_Match]:
     if _IPV4_HINT.search(text):
         for match in _IPV4.finditer(text):
-            if _is_personal(match[0]) and not (_is_version(match) or _BLOCK.match(text, match.end())):
-                yield _Find(*match.span(), ADDRESS, match[0])
+            if _is_personal(match[0]) and not (_is_version(match) or _CIDR_SUFFIX.match(text, match.end())):
+                yield _Match(*match.span(), ADDRESS, match[0])
     if _IPV6_HINT.search(text):
         for match in _IPV6.finditer(text):
             value = match[0] if match[0].endswith("::") else match[0].removesuffix(":")
             end = match.start() + len(value)
-            if _is_ipv6(value) and _is_personal(value) and not _BLOCK.match(text, end):
-                yield _Find(match.start(), end, ADDRESS, str(ip_address(value)))
+            if _is_ipv6(value) and _is_personal(value) and not _CIDR_SUFFIX.match(text, end):
+                yield _Match(match.start(), end, ADDRESS, str(ip_address(value)))
 
 
 def _is_ipv6(value: str) -> bool:
@@ -172,23 +172,23 @@ def _is_personal(value: str) -> bool:
 
 def _is_version(match: re.Match[str]) -> bool:
     """Whether the numbers are small, or the line is about versions, sections or object identifiers."""
-    if _SMALL.fullmatch(match[0]):
+    if _VERSION_NUMBER.fullmatch(match[0]):
         return True
     start, end = match.string.rfind("\n", 0, match.start()) + 1, match.string.find("\n", match.end())
     return _VERSION.search(match.string, start, end if end >= 0 else len(match.string)) is not None
 
 
-def _keys(text: str) -> Iterator[_Find]:
+def _keys(text: str) -> Iterator[_Match]:
     for word, form in _KEYS.items():
         if word in text:
-            yield from (_Find(*match.span(), KEY, match[0]) for match in form.finditer(text))
+            yield from (_Match(*match.span(), KEY, match[0]) for match in form.finditer(text))
     if "PRIVATE KEY" in text:
         for block in _PRIVATE.finditer(text):
             for line in _PRIVATE_LINE.finditer(text, *block.span(1)):
-                yield _Find(*line.span(), KEY, block[1])
+                yield _Match(*line.span(), KEY, block[1])
     for match in _QUOTED.finditer(text):
-        if _looks_random(match[1]) and _SECRET.search(text, max(0, match.start() - _BEFORE), match.start()):
-            yield _Find(*match.span(1), KEY, match[1])
+        if _looks_random(match[1]) and _SECRET.search(text, max(0, match.start() - _CONTEXT_CHARACTERS), match.start()):
+            yield _Match(*match.span(1), KEY, match[1])
 
 
 def _looks_random(value: str) -> bool:

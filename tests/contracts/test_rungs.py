@@ -18,7 +18,7 @@ from codenas.search.fitness import DEFAULT_OBJECTIVES, Objective, weighted_fitne
 from codenas.search.history import History
 from codenas.search.loop import next_action, run_search
 from codenas.search.plan import Plan
-from codenas.search.repeats import to_repeat
+from codenas.search.repeats import finalists_to_repeat
 from codenas.search.rungs import promoted
 from codenas.search.warm_start import learn
 from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, Pool, make_plan, next_job
@@ -275,7 +275,7 @@ def test_the_best_are_repeated_from_the_first_step_with_seeds_that_they_share() 
     assert len(again) == REPEATED.repeat_trainings(4) == 6 and {job.rung for job in again} == {60}
     assert steps(history) == REPEATED.total_steps == 12 * 20 + 4 * 40 + 6 * 60
     assert len({job.candidate.seed for job in again}) == 2 and not {job.candidate.seed for job in again} & {jobs[0].candidate.seed}
-    chosen = {trial.candidate.index for trial in to_repeat(plan.finalists(history, 1), REPEATED, plan.objectives)}
+    chosen = {trial.candidate.index for trial in finalists_to_repeat(plan.finalists(history, 1), REPEATED, plan.objectives)}
     assert chosen == {job.candidate.index for job in again}
 
 

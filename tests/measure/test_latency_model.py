@@ -16,7 +16,7 @@ from codenas.errors import ConfigError
 from codenas.measure import calibration
 from codenas.measure.calibration import measure_points
 from codenas.measure.latency import Latency, device_name
-from codenas.measure.latency_model import FEWEST_POINTS, Calibration, Point, features, non_negative_least_squares
+from codenas.measure.latency_model import MIN_POINTS, Calibration, Point, features, non_negative_least_squares
 from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
 from codenas.metrics import LatencyContext
 from codenas.model import LanguageModel
@@ -99,7 +99,7 @@ def test_those_alone_of_their_kind_widen_the_interval_and_break_nothing() -> Non
 
 
 def test_too_few_points_are_refused() -> None:
-    with pytest.raises(ConfigError, match=f"7 architectures are too few to fit a device; measure at least {FEWEST_POINTS}"):
+    with pytest.raises(ConfigError, match=f"7 architectures are too few to fit a device; measure at least {MIN_POINTS}"):
         Calibration.fit("a", 1, points(drawn(7)))
 
 

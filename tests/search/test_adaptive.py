@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from codenas.search.adaptive import AHEAD, Forecast, Promotion, Screened, known_part, promotion
+from codenas.search.adaptive import PENDING_PROMOTIONS, Forecast, Promotion, Screened, known_part, promotion
 from codenas.stats.pareto import ranking
 
 MANY, LEAST, MOST = 24, 2, 10
@@ -76,7 +76,7 @@ def test_two_workers_are_busy() -> None:
     assert len(waiting.chosen) == 2 and not waiting.closed
     first = waiting.chosen[0]
     after = promotion(Screened(low, low, [0.0] * MANY), ranking([(x,) for x in low]), 2, MOST, _reported(high, {first}))
-    assert after.closed or len(after.chosen) == 2 + AHEAD
+    assert after.closed or len(after.chosen) == 2 + PENDING_PROMOTIONS
 
 
 def test_who_fails_on_the_way_is_no_evidence() -> None:

@@ -208,9 +208,9 @@ def test_what_is_kept_beside_the_trials_is_what_they_say(path: Path) -> None:
     for each in (history, History(path)):
         assert each.open == ()
         assert (each.refused(), each.refused(before=2), each.refused(before=1)) == (1, 1, 0)
-        assert each.holds(candidate(2).design.digest) and not each.holds(candidate(3).design.digest)
+        assert each.has_design(candidate(2).design.digest) and not each.has_design(candidate(3).design.digest)
         assert each.best_bits_per_byte == 2.0
     history.propose(candidate(3))
     history.propose(candidate(4))
     history.record(report(4, bits=1.5))
-    assert history.open == (3,) and history.holds(candidate(3).design.digest) and history.best_bits_per_byte == 1.5
+    assert history.open == (3,) and history.has_design(candidate(3).design.digest) and history.best_bits_per_byte == 1.5

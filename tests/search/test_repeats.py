@@ -9,7 +9,7 @@ from codenas.errors import NoWinnerError
 from codenas.metrics import Metrics
 from codenas.search.candidate import Budget, Candidate, Failure, Refusal, Report, Trial
 from codenas.search.fitness import Objective
-from codenas.search.repeats import decide, to_repeat
+from codenas.search.repeats import finalists_to_repeat, select_winner
 from tests.fakes import tiny_arch
 
 QUALITY = (Objective(metric="bits_per_byte", weight=1.0),)
@@ -35,71 +35,71 @@ def ids(trials: Sequence[Trial]) -> list[int]:
 
 def test_the_fittest_inside_the_limits_are_repeated_by_their_first_seed_alone() -> None:
     trials = finalists({0: [2.3], 1: [2.0, 9.0, 9.0], 2: [2.2], 3: [2.1]})
-    assert ids(to_repeat(trials, BUDGET, QUALITY)) == [1, 3, 2]
-    assert ids(to_repeat(trials, BUDGET.model_copy(update={"repeated": 2}), QUALITY)) == [1, 3]
+    assert ids(finalists_to_repeat(trials, BUDGET, QUALITY)) == [1, 3, 2]
+    assert ids(finalists_to_repeat(trials, BUDGET.model_copy(update={"repeated": 2}), QUALITY)) == [1, 3]
     limited = (*QUALITY, Objective(metric="size_bytes", limit=2_000))
-    assert ids(to_repeat(trials, BUDGET, limited)) == [1, 0]
+    assert ids(finalists_to_repeat(trials, BUDGET, limited)) == [1, 0]
     failed = trials[1].candidate
     without = [Trial(candidate=failed, failure=Failure(index=1, rung=10, reason="diverged")), *trials[2:]]
-    assert ids(to_repeat(without, BUDGET, QUALITY)) == [3, 2]
+    assert ids(finalists_to_repeat(without, BUDGET, QUALITY)) == [3, 2]
 
 
 def test_a_clear_winner_has_no_ties() -> None:
-    verdict = decide(finalists({0: [2.50, 2.51, 2.49], 1: [2.00, 2.01, 1.99], 2: [2.30, 2.31, 2.29]}), BUDGET, QUALITY)
-    assert verdict.winner.candidate.index == 1 and verdict.ties == ()
-    assert ids(verdict.repeated) == [1, 2, 0]
+    selection = select_winner(finalists({0: [2.50, 2.51, 2.49], 1: [2.00, 2.01, 1.99], 2: [2.30, 2.31, 2.29]}), BUDGET, QUALITY)
+    assert selection.winner.candidate.index == 1 and selection.ties == ()
+    assert ids(selection.repeated) == [1, 2, 0]
 
 
 def test_what_the_seeds_do_not_tell_apart_is_a_tie_and_the_better_mean_wins() -> None:
-    verdict = decide(finalists({0: [2.00, 2.20, 2.19], 1: [2.05, 2.10, 2.12], 2: [3.0, 3.1, 3.05]}), BUDGET, QUALITY)
-    assert verdict.winner.candidate.index == 1, "the first seed alone would have chosen the other"
-    assert ids(verdict.ties) == [0] and ids(verdict.repeated) == [1, 0, 2]
+    selection = select_winner(finalists({0: [2.00, 2.20, 2.19], 1: [2.05, 2.10, 2.12], 2: [3.0, 3.1, 3.05]}), BUDGET, QUALITY)
+    assert selection.winner.candidate.index == 1, "the first seed alone would have chosen the other"
+    assert ids(selection.ties) == [0] and ids(selection.repeated) == [1, 0, 2]
 
 
 def test_the_bound_is_that_of_the_pooled_deviation() -> None:
     """Deviation 0.01, four degrees of freedom: 2.776 x 0.01 x sqrt(2 / 3) = 0.0227 apart is luck, and more is not."""
     for gap, ties in ((0.022, [1]), (0.023, [])):
-        verdict = decide(finalists({0: [1.99, 2.0, 2.01], 1: [1.99 + gap, 2.0 + gap, 2.01 + gap]}), BUDGET, QUALITY)
-        assert verdict.winner.candidate.index == 0 and ids(verdict.ties) == ties
+        selection = select_winner(finalists({0: [1.99, 2.0, 2.01], 1: [1.99 + gap, 2.0 + gap, 2.01 + gap]}), BUDGET, QUALITY)
+        assert selection.winner.candidate.index == 0 and ids(selection.ties) == ties
 
 
 def test_equal_means_go_to_the_one_that_was_promoted_first() -> None:
-    verdict = decide(finalists({2: [2.0, 2.2], 1: [2.2, 2.0]}), BUDGET, QUALITY)
-    assert verdict.winner.candidate.index == 2 and ids(verdict.ties) == [1]
+    selection = select_winner(finalists({2: [2.0, 2.2], 1: [2.2, 2.0]}), BUDGET, QUALITY)
+    assert selection.winner.candidate.index == 2 and ids(selection.ties) == [1]
 
 
 def test_one_seed_each_says_nothing_of_ties() -> None:
     once = Budget(candidates=4, rungs=(10,), promote=())
-    verdict = decide(finalists({0: [2.0], 1: [2.0]}), once, QUALITY)
-    assert (verdict.winner.candidate.index, verdict.repeated, verdict.ties) == (0, (), ())
-    every_repeat_failed = decide(finalists({0: [2.0], 1: [2.0]}), BUDGET, QUALITY)
+    selection = select_winner(finalists({0: [2.0], 1: [2.0]}), once, QUALITY)
+    assert (selection.winner.candidate.index, selection.repeated, selection.ties) == (0, (), ())
+    every_repeat_failed = select_winner(finalists({0: [2.0], 1: [2.0]}), BUDGET, QUALITY)
     assert (every_repeat_failed.winner.candidate.index, every_repeat_failed.repeated, every_repeat_failed.ties) == (0, (), ())
 
 
 def test_one_whose_repeats_failed_is_judged_by_the_deviation_of_the_others() -> None:
-    verdict = decide(finalists({0: [2.0, 2.1, 2.2], 1: [2.15]}), BUDGET, QUALITY)
-    assert verdict.winner.candidate.index == 0 and ids(verdict.ties) == [1]
+    selection = select_winner(finalists({0: [2.0, 2.1, 2.2], 1: [2.15]}), BUDGET, QUALITY)
+    assert selection.winner.candidate.index == 0 and ids(selection.ties) == [1]
 
 
 def test_who_was_not_repeated_does_not_win_by_a_lucky_seed() -> None:
     """The fourth has a better score than the means of the others have become, but one seed only."""
-    verdict = decide(finalists({0: [2.0, 2.5], 1: [2.0, 2.6], 2: [2.0, 2.7], 3: [2.01]}), BUDGET, QUALITY)
-    assert verdict.winner.candidate.index == 0 and 3 not in ids(verdict.repeated)
+    selection = select_winner(finalists({0: [2.0, 2.5], 1: [2.0, 2.6], 2: [2.0, 2.7], 3: [2.01]}), BUDGET, QUALITY)
+    assert selection.winner.candidate.index == 0 and 3 not in ids(selection.repeated)
 
 
 def test_limits_hold_for_the_mean() -> None:
     limited = (Objective(metric="bits_per_byte", weight=1.0, limit=2.1),)
-    assert decide(finalists({0: [2.0, 2.3], 1: [2.05, 2.06]}), BUDGET, limited).winner.candidate.index == 1
+    assert select_winner(finalists({0: [2.0, 2.3], 1: [2.05, 2.06]}), BUDGET, limited).winner.candidate.index == 1
     with pytest.raises(NoWinnerError, match=r"of the best, c000, bits_per_byte 2.15 is outside its limit, at most 2.1; relax the limit"):
-        decide(finalists({0: [2.0, 2.3], 1: [2.05, 2.36]}), BUDGET, limited)
+        select_winner(finalists({0: [2.0, 2.3], 1: [2.05, 2.36]}), BUDGET, limited)
 
 
 def test_several_objectives_are_tested_as_one_fitness() -> None:
     """A difference in size has no deviation: it counts in full beside the noise of the scores."""
     both = (Objective(metric="bits_per_byte", weight=0.5), Objective(metric="size_bytes", weight=0.5))
     scores = {0: [2.00, 2.02, 2.01], 1: [2.01, 2.00, 2.02]}
-    assert ids(decide(finalists(scores), BUDGET, QUALITY).ties) == [1]
-    clear = decide(finalists({**scores, 2: [1.0, 1.01, 1.02]}), BUDGET, both)
+    assert ids(select_winner(finalists(scores), BUDGET, QUALITY).ties) == [1]
+    clear = select_winner(finalists({**scores, 2: [1.0, 1.01, 1.02]}), BUDGET, both)
     assert clear.winner.candidate.index == 0 and 1 not in ids(clear.ties)
 
 
