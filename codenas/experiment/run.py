@@ -125,10 +125,15 @@ class Run:
         Raises:
             RunError: none was.
         """
-        if not self.folder.is_dir():
-            raise RunError(f"there is no run {self.folder}; name the folder that was given to --run")
+        self._require_folder()
         if not any(each.exists() for each in (self.lock, self.search, self.model)):
             raise RunError(f"{self.folder} is no run: no stage was started in it; name the folder that was given to --run")
+
+    def _require_folder(self) -> None:
+        if not self.folder.is_dir():
+            raise RunError(
+                f"there is no run {self.folder}; name the folder that was given to --run, or make it: codenas search --run {self.folder}"
+            )
 
     def require(self, path: Path, command: str) -> Path:
         """`path`, if an earlier stage left it.
@@ -136,6 +141,7 @@ class Run:
         Raises:
             RunError: it did not; `command` is what makes it.
         """
+        self._require_folder()
         if not path.exists():
             raise RunError(f"{path} is missing; run `{command}` first")
         return path
@@ -148,6 +154,7 @@ class Run:
         """
         from codenas.search.result import SearchFolder
 
+        self._require_folder()
         finished = SearchFolder(self.search).finished()
         if finished is None:
             raise RunError(f"{self.search} holds no finished search; run `codenas search` first")
