@@ -73,8 +73,8 @@ class MetricInfo:
         return f"{self.number(value)} {unit}".rstrip()
 
     def exact(self, value: float) -> str:
-        """`value` in six digits, as a limit is given: what has a prefixed unit in it (MB), all else as stored."""
-        return f"{_six_digits(self.scaled(value))} {self.shown_unit}" if self.unit and self.prefix else _six_digits(value)
+        """`value` in six digits with its unit, as a limit is given: in MB or GB what is shown in these, all else as stored."""
+        return f"{_six_digits(self.scaled(value))} {self.shown_unit}" if self.unit else _six_digits(value)
 
 
 class LatencyContext(BaseModel):

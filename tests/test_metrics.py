@@ -89,11 +89,11 @@ def test_the_name_of_a_metric_agrees_with_its_unit() -> None:
         ("bits_per_byte", 1.70449, "1.704", "1.70449"),
         ("params", 4_512_345, "4.51 M", "4,512,345"),
         ("size_bytes", 9_023_456, "9.02 MB", "9.02346 MB"),
-        ("latency_ms_p50", 2.6849, "2.68 ms per token", "2.6849"),
-        ("tokens_per_second", 4340.4, "4,340 tokens/s", "4,340.4"),
+        ("latency_ms_p50", 2.6849, "2.68 ms per token", "2.6849 ms per token"),
+        ("tokens_per_second", 4340.4, "4,340 tokens/s", "4,340.4 tokens/s"),
         ("peak_memory_bytes", 1_250_000_000, "1.25 GB", "1.25 GB"),
-        ("train_tokens", 614_400, "614,400 tokens", "614,400"),
-        ("train_seconds", 125.0, "2m05s", "125"),
+        ("train_tokens", 614_400, "614,400 tokens", "614,400 tokens"),
+        ("train_seconds", 125.0, "2m05s", "125 s"),
     ],
 )
 def test_a_value_is_shown_with_its_unit_and_given_exactly_in_messages(name: str, value: float, shown: str, exact: str) -> None:

@@ -95,7 +95,8 @@ def all_refused(refused: Sequence[Trial], statics: StaticMetrics, objectives: Se
         return BudgetError(f"{summary}, the last of them because {reason}; relax the limit or search smaller architectures")
     nearest = min(broken, key=partial(_cost, limit))
     return BudgetError(
-        f"{summary}, of the nearest ({described(nearest.design)}) {nearest.broken(limit)}; relax the limit or search smaller architectures"
+        f"{summary}, of the nearest ({described(nearest.design)}) {nearest.broken(limit)}; "
+        f"relax the limit to {_met(limit, nearest)} or search smaller architectures"
     )
 
 

@@ -32,7 +32,10 @@ def test_without_options_the_job_is_as_it_was() -> None:
         (("--weights", "bits_per_byte=inf"), "bits_per_byte=inf must be 0 or more, and finite"),
         (("--weights", "bits_per_byte=0"), "the weights of bits_per_byte, size_bytes, latency_ms_p50 are all zero"),
         (("--weights", "params=1,params=2"), "--weights names params twice; give it one number"),
-        (("--targets", "latency_ms_p50=5", "--max-ms", "4"), "the target of latency_ms_p50, 5, is outside its limit, at most 4"),
+        (
+            ("--targets", "latency_ms_p50=5", "--max-ms", "4"),
+            "the target of latency_ms_p50, 5 ms per token, is outside its limit, at most 4 ms per token",
+        ),
         (("--targets", "latency_ms_p50=fast"), "'fast' is no number; write such as --targets latency_ms_p50=5"),
         (("--max-ms", "nan"), "--max-ms nan must be a number above 0"),
     ],

@@ -119,14 +119,14 @@ def test_a_calibrated_device_refuses_before_anything_is_built(corpus: Corpus, tm
 def test_a_calibration_that_refuses_every_candidate_is_reported_at_the_start(corpus: Corpus, tmp_path: Path) -> None:
     """It was `ValueError: min() arg is an empty sequence` once sixty candidates had been refused."""
     job = slow_device(tmp_path)
-    known = r"latency_ms_p50 is predicted at [\d.]+ or more, outside its limit, at most 5"
-    outside = rf"\(d_model 16, 1 layers\) {known}; relax the limit to [\d.]+ or"
+    known = r"latency_ms_p50 is predicted at [\d.]+ ms per token or more, outside its limit, at most 5 ms per token"
+    outside = rf"\(d_model 16, 1 layers\) {known}; relax the limit to [\d.]+ ms per token or"
     with pytest.raises(BudgetError, match=outside) as caught:
         search_locally(job.with_limits({"latency_ms_p50": 5.0}), corpus, tmp_path / "search")
     assert not (tmp_path / "search").exists() and "\n" not in str(caught.value)
     with pytest.raises(BudgetError, match="is predicted at"):
         require_feasible(job.with_limits({"latency_ms_p50": 5.0}))
-    named = re.search(r"relax the limit to ([\d.]+) or", str(caught.value))
+    named = re.search(r"relax the limit to ([\d.]+) ms per token or", str(caught.value))
     assert named is not None
     _, history = search_locally(job.with_limits({"latency_ms_p50": float(named[1])}), corpus, tmp_path / "search")
     assert any(trial.refusal is None for trial in history.trials)

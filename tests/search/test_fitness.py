@@ -15,13 +15,15 @@ def test_a_broken_limit_is_a_sentence_with_the_value_and_the_bound() -> None:
     assert broken_limit(Metrics(size_bytes=4_000_000, latency_ms_p50=2.5), objectives) is None
     assert broken_limit(Metrics(size_bytes=5_250_000), objectives) == "size_bytes 5.25 MB is outside its limit, at most 4 MB"
     slow = broken_limit(Metrics(size_bytes=1, latency_ms_p50=3.25), objectives)
-    assert slow == "latency_ms_p50 3.25 is outside its limit, at most 2.5"
+    assert slow == "latency_ms_p50 3.25 ms per token is outside its limit, at most 2.5 ms per token"
 
 
 def test_a_limit_from_below() -> None:
     fast = Objective(metric="tokens_per_second", direction="maximize", limit=1_000)
     assert fast.broken_by(Metrics(tokens_per_second=1_000)) is None
-    assert fast.broken_by(Metrics(tokens_per_second=999.5)) == "tokens_per_second 999.5 is outside its limit, at least 1,000"
+    assert (
+        fast.broken_by(Metrics(tokens_per_second=999.5)) == "tokens_per_second 999.5 tokens/s is outside its limit, at least 1,000 tokens/s"
+    )
 
 
 def test_what_was_not_measured_breaks_no_limit_and_costs_the_most() -> None:
@@ -121,8 +123,14 @@ def test_beyond_the_target_other_objectives_decide() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"limit": 4.0, "target": 5.0}, "the target of latency_ms_p50, 5, is outside its limit, at most 4; change one of them"),
-        ({"direction": "maximize", "limit": 4.0, "target": 3.0}, "the target of latency_ms_p50, 3, is outside its limit, at least 4"),
+        (
+            {"limit": 4.0, "target": 5.0},
+            "the target of latency_ms_p50, 5 ms per token, is outside its limit, at most 4 ms per token; change one of them",
+        ),
+        (
+            {"direction": "maximize", "limit": 4.0, "target": 3.0},
+            "the target of latency_ms_p50, 3 ms per token, is outside its limit, at least 4 ms per token",
+        ),
         ({"target": float("nan")}, "finite number"),
         ({"target": float("inf")}, "finite number"),
         ({"weight": float("nan")}, "finite number"),

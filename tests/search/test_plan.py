@@ -171,7 +171,9 @@ def test_when_all_are_refused_by_what_was_measured_the_search_says_why() -> None
         metrics = Metrics(latency_ms_p50=1.25 + job.candidate.index)
         return Refusal(index=job.candidate.index, reason=objectives[1].broken_by(metrics) or "", metrics=metrics)
 
-    with pytest.raises(BudgetError, match="latency_ms_p50 .* is outside its limit, at most 0.5; relax the limit"):
+    with pytest.raises(
+        BudgetError, match="latency_ms_p50 .* is outside its limit, at most 0.5 ms per token; relax the limit to 1.25 ms per token or"
+    ):
         run_search(make_plan(BUDGET, objectives=objectives), History(), refuse)
 
 
@@ -183,7 +185,10 @@ def test_of_two_limits_the_one_that_refused_most_is_named_with_the_nearest_that_
         metrics = Metrics(latency_ms_p50=0.25, bits_per_byte=1.5) if job.candidate.index % 3 == 0 else slow
         return Refusal(index=job.candidate.index, reason="outside", metrics=metrics)
 
-    with pytest.raises(BudgetError, match="latency_ms_p50 3 is outside its limit, at most 0.5; relax the limit"):
+    with pytest.raises(
+        BudgetError,
+        match="latency_ms_p50 3 ms per token is outside its limit, at most 0.5 ms per token; relax the limit to 3 ms per token or",
+    ):
         run_search(make_plan(BUDGET, objectives=objectives[:2]), History(), refuse)
 
 
@@ -259,14 +264,17 @@ def test_who_is_surely_too_slow_on_the_calibrated_device_is_refused_and_the_pred
     assert refusals
     for refusal in refusals:
         assert refusal is not None
-        assert refusal.reason == "latency_ms_p50 is predicted at 4 or more, outside its limit, at most 3"
+        assert refusal.reason == "latency_ms_p50 is predicted at 4 ms per token or more, outside its limit, at most 3 ms per token"
         assert refusal.metrics.latency_ms_p50 is None
 
 
 def test_when_the_calibration_refuses_all_the_search_says_how_near_the_nearest_came() -> None:
     """It was `ValueError: min() arg is an empty sequence`: what is predicted is no metric of a refusal."""
     plan = replace(make_plan(BUDGET, objectives=limited(latency_ms_p50=1.0)), min_latency_ms=lambda arch, vocab_size: arch.n_layers / 1)
-    nearest = r"of the nearest \(d_model \d+, 2 layers.*\) latency_ms_p50 is predicted at 2 or more, outside its limit, at most 1; relax"
+    nearest = (
+        r"of the nearest \(d_model \d+, 2 layers.*\) "
+        r"latency_ms_p50 is predicted at 2 ms per token or more, outside its limit, at most 1 ms per token; relax the limit"
+    )
     history = History()
     with pytest.raises(BudgetError, match=rf"no architecture met the limit: all of \d+ were refused, {nearest}"):
         run_search(plan, history, Curves(BUDGET))
