@@ -77,7 +77,7 @@ def require_reachable(space: SearchSpace, statics: StaticMetrics, objectives: Se
         if (reason := nearest.broken(objective)) is not None:
             raise BudgetError(
                 f"no architecture can meet the limit: of the nearest in {draws:,} draws ({described(nearest.design)}) {reason}; "
-                f"relax the limit to {_met(objective, nearest)} or search smaller architectures"
+                f"relax the limit to {_satisfied_limit(objective, nearest)} or search smaller architectures"
             )
     return min(counted, key=lambda each: each.metrics.size_bytes or 0).design
 
@@ -96,7 +96,7 @@ def all_refused(refused: Sequence[Trial], statics: StaticMetrics, objectives: Se
     nearest = min(broken, key=partial(_cost, limit))
     return BudgetError(
         f"{summary}, of the nearest ({described(nearest.design)}) {nearest.broken(limit)}; "
-        f"relax the limit to {_met(limit, nearest)} or search smaller architectures"
+        f"relax the limit to {_satisfied_limit(limit, nearest)} or search smaller architectures"
     )
 
 
@@ -127,11 +127,9 @@ def _estimate(statics: StaticMetrics, design: Design, known: Metrics, objectives
     return Estimate(design, known, statics.latency_bound(design) if wanted else None)
 
 
-def _met(objective: Objective, nearest: Estimate) -> str:
-    """A limit that `nearest` meets as it is written: rounded up where less is better."""
+def _satisfied_limit(objective: Objective, nearest: Estimate) -> str:
+    """A limit that `nearest` satisfies, in few digits: rounded up for an upper bound, down for a lower one."""
     value = nearest.value(objective) or 0
-    if objective.metric == SIZE:
-        value = -(-value // 10_000) * 10_000
-    elif not float(value).is_integer():
-        value = math.ceil(value * 1_000) / 1_000
-    return METRICS[objective.metric].exact(value)
+    step = 10_000 if objective.metric == SIZE else 1 if float(value).is_integer() else 1e-3
+    steps = math.ceil(value / step) if objective.direction == "minimize" else math.floor(value / step)
+    return METRICS[objective.metric].exact(round(steps * step, 3))
