@@ -1,10 +1,11 @@
 """What a search found, and the folder that holds it."""
 
+import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,6 +20,7 @@ from codenas.search.warm_start import WarmStart
 LOGGER = logging.getLogger("codenas")
 
 CLAIM, LEARNED, TRIALS, RESULT = "job.json", "warm_start.json", "trials.jsonl", "result.json"  # of a search, in its folder
+_NAMED = 4  # settings in which two jobs differ, at most, that an error names
 
 
 class SearchResult(BaseModel):
@@ -125,6 +127,18 @@ class Claim(BaseModel):
         """Whether it is that of `job` on a corpus; `present` writes the job of an earlier version as this version does."""
         return (present(self.job), self.corpus) == (job, corpus_digest)
 
+    def differences(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> list[str]:
+        """The settings that differ from `job` and its corpus, such as `seed 0 instead of 1`: at most four, and how many more."""
+        earlier, current = (_settings(each) for each in (present(self.job), job))
+        changed = [
+            f"{key} {earlier.get(key, 'unset')} instead of {current.get(key, 'unset')}"
+            for key in (*earlier, *(key for key in current if key not in earlier))
+            if earlier.get(key) != current.get(key)
+        ]
+        if earlier and self.corpus != corpus_digest:
+            changed.append("another corpus")
+        return [*changed[:_NAMED], f"{len(changed) - _NAMED} more"] if len(changed) > _NAMED else changed
+
 
 @dataclass(slots=True, frozen=True)
 class SearchFolder:
@@ -152,13 +166,14 @@ class SearchFolder:
         """
         try:
             claim = self.claimed()
-            own = claim is None or claim.is_of(job, corpus_digest, present)
         except RunError:  # a claim that cannot be read is none of this search
-            own = False
-        if not own:
+            claim = Claim(job="", corpus="")
+        if claim is not None and not claim.is_of(job, corpus_digest, present):
+            different = claim.differences(job, corpus_digest, present)
             raise RunError(
                 f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}; "
                 f"to go on with it as it was asked: codenas search --resume {self.path.parent}"
+                f"{'; it was asked with ' if different else ''}{', '.join(different)}"
             )
 
     def claim(self, job: str, corpus_digest: str, present: Callable[[str], str] = str, learned: WarmStart | None = None) -> None:
@@ -255,3 +270,22 @@ class SearchFolder:
     def finish(self, result: SearchResult) -> None:
         """Write what was found."""
         write_atomic(self.path / RESULT, result.model_dump_json(indent=2))
+
+
+def _settings(job: str) -> dict[str, str]:
+    """The values of a job by the path of their key, as JSON; none where it cannot be read."""
+    try:
+        return dict(_flat(json.loads(job)))
+    except ValueError:
+        return {}
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and (value or not path):
+        for key, each in value.items():
+            yield from _flat(each, f"{path}.{key}" if path else key)
+    elif path == "objectives":
+        for each in value:
+            yield from _flat({key: one for key, one in each.items() if key != "metric"}, f"{path}.{each['metric']}")
+    elif path:
+        yield path, json.dumps(value)

@@ -4,8 +4,8 @@ import pytest
 
 from codenas.arch import Design, SearchSpace
 from codenas.errors import BudgetError
-from codenas.metrics import Metrics
-from codenas.search.fitness import Direction, Objective
+from codenas.metrics import Direction, Metrics
+from codenas.search.fitness import Objective
 from codenas.search.limits import require_reachable
 from codenas.search.static_metrics import StaticMetrics, VocabularySize
 from tests.fakes import tiny_arch

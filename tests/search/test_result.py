@@ -1,5 +1,6 @@
 """The conclusion of a search: the fittest inside the limits wins; the folder holds one search."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,21 @@ def test_a_search_in_which_all_failed_names_the_last_failure() -> None:
     history.record(Failure(index=0, rung=5, reason="diverged"))
     with pytest.raises(NoWinnerError, match="no candidate reached 10 steps; the last failure: diverged"):
         conclude(_plan((Objective(metric="bits_per_byte", weight=1),)), history, EFFORT)
+
+
+def test_the_settings_that_differ_are_named(tmp_path: Path) -> None:
+    asked = {"seed": 0, "budget": {"rungs": [1, 2]}, "objectives": [{"metric": "size_bytes", "limit": 1e6, "weight": 0.0}]}
+    other = {**asked, "seed": 1, "objectives": [{"metric": "size_bytes", "limit": 2e6, "weight": 0.0}]}
+    folder = SearchFolder(tmp_path)
+    folder.claim(json.dumps(asked), "corpus")
+    with pytest.raises(
+        RunError, match=r"it was asked with seed 0 instead of 1, objectives.size_bytes.limit 1000000.0 instead of 2000000.0$"
+    ):
+        folder.require_own(json.dumps(other), "corpus")
+    with pytest.raises(RunError, match="it was asked with another corpus$"):
+        folder.require_own(json.dumps(asked), "other")
+    many = {f"key{number}": number for number in range(6)}
+    assert Claim(job=json.dumps(asked), corpus="corpus").differences(json.dumps({**asked, **many}), "corpus")[-1] == "2 more"
 
 
 def test_a_folder_is_claimed_once_and_a_broken_result_is_named(tmp_path: Path) -> None:
