@@ -11,9 +11,9 @@ from tests.data_prep.example_documents import documents, write_source
 from tune_jobs.cluster import local
 
 
-@pytest.fixture(scope="session")
-def shared_ray(ray_cluster: Path) -> Iterator[None]:
-    """A start of Ray takes seconds and hides nothing: `local_ray` has tests of its own."""
+@contextlib.contextmanager
+def _commands_on(ray_cluster: Path) -> Iterator[None]:
+    """Commands of this block use the Ray that is up. Only this block: the same process also runs the tests of `local_ray`."""
 
     @contextlib.contextmanager
     def running(cpus: int | None = None, address: str | None = None) -> Iterator[Path]:
@@ -25,6 +25,13 @@ def shared_ray(ray_cluster: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def shared_ray(ray_cluster: Path) -> Iterator[None]:
+    """A start of Ray takes seconds and hides nothing: `local_ray` has tests of its own."""
+    with _commands_on(ray_cluster):
+        yield
+
+
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Parquet in The Stack's schema."""
@@ -32,9 +39,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def corpus(shared_ray: None, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(ray_cluster: Path, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus in three vocabularies, as `codenas prepare` makes it."""
     made = tmp_path_factory.mktemp("corpus") / "corpus"
     options = "--vocab-size 300 --vocabulary char --vocabulary bpe-280 --valid-share 0.15 --test-share 0.15"
-    shown("prepare", "--source", source, "--output", made, *options.split())
+    with _commands_on(ray_cluster):
+        shown("prepare", "--source", source, "--output", made, *options.split())
     return made
