@@ -1,0 +1,103 @@
+"""The interface between the decoding engine and what computes the forward pass. A backend knows tokens and states, no requests.
+
+The state of a sequence lives in a slot of the backend. The parts of a state that the engine keeps for later (to share a prefix, to take
+back rejected draft tokens, to resume a preempted sequence) are `StateBlock`s, which only the backend that made them can read.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int32]
+Logits = NDArray[np.float32]
+
+
+@dataclass(slots=True, frozen=True)
+class ForwardBatch:
+    """The tokens of one forward pass. The tokens of a sequence are neighbours, in order of position.
+
+    Attributes:
+        tokens: ids, [n].
+        slots: the slot of each token's sequence, [n].
+        positions: of each token in its sequence, [n]; the first one of a slot is the length of that slot, the others follow it.
+        wanted: indices into `tokens` whose logits are computed, [m], ascending.
+    """
+
+    tokens: Ids
+    slots: Ids
+    positions: Ids
+    wanted: Ids
+
+
+class StateBlock(Protocol):
+    """A copy of what one slot holds of some consecutive positions; with recurrent layers, of their state behind the last of them."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def stop(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+class Backend(ABC):
+    """Forward passes over the sequences in `slots` slots.
+
+    Attributes:
+        vocab_size: logits per token.
+        context_len: most tokens of a sequence.
+        slots: most sequences at a time.
+        max_tokens: most tokens of one forward pass.
+        recurrent: whether a layer keeps a state of fixed size: such a sequence cannot be truncated, only restored.
+    """
+
+    vocab_size: int
+    context_len: int
+    slots: int
+    max_tokens: int
+    recurrent: bool
+
+    @abstractmethod
+    def forward(self, batch: ForwardBatch) -> Logits:
+        """Append the tokens to their sequences; logits [m, vocab_size] of the tokens after the wanted ones.
+
+        The result is valid until the next call. Sequences do not influence each other, whatever is in the batch.
+        """
+
+    @abstractmethod
+    def length(self, slot: int) -> int:
+        """The tokens in `slot`."""
+
+    @abstractmethod
+    def reset(self, slot: int) -> None:
+        """Make `slot` an empty sequence."""
+
+    @abstractmethod
+    def copy(self, source: int, target: int) -> None:
+        """Make `target` the same sequence as `source`."""
+
+    @abstractmethod
+    def truncate(self, slot: int, length: int) -> None:
+        """Forget the tokens of `slot` from position `length` on.
+
+        Raises:
+            ValueError: the model is recurrent, or a window has already dropped what the shorter sequence needs.
+        """
+
+    @abstractmethod
+    def save(self, slot: int, start: int) -> StateBlock:
+        """A copy of what `slot` holds from position `start` to its end."""
+
+    @abstractmethod
+    def restore(self, slot: int, blocks: Sequence[StateBlock]) -> None:
+        """Make `slot` the sequence whose consecutive `blocks` from position 0 on were saved."""
+
+    @abstractmethod
+    def state_bytes(self, length: int) -> int:
+        """Bytes of the state of a sequence of `length` tokens."""
