@@ -3,6 +3,7 @@
 
 PYTHON ?= python3.11 python3 python
 PIP_ARGS ?=
+CMAKE_ARGS ?=
 JOBS ?= 2
 ARGS ?=
 N ?= 500
@@ -18,12 +19,17 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-options docs check lint types architecture docker-lint fmt bench bench-data bench-models bench-search clean
+.PHONY: help setup native demo test test-fast test-options docs check lint types architecture docker-lint fmt bench bench-data bench-models bench-search clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) ## build .venv with the pinned packages
+setup: $(STAMP) ## build .venv with the pinned packages, and the native decoding library
+
+native: $(STAMP) ## build the native decoding library beside its sources (also after a change of them)
+	@export PATH="$(abspath $(BIN)):$$PATH"; mkdir -p build; \
+	{ cmake -S codenas/decode/native -B build/native -G Ninja $(CMAKE_ARGS); cmake --build build/native; \
+	  cmake --install build/native --prefix codenas/decode/native; } >build/native.log 2>&1 || { cat build/native.log >&2; exit 2; }
 
 demo: $(STAMP) ## run all stages on this machine: prepare, search, train, evaluate, serve, complete
 	@$(BIN)/codenas demo $(ARGS)
@@ -97,4 +103,6 @@ $(STAMP): pyproject.toml constraints.txt
 	sed "s/^torch==.*/torch==$$version/" constraints.txt > $(PINS)
 	@echo "installing CodeNAS and its other packages"
 	@$(PIP) --constraint $(PINS) --editable '.[all]'
+	@$(MAKE) --no-print-directory --assume-old=$@ native >/dev/null 2>&1 \
+	    || echo "the native decoding library was not built: torch decodes instead; 'make native' shows why"
 	@touch $@
