@@ -127,14 +127,23 @@ class Checkpoint:
             CheckpointError: the weights are not those that were written, or not those of the architecture.
             ResourceError: there is no memory for them.
         """
-        weights_file = self._verified(WEIGHTS, self.manifest.weights_sha256)
-        stored = _read(weights_file)
+        weights_file = self.path / WEIGHTS
+        stored = self.load_stored()
         model = uninitialized_model(self.manifest.arch, self.manifest.vocab_size)
         try:
             model.load_state_dict(_unpacked(stored, self.manifest))
         except RuntimeError as error:
             raise CheckpointError(f"{weights_file} does not fit its architecture: {_first_line(error)}; {_way_out(self.path)}") from error
         return model.to(device=device, dtype=dtype).eval()
+
+    def load_stored(self) -> dict[str, Tensor]:
+        """The tensors of the weights file as they are stored (`codenas.arch.storage`).
+
+        Raises:
+            CheckpointError: they are not those that were written.
+            ResourceError: there is no memory for them.
+        """
+        return _read(self._verified(WEIGHTS, self.manifest.weights_sha256))
 
     def _verified(self, name: str, sha256: str | None) -> Path:
         path = self.path / name

@@ -108,6 +108,11 @@ class Bpe:
         """SHA-256 of the tokenizer's content."""
         return self._digest
 
+    @property
+    def merges(self) -> list[tuple[str, str]]:
+        """Pairs of pieces in byte letters, the first to be merged first."""
+        return [(left, right) for left, right in map(_pair, json.loads(self._tokenizer.to_str())["model"]["merges"])]
+
     def encode(self, text: str | bytes) -> list[int]:
         """Merged ids for valid UTF-8, one id per byte for what is not."""
         ids: list[int] = []
@@ -128,6 +133,11 @@ class Bpe:
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`."""
         write_atomic(path, self._tokenizer.to_str(pretty=True) + "\n")
+
+
+def _pair(merge: str | list[str]) -> list[str]:
+    """A merge as two pieces; older files write both in one string."""
+    return merge.split(" ") if isinstance(merge, str) else merge
 
 
 def _token_bytes(vocabulary: Mapping[str, int], specials: Mapping[str, int]) -> list[bytes]:
