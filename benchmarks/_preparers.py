@@ -49,7 +49,7 @@ def ours(source: Path, output: Path, tokenizer: Path) -> dict[str, float]:
             vocabulary.save(corpus / "tokenizer.json")
             return vocabulary
 
-        stages.vocabulary = given
+        stages.train_vocabulary = given
         list(pipeline._stream([Unit("", number, [0], [""]) for number in range(2 * WORKERS)], _nothing, WORKERS))  # both have started
         size = max(20 * sum(file.stat().st_size for file in source.rglob("*.parquet")) / 1e6, 1)  # all of it
         config = PrepareConfig(

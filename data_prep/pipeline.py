@@ -57,7 +57,7 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     if not ray.is_initialized():
         raise ResourceError("preparing a corpus needs a running Ray, and none is connected; call ray.init(), or use: codenas prepare")
     config = with_source_defaults(config, output)
-    if finished := stages.existing(config, output, update):
+    if finished := stages.find_complete_corpus(config, output, update):
         LOGGER.info(f"corpus is ready: {output}")
         return finished
     needed = round(2 * (1 + len(config.vocabularies)) * config.max_megabytes) + 50
@@ -65,8 +65,8 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     working = output.parent / f".{output.name}.part"
     with folder_lock(working):
         _restore(working, output)
-        held = stages.finished(config, output, update)  # another process may have finished it in the meantime
-        if held is None or stages.outdated(config, held, update):
+        held = stages.find_finished_corpus(config, output, update)  # another process may have finished it in the meantime
+        if held is None or stages.is_outdated(config, held, update):
             _rebuild(config, working, output, held, environment)
         else:
             _add_vocabularies(config, working, held)
@@ -77,9 +77,9 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
 def _rebuild(config: PrepareConfig, working: Path, output: Path, held: Corpus | None, environment: Environment | None) -> None:
     """Replace the corpus `held`, if there is one, by a new one, unless the converted source is the one that it was made of."""
     corpus = _resume(config, working, held)
-    root = stages.source_root(config, corpus, environment)
-    stages.record_source(corpus, root, stages.source_files(config, corpus, root))
-    if held is not None and held.manifest.config_digest == config.digest and stages.same_source(held.path, corpus):
+    root = stages.convert_source(config, corpus, environment)
+    stages.record_source(corpus, root, stages.list_source_files(config, corpus, root))
+    if held is not None and held.manifest.config_digest == config.digest and stages.is_same_source(held.path, corpus):
         LOGGER.info(f"the source {config.source} has not changed")
         _add_vocabularies(config, working, held)
         return
@@ -130,23 +130,23 @@ def _resume(config: PrepareConfig, working: Path, held: Corpus | None) -> Path:
 
 def _build(config: PrepareConfig, corpus: Path, root: Location) -> None:
     stream = partial(_stream, workers=config.workers)
-    entries, statistics = stages.documents(config, corpus, root, stream)
-    vocabulary = stages.vocabulary(config, corpus, root, entries)
-    tokens = stages.tokens(corpus, corpus.with_name(_JOURNAL), root, entries, vocabulary.size, stream, config.redact)
+    entries, statistics = stages.select_documents(config, corpus, root, stream)
+    vocabulary = stages.train_vocabulary(config, corpus, root, entries)
+    tokens = stages.write_tokens(corpus, corpus.with_name(_JOURNAL), root, entries, vocabulary.size, stream, config.redact)
     manifest = _manifest(config, entries, statistics, vocabulary, tokens, corpus)
     write_atomic(corpus / CARD, manifest.model_dump_json(indent=1) + "\n")
 
 
 def _add_vocabularies(config: PrepareConfig, working: Path, corpus: Corpus) -> None:
     """Tokenise the documents of a finished corpus in every vocabulary that it lacks; each is whole or absent."""
-    for name in stages.lacking(config, corpus):
-        root, stream = stages.kept_source(config, corpus.path), partial(_stream, workers=config.workers)
-        entries, statistics = stages.documents(config, corpus.path, root, stream)
+    for name in stages.list_missing_vocabularies(config, corpus):
+        root, stream = stages.locate_kept_source(config, corpus.path), partial(_stream, workers=config.workers)
+        entries, statistics = stages.select_documents(config, corpus.path, root, stream)
         draft = working / VOCABULARIES / name
-        vocabulary = stages.named_vocabulary(name, config, corpus.path, root, entries)
+        vocabulary = stages.make_named_vocabulary(name, config, corpus.path, root, entries)
         vocabulary.save(draft / "tokenizer.json")
         journal = draft.with_name(f"{name} {_JOURNAL}")
-        tokens = stages.tokens(draft, journal, root, entries, vocabulary.size, stream, config.redact, f"tokenise {name}")
+        tokens = stages.write_tokens(draft, journal, root, entries, vocabulary.size, stream, config.redact, f"tokenise {name}")
         manifest = _manifest(config, entries, statistics, vocabulary, tokens, corpus.path)
         write_atomic(draft / CARD, manifest.model_dump_json(indent=1) + "\n")
         with atomic_folder(corpus.path / VOCABULARIES / name) as folder:
@@ -230,8 +230,8 @@ def _manifest(
         drops=stored.drops,
         licences=_by_licence(entries),
         redacted=stored.redacted,
-        bad_rows=stages.bad_rows(corpus),
-        held=stages.source_size(corpus),
+        bad_rows=stages.count_bad_rows(corpus),
+        held=stages.measure_source(corpus),
         figures=tokens.figures,
     )
 

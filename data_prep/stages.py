@@ -59,7 +59,7 @@ _NO_NAME = "no name"
 _OWN, _CHARACTERS = "tokenizer.json", "vocab-char.json"
 
 
-def existing(config: PrepareConfig, output: Path, update: bool = False) -> Corpus | None:
+def find_complete_corpus(config: PrepareConfig, output: Path, update: bool = False) -> Corpus | None:
     """The corpus of `config` with all its vocabularies, if it is finished in `output`; None if something is missing.
 
     With `update` it also counts as missing if its source has changed.
@@ -68,16 +68,16 @@ def existing(config: PrepareConfig, output: Path, update: bool = False) -> Corpu
         CorpusError: `output` holds something else, or the source is missing, empty or broken.
     """
     config = with_source_defaults(config, output)
-    corpus = finished(config, output, update)
-    if corpus is not None and outdated(config, corpus, update):
+    corpus = find_finished_corpus(config, output, update)
+    if corpus is not None and is_outdated(config, corpus, update):
         return None
-    if corpus is not None and lacking(config, corpus):
-        kept_source(config, corpus.path)
+    if corpus is not None and list_missing_vocabularies(config, corpus):
+        locate_kept_source(config, corpus.path)
         return None
     return corpus
 
 
-def outdated(config: PrepareConfig, corpus: Corpus, update: bool) -> bool:
+def is_outdated(config: PrepareConfig, corpus: Corpus, update: bool) -> bool:
     """Whether `corpus` has to be rebuilt because its source has changed; without `update` it stays, with a warning.
 
     Raises:
@@ -106,7 +106,7 @@ def _warn_of_changes(config: PrepareConfig, corpus: Path) -> None:
             )
 
 
-def lacking(config: PrepareConfig, corpus: Corpus) -> list[str]:
+def list_missing_vocabularies(config: PrepareConfig, corpus: Corpus) -> list[str]:
     """The vocabularies of `config` that `corpus` does not have yet.
 
     Raises:
@@ -118,8 +118,8 @@ def lacking(config: PrepareConfig, corpus: Corpus) -> list[str]:
     return [name for name in config.vocabularies if name not in held]
 
 
-def finished(config: PrepareConfig, output: Path, update: bool = False) -> Corpus | None:
-    """As `existing`, whatever additional vocabularies the corpus has; with `update` also a corpus of another list of packages."""
+def find_finished_corpus(config: PrepareConfig, output: Path, update: bool = False) -> Corpus | None:
+    """As `find_complete_corpus`, whatever more vocabularies the corpus has; with `update` also a corpus of another list of packages."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         if file_source_of(config) is None:
             parquet_files(location_of(config.source))
@@ -143,7 +143,7 @@ def finished(config: PrepareConfig, output: Path, update: bool = False) -> Corpu
     return corpus
 
 
-def source_root(config: PrepareConfig, corpus: Path, environment: Environment | None) -> Location:
+def convert_source(config: PrepareConfig, corpus: Path, environment: Environment | None) -> Location:
     """The folder of the parquet to read. A source of files is first converted to parquet there, in its present state.
 
     If an interrupted run had converted another state of it, what it derived from that is removed.
@@ -161,12 +161,12 @@ def source_root(config: PrepareConfig, corpus: Path, environment: Environment | 
     return root
 
 
-def source_files(config: PrepareConfig, corpus: Path, root: Location) -> list[Location]:
+def list_source_files(config: PrepareConfig, corpus: Path, root: Location) -> list[Location]:
     """The parquet files of the source whose folder is `root`."""
     return parquet_files(root if root == corpus / SOURCE else location_of(config.source))
 
 
-def kept_source(config: PrepareConfig, corpus: Path) -> Location:
+def locate_kept_source(config: PrepareConfig, corpus: Path) -> Location:
     """The folder of the parquet that a finished corpus was made of.
 
     Raises:
@@ -196,7 +196,7 @@ def record_source(corpus: Path, root: Location, files: Iterable[Location]) -> So
     return now
 
 
-def same_source(held: Path, corpus: Path) -> bool:
+def is_same_source(held: Path, corpus: Path) -> bool:
     """Whether the files converted in the folder `corpus` are those that the finished corpus in the folder `held` was made of."""
     return all(_same(held / name, corpus / name) for name in (SOURCE_LIST, f"{SOURCE}/{STATISTICS}"))
 
@@ -213,14 +213,14 @@ def _remove_derived(corpus: Path) -> None:
         shutil.rmtree(corpus / name, ignore_errors=True)
 
 
-def documents(config: PrepareConfig, corpus: Path, root: Location, stream: Stream) -> tuple[list[Entry], Statistics]:
+def select_documents(config: PrepareConfig, corpus: Path, root: Location, stream: Stream) -> tuple[list[Entry], Statistics]:
     """The documents kept, each with its split, sorted by repository and path; and the statistics."""
     if not (corpus / _DOCUMENTS).exists():
-        _select_documents(config, corpus, root, stream)
+        _process_and_select(config, corpus, root, stream)
     return load_entries(corpus / _DOCUMENTS)
 
 
-def _select_documents(config: PrepareConfig, corpus: Path, root: Location, stream: Stream) -> None:
+def _process_and_select(config: PrepareConfig, corpus: Path, root: Location, stream: Stream) -> None:
     """Process what has no stored result yet; then deduplicate and split all documents."""
     entries, statistics = load_converted(root) if isinstance(root, Path) and root == corpus / SOURCE else _list_parquet(config, root)
     store = ResultStore(corpus / UNITS, read_source_list(corpus).digests)
@@ -244,7 +244,7 @@ def read_source_list(corpus: Path) -> SourceList:
         raise damaged(path, error) from None
 
 
-def vocabulary(config: PrepareConfig, corpus: Path, root: Location, entries: list[Entry]) -> Bpe:
+def train_vocabulary(config: PrepareConfig, corpus: Path, root: Location, entries: list[Entry]) -> Bpe:
     """The byte-level BPE, and beside it the character vocabulary, trained on one sample of the training split."""
     path = corpus / _OWN
     if not path.exists():
@@ -254,14 +254,14 @@ def vocabulary(config: PrepareConfig, corpus: Path, root: Location, entries: lis
     return Bpe.load(path.read_text(encoding="utf-8"))
 
 
-def named_vocabulary(name: str, config: PrepareConfig, corpus: Path, root: Location, entries: list[Entry]) -> Vocabulary:
+def make_named_vocabulary(name: str, config: PrepareConfig, corpus: Path, root: Location, entries: list[Entry]) -> Vocabulary:
     """The vocabulary called `name`, trained on the same sample as the default vocabulary of the finished `corpus`."""
     if name == CHAR:
         return load_vocabulary(corpus / _CHARACTERS)
     return _train_bpe(_sample(config, root, entries), bpe_size(name))
 
 
-def tokens(
+def write_tokens(
     corpus: Path,
     journal: Path,
     root: Location,
@@ -314,13 +314,13 @@ def _require_same(root: Location, entries: list[Entry], figures: Mapping[str, Fi
             )
 
 
-def bad_rows(corpus: Path) -> int | None:
+def count_bad_rows(corpus: Path) -> int | None:
     """The number of rows in quarantine; None if an earlier version prepared the corpus."""
     path = corpus / QUARANTINE
     return path.read_bytes().count(b"\n") if path.is_file() else None
 
 
-def source_size(corpus: Path) -> SourceSize | None:
+def measure_source(corpus: Path) -> SourceSize | None:
     """The size of the source; None if an earlier version prepared the corpus."""
     if not (corpus / SOURCE_LIST).is_file():
         return None

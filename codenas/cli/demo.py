@@ -54,11 +54,11 @@ def demo(
         require_feasible,
         warn_unreachable,
     )
-    from data_prep.stages import existing
+    from data_prep.stages import find_complete_corpus
 
     require_feasible(wanted.search)  # checked before ten minutes of work
     with open_run(run) as opened, PeakMemory() as memory:
-        corpus = existing(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
+        corpus = find_complete_corpus(wanted.prepare, opened.corpus)  # is there a source? Asked before Ray starts
         home = SearchFolder(opened.search)
         if corpus is not None:
             checked_plan(wanted.search, corpus, home)

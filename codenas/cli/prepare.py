@@ -82,10 +82,10 @@ def prepare(
 
 def _prepared(config: "PrepareConfig", output: Path, update: bool) -> "Corpus":
     from codenas.log import LOGGER
-    from data_prep.stages import existing
+    from data_prep.stages import find_complete_corpus
     from tune_jobs.cluster.local import local_ray
 
-    corpus = existing(config, output, update)
+    corpus = find_complete_corpus(config, output, update)
     if corpus is not None:
         LOGGER.info(f"corpus is ready: {output}")
         return corpus

@@ -21,8 +21,8 @@ _HEXADECIMAL = bytes(97 if value in b"0123456789abcdefABCDEFx\\," else 32 for va
 _SPACES = bytes(value for value in range(128) if chr(value).isspace())
 _NOT_ALPHANUMERIC = bytes(value for value in range(128) if not chr(value).isalnum())
 _NOT_ALPHABETIC = bytes(value for value in range(128) if not chr(value).isalpha())
-# The pieces that StarCoder's tokenizer merges within and never across: GPT-2's pattern, every digit by itself.
-_PIECE = re.compile(r" ?[^\W\d_]+|\d| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
+# The pre-tokens of StarCoder's tokenizer, which merges never cross: GPT-2's pattern, every digit by itself.
+_PRETOKEN = re.compile(r" ?[^\W\d_]+|\d| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 _LETTER, _SYMBOL, _DIGIT, _WHITE, _SPACE = range(5)
 _KINDS = bytes(
     _LETTER if chr(value).isalpha() else _DIGIT if chr(value).isdigit() else _SPACE if value == 32
@@ -36,7 +36,7 @@ class Filter(Protocol):
 
     reason: str
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
 
 
@@ -49,7 +49,7 @@ def quality_filters(thresholds: Thresholds) -> tuple[Filter, ...]:
         empty,
         too_large,
         LongLines(thresholds.lines, thresholds.longest_line, thresholds.mean_line),
-        FewLetters(thresholds.alphanumeric_share),
+        FewAlphanumeric(thresholds.alphanumeric_share),
         FewAlphabetic(thresholds.alphabetic_share),
         Xml(),
         Generated(),
@@ -62,7 +62,7 @@ def quality_filters(thresholds: Thresholds) -> tuple[Filter, ...]:
 
 def first_reason(document: Document, filters: Sequence[Filter]) -> str | None:
     """The reason of the first filter that drops the document; None if it passes them all."""
-    return next((one.reason for one in filters if one.refuses(document)), None)
+    return next((one.reason for one in filters if one.drops(document)), None)
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Empty:
 
     reason = "empty"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         return not document.text.strip()
 
@@ -83,7 +83,7 @@ class TooLarge:
     limit: int
     reason = "too large"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         return len(document.text) > self.limit or len(document.data) > self.limit
 
@@ -97,20 +97,20 @@ class LongLines:
     mean: float
     reason = "long lines"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         lengths = line_lengths(document.text)
         return len(lengths) > self.lines or max(lengths) > self.longest or sum(lengths) / len(lengths) > self.mean
 
 
 @dataclass(slots=True)
-class FewLetters:
+class FewAlphanumeric:
     """Too small a share of letters and digits."""
 
     share: float
     reason = "few letters"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         return alphanumeric_share(document.text) < self.share
 
@@ -122,7 +122,7 @@ class FewAlphabetic:
     share: float
     reason = "few alphabetic"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         return alphabetic_share(document.text) < self.share
 
@@ -133,7 +133,7 @@ class Xml:
 
     reason = "xml"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         return _XML in document.text[:100]
 
@@ -144,7 +144,7 @@ class Generated:
 
     reason = "generated"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         head = "\n".join(document.text[:10_000].split("\n", 5)[:5]).lower()
         return any(words in head for words in _GENERATED)
@@ -158,7 +158,7 @@ class EncodedData:
     share: float
     reason = "encoded data"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         if not _may_hold_encoded(document.text):
             return False
@@ -177,11 +177,11 @@ class ShortTokens:
     characters: float
     reason = "short tokens"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         if document.language != "Python":
             return False
-        return len(document.text) < self.characters * count_pieces(document.text)
+        return len(document.text) < self.characters * count_pretokens(document.text)
 
 
 @dataclass(slots=True)
@@ -190,7 +190,7 @@ class Unparsable:
 
     reason = "syntax"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         return document.language == "Python" and parse(document.text) is None
 
@@ -203,7 +203,7 @@ class Comments:
     most: float
     reason = "comments"
 
-    def refuses(self, document: Document) -> bool:
+    def drops(self, document: Document) -> bool:
         """True to drop it."""
         if document.language != "Python" or (self.least == 0 and self.most == 1):
             return False
@@ -224,17 +224,17 @@ def line_lengths(text: str) -> list[int]:
     return [len(line) for line in text.split("\n")]
 
 
-def count_pieces(text: str) -> int:
-    """The number of matches of `_PIECE`; for ASCII five times as fast as the search."""
+def count_pretokens(text: str) -> int:
+    """The number of matches of `_PRETOKEN`; for ASCII five times as fast as the search."""
     if not text.isascii():
-        return len(_PIECE.findall(text))
+        return len(_PRETOKEN.findall(text))
     kinds = np.frombuffer(text.encode().translate(_KINDS), np.uint8)
-    before, behind = np.append(_DIGIT, kinds[:-1]), np.append(kinds[1:], _SPACE)
-    seen = np.count_nonzero((kinds < _WHITE) & ((kinds != before) | (kinds == _DIGIT)))
-    # A run of white space is one piece, and what comes before text is its last character by itself, or the space of that text.
-    first, last = (kinds >= _WHITE) & (before < _WHITE), (kinds >= _WHITE) & (behind < _WHITE)
-    joined = (kinds == _SPACE) & (behind < _DIGIT)
-    return int(seen + np.count_nonzero(first) + np.count_nonzero(last & ~first) - np.count_nonzero(joined))
+    previous, following = np.append(_DIGIT, kinds[:-1]), np.append(kinds[1:], _SPACE)
+    text_pretokens = np.count_nonzero((kinds < _WHITE) & ((kinds != previous) | (kinds == _DIGIT)))
+    # A run of white space is one pre-token; before text its last character is another, or, as a space, part of that text's.
+    first, last = (kinds >= _WHITE) & (previous < _WHITE), (kinds >= _WHITE) & (following < _WHITE)
+    joined = (kinds == _SPACE) & (following < _DIGIT)
+    return int(text_pretokens + np.count_nonzero(first) + np.count_nonzero(last & ~first) - np.count_nonzero(joined))
 
 
 def alphanumeric_share(text: str) -> float:

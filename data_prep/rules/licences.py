@@ -75,16 +75,16 @@ def licences_in(texts: Iterable[str]) -> tuple[str, ...]:
 def licences_of(metadata: Metadata) -> tuple[str, ...]:
     """The SPDX identifiers of a package, sorted, all of which apply; an unknown name stays as it is, and is not permissive."""
     if expression := _field(metadata, "License-Expression"):
-        return from_expression(expression)
+        return parse_expression(expression)
     text = _field(metadata, "License").partition("\n")[0]
     if text and (text.lower() in _SPDX_BY_NAME or " AND " in text or " OR " in text):
-        return from_expression(_SPDX_BY_NAME.get(text.lower(), text))
+        return parse_expression(_SPDX_BY_NAME.get(text.lower(), text))
     classifiers = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or [] if line.startswith("License :: ")]
     named = [name for name in classifiers if name not in ("OSI Approved", "DFSG approved")]
     return tuple(sorted({_SPDX_BY_NAME.get(name.lower(), name) for name in named})) or ((text[:40],) if text else ())
 
 
-def from_expression(expression: str) -> tuple[str, ...]:
+def parse_expression(expression: str) -> tuple[str, ...]:
     """The identifiers of an SPDX expression that apply: of alternatives (OR) the permissive ones, else all of them."""
     names = re.split(r" (?:AND|OR) ", re.sub(r"[()]| WITH [\w.-]+", "", expression))
     names = sorted({_SPDX_BY_NAME.get(name.strip().lower(), name.strip()) for name in names})

@@ -42,11 +42,11 @@ def corpus(source: Path, tmp_path: Path, plain: None) -> Corpus:
 @pytest.mark.parametrize("harm", [truncate, damage])
 def test_the_list_of_documents(harm: Callable[[Path, str], None], corpus: Corpus, source: Path) -> None:
     harm(corpus.path / "documents.parquet", "repository")
-    told = r"documents.parquet is damaged \(.*\); restore it, or remove the folder .*corpus and run codenas prepare again"
-    with pytest.raises(CorpusError, match=told) as caught:
+    message = r"documents.parquet is damaged \(.*\); restore it, or remove the folder .*corpus and run codenas prepare again"
+    with pytest.raises(CorpusError, match=message) as caught:
         read_texts(corpus.path, 1, 0)
     assert "\n" not in str(caught.value)
-    with pytest.raises(CorpusError, match=told):
+    with pytest.raises(CorpusError, match=message):
         prepare(configure(source, **MORE), corpus.path)
 
 
@@ -69,7 +69,7 @@ def test_the_results_of_a_row_group(source: Path, tmp_path: Path, monkeypatch: p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("data_prep.stages.vocabulary", stop)
+        patched.setattr("data_prep.stages.train_vocabulary", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source), tmp_path / "corpus")
     built = tmp_path / ".corpus.part/corpus"

@@ -66,9 +66,9 @@ def test_any_number_of_workers_gives_the_bytes_of_one_after_the_other(
 def test_what_a_worker_cannot_do_without_is_told_in_one_line(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([V2]), tmp_path / "a.parquet")  # the folder of its texts has gone meanwhile
     work = partial(process, root=tmp_path, processor=DocumentProcessor.of(configure(tmp_path)))
-    with pytest.raises(CorpusError, match="a.parquet is of The Stack v2, which has metadata without texts") as told:
+    with pytest.raises(CorpusError, match="a.parquet is of The Stack v2, which has metadata without texts") as caught:
         list(pipeline._stream([Unit("a.parquet", 0, [0], [""])], work, workers=1))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def dies(units: pa.Table, deaths: Path, most: int) -> pa.Table:
@@ -91,9 +91,9 @@ def test_what_a_worker_that_died_had_to_do_is_done_by_another(tmp_path: Path) ->
 @pytest.mark.usefixtures("ray_cluster")
 def test_rows_that_kill_every_worker_end_the_job_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_RETRIES", 1)
-    with pytest.raises(ResourceError, match="a worker died 2 times on the same rows") as told:
+    with pytest.raises(ResourceError, match="a worker died 2 times on the same rows") as caught:
         list(pipeline._stream([Unit("a.parquet", 0, [0], [""])], partial(dies, deaths=tmp_path, most=9), workers=1))
-    assert "\n" not in str(told.value) and len(list(tmp_path.iterdir())) == 2
+    assert "\n" not in str(caught.value) and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.cluster
@@ -258,13 +258,13 @@ def made(folder: Path) -> dict[str, str]:
 @pytest.mark.usefixtures("plain")
 def test_a_finished_corpus_gets_more_vocabularies_and_keeps_what_it_has(source: Path, tmp_path: Path) -> None:
     before = content(prepare(configure(source), tmp_path / "corpus").path)
-    assert stages.existing(configure(source, **MORE), tmp_path / "corpus") is None
+    assert stages.find_complete_corpus(configure(source, **MORE), tmp_path / "corpus") is None
     with_char = content(prepare(configure(source, vocabularies=["char"]), tmp_path / "corpus").path)
     both = content(prepare(configure(source, **MORE), tmp_path / "corpus").path)
     assert before.items() < with_char.items() < both.items()
     assert both == content(prepare(configure(source, **MORE), tmp_path / "at once").path)
     for fewer in ([], ["bpe-300"]):
-        assert stages.existing(configure(source, vocabularies=fewer), tmp_path / "corpus") is not None
+        assert stages.find_complete_corpus(configure(source, vocabularies=fewer), tmp_path / "corpus") is not None
     assert not list(tmp_path.glob(".*")) and not list((tmp_path / "corpus/vocabularies").glob(".*"))
 
 
@@ -284,7 +284,7 @@ def test_what_more_vocabularies_are_made_of_must_be_there(gone: str, tmp_path: P
     corpus = prepare(configure(source), tmp_path / "corpus")
     path = source if gone == "source" else corpus.path / "documents.parquet"
     path.rename(tmp_path / "elsewhere")
-    for ask in (stages.existing, prepare):
+    for ask in (stages.find_complete_corpus, prepare):
         with pytest.raises(CorpusError, match=f"{path} is missing, and more vocabularies of {corpus.path} need it; restore it"):
             ask(configure(source, vocabularies=["char"]), corpus.path)
     assert prepare(configure(source), corpus.path).manifest == corpus.manifest

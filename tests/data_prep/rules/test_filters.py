@@ -11,7 +11,7 @@ from data_prep.rules.filters import (
     Comments,
     EncodedData,
     FewAlphabetic,
-    FewLetters,
+    FewAlphanumeric,
     Filter,
     Generated,
     LongLines,
@@ -21,20 +21,20 @@ from data_prep.rules.filters import (
     Xml,
     alphabetic_share,
     alphanumeric_share,
-    count_pieces,
+    count_pretokens,
     first_reason,
     quality_filters,
 )
 from data_prep.rules.python_text import comment_share
 from tests.data_prep.example_documents import code, document
 
-CASES: list[tuple[Filter, str, str]] = [  # filter, the last text that it lets pass, the first that it refuses
+CASES: list[tuple[Filter, str, str]] = [  # filter, the last text that passes, the first that is dropped
     (TooLarge(4), "éé", "ééx"),
     (LongLines(9, 5, 99), "12345\n1", "123456\n1"),
     (LongLines(9, 99, 3), "12345\n1", "12345\n12"),
     (LongLines(2, 99, 99), "1\n2", "1\n2\n3"),
-    (FewLetters(0.25), "a---", "a----"),
-    (FewLetters(0.25), "é---", "é----"),
+    (FewAlphanumeric(0.25), "a---", "a----"),
+    (FewAlphanumeric(0.25), "é---", "é----"),
     (FewAlphabetic(0.25), "a123", "a1234"),
     (FewAlphabetic(0.25), "é123", "é1234"),
     (Xml(), " " * 100 + "<?xml version=", "# <?xml version='1.0'?>"),
@@ -52,38 +52,38 @@ CASES: list[tuple[Filter, str, str]] = [  # filter, the last text that it lets p
 ]
 
 
-@pytest.mark.parametrize(("rule", "passes", "refused"), CASES)
-def test_the_threshold(rule: Filter, passes: str, refused: str) -> None:
-    assert not rule.refuses(document(text=passes))
-    assert rule.refuses(document(text=refused))
+@pytest.mark.parametrize(("rule", "passes", "dropped"), CASES)
+def test_the_threshold(rule: Filter, passes: str, dropped: str) -> None:
+    assert not rule.drops(document(text=passes))
+    assert rule.drops(document(text=dropped))
 
 
 def test_hexadecimal_bytes_are_encoded_data() -> None:
-    assert EncodedData(999, 0.5).refuses(document(text="x = [" + "0xff," * 20 + "]"))
-    assert not EncodedData(1024, 0.5).refuses(document(text=code(1, 1)))
+    assert EncodedData(999, 0.5).drops(document(text="x = [" + "0xff," * 20 + "]"))
+    assert not EncodedData(1024, 0.5).drops(document(text=code(1, 1)))
 
 
 @given(st.text("aF0x,\\ \n\tu9z=+-\x0b\x1c\xa0é", max_size=90))
 def test_encoded_data_is_looked_for_wherever_it_may_be(text: str) -> None:
     for piece in (text, "0f, " * 7 + text, "\\u00ff" * 7 + text, "Qq=\n" * 15 + text):
         held = [len(match[0]) for match in filters._ENCODED.finditer(piece)]
-        assert EncodedData(0, 1).refuses(document(text=piece)) == bool(held)
+        assert EncodedData(0, 1).drops(document(text=piece)) == bool(held)
 
 
 @given(st.text("ab_ 12\n\t+-()\x0b\x1c", max_size=30) | st.text(max_size=30))
 def test_pieces_are_counted_as_the_pattern_finds_them(text: str) -> None:
-    assert count_pieces(text) == len(filters._PIECE.findall(text))
+    assert count_pretokens(text) == len(filters._PRETOKEN.findall(text))
 
 
 @pytest.mark.parametrize("rule", [Unparsable(), ShortTokens(2.5), Comments(0.01, 0.8)])
 def test_rules_of_python_let_other_languages_pass(rule: Filter) -> None:
-    assert rule.refuses(document(text="x=(1"))
-    assert not rule.refuses(Document("owner/project", "a.js", ("MIT",), "JavaScript", "x=(1"))
+    assert rule.drops(document(text="x=(1"))
+    assert not rule.drops(Document("owner/project", "a.js", ("MIT",), "JavaScript", "x=(1"))
 
 
 @pytest.mark.parametrize("text", ["", "#" * 50, "x = 1\n" * 50])
 def test_zero_and_one_are_no_bounds_of_the_comments(text: str) -> None:
-    assert not Comments(0, 1).refuses(document(text=text))
+    assert not Comments(0, 1).drops(document(text=text))
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_of_ones_own_code_all_that_parses_is_kept(tmp_path: Path) -> None:
     drops = prepare(asked, tmp_path / "asked").manifest.drops
     assert {"comments", "generated", "near-duplicate", "long lines"} <= drops.keys()
     source.rename(tmp_path / "moved")
-    assert stages.existing(configure(source), tmp_path / "corpus") is not None
+    assert stages.find_complete_corpus(configure(source), tmp_path / "corpus") is not None
 
 
 @pytest.mark.usefixtures("plain")
@@ -97,10 +97,10 @@ def test_languages_are_chosen(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("plain")
 def test_where_nothing_is_left_the_reasons_and_the_ways_out_are_one_line(tmp_path: Path) -> None:
     source = write_code(tmp_path / "mine")
-    told = (
+    message = (
         r"nothing of the source .*mine can be used: 38 files of code were found and left out \(language 13, licence 25\); .*--any-licence"
     )
-    with pytest.raises(CorpusError, match=told):
+    with pytest.raises(CorpusError, match=message):
         prepare(configure(source, licences=["MIT"]), tmp_path / "corpus")
     with pytest.raises(CorpusError, match=r"\(language 38\); widen --language \(it is Rust\)"):
         prepare(configure(source, languages=["rust"]), tmp_path / "other")
@@ -156,7 +156,7 @@ def same_content(corpus: Corpus, folder: Path, path: Path) -> bool:
     """Whether the list counts by what is in it, wherever it lies."""
     moved = path.rename(folder / "elsewhere.txt")
     config = configure(f"pypi:{moved}")
-    again = stages.existing(config, corpus.path)
+    again = stages.find_complete_corpus(config, corpus.path)
     moved.write_text(moved.read_text() + f"more==1 --hash=sha256:{'0' * 64}\n")
     return again is not None and again.manifest == corpus.manifest and configure(f"pypi:{moved}").digest != corpus.manifest.config_digest
 
@@ -183,7 +183,7 @@ def test_a_source_that_cannot_be_is_refused_before_anything_is_made(
     source: str, error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
-        stages.existing(configure(source), tmp_path / "corpus")
+        stages.find_complete_corpus(configure(source), tmp_path / "corpus")
     assert not list(tmp_path.iterdir())
 
 

@@ -109,8 +109,8 @@ def test_an_update_that_is_interrupted_while_vocabularies_are_added_keeps_those_
     prepare(configure(source, **options), tmp_path / "corpus")
     write_rows([stack_row(document(f"new/{number}", "a.py", code(number, 99))) for number in range(5)], source / "more.parquet")
     with pytest.MonkeyPatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        named = stages.named_vocabulary
-        broken.setattr(stages, "named_vocabulary", lambda name, *held: named(name, *held) if name != "char" else interrupted())
+        named = stages.make_named_vocabulary
+        broken.setattr(stages, "make_named_vocabulary", lambda name, *held: named(name, *held) if name != "char" else interrupted())
         prepare(configure(source, **options), tmp_path / "corpus", update=True)
     tokenised.clear()
     corpus = prepare(configure(source, **options), tmp_path / "corpus", update=True)
@@ -129,10 +129,10 @@ def test_a_unit_may_come_in_several_tables(source: Path, tmp_path: Path) -> None
     whole = [tokenise.encode(unit.table, source, corpus.tokenizer_path, True) for unit in units]
     rows = [table.slice(row, 1) for table in whole for row in range(table.num_rows)]
     assert len(rows) > len(units)
-    expected = [told(parts) for parts in parts_of(units, iter(whole))]
+    expected = [split_and_ids(parts) for parts in parts_of(units, iter(whole))]
     for tables in (rows, [pa.concat_tables(whole)]):
-        assert [told(parts) for parts in parts_of(units, iter(tables))] == expected
+        assert [split_and_ids(parts) for parts in parts_of(units, iter(tables))] == expected
 
 
-def told(parts: list[Part]) -> list[tuple[str, list[int]]]:
+def split_and_ids(parts: list[Part]) -> list[tuple[str, list[int]]]:
     return [(part.split, part.ids.tolist()) for part in parts]

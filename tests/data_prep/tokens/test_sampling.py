@@ -62,7 +62,7 @@ def test_workers_that_die_again_and_again_are_one_line(monkeypatch: pytest.Monke
         list(sample_on_ray([Run("Go", 0, 3)], TEXTS, SETTINGS))
 
 
-def test_without_ray_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_an_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(ResourceError, match="sampling needs a running Ray"):
         next(sample_on_ray([], TEXTS, SETTINGS))
