@@ -97,7 +97,7 @@ def _read(path: Path) -> "tuple[Design, int | None]":
 
     from codenas.arch import ArchSpec, Design
     from codenas.arch.legacy import from_legacy, is_legacy
-    from codenas.cli.faults import explain
+    from codenas.cli.validation_errors import explain
     from codenas.errors import ConfigError
     from codenas.files import read_user_text
 

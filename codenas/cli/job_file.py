@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from codenas.cli.faults import explain
 from codenas.cli.overrides import merge, parse_override
+from codenas.cli.validation_errors import explain
 from codenas.errors import ConfigError
 from codenas.evaluate.config import EvaluationSettings
 from codenas.experiment.jobs import RecordJob, SearchJob, ServeJob, TrainJob

@@ -42,7 +42,7 @@ def load_space(name: str) -> "SearchSpace":
 
     from codenas.arch import SearchSpace, preset
     from codenas.arch.presets import PRESETS
-    from codenas.cli.faults import explain
+    from codenas.cli.validation_errors import explain
     from codenas.errors import ConfigError
     from codenas.files import without_bom
 

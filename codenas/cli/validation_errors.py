@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
     """The first error of a file that should hold a `root`, with place, value, reason and remedy. Unknown keys first: they cause others."""
-    first = min(error.errors(), key=lambda fault: (fault["type"] != "extra_forbidden", _is_other_form(fault)))
+    first = min(error.errors(), key=lambda detail: (detail["type"] != "extra_forbidden", _is_other_form(detail)))
     reason = readable_reason(first)
     if not first["loc"]:  # no key is wrong by itself
         return reason
@@ -26,9 +26,9 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
     return f"{place} = {first['input']!r} is refused: {reason}" if not isinstance(first["input"], dict) else f"{place}: {reason}"
 
 
-def _is_other_form(fault: "ErrorDetails") -> bool:
-    """Whether pydantic complains that a table is no string, where either may stand: the fault is inside the table."""
-    return fault["type"] == "string_type" and isinstance(fault["input"], dict)
+def _is_other_form(detail: "ErrorDetails") -> bool:
+    """Whether pydantic complains that a table is no string, where either is allowed: the error is inside the table."""
+    return detail["type"] == "string_type" and isinstance(detail["input"], dict)
 
 
 def _place(location: tuple[int | str, ...]) -> str:
