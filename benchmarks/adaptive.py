@@ -1,9 +1,9 @@
-"""Adaptive promotion beside a fixed one: steps, and how often the best of 24 candidates is found, replayed without training.
+"""Adaptive against fixed promotion: steps, and how often the best of 24 candidates is promoted, replayed without training.
 
-Of recorded architectures (those of `benchmarks._table`), scored at the low rung
-plainly and on a branch of falling rate, and of made-up ones whose scores have a known rank correlation, with no capacity, and with
-one that says nothing. There a rule has nothing to go by but the screen, and with fewer steps it finds less: simulated, one that knows
-the correlation and stops at 2,300 steps finds the best of correlation .7 in .77 of the searches, the fixed six in .82.
+On recorded architectures (those of `benchmarks._table`), scored at the low rung as they are and after a decay branch, and on
+synthetic ones whose scores have a known rank correlation, without a capacity and with one that is uninformative. There a rule
+can use nothing but the low rung, and with fewer steps it finds less: in simulation, a rule that knows the correlation and stops at
+2,300 steps finds the best in 0.77 of the searches at a correlation of 0.7, the fixed six in 0.82.
 """
 
 import math
@@ -27,8 +27,8 @@ ROWS = CANDIDATES * SEEDS  # as many as all replays take: few rows would decide 
 
 
 @dataclass(slots=True, frozen=True)
-class Tally:
-    """What replays with one rule came to."""
+class ReplayStatistics:
+    """Steps and outcomes of all replays under one promotion rule."""
 
     steps: list[int]
     found: list[bool]
@@ -49,12 +49,14 @@ class Tally:
 def measure() -> dict[str, object]:
     """Each source of scores under the fixed and under the adaptive rule, over the same candidates."""
     figures: dict[str, object] = {"seeds": SEEDS, "candidates": CANDIDATES, "fixed": list(FIXED.promote), "adaptive": [2, 10]}
-    for name, table, roles in sources():
-        figures[name] = {rule: tally(table, roles, budget).figures() for rule, budget in (("fixed", FIXED), ("adaptive", ADAPTIVE))}
+    for name, table, roles in score_tables():
+        figures[name] = {
+            rule: replay_searches(table, roles, budget).figures() for rule, budget in (("fixed", FIXED), ("adaptive", ADAPTIVE))
+        }
     return figures
 
 
-def sources() -> Iterator[tuple[str, Table, Roles]]:
+def score_tables() -> Iterator[tuple[str, Table, Roles]]:
     """Tables by name, and which of their columns are what."""
     whole = Roles((CAPACITY,), (METRIC,), capacity=CAPACITY)
     if TABLE.is_file():
@@ -62,12 +64,12 @@ def sources() -> Iterator[tuple[str, Table, Roles]]:
         for name, screen in SCREENS.items():
             yield f"{len(recorded)} recorded, {name} at 50", recorded, replace(whole, screen=screen)
     for correlation in CORRELATIONS:
-        table = made_up(correlation)
-        yield f"made up, correlation {correlation:g}, no capacity", table, Roles((), (METRIC,))
-        yield f"made up, correlation {correlation:g}, capacity says nothing", table, whole
+        table = synthetic_table(correlation)
+        yield f"synthetic, correlation {correlation:g}, no capacity", table, Roles((), (METRIC,))
+        yield f"synthetic, correlation {correlation:g}, capacity uninformative", table, whole
 
 
-def tally(table: Table, roles: Roles, budget: Budget) -> Tally:
+def replay_searches(table: Table, roles: Roles, budget: Budget) -> ReplayStatistics:
     """Replays over random candidates of `table`: the steps of each, and whether the best at the last rung was among the promoted."""
     recorded = Recorded.of(table, roles, budget)
     last, (low, high) = recorded.costs[budget.rungs[-1]][:, 0], budget.rungs
@@ -78,10 +80,10 @@ def tally(table: Table, roles: Roles, budget: Budget) -> Tally:
         steps.append(low * len(rows) + (high - low) * len(going))
         reached = [row for row in rows if not math.isnan(last[row])]
         found.append(min(reached, key=lambda row: float(last[row])) in going)
-    return Tally(steps, found)
+    return ReplayStatistics(steps, found)
 
 
-def made_up(correlation: float) -> Table:
+def synthetic_table(correlation: float) -> Table:
     """Scores at both rungs with so much correlation, and capacities that have to do with neither."""
     rng = random.Random(0)
     rows = list[Row]()
@@ -90,11 +92,11 @@ def made_up(correlation: float) -> Table:
         high = correlation * low + math.sqrt(1 - correlation**2) * rng.gauss(0, 1)
         scores = {at_step(METRIC, RUNGS[0]): low, at_step(METRIC, RUNGS[1]): 2 * high}
         rows.append({"choice.number": number, CAPACITY: rng.uniform(1e5, 1e6), **scores})
-    return Table(Path("made-up"), {name: [row[name] for row in rows] for name in rows[0]})
+    return Table(Path("synthetic"), {name: [row[name] for row in rows] for name in rows[0]})
 
 
-def wilson(found: int, of: int) -> tuple[float, float]:
+def wilson(found: int, trials: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927)."""
-    z, share = 1.96, found / of
-    middle, half = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)
+    z, share = 1.96, found / trials
+    middle, half = share + z * z / (2 * trials), z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return (middle - half) / (1 + z * z / trials), (middle + half) / (1 + z * z / trials)
