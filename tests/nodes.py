@@ -177,11 +177,11 @@ def essence(run: Path) -> tuple[object, ...]:
     finished = SearchFolder(Run(run).search).finished()
     assert finished is not None
     result, history = finished
-    told = [
+    reports = [
         (trial.candidate, sorted((report.rung, report.steps, report.metrics.bits_per_byte) for report in trial.reports))
         for trial in history.trials
     ]
-    return result.winner, result.finalists, result.steps, result.failed, told
+    return result.winner, result.finalists, result.steps, result.failed, reports
 
 
 def finished_rungs(run: Path) -> Counter[tuple[int, int]]:

@@ -237,7 +237,7 @@ def test_a_damaged_training_state_is_not_trained_on(damage: Callable[[bytes, flo
         Checkpoint.open(stored.path).load_training_state()
 
 
-def test_without_memory_to_load_it_says_so_in_one_line(tmp_path: Path) -> None:
+def test_too_little_memory_to_load_is_one_line(tmp_path: Path) -> None:
     """In a process of its own whose address space is full: what safetensors really raises then."""
     weights = tmp_path / WEIGHTS
     save_file({"large": torch.zeros(8_000_000)}, weights)

@@ -109,8 +109,8 @@ def test_the_start_of_ray_is_interrupted_in_one_line(tmp_path: Path, number: sig
     _until(happened, process)
     for _ in range(3):
         _send(process, number)
-    said = process.communicate(timeout=PATIENCE_S)[1]
-    assert (process.returncode, said) == (130, LINE)
+    output = process.communicate(timeout=PATIENCE_S)[1]
+    assert (process.returncode, output) == (130, LINE)
     _, left = psutil.wait_procs(list(started.values()), timeout=PATIENCE_S)
     assert left == []
     scratch.rmdir()  # empty

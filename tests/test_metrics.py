@@ -63,12 +63,12 @@ def test_merged_keeps_or_replaces_and_round_trips(first: Metrics, second: Metric
 
 
 def test_the_mean_is_of_what_all_have_measured_and_counts_stay_counts() -> None:
-    everyone = [
+    measured = [
         Metrics(bits_per_byte=2.0, params=10, size_bytes=5),
         Metrics(bits_per_byte=3.0, params=10, size_bytes=8, latency_ms_p50=1.0),
     ]
-    assert Metrics.mean(everyone) == Metrics(bits_per_byte=2.5, params=10, size_bytes=6)
-    assert Metrics.mean(everyone[1:]) == everyone[1]
+    assert Metrics.mean(measured) == Metrics(bits_per_byte=2.5, params=10, size_bytes=6)
+    assert Metrics.mean(measured[1:]) == measured[1]
 
 
 def test_every_metric_has_one_info() -> None:
@@ -117,8 +117,8 @@ def test_a_context_travels_with_the_latency_that_it_belongs_to() -> None:
 
 
 def test_latencies_of_different_devices_have_no_mean() -> None:
-    everyone = [Metrics(params=2, latency_ms_p50=ms, latency_context=context) for ms, context in ((1.0, GPU), (9.0, CPU), (2.0, GPU))]
-    assert Metrics.mean(everyone) == Metrics(params=2, latency_ms_p50=1.5, latency_context=GPU)
+    measured = [Metrics(params=2, latency_ms_p50=ms, latency_context=context) for ms, context in ((1.0, GPU), (9.0, CPU), (2.0, GPU))]
+    assert Metrics.mean(measured) == Metrics(params=2, latency_ms_p50=1.5, latency_context=GPU)
 
 
 def test_figures_of_an_earlier_version_have_an_unknown_device() -> None:

@@ -21,8 +21,8 @@ def test_seeds_are_those_of_yesterday() -> None:
 def test_seeds_are_the_same_in_another_process() -> None:
     code = "from codenas.seeds import derive, stream; print(derive(3, 'a', 1), stream(3, 'a').random())"
     root = Path(__file__).parents[1]
-    told = subprocess.run([sys.executable, "-c", code], cwd=root, env={"PYTHONHASHSEED": "1"}, capture_output=True, text=True, check=True)
-    assert told.stdout.split() == [str(derive(3, "a", 1)), str(stream(3, "a").random())]
+    output = subprocess.run([sys.executable, "-c", code], cwd=root, env={"PYTHONHASHSEED": "1"}, capture_output=True, text=True, check=True)
+    assert output.stdout.split() == [str(derive(3, "a", 1)), str(stream(3, "a").random())]
 
 
 @given(st.integers(), st.lists(st.one_of(st.text(max_size=5), st.integers()), max_size=4))

@@ -65,7 +65,7 @@ def test_a_line_says_what_an_object_says(line: str, same: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "pattern"),
+    ("legacy", "pattern"),
     [
         ({"arch_type": "linear_transformer", "num_heads": 8}, (LinearAttentionSpec(n_heads=8),)),
         ({"arch_type": "Mamba"}, (MambaSpec(),)),
@@ -76,8 +76,8 @@ def test_a_line_says_what_an_object_says(line: str, same: dict[str, Any]) -> Non
         ({"arch_type": "mixture", "layer_types": ["rwkv"]}, (RwkvSpec(),)),
     ],
 )  # fmt: skip
-def test_every_family_has_its_mixers(said: dict[str, Any], pattern: tuple[Any, ...]) -> None:
-    assert converted(**said).pattern == pattern
+def test_every_family_has_its_mixers(legacy: dict[str, Any], pattern: tuple[Any, ...]) -> None:
+    assert converted(**legacy).pattern == pattern
 
 
 SAID: dict[str, Any] = {
@@ -104,7 +104,7 @@ def test_every_word_is_known_in_any_spelling(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("legacy", "message"),
     [
         ({"num_experts": 4}, "unknown key 'num_experts' = 4 of an old architecture; known keys are num_layers, hidden_size, arch_type"),
         ({"d_model": 256}, "'d_model' is another name of hidden_size, which stands there too"),
@@ -128,9 +128,9 @@ def test_every_word_is_known_in_any_spelling(key: str) -> None:
         ({"arch_type": "mamba", "layer_types": ["mamba"]}, "belongs to arch_type 'hybrid', not to 'mamba'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_built_is_one_clear_line(said: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_built_is_one_clear_line(legacy: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        from_legacy({**SMALL, **said})
+        from_legacy({**SMALL, **legacy})
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -39,16 +39,16 @@ def _run_without_heavy_imports(*arguments: str) -> tuple[str, str]:
 
 
 def test_help_names_every_stage_and_imports_nothing_heavy() -> None:
-    said, _ = _run_without_heavy_imports("--help")
+    output, _ = _run_without_heavy_imports("--help")
     stages = ("demo", "prepare", "search", "train", "evaluate", "serve", "complete", "space", "arch", "device", "tokens")
-    assert all(stage in said for stage in stages)
-    assert all(command in said for command in ("status", "compare", "submit", "jobs", "logs", "stop"))
+    assert all(stage in output for stage in stages)
+    assert all(command in output for command in ("status", "compare", "submit", "jobs", "logs", "stop"))
 
 
 @pytest.mark.parametrize("arguments", ["arch show small:7", "space show small"])
 def test_what_is_decided_in_closed_form_imports_nothing_heavy(arguments: str) -> None:
-    said, _ = _run_without_heavy_imports(*arguments.split())
-    assert "parameters" in said
+    output, _ = _run_without_heavy_imports(*arguments.split())
+    assert "parameters" in output
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_prompt_from_a_closed_input_says_the_way_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "output"),
     [
         (MemoryError(), "there is no memory left (MemoryError); close something or raise the limit (ulimit -v), then run it again"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried\nmore"), "there is no memory left ([enforce"),
@@ -211,14 +211,14 @@ def test_a_prompt_from_a_closed_input_says_the_way_out() -> None:
         (io.UnsupportedOperation("seek"), "seek; what was read or written may be damaged"),
     ],
 )
-def test_what_the_machine_lacks_is_one_line_too(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_the_machine_lacks_is_one_line_too(error: Exception, output: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr("codenas.experiment.run.Run.finished_search", fail)
     done = CliRunner().invoke(app, ["train", "--run", str(tmp_path)])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith(f"codenas: {said}")
+    assert done.stderr.startswith(f"codenas: {output}")
 
 
 def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -240,9 +240,9 @@ def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
 def test_a_busy_port_is_found_before_ten_minutes_of_work(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-        said = complaint("demo", "--run", tmp_path / "run", "--port", str(port))
-    assert f"cannot listen on 127.0.0.1:{port}" in said
-    assert "choose another --port" in said
+        output = complaint("demo", "--run", tmp_path / "run", "--port", str(port))
+    assert f"cannot listen on 127.0.0.1:{port}" in output
+    assert "choose another --port" in output
     assert not (tmp_path / "run" / "corpus").exists()
 
 
@@ -269,11 +269,11 @@ def test_a_search_without_ray_finds_a_winner_and_trains_it(tmp_path: Path) -> No
     assert "choose another --run" in complaint("search", "--no-ray", "--corpus", other.path, "--run", run, "--job", job)
 
 
-def test_a_corpus_too_small_for_the_context_says_so(tmp_path: Path) -> None:
+def test_a_corpus_too_small_for_the_context_is_refused(tmp_path: Path) -> None:
     corpus, job = tiny_corpus(tmp_path / "corpus"), tmp_path / "job.toml"
     job.write_text('[search]\nspace = { base = { context_len = 100000 }, choices = { norm = ["rmsnorm"] } }\n')
-    said = complaint("search", "--no-ray", "--corpus", corpus.path, "--run", tmp_path / "run", "--job", job)
-    assert "corpus too small for the context" in said
+    output = complaint("search", "--no-ray", "--corpus", corpus.path, "--run", tmp_path / "run", "--job", job)
+    assert "corpus too small for the context" in output
 
 
 @pytest.fixture
@@ -314,8 +314,8 @@ def test_a_demo_checks_more_if_its_corpus_exists(tmp_path: Path) -> None:
     given = ["demo", "--run", str(tmp_path / "run"), "--job", str(job), "--max-mb", "0.02"]
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-    said = complaint(*given, "--port", str(port))
-    assert "no architecture can meet the limit" in said and "the smallest; a larger one" not in said
+    output = complaint(*given, "--port", str(port))
+    assert "no architecture can meet the limit" in output and "the smallest; a larger one" not in output
 
 
 @pytest.mark.parametrize(
@@ -324,5 +324,5 @@ def test_a_demo_checks_more_if_its_corpus_exists(tmp_path: Path) -> None:
      ("demo", "[default: the demo's own]"), ("search", "[default: the run's own]"), ("demo", "[default: all]")],
 )  # fmt: skip
 def test_help_shows_what_stands_in_brackets(command: str, words: str) -> None:
-    said = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
-    assert words in " ".join(said.split())
+    output = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
+    assert words in " ".join(output.split())

@@ -13,10 +13,10 @@ def corpus(tmp_path: Path) -> Path:
     return write_corpus(tmp_path / "corpus", {"train": [[1, 2, 3]], "valid": [[1]], "test": [[2]]}).path
 
 
-def test_a_corpus_without_figures_is_shown_and_says_so(corpus: Path) -> None:
-    said = shown("corpus", "show", corpus)
-    assert "made by a test" in said and "bytes/token" in said
-    assert "an earlier version prepared this corpus, without statistics" in " ".join(said.split())
+def test_a_corpus_without_figures_is_shown_with_a_note(corpus: Path) -> None:
+    output = shown("corpus", "show", corpus)
+    assert "made by a test" in output and "bytes/token" in output
+    assert "an earlier version prepared this corpus, without statistics" in " ".join(output.split())
 
 
 def test_the_page_is_written_beside_the_corpus_or_where_it_is_wanted(corpus: Path, tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ def test_a_pruned_design_is_predicted_as_it_is_stored(tmp_path: Path) -> None:
     for name, spec in {"pruned": pruned, "stored": pruned.stored_arch, "whole": pruned.arch}.items():
         (tmp_path / name).write_text(spec.model_dump_json())
     command = ("device", "predict", "--on", tmp_path / "box.json", "--vocab-size", 64)
-    said = {name: codenas(*command, tmp_path / name).stdout for name in ("pruned", "stored", "whole")}
-    assert said["pruned"] == said["stored"] != said["whole"]
+    output = {name: codenas(*command, tmp_path / name).stdout for name in ("pruned", "stored", "whole")}
+    assert output["pruned"] == output["stored"] != output["whole"]
 
 
 def test_an_interrupted_calibration_continues_and_finds_the_same(space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

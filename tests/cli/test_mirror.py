@@ -16,7 +16,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mirrored")
     tiny_corpus(folder / "corpus")
     (folder / "job.toml").write_text(SMALL_SEARCH)
-    shown("search", "--no-ray", "--run", folder / "run", "--mirror", url(folder), *anew(folder))
+    shown("search", "--no-ray", "--run", folder / "run", "--mirror", url(folder), *new_search(folder))
     return folder
 
 
@@ -39,7 +39,7 @@ def url(folder: Path) -> str:
     return (folder / "mirror").as_uri()
 
 
-def anew(folder: Path) -> list[str | Path]:
+def new_search(folder: Path) -> list[str | Path]:
     return ["--corpus", folder / "corpus", "--job", folder / "job.toml", "--max-mb", "5"]
 
 
@@ -73,7 +73,7 @@ def test_a_machine_that_lacks_the_corpus_is_reported(interrupted: Path) -> None:
 
 
 def test_a_new_run_of_the_same_job_continues_too(finished: Path, interrupted: Path) -> None:
-    shown("search", "--no-ray", "--run", interrupted / "elsewhere", "--mirror", url(interrupted), *anew(interrupted))
+    shown("search", "--no-ray", "--run", interrupted / "elsewhere", "--mirror", url(interrupted), *new_search(interrupted))
     assert found(interrupted / "elsewhere" / "search") == found(finished / "run" / "search")
 
 
@@ -89,7 +89,7 @@ def test_a_run_has_one_mirror(interrupted: Path, tmp_path: Path) -> None:
 
 
 def test_a_mirror_of_another_search_is_refused_before_ray_starts(finished: Path, tmp_path: Path) -> None:
-    message = complaint("search", "--run", tmp_path / "run", "--mirror", url(finished), *anew(finished)[:-1], "6")
+    message = complaint("search", "--run", tmp_path / "run", "--mirror", url(finished), *new_search(finished)[:-1], "6")
     assert f"{url(finished)} holds a search with another job or another corpus; choose another --mirror" in message
     assert not (tmp_path / "run" / "mirror").exists() and not (tmp_path / "run" / "search").exists()
 
@@ -106,7 +106,7 @@ def test_an_empty_mirror_holds_no_search(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ("ftp://a/b", "is not supported; supported are s3://BUCKET/FOLDER"),
         ("file:///proc/none", "cannot be reached"),
@@ -114,7 +114,7 @@ def test_an_empty_mirror_holds_no_search(tmp_path: Path) -> None:
     ],
 )
 def test_a_mirror_that_cannot_be_is_refused_before_ray_starts(
-    given: str, told: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    given: str, message: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codenas.experiment.objects.PAUSES_S", ())
-    assert told in complaint("search", "--run", tmp_path / "run", "--mirror", given, *anew(finished))
+    assert message in complaint("search", "--run", tmp_path / "run", "--mirror", given, *new_search(finished))

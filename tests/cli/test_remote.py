@@ -81,10 +81,10 @@ def test_a_submitted_search_is_followed_to_its_end(known: Head, corpus: Corpus, 
     assert known.listeners() <= {"127.0.0.1", "::ffff:127.0.0.1"}
     run = tmp_path / "a run"
     mirror = tmp_path / "mirror"
-    told = shown("submit", "search", job, "--run", run, "--corpus", corpus.path, "--mirror", mirror.as_uri(), "--max-mb", "5", "--follow")
-    job_id = told.split()[0]
-    assert f"{job_id} is submitted to {known.url}, its run is {run}" in told
-    assert "search: 3 candidates to 2 steps" in told and told.endswith(f"{job_id}: SUCCEEDED\n")
+    output = shown("submit", "search", job, "--run", run, "--corpus", corpus.path, "--mirror", mirror.as_uri(), "--max-mb", "5", "--follow")
+    job_id = output.split()[0]
+    assert f"{job_id} is submitted to {known.url}, its run is {run}" in output
+    assert "search: 3 candidates to 2 steps" in output and output.endswith(f"{job_id}: SUCCEEDED\n")
     seen = read_status(Run(run))
     assert seen.result is not None and seen.config is not None
     assert [limit.limit for limit in seen.config.objectives if limit.metric == "size_bytes"] == [5e6]
@@ -100,10 +100,10 @@ def test_a_search_is_measured_while_it_works_and_when_stopped_keeps_its_run(know
     job.write_text(LONG_SEARCH)
     run = tmp_path / "run"
     job_id = shown("submit", "search", job, "--run", run, "--corpus", corpus.path).split()[0]
-    said = ""
+    output = ""
     for piece in Cluster(known.url, known.token).follow(job_id):
-        said += piece
-        if said.count(" at 2 steps: ") == 3:  # the promoted one now trains for hours
+        output += piece
+        if output.count(" at 2 steps: ") == 3:  # the promoted one now trains for hours
             break
     never = (LOST, GPU_MEMORY)
     wanted = [f"{each.exported}{{" for each in INSTRUMENTS if each not in never] + [f'run="{run}"', 'rung="2"', 'state="trained"']
@@ -125,7 +125,7 @@ def test_a_job_that_fails_is_reported_with_its_reason(known: Head) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("command", [["logs", "nobody"], ["logs", "nobody", "--follow"], ["stop", "nobody"]])
+@pytest.mark.parametrize("command", [["logs", "address"], ["logs", "address", "--follow"], ["stop", "address"]])
 def test_an_unknown_job_id_is_a_one_line_error(command: list[str], known: Head) -> None:
     assert f"there is no job nobody at {known.url}; `codenas jobs` lists them" in complaint(*command)
 
@@ -178,8 +178,8 @@ def test_what_cannot_be_fetched_is_one_line(given: list[str], message: str) -> N
 
 
 def test_no_server_and_another_server_at_the_address_are_errors() -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
-    assert f"no cluster answers at {nobody} (ConnectError); check --address" in complaint("jobs", "--address", nobody)
+    address = f"http://127.0.0.1:{free_port()}"
+    assert f"no cluster answers at {address} (ConnectError); check --address" in complaint("jobs", "--address", address)
     assert "'HEAD:8265' is not the URL of a cluster's dashboard" in complaint("jobs", "--address", "HEAD:8265")
     with running(FastAPI()) as url:
         assert f"{url} is not a Ray dashboard (status 404)" in complaint("jobs", "--address", url)
@@ -223,8 +223,8 @@ def test_what_is_shipped_lies_where_the_job_file_says(known: Head, tmp_path: Pat
     files = {"a.txt": tmp_path / "a.txt", "data/b.txt": tmp_path / "b.txt"}
     cluster = Cluster(known.url, known.token)
     work = Submission("find . -type f | sort && cat data/b.txt && echo $WORD", files, "/runs/x", {"env_vars": {"WORD": "spoken"}}, cpus=1)
-    said = "".join(cluster.follow(job_id := cluster.submit(work)))
+    output = "".join(cluster.follow(job_id := cluster.submit(work)))
     # Ray writes a line of its own when it has started the command, which may have begun to speak by then.
-    spoken = [line for line in said.splitlines() if "job_manager" not in line and not line.startswith("Running entrypoint")]
+    spoken = [line for line in output.splitlines() if "job_manager" not in line and not line.startswith("Running entrypoint")]
     assert spoken == ["./a.txt", "./data/b.txt", "this is b.txt", "spoken"]
     assert cluster.job(job_id).run == "/runs/x"

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from codenas.cli.app import app
 from codenas.search.replay.table import write_table
-from tests.search.tables import made_up_rows
+from tests.search.tables import synthetic_rows
 
 ROLES = ["--free", "params,latency_ms", "--costly", "bits_per_byte"]
 
@@ -20,7 +20,7 @@ def replayed(*arguments: str | Path | int) -> Result:
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("table") / "made-up.parquet"
-    write_table(path, made_up_rows())
+    write_table(path, synthetic_rows())
     return path
 
 

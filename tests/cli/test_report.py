@@ -20,8 +20,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     (folder / "job.toml").write_text(SMALL_SEARCH)
     corpus = tiny_corpus(folder / "corpus").path
-    told = shown("search", "--no-ray", "--run", folder / "run", "--corpus", corpus, "--job", folder / "job.toml")
-    assert f"report: {folder / 'run' / 'report.html'}\n" in told
+    output = shown("search", "--no-ray", "--run", folder / "run", "--corpus", corpus, "--job", folder / "job.toml")
+    assert f"report: {folder / 'run' / 'report.html'}\n" in output
     LOGGER.handlers.clear()  # they write to the standard error of the first test
     LOGGER.propagate = True
     return folder / "run"

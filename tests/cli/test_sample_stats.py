@@ -52,10 +52,10 @@ def test_the_file_says_how_many_vocabularies_hold_each_token(source: Path, tmp_p
     assert list(counts.values()) == sorted(counts.values(), reverse=True)
     assert sum(counts.values()) == 12 * 600
     assert all(counts[piece] == 12 for piece in FORCED)
-    told = SampleDetails.model_validate_json(details.read_bytes())
-    assert set(told.languages) == {"Python", "Go"} and told.settings.draws == 12
+    stored = SampleDetails.model_validate_json(details.read_bytes())
+    assert set(stored.languages) == {"Python", "Go"} and stored.settings.draws == 12
     drawn = {
-        token: sum(round(held.get(token, (0, 0))[0] * told.languages[language].draws) for language, held in told.tokens.items())
+        token: sum(round(held.get(token, (0, 0))[0] * stored.languages[language].draws) for language, held in stored.tokens.items())
         for token in counts
         if token not in FORCED
     }
@@ -117,9 +117,9 @@ def test_what_the_user_can_mend_is_one_line(source: Path, tmp_path: Path, option
     given = [option.replace("FOLDER", str(tmp_path)) for option in options]
     done = sampled(source, *SMALL, "--output-file", tmp_path / "stats.json", *given)
     assert done.exit_code == 2
-    said = [line for line in done.stderr.splitlines() if line.startswith("codenas: ")]
-    assert len(said) == 1 and done.stderr.endswith(said[0] + "\n")
-    assert re.search(message.replace("FOLDER", str(tmp_path)), said[0]) and done.stdout == ""
+    messages = [line for line in done.stderr.splitlines() if line.startswith("codenas: ")]
+    assert len(messages) == 1 and done.stderr.endswith(messages[0] + "\n")
+    assert re.search(message.replace("FOLDER", str(tmp_path)), messages[0]) and done.stdout == ""
     assert not (tmp_path / "stats.json").exists()
 
 

@@ -41,10 +41,10 @@ def test_every_way_to_name_an_architecture(tmp_path: Path) -> None:
 
 def test_a_design_is_shown_with_what_its_file_holds(tmp_path: Path) -> None:
     (tmp_path / "design.json").write_text('{"arch": {"n_layers": 2}, "storage": "int4", "pruning": 0.5, "vocabulary": "bpe-1000"}')
-    said = shown("arch", "show", tmp_path / "design.json")
+    output = shown("arch", "show", tmp_path / "design.json")
     design = Design(arch=ArchSpec(n_layers=2), storage="int4", pruning=0.5)
     size = scaled(stored_bytes(design.stored_arch, 1_000, "int4"), "B")
-    assert "1,000 ids" in said and f"{size} in int4, 50 % of the feed-forward's hidden channels pruned: " in said
+    assert "1,000 ids" in output and f"{size} in int4, 50 % of the feed-forward's hidden channels pruned: " in output
     drawn = next(seed for seed in range(9) if preset("full").sample(stream(seed, "draw")).pruning)
     assert "hidden channels pruned: " in shown("arch", "show", f"full:{drawn}")
 

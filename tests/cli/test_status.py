@@ -46,16 +46,16 @@ def begun(runs: Path, tmp_path: Path) -> Path:
 
 
 def test_a_finished_run_is_shown_with_its_front_and_its_winner(runs: Path) -> None:
-    told = shown("status", runs / "first")
-    assert f"{runs / 'first'}: search 8/8 steps (100 %), best " in told and ", finished\n" in told
-    assert "Pareto front after 4 steps" in told and "★" in told and "not trained" in told
+    output = shown("status", runs / "first")
+    assert f"{runs / 'first'}: search 8/8 steps (100 %), best " in output and ", finished\n" in output
+    assert "Pareto front after 4 steps" in output and "★" in output and "not trained" in output
 
 
 def test_an_interrupted_run_says_how_to_continue(begun: Path) -> None:
-    told = shown("status", begun)
-    assert "search 4/8 steps (50 %)" in told and "Pareto front after 2 steps" in told and "ETA" not in told
-    assert "at work     no process of this machine\n" in told
-    assert f"to resume   codenas search --resume {begun}" in told
+    output = shown("status", begun)
+    assert "search 4/8 steps (50 %)" in output and "Pareto front after 2 steps" in output and "ETA" not in output
+    assert "at work     no process of this machine\n" in output
+    assert f"to resume   codenas search --resume {begun}" in output
 
 
 def test_during_a_search_status_shows_its_process_and_the_eta(begun: Path) -> None:
@@ -84,9 +84,9 @@ def test_following_ends_with_the_search(begun: Path, runs: Path, monkeypatch: py
         return True
 
     monkeypatch.setattr("threading.Event.wait", finish)
-    told = shown("status", begun, "--follow")
-    assert f"{begun}: search 4/8 steps (50 %)" in told and f"{begun}: search 8/8 steps (100 %)" in told
-    assert told.count("Pareto front after") == 1  # a file is not filled with tables
+    output = shown("status", begun, "--follow")
+    assert f"{begun}: search 4/8 steps (50 %)" in output and f"{begun}: search 8/8 steps (100 %)" in output
+    assert output.count("Pareto front after") == 1  # a file is not filled with tables
 
 
 def test_a_run_before_its_search(tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_a_run_before_its_search(tmp_path: Path) -> None:
 
 
 def test_repeated_searches_are_compared_with_the_deviation_of_their_seeds(runs: Path, tmp_path: Path) -> None:
-    told = shown("compare", runs / "first", runs / "again", runs / "other", "--picture", tmp_path / "fronts.png")
-    assert "first + again" in told and "least significant difference" in told and (tmp_path / "fronts.png").is_file()
+    output = shown("compare", runs / "first", runs / "again", runs / "other", "--picture", tmp_path / "fronts.png")
+    assert "first + again" in output and "least significant difference" in output and (tmp_path / "fronts.png").is_file()
     assert "significance not assessed" in shown("compare", runs / "first", runs / "other")
 
 

@@ -99,8 +99,8 @@ def test_an_interrupt_in_the_middle_of_a_step_loses_nothing(run: Path, number: s
     finally:
         signal.signal(number, before)
     assert stopped.exit_code == 130
-    said = stopped.stderr.splitlines()[-1]
-    assert said == "codenas: interrupted at step 9 of 20; finished work is kept, run the same command again to continue"
+    output = stopped.stderr.splitlines()[-1]
+    assert output == "codenas: interrupted at step 9 of 20; finished work is kept, run the same command again to continue"
     assert Checkpoint.open(run / "last").manifest.step == 9
     assert _codenas("train", run).exit_code == 0
     resumed = Checkpoint.open(run / "model").load_model().state_dict()

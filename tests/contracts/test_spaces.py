@@ -184,7 +184,7 @@ def test_mixers_that_differ_cannot_share_a_field() -> None:
         SearchSpace(base=base, choices={"pattern.attention.n_heads": (2, 4)})
 
 
-def test_a_space_without_a_valid_point_says_so() -> None:
+def test_a_space_without_a_valid_point_is_refused() -> None:
     space = SearchSpace(choices={"pattern.attention.n_heads": (3, 5)})
     with pytest.raises(ConfigError, match="samples gave no valid architecture; widen the choices"):
         space.sample(random.Random(0))

@@ -24,7 +24,7 @@ from codenas.search.strategies.base import Observation, Problem, Strategy
 from codenas.search.strategies.evolution import Evolution
 from codenas.search.strategies.optuna_samplers import OptunaSearch
 from codenas.search.strategies.registry import STRATEGIES, strategy
-from tests.search.tables import made_up_table
+from tests.search.tables import synthetic_table
 
 RUNG = 50
 
@@ -40,7 +40,7 @@ def on_designs(space: SearchSpace) -> Problem[Design]:
 
 
 PROBLEM = on_designs(preset("tiny"))
-RECORDED = Recorded.of(made_up_table(), Roles(("params", "latency_ms", "size_bytes"), ("bits_per_byte",), capacity="params"))
+RECORDED = Recorded.of(synthetic_table(), Roles(("params", "latency_ms", "size_bytes"), ("bits_per_byte",), capacity="params"))
 PROBLEMS: dict[str, Problem[Any]] = {"designs": PROBLEM, "a table": RECORDED.problem}
 
 
@@ -110,7 +110,7 @@ def shown(trials: Sequence[Trial], problem: Problem[Any]) -> list[Observation[An
     """`trials` as a strategy sees them; on a table the rows take the places of the designs, equal ones of equal ones."""
     if problem is not RECORDED.problem:
         return observations(trials, RUNG, DEFAULT_OBJECTIVES)
-    rows = {each: random.Random(each).randrange(len(made_up_table())) for each in sorted({one.candidate.design.digest for one in trials})}
+    rows = {each: random.Random(each).randrange(len(synthetic_table())) for each in sorted({one.candidate.design.digest for one in trials})}
     places = [rows[one.candidate.design.digest] for one in trials]
     return [
         Observation(one.candidate.index, row, RECORDED.cost(300, row) if one.reports else None)

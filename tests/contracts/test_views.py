@@ -135,12 +135,12 @@ def picture(case: Case) -> str:
     """`arch show --picture` of a small design with each family of mixers: to draw a layer takes time."""
     smallest = sorted(case.designs, key=lambda design: design.arch.n_layers, reverse=True)
     by_family = {mixer.kind: design for design in smallest for mixer in design.arch.pattern}
-    told = ""
+    output = ""
     for design in {design.digest: design for design in by_family.values()}.values():
         path = case.place("architecture.png")
-        told += shown("arch", "show", file_of(case, design), "--picture", path)
+        output += shown("arch", "show", file_of(case, design), "--picture", path)
         assert path.read_bytes().startswith(b"\x89PNG")
-    return told
+    return output
 
 
 def show_space(case: Case) -> str:
@@ -160,19 +160,19 @@ def unfinished(case: Case) -> str:
     """`codenas status` and `codenas report` of the search as it was before its last event."""
     found = replace(case.found, events=case.found.events[:-1], result=None)
     run = written(case.place("unfinished"), found, case.corpus)
-    told = shown("status", run)
+    output = shown("status", run)
     shown("report", run)
-    return told + Run(run).report.read_text(encoding="utf-8")
+    return output + Run(run).report.read_text(encoding="utf-8")
 
 
 def search_ends(case: Case) -> str:
     """What `codenas search` prints at its end."""
-    told = io.StringIO()
+    output = io.StringIO()
     job, result = SearchJob.model_validate(case.found.job), case.found.result
     assert result is not None
-    with contextlib.redirect_stdout(told):
+    with contextlib.redirect_stdout(output):
         search_command.show(Run(case.run), result, replayed(case.found.events), job)
-    return told.getvalue()
+    return output.getvalue()
 
 
 def summary(case: Case) -> str:
@@ -197,17 +197,17 @@ def summary(case: Case) -> str:
     rows = front_rows(history.trials, result.winner, RUNGS[-1], case.found.config.objectives)
     found = Findings(case.corpus, result, tuple(map(front_member, rows)), Checkpoint(run.model, manifest), evaluation, ())
     summary = summarise(run, found, {"search": 1.0}, 10**9, 8000)
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
         show_summary(run, summary, history, rows, case.found.config.objectives)
-    return told.getvalue()
+    return output.getvalue()
 
 
 def compared(case: Case) -> str:
     path = case.place("fronts.png")
-    told = shown("compare", case.run, *others(case), "--picture", path)
+    output = shown("compare", case.run, *others(case), "--picture", path)
     assert path.read_bytes().startswith(b"\x89PNG")
-    return told
+    return output
 
 
 def page(case: Case) -> str:
@@ -268,9 +268,9 @@ SLOW = ("arch show --picture", "space show", "search study")  # over the designs
 def test_every_design_is_shown_with_its_members(name: str, case: Case) -> None:
     render, shown_kinds = OF_A_DESIGN[name]
     for design in case.designs:
-        told = render(case, design)
-        missing = {kind: labels(design)[kind] for kind in shown_kinds if not all(label in told for label in labels(design)[kind])}
-        assert told and not missing, design
+        output = render(case, design)
+        missing = {kind: labels(design)[kind] for kind in shown_kinds if not all(label in output for label in labels(design)[kind])}
+        assert output and not missing, design
 
 
 @pytest.mark.parametrize("case", ["covering"], indirect=True)
@@ -286,11 +286,11 @@ def test_every_search_is_shown_with_the_members_of_its_designs(name: str, case: 
 
 def check_view_of_a_search(name: str, case: Case) -> None:
     render, shown_kinds = OF_A_SEARCH[name]
-    told = render(case)
-    assert told
+    output = render(case)
+    assert output
     for kind in shown_kinds:
         expected = {label for design in case.designs for label in labels(design)[kind]}
-        assert {label for label in expected if label not in told} == set(), kind
+        assert {label for label in expected if label not in output} == set(), kind
 
 
 def test_no_cell_is_cut_in_a_terminal_of_the_least_width(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,8 +325,8 @@ def _as_before(event: Event) -> dict[str, Any]:
 
 
 def test_a_comparison_shows_the_members_of_the_winners(case: Case) -> None:
-    told, winner = compared(case), next(row.design for row in finished_search(Run(case.run), "run").rows if row.winner)
-    assert all(label in told for kind in {"mixer"} | STORED for label in labels(winner)[kind])
+    output, winner = compared(case), next(row.design for row in finished_search(Run(case.run), "run").rows if row.winner)
+    assert all(label in output for kind in {"mixer"} | STORED for label in labels(winner)[kind])
 
 
 @pytest.mark.parametrize("case", SEEDS[:1], indirect=True)

@@ -67,7 +67,7 @@ def test_one_of_other_documents_is_refused(corpus: Corpus, tmp_path: Path) -> No
         corpus.with_vocabulary("char")
 
 
-def test_a_corpus_without_any_says_so(tmp_path: Path) -> None:
+def test_a_corpus_without_any_is_reported(tmp_path: Path) -> None:
     alone = tiny_corpus(tmp_path / "alone")
     assert alone.vocabularies == ()
     with pytest.raises(CorpusError, match="has no vocabulary 'char', it has its own; prepare"):

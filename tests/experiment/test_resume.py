@@ -67,10 +67,10 @@ RESUMED = [
 ]
 
 
-@pytest.mark.parametrize(("before", "now", "said"), REFUSED)
+@pytest.mark.parametrize(("before", "now", "difference"), REFUSED)
 @pytest.mark.parametrize("place", ["start", "last"])
 def test_what_would_not_fit_is_refused_with_both_values(
-    place: str, before: dict[str, Any], now: dict[str, Any], said: str, corpus: Corpus, tmp_path: Path
+    place: str, before: dict[str, Any], now: dict[str, Any], difference: str, corpus: Corpus, tmp_path: Path
 ) -> None:
     state = interrupted(corpus, tmp_path / "before", RECIPE.model_copy(update=before))
     folder = tmp_path / "now" if place == "start" else tmp_path / "before"
@@ -78,38 +78,44 @@ def test_what_would_not_fit_is_refused_with_both_values(
     with pytest.raises(CheckpointError) as caught:
         next(training)
     assert str(caught.value) == (
-        f"{state.path} was trained with {said}, and cannot be resumed with another; "
+        f"{state.path} was trained with {difference}, and cannot be resumed with another; "
         f"restore that setting, or remove {state.path} to train without it"
     )
     assert state.load_training_state() and not (folder / "model").exists()
 
 
-@pytest.mark.parametrize(("before", "now", "said"), RESUMED)
+@pytest.mark.parametrize(("before", "now", "difference"), RESUMED)
 @pytest.mark.parametrize("place", ["start", "last"])
 def test_what_changes_only_the_steps_that_follow_is_resumed_with_a_warning(
-    place: str, before: dict[str, Any], now: dict[str, Any], said: str, corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    place: str,
+    before: dict[str, Any],
+    now: dict[str, Any],
+    difference: str,
+    corpus: Corpus,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     state = interrupted(corpus, tmp_path / "before", RECIPE.model_copy(update=before))
     folder = tmp_path / "now" if place == "start" else tmp_path / "before"
     steps = [step.step for step in train_fully(corpus, DESIGN, RECIPE.model_copy(update=now), PLAN, folder, state)]
     assert steps == [3, 4, 5, 6], "what was trained is not trained again"
-    assert f"{state.path} is resumed with other settings: {said}" in caplog.text
+    assert f"{state.path} is resumed with other settings: {difference}" in caplog.text
     assert Checkpoint.open(folder / "model").manifest.training["batch_size"] == now.get("batch_size", 4)
 
 
 @pytest.mark.parametrize(
-    ("design", "said"),
+    ("design", "difference"),
     [
         (Design(arch=tiny_arch(d_model=24)), "arch.d_model 16 (now 24)"),
         (Design(arch=tiny_arch(n_layers=1)), "arch.n_layers 2 (now 1)"),
         (DESIGN.model_copy(update={"vocabulary": "char"}), "vocabulary of the corpus (now char)"),
     ],
 )
-def test_another_architecture_or_vocabulary_is_refused(design: Design, said: str, corpus: Corpus, tmp_path: Path) -> None:
+def test_another_architecture_or_vocabulary_is_refused(design: Design, difference: str, corpus: Corpus, tmp_path: Path) -> None:
     state = interrupted(corpus, tmp_path / "before")
     with pytest.raises(CheckpointError) as caught:
         next(train_fully(corpus, design, RECIPE, PLAN, tmp_path / "now", state))
-    assert f"was trained with {said}" in str(caught.value)
+    assert f"was trained with {difference}" in str(caught.value)
 
 
 def test_another_corpus_is_refused(corpus: Corpus, tmp_path: Path) -> None:
@@ -120,16 +126,16 @@ def test_another_corpus_is_refused(corpus: Corpus, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [({"storage": "int8"}, "storage float16 (now int8)"), ({"pruning": 0.5}, "pruned.feedforward")]
+    ("change", "difference"), [({"storage": "int8"}, "storage float16 (now int8)"), ({"pruning": 0.5}, "pruned.feedforward")]
 )
 def test_other_storage_is_of_the_same_training_and_its_size_is_not_taken_over(
-    change: dict[str, Any], said: str, corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    change: dict[str, Any], difference: str, corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     state = trained(corpus, tmp_path / "before", plan=FullTraining(2, 0.0, 100))
     other = DESIGN.model_copy(update=change)
     list(train_fully(corpus, other, RECIPE, PLAN, tmp_path / "now", state))
     model = Checkpoint.open(tmp_path / "now" / "model")
-    assert said in caplog.text
+    assert difference in caplog.text
     assert (model.manifest.storage, model.manifest.arch, model.manifest.metrics.size_bytes) == (other.storage, other.stored_arch, None)
 
 

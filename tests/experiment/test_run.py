@@ -67,5 +67,5 @@ def test_a_finished_run_that_may_only_be_read_is_shown_and_no_more_is_begun(
         assert shown.exit_code == 0, shown.output
     for stage, name in (("demo", "bare"), ("search", "begun"), ("train", "searched"), ("evaluate", "trained")):
         refused = _codenas(stage, disk / name)
-        said = f"codenas: {disk / name} may only be read, and this is not finished in it; make it writable or choose another --run\n"
-        assert (refused.exit_code, refused.stderr) == (2, said)
+        line = f"codenas: {disk / name} may only be read, and this is not finished in it; make it writable or choose another --run\n"
+        assert (refused.exit_code, refused.stderr) == (2, line)

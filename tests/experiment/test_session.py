@@ -99,8 +99,8 @@ def slow_device(folder: Path) -> SearchJob:
     archs = [tiny_arch(n_layers=layers) for layers in range(1, 9)]
     points = [Point(arch=arch, vocab_size=300, p50_ms=1 + 10 * arch.n_layers, p50_uncertainty_ms=0.0) for arch in archs]
     Calibration.fit("slow", 1, points).save(folder / "slow.json")
-    everyone = {"space": space, "budget": Budget(candidates=3, rungs=(1, 2), promote=(1,))}
-    return JOB.model_copy(update={**everyone, "calibration": folder / "slow.json"})
+    changes = {"space": space, "budget": Budget(candidates=3, rungs=(1, 2), promote=(1,))}
+    return JOB.model_copy(update={**changes, "calibration": folder / "slow.json"})
 
 
 def test_a_calibrated_device_refuses_before_anything_is_built(corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,9 +22,9 @@ def overridden(overrides: Sequence[str]) -> list[str]:
 
 def search(run: Path, corpus: Path, *more: str | Path, overrides: Sequence[str] = ()) -> str:
     """Search from a corpus to a winner; what the command prints."""
-    said = shown("search", "--run", run, "--corpus", corpus, *more, *overridden((*SHORT_SEARCH, *overrides)))
-    assert " won" in said and "★" in said, said
-    return said
+    output = shown("search", "--run", run, "--corpus", corpus, *more, *overridden((*SHORT_SEARCH, *overrides)))
+    assert " won" in output and "★" in output, output
+    return output
 
 
 def look(run: Path) -> None:

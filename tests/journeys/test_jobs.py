@@ -38,8 +38,8 @@ def test_a_job_leads_from_source_code_to_an_evaluated_model(name: str, source: P
 def test_the_job_of_pinned_packages_prepares_any_other_source(source: Path, tmp_path: Path) -> None:
     """Its own source is 332 MB from a package index; what it says of filters, sizes and vocabularies is tried on another."""
     job = DEMO_JOB.with_stem("pypi-500mb")
-    said = shown("prepare", "--job", job, "--source", source, "--output", tmp_path / "corpus", *overridden(SMALL_CORPUS))
-    assert "bytes/token" in said
+    output = shown("prepare", "--job", job, "--source", source, "--output", tmp_path / "corpus", *overridden(SMALL_CORPUS))
+    assert "bytes/token" in output
 
 
 def test_the_job_of_a_table_records_one_that_strategies_are_replayed_on(tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def killed(happened: Callable[[], bool], *arguments: str | Path) -> None:
         assert time.monotonic() < end, "waited in vain"
         pause.wait(0.01)  # files of others give no event to wait on
     process.send_signal(signal.SIGKILL)
-    said, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL, said.decode()
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output.decode()
 
 
 @pytest.mark.timeout(400)

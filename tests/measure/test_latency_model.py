@@ -103,7 +103,7 @@ def test_too_few_points_are_refused() -> None:
         Calibration.fit("a", 1, points(drawn(7)))
 
 
-def test_a_file_that_is_no_calibration_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no calibration .*absent.json; make one with `codenas device calibrate --output"):
         Calibration.load(tmp_path / "absent.json")
     with pytest.raises(ConfigError, match=f"the calibration {tmp_path} cannot be read: Is a directory; name a file of `codenas device"):

@@ -129,9 +129,9 @@ def _wrong(case: Case, done: Result) -> str:
     complaints = [line for line in done.stderr.split("\n") if line.startswith("codenas: ")]
     if len(complaints) != 1 or not done.stderr.endswith(f"{complaints[0]}\n") or "Traceback" in done.stderr:
         return f"not one line: {done.stderr[-2_000:]!r}"
-    said = complaints[0].removeprefix("codenas: ")
-    if said.split(":")[0].split(";")[0].endswith(("Error", "Exception")):
-        return f"nothing but the name of a class: {said}"
+    message = complaints[0].removeprefix("codenas: ")
+    if message.split(":")[0].split(";")[0].endswith(("Error", "Exception")):
+        return f"nothing but the name of a class: {message}"
     return ""
 
 

@@ -28,7 +28,7 @@ def test_pairs_end_in_a_result_or_in_one_line(
     record_property: Callable[[str, object], None],
 ) -> None:
     wanted, seed = request.config.getoption("--pairs"), request.config.getoption("--pairs-seed")
-    found, faults, lying, folder = Counter[str](), dict[str, str](), names(world), tmp_path / "case"
+    found, failures, lying, folder = Counter[str](), dict[str, str](), names(world), tmp_path / "case"
     for number in range(wanted):
         untouched = copied(world, folder)
         case = draw_case(command, number, seed, lying, places)
@@ -37,9 +37,9 @@ def test_pairs_end_in_a_result_or_in_one_line(
         if number == 0 and command.name not in NEED_A_CLUSTER and kind != "result":
             wrong = wrong or "as it is meant it gives no result"
         if wrong:
-            faults.setdefault(wrong.partition("(")[2] or wrong, f"{case}\n    {wrong}")
+            failures.setdefault(wrong.partition("(")[2] or wrong, f"{case}\n    {wrong}")
         if state_of(folder) != untouched:
             shutil.rmtree(folder)
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
-    record_property("pairs", f"{command.name}: {wanted} pairs, {told}")
-    assert not faults, "\n".join([f"{command.name}: {wanted} pairs, {told}", *faults.values()])
+    summary = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
+    record_property("pairs", f"{command.name}: {wanted} pairs, {summary}")
+    assert not failures, "\n".join([f"{command.name}: {wanted} pairs, {summary}", *failures.values()])

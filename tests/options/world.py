@@ -16,7 +16,7 @@ from codenas.search.replay.table import write_table
 from tests.cli.commands import shown
 from tests.data_prep.example_documents import write_source
 from tests.fakes import SMALL_SEARCH, VOCAB_SIZE, python_files, tiny_arch, tiny_corpus
-from tests.search.tables import made_up_rows
+from tests.search.tables import synthetic_rows
 
 JOB = f"""
 {SMALL_SEARCH}
@@ -96,7 +96,7 @@ def _write_files(world: Path) -> None:
     for number, text in zip(range(20), python_files(0, "code"), strict=False):
         (world / f"code/module_{number}.py").write_text(text)
     for suffix in ("parquet", "jsonl", "npz"):
-        write_table(world / f"table.{suffix}", made_up_rows())
+        write_table(world / f"table.{suffix}", synthetic_rows())
     choices = {"d_model": (16, 32), "n_layers": (1, 2, 3), "norm": ("layernorm", "rmsnorm")}
     (world / "space.json").write_text(SearchSpace(base=tiny_arch(), choices=choices).model_dump_json())
     (world / "arch.json").write_text(tiny_arch().model_dump_json())

@@ -37,11 +37,11 @@ def test_labels_at_one_place_do_not_lie_over_each_other() -> None:
 
 
 def test_all_text_is_escaped() -> None:
-    text, told = "<b>&\"'", "&lt;b&gt;&amp;&quot;&#x27;"
+    text, escaped = "<b>&\"'", "&lt;b&gt;&amp;&quot;&#x27;"
     charts = [
         plot([Mark(1.0, 1.0, text, text, label=text)], [Line([(1.0, 1.0)], text, text, label=text)], text, text),
         bars([Bar(text, [("k0", 1.0, text)], value=text)], text),
         timeline([Span(text, 0.0, 100.0, text, text, "k0")], text),
         parallel([Coordinate(text, [(0.0, text)])], [Line([(0.0, 0.0)], text, text)]),
     ]
-    assert all("<b>" not in chart and told in chart for chart in charts)
+    assert all("<b>" not in chart and escaped in chart for chart in charts)

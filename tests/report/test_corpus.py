@@ -59,7 +59,7 @@ def test_the_source_and_its_bad_rows_are_told() -> None:
     ]
 
 
-def test_a_corpus_of_an_earlier_version_says_so() -> None:
+def test_a_corpus_of_an_earlier_version_is_noted() -> None:
     assert source_lines(OLD_CARD) == [OLD]
     assert [bars.title for bars in histograms(OLD_CARD)] == ["Dropped, by reason", "Licences of kept documents"]
     assert OLD in corpus_page(OLD_CARD, "old")

@@ -100,13 +100,13 @@ def test_links_of_the_page_lead_somewhere() -> None:
     assert {"figures", "tip", "cloud"} <= names, "the script looks for them"
 
 
-def test_a_search_without_a_result_says_so_and_shows_what_there_is() -> None:
+def test_a_search_without_a_result_is_marked_unfinished() -> None:
     begun, _ = read(searched(**STATES["begun"]))
     assert "unfinished" in begun.text and "best so far" in begun.text and "codenas serve" not in begun.text
     finished, _ = read(searched(**STATES["finished"]))
     assert "unfinished" not in finished.text and "codenas serve --run runs/it" in finished.text
-    nobody, _ = read(searched(**STATES["all failed"]))
-    assert "diverged" in nobody.text and "No candidate has reported yet." in nobody.text
+    failed, _ = read(searched(**STATES["all failed"]))
+    assert "diverged" in failed.text and "No candidate has reported yet." in failed.text
 
 
 def test_what_was_not_measured_or_recorded_is_said_and_not_drawn() -> None:

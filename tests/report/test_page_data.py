@@ -26,8 +26,8 @@ def test_steps_and_the_best_so_far_follow_the_history() -> None:
             bits = event.metrics.bits_per_byte
             assert bits is not None
             best[event.rung] = min(bits, best.get(event.rung, bits))
-            told = rungs.pop((f"c{event.index:03d}", event.rung))
-            assert (told.step, told.best, told.metrics) == (step, best[event.rung], event.metrics)
+            rung = rungs.pop((f"c{event.index:03d}", event.rung))
+            assert (rung.step, rung.best, rung.metrics) == (step, best[event.rung], event.metrics)
     assert not rungs and figures.effort.steps == step
 
 
@@ -49,16 +49,18 @@ def test_the_leader_is_the_winner_or_the_best_so_far_of_the_highest_rung() -> No
 
 def test_baselines_say_who_they_are_and_what_is_computed() -> None:
     found = searched()
-    told = search_figures(found).baselines
-    assert told is not None and told.rung == BUDGET.rungs[0]
-    everybody, drawn, front, blind = told.rows
+    baselines = search_figures(found).baselines
+    assert baselines is not None and baselines.rung == BUDGET.rungs[0]
+    every, drawn, front, blind = baselines.rows
     scores = [metrics_of(found, index, 10).bits_per_byte or 0.0 for index in range(12)]
-    assert (everybody.candidates, everybody.bits_per_byte, everybody.measured) == (12, min(scores), True)
+    assert (every.candidates, every.bits_per_byte, every.measured) == (12, min(scores), True)
     random = [score for score, trial in zip(scores, found.trials, strict=True) if trial.candidate.origin == "random"]
     assert (drawn.candidates, drawn.bits_per_byte) == (len(random), min(random)) and 0 < len(random) < 12
     assert front.candidates == blind.candidates and not blind.measured and blind.best is None
-    assert everybody.bits_per_byte <= blind.bits_per_byte <= fmean(scores)
-    assert told.search[-1] == min(scores) and told.random[-1] == pytest.approx(min(random)) and len(told.random) == len(random)
+    assert every.bits_per_byte <= blind.bits_per_byte <= fmean(scores)
+    assert (
+        baselines.search[-1] == min(scores) and baselines.random[-1] == pytest.approx(min(random)) and len(baselines.random) == len(random)
+    )
 
 
 @pytest.mark.parametrize("draws", [1, 2, 3, 5])

@@ -130,7 +130,7 @@ def test_several_seeds_have_a_mean_a_deviation_and_a_column_of_their_number() ->
 
 
 @pytest.mark.parametrize(
-    ("repeated", "ties", "told"),
+    ("repeated", "ties", "line"),
     [
         ((), (), "c001 won (single seed, ties not assessed; to train the best with other seeds as well, set [search.budget] repeats = 2)"),
         ((1,), (), "c001 won (ties not assessed: no other finalist was trained with other seeds)"),
@@ -144,9 +144,9 @@ def test_several_seeds_have_a_mean_a_deviation_and_a_column_of_their_number() ->
     ],
 )
 def test_the_winner_line_names_the_ties_or_says_that_they_are_not_assessed(
-    repeated: tuple[int, ...], ties: tuple[int, ...], told: str
+    repeated: tuple[int, ...], ties: tuple[int, ...], line: str
 ) -> None:
-    assert winner_line(FOUND.model_copy(update={"winner": 1, "repeated": repeated, "ties": ties})) == told
+    assert winner_line(FOUND.model_copy(update={"winner": 1, "repeated": repeated, "ties": ties})) == line
 
 
 def test_repeats_are_among_the_counts() -> None:

@@ -1,4 +1,4 @@
-"""Tables of results that nobody measured: a formula of the choices, with curves that cross."""
+"""Tables of synthetic results: a formula of the choices, with curves that cross."""
 
 import math
 import random
@@ -12,7 +12,7 @@ GOOD = {"attention": 0.0, "mamba": -0.06, "rwkv": 0.03}
 STEPS = (50, 300)
 
 
-def made_up_rows(seed: int = 0, failed: float = 0.0) -> list[Row]:
+def synthetic_rows(seed: int = 0, failed: float = 0.0) -> list[Row]:
     """Some hundred architectures: larger ones score better and take longer, depth pays late, kinds differ."""
     rng = random.Random(seed)
     return [
@@ -30,8 +30,8 @@ def _row(width: int, depth: int, kind: str, multiplier: int, rng: random.Random,
     return row | (scores if rng.random() >= failed else {})
 
 
-def made_up_table(seed: int = 0, failed: float = 0.0) -> Table:
+def synthetic_table(seed: int = 0, failed: float = 0.0) -> Table:
     """The same as a table."""
-    rows = made_up_rows(seed, failed)
+    rows = synthetic_rows(seed, failed)
     names = dict.fromkeys(name for row in rows for name in row)
     return Table(Path("made-up.parquet"), {name: [row.get(name) for row in rows] for name in names})

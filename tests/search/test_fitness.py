@@ -38,15 +38,15 @@ def test_costs_turn_what_is_maximised_and_leave_out_what_decides_nothing() -> No
 
 
 def test_fitness_is_the_weighted_mean_of_scaled_costs() -> None:
-    everyone = [Metrics(bits_per_byte=bits, size_bytes=size) for bits, size in ((1.0, 300), (1.5, 200), (2.0, 100))]
-    assert weighted_fitness(everyone, (BITS, SIZE)) == pytest.approx([0.25, 0.5, 0.75])
+    metrics = [Metrics(bits_per_byte=bits, size_bytes=size) for bits, size in ((1.0, 300), (1.5, 200), (2.0, 100))]
+    assert weighted_fitness(metrics, (BITS, SIZE)) == pytest.approx([0.25, 0.5, 0.75])
 
 
 def test_fitness_does_not_depend_on_the_size_of_weights_or_units() -> None:
-    everyone = [Metrics(bits_per_byte=bits, size_bytes=size) for bits, size in ((1.0, 300), (1.2, 200), (2.0, 100))]
-    larger = [metrics.model_copy(update={"size_bytes": (metrics.size_bytes or 0) * 1_000}) for metrics in everyone]
+    metrics = [Metrics(bits_per_byte=bits, size_bytes=size) for bits, size in ((1.0, 300), (1.2, 200), (2.0, 100))]
+    larger = [each.model_copy(update={"size_bytes": (each.size_bytes or 0) * 1_000}) for each in metrics]
     doubled = tuple(objective.model_copy(update={"weight": 2 * objective.weight}) for objective in (BITS, SIZE))
-    assert weighted_fitness(everyone, (BITS, SIZE)) == pytest.approx(weighted_fitness(larger, doubled))
+    assert weighted_fitness(metrics, (BITS, SIZE)) == pytest.approx(weighted_fitness(larger, doubled))
 
 
 def test_fitness_of_equals_of_the_unmeasured_and_of_nobody() -> None:
@@ -111,13 +111,13 @@ def test_a_target_changes_no_limit() -> None:
 
 
 def test_beyond_the_target_other_objectives_decide() -> None:
-    everyone = [Metrics(bits_per_byte=bits, latency_ms_p50=ms) for bits, ms in ((2.0, 1.0), (1.9, 4.0), (1.8, 6.0))]
+    metrics = [Metrics(bits_per_byte=bits, latency_ms_p50=ms) for bits, ms in ((2.0, 1.0), (1.9, 4.0), (1.8, 6.0))]
     quality = Objective(metric="bits_per_byte", weight=1.0)
-    free = weighted_fitness(everyone, (quality, FAST.model_copy(update={"target": None})))
+    free = weighted_fitness(metrics, (quality, FAST.model_copy(update={"target": None})))
     assert free[0] == min(free)
-    clipped = weighted_fitness(everyone, (quality, FAST))
+    clipped = weighted_fitness(metrics, (quality, FAST))
     assert clipped == pytest.approx([0.5, 0.25, 0.5]) and clipped[1] == min(clipped)
-    assert weighted_fitness(everyone[:2], (FAST,)) == [0.0, 0.0]
+    assert weighted_fitness(metrics[:2], (FAST,)) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(

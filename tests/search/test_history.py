@@ -55,18 +55,18 @@ def test_what_was_recorded_is_read_again(path: Path) -> None:
 
 
 def test_who_is_told_of_events_is_told_the_lines_that_are_in_the_file_by_then(tmp_path: Path) -> None:
-    path, told = tmp_path / "trials.jsonl", list[str]()
+    path, published = tmp_path / "trials.jsonl", list[str]()
 
     def publish(line: str) -> None:
-        told.append(line)
-        assert path.read_text().splitlines() == told
+        published.append(line)
+        assert path.read_text().splitlines() == published
 
     history = History(path, publish)
     history.propose(candidate(0))
     history.record(report(0))
-    assert len(told) == 2
+    assert len(published) == 2
     History(path, publish).record(report(0, 300))
-    assert len(told) == 3, "what was there already is no news"
+    assert len(published) == 3, "what was there already is no news"
 
 
 def test_events_come_in_their_order_and_amount_to_the_same_history(path: Path) -> None:
@@ -192,12 +192,12 @@ def test_a_lost_candidate_is_told_with_file_line_and_way_out(number: int, lost: 
     lines = path.read_text().splitlines(keepends=True)
     half = lines[number - 1][:40] + "\n"
     path.write_text("".join([*lines[: number - 1], *([half] if lost == "half of a line" else []), *lines[number:]]))
-    said = (
+    message = (
         rf"^{path}, line {number + (lost == 'half of a line')}: the history has {number - 1} candidates; number {number} cannot come next, "
     )
-    said += rf"so a line before it is lost or damaged; restore the file, or remove {path.parent} to search anew$"
+    message += rf"so a line before it is lost or damaged; restore the file, or remove {path.parent} to search anew$"
     for read in (History, lambda path: list(read_events(path))):
-        with pytest.raises(RunError, match=said):
+        with pytest.raises(RunError, match=message):
             read(path)
 
 

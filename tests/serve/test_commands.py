@@ -158,7 +158,7 @@ HERE = LatencyContext(device=device_name(), threads=1)
         (LatencyContext(device="NVIDIA H200", threads=1), True),
     ],
 )
-def test_an_endpoint_on_another_device_than_the_search_says_so(decided: LatencyContext | None, differs: bool) -> None:
+def test_an_endpoint_on_another_device_than_the_search_warns(decided: LatencyContext | None, differs: bool) -> None:
     warning = context_warning(tiny_settings(), Metrics(latency_ms_p50=1.5, latency_context=decided))
     assert (warning is not None) == differs
     if warning is not None:
@@ -190,12 +190,12 @@ def test_serve_answers_until_it_is_interrupted_and_leaves_nothing(tmp_path: Path
     checkpoint, port = write_tiny_checkpoint(tmp_path).path, free_port()
     with serving(str(checkpoint), "--port", str(port), "--name", MODEL_NAME) as process:
         assert process.stdout is not None
-        said = ""
-        while "roles: [autocomplete]" not in said:
+        output = ""
+        while "roles: [autocomplete]" not in output:
             line = process.stdout.readline()
-            assert line, said
-            said += line
-        assert f"curl http://127.0.0.1:{port}/v1/completions" in said and f"apiBase: http://127.0.0.1:{port}/v1" in said
+            assert line, output
+            output += line
+        assert f"curl http://127.0.0.1:{port}/v1/completions" in output and f"apiBase: http://127.0.0.1:{port}/v1" in output
         assert ask(f"http://127.0.0.1:{port}", {"prompt": "a", "max_tokens": 3, "temperature": 0}).tokens == 3
         started = psutil.Process(process.pid).children(recursive=True)
         assert started

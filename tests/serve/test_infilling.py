@@ -82,7 +82,7 @@ def test_what_surrounds_a_gap_is_not_scored(taught: httpx.Client) -> None:
     assert error.json()["error"]["message"].endswith("leave out suffix, echo or logprobs")
 
 
-def test_a_context_without_room_for_a_gap_says_so() -> None:
+def test_a_context_without_room_for_a_gap_is_refused() -> None:
     with running(infilling_app(tiny_model(context_len=3))) as url, httpx.Client(base_url=url) as client:
         error = client.post("/v1/completions", json={"prompt": "a", "suffix": "b"})
     assert error.status_code == 400
@@ -91,7 +91,7 @@ def test_a_context_without_room_for_a_gap_says_so() -> None:
     )
 
 
-def test_a_model_that_was_not_taught_says_so(client: httpx.Client) -> None:
+def test_a_model_not_trained_to_infill_is_refused(client: httpx.Client) -> None:
     error = client.post("/v1/completions", json={"prompt": PROMPT, "suffix": SUFFIX})
     assert error.status_code == 400
     assert error.json()["error"]["message"] == "suffix: this model was not trained to fill in the middle; leave suffix out"

@@ -116,23 +116,23 @@ def test_a_rung_that_was_reported_twice_is_listed_once(corpus: Corpus) -> None:
 def test_an_asha_trial_whose_process_died_resumes_from_its_last_rung(corpus: Corpus, tmp_path: Path) -> None:
     plan, made = JOB.plan(corpus.manifest.vocab_size), History()
     searcher = AshaSearcher(plan, made, JOB.setup(corpus, tmp_path), Progress("search", 0), 1, frozenset, ())
-    told = searcher.suggest("a")
-    assert isinstance(told, dict) and (told["rung"], told["rungs"]) == (4, [4, 12])
+    suggested = searcher.suggest("a")
+    assert isinstance(suggested, dict) and (suggested["rung"], suggested["rungs"]) == (4, [4, 12])
     result = {"steps": 4, "step_seconds": 0.1, "outcome": report(0, 4, 3.0).model_dump_json()}
     searcher.on_trial_result("a", result)
     searcher.on_trial_complete("a", error=True)
     again = searcher.suggest("b")
     assert isinstance(again, dict) and (again["rung"], again["rungs"]) == (12, [12])
-    assert again["candidate"] == told["candidate"]
+    assert again["candidate"] == suggested["candidate"]
     assert [each.rung for each in made.reports] == [4]
 
 
 def test_an_asha_trial_reports_each_rung_and_ends_at_the_last(corpus: Corpus, tmp_path: Path) -> None:
     plan, made = JOB.plan(corpus.manifest.vocab_size), History()
     searcher = AshaSearcher(plan, made, JOB.setup(corpus, tmp_path), Progress("search", 0), 0, frozenset, ())
-    told = searcher.suggest("a")
-    assert isinstance(told, dict)
-    trial, results = MultiRungTrainable(told), list[dict[str, Any]]()
+    suggested = searcher.suggest("a")
+    assert isinstance(suggested, dict)
+    trial, results = MultiRungTrainable(suggested), list[dict[str, Any]]()
     while not results or not results[-1]["done"]:
         results.append(trial.step())
         if not results[-1]["done"]:

@@ -38,13 +38,13 @@ def test_a_head_that_dies_while_a_job_is_followed_is_one_line() -> None:
         cluster.start_head(dashboard=True)
         assert cluster.head is not None
         jobs = Cluster(cluster.dashboard, cluster.token)
-        said = jobs.follow(jobs.submit(Submission("sleep 1000", {}, "run")))
-        next(said)
+        output = jobs.follow(jobs.submit(Submission("sleep 1000", {}, "run")))
+        next(output)
         cluster.head.kill()
         with pytest.raises(
             ResourceError, match=rf"^the connection to {cluster.dashboard} broke \(.*\); jobs keep running as long as the head is up"
         ):
-            list(said)
+            list(output)
 
 
 @pytest.mark.cluster

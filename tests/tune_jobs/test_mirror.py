@@ -321,13 +321,13 @@ def test_on_ray_nodes_without_a_common_folder_find_the_same(
 def test_on_ray_a_mirror_that_breaks_is_one_line(ray_cluster: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
     from tune_jobs.launch import search
 
-    everybody = JOB.model_copy(update={"budget": Budget(candidates=3, rungs=(1, 3), promote=(3,))})  # whose weights are lost goes on
+    job = JOB.model_copy(update={"budget": Budget(candidates=3, rungs=(1, 3), promote=(3,))})  # whose weights are lost goes on
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
         interrupt_after(3, patch, noted=True)
-        search_locally(everybody, corpus, tmp_path / "first", Mirror(there.as_uri()))
+        search_locally(job, corpus, tmp_path / "first", Mirror(there.as_uri()))
     for path in there.rglob(WEIGHTS):
         path.write_bytes(b"")
     with pytest.raises(UserError, match="is not what was written; restore it, or remove it there to train it again"):
-        search(everybody, corpus, tmp_path / "second", ray_cluster, mirror=Mirror(there.as_uri()))
+        search(job, corpus, tmp_path / "second", ray_cluster, mirror=Mirror(there.as_uri()))
     shutil.rmtree(there / "checkpoints")
-    search(everybody, corpus, tmp_path / "second", ray_cluster, mirror=Mirror(there.as_uri()))
+    search(job, corpus, tmp_path / "second", ray_cluster, mirror=Mirror(there.as_uri()))

@@ -81,8 +81,8 @@ def test_an_interrupted_search_ends_the_same(kept: int, folder: Path, corpus: Co
     (tmp_path / "search" / "result.json").unlink()
     assert essence(*search_locally(JOB, corpus, tmp_path / "search")) == found(folder)
     events = [json.loads(line) for line in trials.read_text().splitlines() if line.endswith("}")]
-    told = [(event["index"], event["rung"], event["repeat"]) for event in events if event["event"] == "report"]
-    assert len(told) == len(set(told)), "nothing is reported twice"
+    reported = [(event["index"], event["rung"], event["repeat"]) for event in events if event["event"] == "report"]
+    assert len(reported) == len(set(reported)), "nothing is reported twice"
 
 
 def test_what_tune_asks_for_is_the_same_and_repeats_of_one_candidate_run_beside_each_other(
@@ -120,13 +120,13 @@ def test_on_ray_the_same_are_repeated(ray_cluster: Path, folder: Path, corpus: C
 def test_the_command_tells_means_and_ties_and_training_continues_from_the_first_seed(tmp_path: Path) -> None:
     corpus, run, job = tiny_corpus(tmp_path / "corpus").path, tmp_path / "run", tmp_path / "job.toml"
     job.write_text(SMALL_SEARCH.replace("promote = [1]", "promote = [2], repeats = 1"))
-    told = shown("search", "--no-ray", "--run", run, "--corpus", corpus, "--job", job)
+    output = shown("search", "--no-ray", "--run", run, "--corpus", corpus, "--job", job)
     result = SearchFolder(run / "search").result()
     assert result is not None and (result.repeats, len(result.repeated)) == (2, 2)
-    assert " ± " in told and "seeds" in told and "2 repeats with other seeds" in told
-    assert ("not significantly better than" in told) == bool(result.ties) and "Student's t" in told
+    assert " ± " in output and "seeds" in output and "2 repeats with other seeds" in output
+    assert ("not significantly better than" in output) == bool(result.ties) and "Student's t" in output
     assert "with other seeds" in shown("status", run) and "Student's t" in shown("status", run)
     again = shown("search", "--no-ray", "--run", run, "--job", job)
-    assert again[again.index("Pareto front") :] == told[told.index("Pareto front") :], "a finished search shows what it found"
+    assert again[again.index("Pareto front") :] == output[output.index("Pareto front") :], "a finished search shows what it found"
     checkpoint = train_winner(Run(run), TrainJob(steps=6, threads=1))
     assert checkpoint.manifest.step == 6 and checkpoint.manifest.parent is not None

@@ -49,7 +49,7 @@ def test_the_front_is_that_of_the_highest_rung_over_all_objectives() -> None:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, ...], float]:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, ...], float]:
     """What was set, or added up, by name and tags."""
     found: dict[tuple[str, ...], float] = {}
 
@@ -61,30 +61,30 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, ...], float]:
     return found
 
 
-def test_the_metrics_of_a_search_equal_its_history_and_are_labelled_by_run(told: dict[tuple[str, ...], float], tmp_path: Path) -> None:
+def test_the_metrics_of_a_search_equal_its_history_and_are_labelled_by_run(recorded: dict[tuple[str, ...], float], tmp_path: Path) -> None:
     search, run = SearchTelemetry(PLAN, tmp_path / "search" / "checkpoints"), str(tmp_path)
     search.update(History(), 0, 0, None)
-    assert told == {("codenas_planned_steps", run): 30, ("codenas_front_size", run): 0, ("codenas_done_steps", run): 0}
+    assert recorded == {("codenas_planned_steps", run): 30, ("codenas_front_size", run): 0, ("codenas_done_steps", run): 0}
     search.update(_history(), 3, 3, None)
     search.process_died()
-    told.pop(("codenas_best_bits_per_byte", run))  # as Ray does with a gauge
+    recorded.pop(("codenas_best_bits_per_byte", run))  # as Ray does with a gauge
     search.update(_history(), 4, 7, 9.0)
-    assert told[("codenas_training_steps", run)] == told[("codenas_done_steps", run)] == 7
-    assert told[("codenas_left_seconds", run)] == 9.0
-    assert told[("codenas_lost_processes", run)] == 1
-    assert told[("codenas_best_bits_per_byte", run)] == 2.5
-    assert told[("codenas_trials", run, "5", "failed")] == 1
+    assert recorded[("codenas_training_steps", run)] == recorded[("codenas_done_steps", run)] == 7
+    assert recorded[("codenas_left_seconds", run)] == 9.0
+    assert recorded[("codenas_lost_processes", run)] == 1
+    assert recorded[("codenas_best_bits_per_byte", run)] == 2.5
+    assert recorded[("codenas_trials", run, "5", "failed")] == 1
 
 
 @pytest.mark.parametrize("peak", [None, 5_000_000])
 def test_gpu_memory_is_exported_if_there_is_a_gpu(
-    peak: int | None, told: dict[tuple[str, ...], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    peak: int | None, recorded: dict[tuple[str, ...], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: peak is not None)
     monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda: None)
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: peak)
     GpuTelemetry(tmp_path / "search" / "checkpoints").update()
-    assert told == ({} if peak is None else {("codenas_gpu_peak_memory_bytes", str(tmp_path)): peak})
+    assert recorded == ({} if peak is None else {("codenas_gpu_peak_memory_bytes", str(tmp_path)): peak})
 
 
 def test_the_dashboard_shows_every_metric_and_no_other() -> None:

@@ -12,10 +12,10 @@ from codenas.search.candidate import Budget
 from codenas.search.replay.replay import Recorded, Roles, replay
 from codenas.search.replay.table import Table
 from codenas.search.strategies.registry import strategy
-from tests.search.tables import made_up_table
+from tests.search.tables import synthetic_table
 
 ROLES = Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")
-TABLE = made_up_table()
+TABLE = synthetic_table()
 RECORDED = Recorded.of(TABLE, ROLES)
 LADDER = Budget(candidates=12, rungs=(50, 300), promote=(3,))
 
@@ -72,7 +72,7 @@ def test_a_screen_judges_the_lower_rungs_in_place_of_the_metric() -> None:
 
 
 def test_rows_that_failed_cost_their_training_and_bring_nothing() -> None:
-    holes = made_up_table(failed=0.5)
+    holes = synthetic_table(failed=0.5)
     recorded = Recorded.of(holes, ROLES)
     shares = replay(recorded, strategy("evolution"), 60, 0)
     assert shares == sorted(shares) and len(shares) == 60
@@ -98,7 +98,7 @@ def test_an_adaptive_ladder_with_equal_bounds_is_the_fixed_one() -> None:
 
 
 def test_an_adaptive_ladder_is_replayed_like_any_other() -> None:
-    recorded = Recorded.of(made_up_table(failed=0.3), ROLES, Budget(candidates=12, rungs=(50, 300), promote=(6,), least=(2,)))
+    recorded = Recorded.of(synthetic_table(failed=0.3), ROLES, Budget(candidates=12, rungs=(50, 300), promote=(6,), least=(2,)))
     shares = replay(recorded, strategy("evolution"), 24, 0)
     assert shares == sorted(shares) and shares[-1] > 0
     assert replay(recorded, strategy("evolution"), 24, 0) == shares

@@ -13,7 +13,7 @@ from codenas.errors import ConfigError
 from codenas.metrics import LatencyContext
 from codenas.search.replay.replay import Recorded, Roles
 from codenas.search.replay.table import Row, Table, context_cells, context_of, read_lines, write_table
-from tests.search.tables import made_up_rows, made_up_table
+from tests.search.tables import synthetic_rows, synthetic_table
 
 ROWS: list[Row] = [
     {"choice.kind": "a", "params": 10, "loss@50": 3.0, "loss@300": 2.0},
@@ -43,7 +43,7 @@ def test_what_a_row_lacks_is_empty(suffix: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".npz"])
 def test_every_format_holds_the_same(suffix: str, tmp_path: Path) -> None:
-    assert Table.read(stored(tmp_path, suffix, made_up_rows())).columns == made_up_table().columns
+    assert Table.read(stored(tmp_path, suffix, synthetic_rows())).columns == synthetic_table().columns
 
 
 def test_a_pattern_that_is_a_list_is_one_word(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_pattern_that_is_a_list_is_one_word(tmp_path: Path) -> None:
 
 
 def test_choices_are_those_named_or_marked_or_the_rest() -> None:
-    table = made_up_table()
+    table = synthetic_table()
     assert list(table.choices((), ("params",))) == ["width", "depth", "kind", "multiplier"]
     assert list(table.choices(("choice.kind",), ())) == ["kind"]
     bare = Table(Path("t.npz"), {"width": [1, 2], "loss@50": [1.0, 2.0], "ms": [1.0, 2.0]})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from codenas.search.replay.table_space import TableSpace
-from tests.search.tables import made_up_table
+from tests.search.tables import synthetic_table
 
-TABLE = made_up_table()
+TABLE = synthetic_table()
 SPACE = TableSpace(TABLE.choices((), ()), {"params": TABLE.numbers("params")})
 
 

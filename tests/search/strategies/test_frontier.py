@@ -12,9 +12,9 @@ from codenas.search.strategies.frontier import Frontier
 from codenas.search.strategies.random_search import RandomSearch
 from codenas.search.strategies.surrogate import Surrogate, features
 from codenas.stats.pareto import dominates
-from tests.search.tables import made_up_table
+from tests.search.tables import synthetic_table
 
-TABLE = made_up_table()
+TABLE = synthetic_table()
 ROLES = Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")
 RECORDED = Recorded.of(TABLE, ROLES)
 PROBLEM = RECORDED.problem
@@ -84,8 +84,8 @@ def test_a_second_costly_metric_is_guessed_too() -> None:
 
 def test_the_surrogate_goes_through_what_it_saw_and_is_unsure_elsewhere() -> None:
     rows = random.Random(0).sample(range(len(TABLE)), 60)
-    everyone, bits = features(PROBLEM.space, rows), [(RECORDED.cost(300, row) or (0.0,))[0] for row in rows]
-    mean, sd = Surrogate.fit(everyone.at(range(20)), bits[:20]).predict(everyone)
+    table, bits = features(PROBLEM.space, rows), [(RECORDED.cost(300, row) or (0.0,))[0] for row in rows]
+    mean, sd = Surrogate.fit(table.at(range(20)), bits[:20]).predict(table)
     errors = [abs(float(guess) - true) for guess, true in zip(mean, bits, strict=True)]
     assert max(errors[:20]) < 0.05 and sum(errors[20:]) / 40 < 0.06
     assert float(sd[:20].max()) < float(sd[20:].max())

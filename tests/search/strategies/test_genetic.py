@@ -5,9 +5,9 @@ import random
 from codenas.search.replay.replay import Recorded, Roles
 from codenas.search.strategies.base import Observation
 from codenas.search.strategies.genetic import Genetic
-from tests.search.tables import made_up_table
+from tests.search.tables import synthetic_table
 
-PROBLEM = Recorded.of(made_up_table(), Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")).problem
+PROBLEM = Recorded.of(synthetic_table(), Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")).problem
 
 
 def history(count: int) -> list[Observation[int]]:

@@ -12,16 +12,16 @@ from codenas.search.strategies import registry as strategies
 from codenas.search.strategies.base import Criterion, Observation
 from codenas.search.strategies.optuna_samplers import OptunaSearch, extend_study, write_study
 from codenas.search.strategies.registry import strategy
-from tests.search.tables import made_up_table
+from tests.search.tables import synthetic_table
 
 optuna = pytest.importorskip("optuna")
 
-RECORDED = Recorded.of(made_up_table(), Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params"))
+RECORDED = Recorded.of(synthetic_table(), Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params"))
 PROBLEM = RECORDED.problem
 
 
 def history(count: int) -> list[Observation[int]]:
-    rows = random.Random(0).sample(range(len(made_up_table())), count)
+    rows = random.Random(0).sample(range(len(synthetic_table())), count)
     return [Observation(index, row, RECORDED.cost(300, row) if index % 5 else None) for index, row in enumerate(rows)]
 
 
@@ -58,7 +58,7 @@ def test_what_is_maximized_is_told_with_its_own_sign() -> None:
 def test_nsga2_makes_children_of_the_generations_before() -> None:
     """All in the history are of one kind; a sampler that found no parents would draw the others too."""
     kind = PROBLEM.space.flatten(0)["kind"]
-    rows = [row for row in range(len(made_up_table())) if PROBLEM.space.flatten(row)["kind"] == kind][:12]
+    rows = [row for row in range(len(synthetic_table())) if PROBLEM.space.flatten(row)["kind"] == kind][:12]
     observation = [Observation(index, row, RECORDED.cost(300, row)) for index, row in enumerate(rows)]
     suggestions = OptunaSearch("nsga2").ask(PROBLEM, observation, 20, random.Random(0))
     assert sum(PROBLEM.space.flatten(suggestion.point)["kind"] == kind for suggestion in suggestions) >= 14
@@ -67,7 +67,7 @@ def test_nsga2_makes_children_of_the_generations_before() -> None:
 @pytest.mark.parametrize("trained", [0, 3])
 def test_nsga2_makes_children_of_what_earlier_searches_left(trained: int) -> None:
     kind = PROBLEM.space.flatten(0)["kind"]
-    rows = [row for row in range(len(made_up_table())) if PROBLEM.space.flatten(row)["kind"] == kind][: 12 + trained]
+    rows = [row for row in range(len(synthetic_table())) if PROBLEM.space.flatten(row)["kind"] == kind][: 12 + trained]
     observation = [Observation(index - 12, row, RECORDED.cost(300, row)) for index, row in enumerate(rows)]
     suggestions = OptunaSearch("nsga2").ask(PROBLEM, observation, 20, random.Random(0))
     assert sum(PROBLEM.space.flatten(suggestion.point)["kind"] == kind for suggestion in suggestions) >= 14

@@ -22,9 +22,9 @@ def test_an_unreachable_head_ends_the_process_with_a_one_line_error() -> None:
         for _ in range(5):
             head.accept()[0].close()  # it is looked for again and again, and found
         assert watching.poll() is None
-    _, said = watching.communicate(timeout=60)
+    _, output = watching.communicate(timeout=60)
     assert watching.returncode == 2
-    assert said == (
+    assert output == (
         f"codenas: the head of the cluster at 127.0.0.1:{port} is unreachable; finished work is kept, "
         "run the same command again once the cluster is up\n"
     )

@@ -37,8 +37,8 @@ def test_a_module_in_the_users_folder_is_not_taken_for_pythons(killed: bool, tmp
         folder = Path(driver.stdout.readline().strip())
         if killed:
             driver.send_signal(signal.SIGKILL)
-        _, said = driver.communicate(timeout=30)  # ends when nobody holds standard error any more: all of them are gone
-    assert said == ""
+        _, output = driver.communicate(timeout=30)  # ends when nobody holds standard error any more: all of them are gone
+    assert output == ""
     assert not folder.exists()
 
 
@@ -58,7 +58,7 @@ def test_the_folder_is_short_enough_for_sockets(length: int, tmp_path: Path) -> 
     assert not folder.exists()
 
 
-def test_without_a_short_place_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_short_path_an_error_is_raised(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place = tmp_path / ("x" * 60)
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     monkeypatch.setattr(reaper, "_SHORT_PARENTS", (tmp_path / "none",))
