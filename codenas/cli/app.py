@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from codenas.cli.arch import show_arch
+from codenas.cli.bench_decode import bench_decode
 from codenas.cli.compare import compare
 from codenas.cli.complete import complete
 from codenas.cli.corpus import report_corpus, show_corpus
@@ -47,7 +48,7 @@ EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 FINISHED_KEPT = "finished work is kept, run the same command again to continue"
 NOTHING_KEPT = "this command writes its results at the end: nothing is kept, run it again to start over"
-WRITE_AT_THE_END: frozenset[Callable[..., None]] = frozenset((sample_stats, frequencies, compare_tokens))
+WRITE_AT_THE_END: frozenset[Callable[..., None]] = frozenset((sample_stats, frequencies, compare_tokens, bench_decode))
 
 _FREE_SPACE = "free some space and run the same command again, finished work is kept"
 _REMEDIES = {
@@ -182,7 +183,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-for each in (demo, prepare, train, evaluate, serve, complete, status, report, compare, jobs, logs, stop, fetch):
+for each in (demo, prepare, train, evaluate, serve, complete, bench_decode, status, report, compare, jobs, logs, stop, fetch):
     app.command()(_with_one_line_errors(each))
 
 # `codenas search` runs a search, and has subcommands.

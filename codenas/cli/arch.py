@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SPEC_HELP = """\
 What to show: a checkpoint's folder; a JSON file of an architecture, in the format of this project or of the old one, or of a
 design (an architecture as `arch`, with `storage`, `pruning`, `vocabulary`);
-PRESET:SEED, a random draw (small:7); or one line such as 'L8 H512 layernorm gelu rope'."""
+PRESET:SEED, a random draw (small:7); 4M or 31M, two Llama-like models; or one line such as 'L8 H512 layernorm gelu rope'."""
 
 
 def show_arch(
@@ -65,11 +65,14 @@ def load_design(spec: str) -> "tuple[Design, int | None]":
         CheckpointError: it is a folder that holds no checkpoint.
     """
     from codenas.arch import Design, preset
+    from codenas.arch.examples import EXAMPLES
     from codenas.arch.legacy import from_line
     from codenas.arch.presets import PRESETS
     from codenas.errors import ConfigError
     from codenas.seeds import stream
 
+    if spec in EXAMPLES:
+        return EXAMPLES[spec], EXAMPLES[spec].vocab_size
     path = Path(spec)
     if spec and path.is_dir():  # the path of nothing is the folder one is in
         from codenas.checkpoint import Checkpoint  # and with it torch, which nothing else here needs

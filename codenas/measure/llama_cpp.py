@@ -52,6 +52,7 @@ class LlamaCpp:
         self._tokens, self._positions, self._wanted = (np.ctypeslib.as_array(each, (max_tokens,)) for each in arrays)
         np.ctypeslib.as_array(self._batch.n_seq_id, (max_tokens,))[:] = 1
         self._slots = np.full(max_tokens, -1, np.int32)  # as the batch has them now
+        self._marked = [0] * slots
         self.vocab_size: int = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self._model))
 
     def forward(self, batch: ForwardBatch) -> Logits:
@@ -79,6 +80,14 @@ class LlamaCpp:
     def truncate(self, slot: int, length: int) -> None:
         """Forget the tokens of `slot` from position `length` on."""
         self._library.llama_memory_seq_rm(self._memory, slot, length, -1)
+
+    def mark(self, slot: int) -> None:
+        """Remember the length of `slot`."""
+        self._marked[slot] = self._library.llama_memory_seq_pos_max(self._memory, slot) + 1
+
+    def rewind(self, slot: int) -> None:
+        """Make `slot` as long as it was at `mark`."""
+        self.truncate(slot, self._marked[slot])
 
     def close(self) -> None:
         """Free the model and its state."""

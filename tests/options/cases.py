@@ -35,6 +35,7 @@ BASE: Mapping[str, Mapping[str, str]] = {
     "evaluate": {"run": "run", "job": "job.toml"},
     "serve": {"run": "run", "port": "PORT"},
     "complete": {"prompt": "def f(", "url": "URL"},
+    "bench-decode": {"model": "arch.json", "prompt": "8", "tokens": "4", "streams": "2", "rounds": "1", "memory": "--no-memory"},
     "status": {"run": "run"},
     "report": {"run": "run"},
     "compare": {"runs": "run other"},

@@ -25,7 +25,10 @@ ODD: Mapping[type, Sequence[str]] = {
 # By the name of the parameter, or of command and parameter. What is a file or folder is one of the world (tests/options/world.py).
 ORDINARY: Mapping[str, Sequence[str]] = {
     "api_key_file": ("key",),
+    "against": ("torch", "llama.cpp"),
     "arch": ("arch.json", "small:7"),
+    "bench-decode model": ("arch.json", "small:7", "run/model"),
+    "bench-decode prompt": ("8", "32"),
     "candidates": ("2", "6"),
     "capacity": ("params",),
     "checkpoint": ("run/model",),
@@ -72,6 +75,7 @@ ORDINARY: Mapping[str, Sequence[str]] = {
     "spec": ("arch.json", "small:7", "run/model"),
     "split": ("test", "train", "valid"),
     "stop": ("\n", "def"),
+    "storage": ("int4", "float16"),
     "strategy": ("random", "random,evolution", "frontier", "genetic"),
     "suffix": ("\n    return x",),
     "table": ("table.parquet", "table.jsonl", "table.npz"),
@@ -88,7 +92,7 @@ ORDINARY: Mapping[str, Sequence[str]] = {
 # How much work there is to do. More of it is no mistake: a case that has such a value may still be at work when its time is over.
 AMOUNTS = frozenset(
     ("candidates", "count", "every", "max_mb", "max_repository_mb", "max_size", "min_size", "num_batches", "seeds", "steps", "sweeps",
-     "texts", "threads", "trainings", "vocab_size", "workers", "max_tokens", "follow", "rungs")
+     "texts", "threads", "trainings", "vocab_size", "workers", "max_tokens", "follow", "rungs", "prompt", "tokens", "streams", "rounds")
 )  # fmt: skip
 
 

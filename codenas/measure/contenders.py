@@ -1,0 +1,91 @@
+"""The engines that `measure_speeds` can time: ours over a checkpoint, and llama.cpp over a GGUF file of the same weights."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from codenas.arch.storage import Storage
+from codenas.checkpoint import WEIGHTS, Checkpoint
+from codenas.measure.eager import EagerDecoder
+from codenas.measure.latency import device_name
+from codenas.measure.llama_cpp import LlamaCpp, llama_cpp_version
+from codenas.measure.workload import Decoder
+from codenas.metrics import LatencyContext
+
+
+@dataclass(frozen=True, slots=True)
+class Contender(ABC):
+    """An engine with its weights. It is pickled to be loaded in another process.
+
+    Attributes:
+        name: of the engine and its weights, such as `native int8`.
+        path: the checkpoint or file that it loads.
+        storage: of the checkpoint that its weights are from.
+        threads: of its computations.
+    """
+
+    name: str
+    path: Path
+    storage: Storage
+    threads: int
+
+    @property
+    @abstractmethod
+    def context(self) -> LatencyContext:
+        """What its times are measured on."""
+
+    @property
+    @abstractmethod
+    def weights_bytes(self) -> int:
+        """Bytes of its file of weights."""
+
+    @abstractmethod
+    def load_libraries(self) -> None:
+        """Load what is not particular to its model."""
+
+    @abstractmethod
+    def open(self, slots: int, context_len: int) -> Decoder:
+        """Load the model for `slots` sequences of up to `context_len` tokens."""
+
+
+class TorchContender(Contender):
+    """Eager torch over a checkpoint: the weights are dequantised to float32."""
+
+    __slots__ = ()
+
+    @property
+    def context(self) -> LatencyContext:
+        return LatencyContext(device=device_name(), threads=self.threads, precision="float32")
+
+    @property
+    def weights_bytes(self) -> int:
+        return (self.path / WEIGHTS).stat().st_size
+
+    def load_libraries(self) -> None:
+        torch.set_num_threads(self.threads)
+
+    def open(self, slots: int, context_len: int) -> Decoder:
+        torch.set_num_threads(self.threads)
+        return EagerDecoder(Checkpoint.open(self.path).load_model(), slots)
+
+
+class LlamaCppContender(Contender):
+    """llama.cpp over a GGUF file."""
+
+    __slots__ = ()
+
+    @property
+    def context(self) -> LatencyContext:
+        return LatencyContext(device=device_name(), threads=self.threads, precision=self.name.split()[-1])
+
+    @property
+    def weights_bytes(self) -> int:
+        return self.path.stat().st_size
+
+    def load_libraries(self) -> None:
+        llama_cpp_version()
+
+    def open(self, slots: int, context_len: int) -> Decoder:
+        return LlamaCpp(self.path, slots, self.threads, context_len)
