@@ -54,14 +54,15 @@ class Backend(ABC):
         context_len: most tokens of a sequence.
         slots: most sequences at a time.
         max_tokens: most tokens of one forward pass.
-        recurrent: whether a layer keeps a state of fixed size: such a sequence cannot be truncated, only restored.
+        truncatable: whether every layer keeps all positions. Otherwise, with a recurrent layer or a window, a sequence can only go
+            back to its mark, and only all of it can be saved.
     """
 
     vocab_size: int
     context_len: int
     slots: int
     max_tokens: int
-    recurrent: bool
+    truncatable: bool
 
     @abstractmethod
     def forward(self, batch: ForwardBatch) -> Logits:
@@ -87,12 +88,24 @@ class Backend(ABC):
         """Forget the tokens of `slot` from position `length` on.
 
         Raises:
-            ValueError: the model is recurrent, or a window has already dropped what the shorter sequence needs.
+            ValueError: the sequence is shorter, or the backend is not `truncatable`.
         """
 
     @abstractmethod
-    def save(self, slot: int, start: int) -> StateBlock:
-        """A copy of what `slot` holds from position `start` to its end."""
+    def mark(self, slot: int) -> None:
+        """Remember what `slot` holds now, until the next mark. Cheap: drafted tokens are taken back with it."""
+
+    @abstractmethod
+    def rewind(self, slot: int) -> None:
+        """Make `slot` the sequence that it was at its mark, with at most `max_tokens` tokens fewer."""
+
+    @abstractmethod
+    def save(self, slot: int, start: int, stop: int) -> StateBlock:
+        """A copy of what `slot` holds of the positions from `start` to `stop`.
+
+        Raises:
+            ValueError: it does not hold them, or the backend is not `truncatable` and `stop` is not the end of the sequence.
+        """
 
     @abstractmethod
     def restore(self, slot: int, blocks: Sequence[StateBlock]) -> None:
