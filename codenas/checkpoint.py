@@ -19,7 +19,8 @@ from torch import Tensor
 from codenas.arch.cost import tensors
 from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import SCALE, Storage, StoredTensor, layout
-from codenas.compress.quantise import pack, unpack
+from codenas.compress.quantise import pack
+from codenas.compress.stored import StoredModel
 from codenas.errors import CheckpointError, ResourceError, first_error, is_out_of_memory
 from codenas.files import atomic_folder, readable_disk_errors, recover_folder, sha256_file, write_atomic
 from codenas.metrics import Metrics, TrainingCurve
@@ -127,23 +128,24 @@ class Checkpoint:
             CheckpointError: the weights are not those that were written, or not those of the architecture.
             ResourceError: there is no memory for them.
         """
-        weights_file = self.path / WEIGHTS
         stored = self.load_stored()
-        model = uninitialized_model(self.manifest.arch, self.manifest.vocab_size)
-        try:
-            model.load_state_dict(_unpacked(stored, self.manifest))
-        except RuntimeError as error:
-            raise CheckpointError(f"{weights_file} does not fit its architecture: {_first_line(error)}; {_way_out(self.path)}") from error
+        model = uninitialized_model(stored.arch, stored.vocab_size)
+        model.load_state_dict(stored.weights())
         return model.to(device=device, dtype=dtype).eval()
 
-    def load_stored(self) -> dict[str, Tensor]:
-        """The tensors of the weights file as they are stored (`codenas.arch.storage`).
+    def load_stored(self) -> StoredModel:
+        """The model as it is stored.
 
         Raises:
-            CheckpointError: they are not those that were written.
+            CheckpointError: the weights are not those that were written, or not those of the architecture.
             ResourceError: there is no memory for them.
         """
-        return _read(self._verified(WEIGHTS, self.manifest.weights_sha256))
+        manifest, file = self.manifest, self._verified(WEIGHTS, self.manifest.weights_sha256)
+        stored = StoredModel(manifest.arch, manifest.vocab_size, manifest.storage, _read(file))
+        wrong = _other_tensor(stored)
+        if wrong is not None:
+            raise CheckpointError(f"{file} does not fit its architecture: {wrong}; {_way_out(self.path)}")
+        return stored
 
     def _verified(self, name: str, sha256: str | None) -> Path:
         path = self.path / name
@@ -242,21 +244,12 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} cannot be read: {_first_line(error)}; {_way_out(path.parent)}") from error
 
 
-def _unpacked(stored: dict[str, Tensor], manifest: Manifest) -> dict[str, Tensor]:
-    """The weights of the model.
-
-    Raises:
-        RuntimeError: the file holds other tensors than its architecture and its storage ask for.
-    """
-    if manifest.storage == "float16":
-        return stored  # as they are: load_state_dict reports what does not fit
-    shapes = tensors(manifest.arch, manifest.vocab_size)
-    planned = layout(shapes, manifest.storage)
-    found = {name: StoredTensor(_TYPES[value.dtype], tuple(value.shape)) for name, value in stored.items() if value.dtype in _TYPES}
-    other = [name for name in {**planned, **stored} if planned.get(name) != found.get(name)]
-    if other:
-        raise RuntimeError(f"{len(other)} tensors are others than {manifest.storage} makes of it, {other[0]} the first")
-    return unpack(stored, shapes, manifest.storage)
+def _other_tensor(stored: StoredModel) -> str | None:
+    """What is wrong with the tensors of a file: they are others than its architecture and its storage ask for; None where nothing is."""
+    planned = layout(tensors(stored.arch, stored.vocab_size), stored.storage)
+    found = {name: StoredTensor(_TYPES[each.dtype], tuple(each.shape)) for name, each in stored.tensors.items() if each.dtype in _TYPES}
+    other = [name for name in {**planned, **stored.tensors} if planned.get(name) != found.get(name)]
+    return f"{len(other)} tensors are others than {stored.storage} makes of it, {other[0]} the first" if other else None
 
 
 def _way_out(path: Path) -> str:

@@ -94,5 +94,5 @@ def _contender(checkpoint: Checkpoint, engine: str, threads: int, folder: Path) 
     llama_cpp_version()  # before anything is written
     file = folder / f"{storage}.gguf"
     if not file.exists():
-        write_gguf(file, checkpoint.manifest.arch, checkpoint.manifest.vocab_size, checkpoint.load_stored(), storage)
+        write_gguf(file, checkpoint.load_stored())
     return LlamaCppContender(f"llama.cpp {GGUF_TYPES[storage]}", file, storage, threads)

@@ -18,8 +18,7 @@ from codenas.arch.cost import tensors
 from codenas.arch.mixers.attention import AttentionSpec
 from codenas.arch.part import Position
 from codenas.arch.spec import Activation, ArchSpec, Norm
-from codenas.arch.storage import Storage
-from codenas.checkpoint import Checkpoint
+from codenas.compress.stored import StoredModel
 from codenas.errors import ConfigError
 from codenas.export.gguf_matrix import BLOCK, Matrix
 from codenas.export.gguf_tokenizer import add_vocabulary
@@ -92,46 +91,30 @@ def obstacle(arch: ArchSpec) -> str | None:
     return None
 
 
-def export_checkpoint(checkpoint: Checkpoint, path: Path, precision: Precision = "stored") -> None:
-    """Write `checkpoint` with its vocabulary as a GGUF file at `path`; see `write_gguf`."""
-    manifest = checkpoint.manifest
-    vocabulary = checkpoint.load_vocabulary()
-    write_gguf(path, manifest.arch, manifest.vocab_size, checkpoint.load_stored(), manifest.storage, vocabulary, precision)
-
-
-def write_gguf(
-    path: Path,
-    arch: ArchSpec,
-    vocab_size: int,
-    stored: Mapping[str, Tensor],
-    storage: Storage,
-    vocabulary: Vocabulary | None = None,
-    precision: Precision = "stored",
-) -> None:
-    """Write a model as one GGUF file at `path`, whole or not at all.
+def write_gguf(path: Path, model: StoredModel, vocabulary: Vocabulary | None = None, precision: Precision = "stored") -> None:
+    """Write `model` as one GGUF file at `path`, whole or not at all.
 
     Args:
-        stored: the tensors of a file of `storage`, as `codenas.compress.quantise.pack` makes them.
         vocabulary: written where llama.cpp's tokenizers can express it; without one the file reads and gives token ids.
         precision: "float32" writes the dequantised matrices, to compare logits without a rounding of activations.
 
     Raises:
-        ConfigError: the package gguf is not installed, or llama.cpp has no architecture that computes what `arch` does.
+        ConfigError: the package gguf is not installed, or llama.cpp has no architecture that computes what the model does.
     """
     try:
         from gguf import GGUFWriter
     except ImportError:
         raise ConfigError("GGUF files need the package gguf; install it with `pip install 'codenas[gguf]'`") from None
-    reason = obstacle(arch)
+    arch, reason = model.arch, obstacle(model.arch)
     if reason is not None:
         raise ConfigError(f"this architecture has no exact GGUF: {reason}")
     target = _matching(arch)
     assert target is not None
-    ours = {name: Matrix.of(stored, name, shape, storage) for name, shape in tensors(arch, vocab_size).items()}
+    ours = {name: Matrix.of(model.tensors, name, shape, model.storage) for name, shape in tensors(arch, model.vocab_size).items()}
     with atomic_file(path) as file:
         writer = GGUFWriter(file.name, target.name)  # opens the draft a second time
-        _add_fields(writer, arch, target, vocab_size)
-        add_vocabulary(writer, vocabulary, vocab_size)
+        _add_fields(writer, arch, target, model.vocab_size)
+        add_vocabulary(writer, vocabulary, model.vocab_size)
         for name, matrix in _tensors(arch, target, ours):
             values, kind = matrix.encoded(precision == "float32")
             writer.add_tensor(name, values, raw_dtype=kind)

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from codenas.arch import ArchSpec, AttentionSpec
-from codenas.arch.cost import tensors
 from codenas.arch.storage import Storage
-from codenas.compress.quantise import pack, unpack
+from codenas.compress.stored import StoredModel
 from codenas.model import LanguageModel, build_model
 
 VOCAB_SIZE = 300
@@ -28,9 +27,9 @@ def random_weights(arch: ArchSpec, seed: int = 0) -> dict[str, Tensor]:
     return weights
 
 
-def stored_model(arch: ArchSpec, storage: Storage) -> tuple[dict[str, Tensor], LanguageModel]:
-    """The tensors of a file of `storage`, and the model that it holds."""
-    stored = pack(random_weights(arch), storage)
+def stored_model(arch: ArchSpec, storage: Storage) -> tuple[StoredModel, LanguageModel]:
+    """A model as a file of `storage` holds it, and the same dequantised."""
+    stored = StoredModel.packed(arch, VOCAB_SIZE, storage, random_weights(arch))
     model = build_model(arch, VOCAB_SIZE)
-    model.load_state_dict(unpack(stored, tensors(arch, VOCAB_SIZE), storage))
+    model.load_state_dict(stored.weights())
     return stored, model.eval()

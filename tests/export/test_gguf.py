@@ -12,6 +12,7 @@ from codenas.arch import ArchSpec
 from codenas.arch.cost import tensors
 from codenas.arch.presets import preset
 from codenas.arch.storage import STORAGES, Storage
+from codenas.compress.stored import StoredModel
 from codenas.decode.backend import ForwardBatch, Logits
 from codenas.errors import ConfigError
 from codenas.export.gguf import TARGETS, obstacle, supports, write_gguf
@@ -41,7 +42,7 @@ EXPORTED = {
 @pytest.mark.parametrize("arch", EXPORTED.values(), ids=EXPORTED)
 def test_llama_cpp_computes_the_same_logits(arch: ArchSpec, tmp_path: Path) -> None:
     stored, model = stored_model(arch, "float16")
-    write_gguf(tmp_path / "model.gguf", arch, VOCAB_SIZE, stored, "float16", precision="float32")
+    write_gguf(tmp_path / "model.gguf", stored, precision="float32")
     found, expected = _llama_cpp(tmp_path / "model.gguf", exact=True), _ours(model)
     assert np.abs(found - expected).max() < 1e-4 * expected.std()
 
@@ -50,7 +51,7 @@ def test_llama_cpp_computes_the_same_logits(arch: ArchSpec, tmp_path: Path) -> N
 def test_stored_weights_are_not_quantised_again(storage: Storage, bound: float, tmp_path: Path) -> None:
     """What remains is the rounding of activations, in llama.cpp to float16 or int8."""
     stored, model = stored_model(BASE, storage)
-    write_gguf(tmp_path / "model.gguf", BASE, VOCAB_SIZE, stored, storage)
+    write_gguf(tmp_path / "model.gguf", stored)
     found, expected = _llama_cpp(tmp_path / "model.gguf"), _ours(model)
     assert np.sqrt(np.square(found - expected).mean()) < bound * expected.std()
 
@@ -87,7 +88,7 @@ def test_the_bytes_of_a_matrix_are_its_dequantised_values(storage: Storage, shap
 def test_what_has_no_exact_file_is_refused_in_a_line(arch: ArchSpec, reason: str, tmp_path: Path) -> None:
     assert not supports(arch) and reason in str(obstacle(arch))
     with pytest.raises(ConfigError, match="this architecture has no exact GGUF"):
-        write_gguf(tmp_path / "model.gguf", arch, VOCAB_SIZE, {}, "float16")
+        write_gguf(tmp_path / "model.gguf", StoredModel(arch, VOCAB_SIZE, "float16", {}))
     assert not list(tmp_path.iterdir())
 
 
@@ -103,7 +104,7 @@ def test_whatever_is_supported_is_written(tmp_path: Path) -> None:
     assert len(supported) >= 3
     for arch in supported[:8]:
         ours = {name: torch.zeros(shape) for name, shape in tensors(arch, VOCAB_SIZE).items()}
-        write_gguf(tmp_path / "model.gguf", arch, VOCAB_SIZE, ours, "float16")
+        write_gguf(tmp_path / "model.gguf", StoredModel(arch, VOCAB_SIZE, "float16", ours))
         assert (tmp_path / "model.gguf").stat().st_size > 0
     assert {name.partition(",")[0] for name in EXPORTED} == {target.name for target in TARGETS}
 
@@ -112,11 +113,10 @@ def test_the_tokenizer_of_the_file_gives_the_ids_of_the_vocabulary(tmp_path: Pat
     llama_cpp = pytest.importorskip("llama_cpp")
     text = "def naïve(x):\n        return x  # <|endoftext|> 数\n\n"
     vocabulary = Bpe.train([text * 4, "for value in values:\n    total += value\n" * 9], VOCAB_SIZE)
-    arch = BASE
-    stored = random_weights(arch)
+    stored = {name: weight.half() for name, weight in random_weights(BASE).items()}
     stored["embedding.weight"] = stored["embedding.weight"][: vocabulary.size]
-    write_gguf(tmp_path / "model.gguf", arch, vocabulary.size, stored, "float16", vocabulary)
-    engine = LlamaCpp(tmp_path / "model.gguf", 1, 1, arch.context_len)
+    write_gguf(tmp_path / "model.gguf", StoredModel(BASE, vocabulary.size, "float16", stored), vocabulary)
+    engine = LlamaCpp(tmp_path / "model.gguf", 1, 1, BASE.context_len)
     inside: Any = llama_cpp.llama_model_get_vocab(engine._model)
     ids, data = (llama_cpp.llama_token * 200)(), text.encode()
     count = llama_cpp.llama_tokenize(inside, data, len(data), ids, 200, False, False)
