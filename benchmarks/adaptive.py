@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks._table import TABLE
 from codenas.search.candidate import Budget
-from codenas.search.replay.replay import Recorded, Roles
+from codenas.search.replay.replay import ColumnRoles, Recorded
 from codenas.search.replay.table import Row, Table, at_step
 
 METRIC, SCREENS = "bits_per_byte", {"plain": "bits_per_byte", "decayed": "bits_per_byte_decayed"}
@@ -56,27 +56,27 @@ def measure() -> dict[str, object]:
     return figures
 
 
-def score_tables() -> Iterator[tuple[str, Table, Roles]]:
+def score_tables() -> Iterator[tuple[str, Table, ColumnRoles]]:
     """Tables by name, and which of their columns are what."""
-    whole = Roles((CAPACITY,), (METRIC,), capacity=CAPACITY)
+    whole = ColumnRoles((CAPACITY,), (METRIC,), capacity=CAPACITY)
     if TABLE.is_file():
         recorded = Table.read(TABLE)
         for name, screen in SCREENS.items():
             yield f"{len(recorded)} recorded, {name} at 50", recorded, replace(whole, screen=screen)
     for correlation in CORRELATIONS:
         table = synthetic_table(correlation)
-        yield f"synthetic, correlation {correlation:g}, no capacity", table, Roles((), (METRIC,))
+        yield f"synthetic, correlation {correlation:g}, no capacity", table, ColumnRoles((), (METRIC,))
         yield f"synthetic, correlation {correlation:g}, capacity uninformative", table, whole
 
 
-def replay_searches(table: Table, roles: Roles, budget: Budget) -> ReplayStatistics:
+def replay_searches(table: Table, roles: ColumnRoles, budget: Budget) -> ReplayStatistics:
     """Replays over random candidates of `table`: the steps of each, and whether the best at the last rung was among the promoted."""
     recorded = Recorded.of(table, roles, budget)
     last, (low, high) = recorded.costs[budget.rungs[-1]][:, 0], budget.rungs
     steps, found = [], []
     for seed in range(SEEDS):
         rows = random.Random(seed).sample(range(len(table)), budget.candidates)
-        going = recorded.promoted_to(rows, 1)
+        going = recorded.promoted_to_rung(rows, 1)
         steps.append(low * len(rows) + (high - low) * len(going))
         reached = [row for row in rows if not math.isnan(last[row])]
         found.append(min(reached, key=lambda row: float(last[row])) in going)

@@ -10,13 +10,13 @@ from benchmarks._table import TABLE
 from codenas.cli.replay import some_replays
 from codenas.processes import worker_pool
 from codenas.report.replay import replay_rows
-from codenas.search.replay.replay import Recorded, Roles
+from codenas.search.replay.replay import ColumnRoles, Recorded
 from codenas.search.replay.table import Table
 from codenas.search.strategies.registry import STRATEGIES
 
 FIRST = "frontier"
 SLOW = "optuna-gp"  # it takes seconds for each proposal
-ROLES = Roles(("body_params", "size_bytes", "latency_ms_p50"), ("bits_per_byte",), capacity="body_params")
+ROLES = ColumnRoles(("body_params", "size_bytes", "latency_ms_p50"), ("bits_per_byte",), capacity="body_params")
 TRAININGS, SEEDS, CHUNK = 24, 100, 10
 
 

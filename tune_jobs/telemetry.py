@@ -15,7 +15,7 @@ from codenas.search.candidate import Trial
 from codenas.search.fitness import Objective
 from codenas.search.history import History
 from codenas.search.plan import Plan
-from codenas.search.rungs import narrowed
+from codenas.search.rungs import with_decided_promotions
 from codenas.stats.pareto import front
 
 
@@ -74,7 +74,7 @@ class SearchTelemetry:
         if steps:
             self._steps.inc(steps, self._tags)
         self._done.set(done, self._tags)
-        self._planned.set(narrowed(self._plan.budget, history.trials, self._plan.objectives).total_steps, self._tags)
+        self._planned.set(with_decided_promotions(self._plan.budget, history.trials, self._plan.objectives).total_steps, self._tags)
         self._eta.set(eta_seconds, self._tags)
         self._best.set(history.best_bits_per_byte, self._tags)
         self._front_size.set(front_size(history.trials, self._plan.objectives), self._tags)

@@ -13,7 +13,7 @@ from codenas.processes import MAX_WORKERS
 
 if TYPE_CHECKING:
     from codenas.search.candidate import Budget
-    from codenas.search.replay.replay import Recorded, Roles
+    from codenas.search.replay.replay import ColumnRoles, Recorded
 
 _CHUNK = 5  # seeds that a worker does at a time
 
@@ -21,7 +21,7 @@ _CHUNK = 5  # seeds that a worker does at a time
 def replay(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="Recorded results: parquet, npz or jsonl, one row an architecture.")],
     strategy: Annotated[str, typer.Option(metavar="NAME[,NAME...]", help="Strategies; the first is the baseline.")],
-    costly: Annotated[str, typer.Option(help="Columns known after training, one each or one for each step: `loss@50`.")],
+    trained: Annotated[str, typer.Option("--trained", "--costly", help="Columns known after training, also per step: `loss@50`.")],
     static: Annotated[str, typer.Option("--static", "--free", help="Columns known before training.")] = "",
     capacity: Annotated[
         str | None,
@@ -35,14 +35,14 @@ def replay(
     candidates: Annotated[int, typer.Option(min=1, help="With rungs: candidates of a round.")] = 12,
     promote: Annotated[str, typer.Option(help="With rungs: how many of a round are promoted from each but the last.")] = "3",
     least: Annotated[str, typer.Option(help="With rungs: promote at least this many; scores decide how many more, up to --promote.")] = "",
-    screen: Annotated[str | None, typer.Option(help="With rungs: column that lower rungs rank by. [default: the first costly]")] = None,
+    screen: Annotated[str | None, typer.Option(help="With rungs: column that lower rungs rank by. [default: first of --trained]")] = None,
     workers: Annotated[int, typer.Option(min=1, max=MAX_WORKERS, help="Processes.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Store the results, as JSON.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Plot the results, as a PNG.")] = None,
 ) -> None:
     """Replay searches on recorded results: hypervolume found after each number of trainings.
 
-    Measured as hypervolume: of the objectives (costly columns and static ones, the capacity left out), relative to that of all rows.
+    Measured as hypervolume: of the objectives (trained and static columns, without the capacity), relative to that of all rows.
     """
     from codenas.cli.console import console
     from codenas.errors import ConfigError
@@ -61,7 +61,7 @@ def replay(
         strategy_called(name)
     for path in filter(None, (json_file, picture)):
         require_writable_file(path)
-    roles = _roles(_names(static), _names(costly), _names(maximize), capacity, screen, _names(choices))
+    roles = _roles(_names(static), _names(trained), _names(maximize), capacity, screen, _names(choices))
     found = Table.read(table)
     recorded = Recorded.of(found, roles, _budget(rungs, candidates, promote, least))
     recorded.require_rows(trainings)
@@ -118,12 +118,12 @@ def _replays(
 
 
 def _roles(
-    static: Sequence[str], costly: Sequence[str], maximize: Sequence[str], capacity: str | None, screen: str | None, choices: Sequence[str]
-) -> "Roles":
-    from codenas.search.replay.replay import Roles
+    static: Sequence[str], trained: Sequence[str], maximize: Sequence[str], capacity: str | None, screen: str | None, choices: Sequence[str]
+) -> "ColumnRoles":
+    from codenas.search.replay.replay import ColumnRoles
 
     chosen = capacity or (static[0] if len(static) > 1 else None)
-    return Roles(tuple(static), tuple(costly), frozenset(maximize), chosen, screen, tuple(choices))
+    return ColumnRoles(tuple(static), tuple(trained), frozenset(maximize), chosen, screen, tuple(choices))
 
 
 def _budget(rungs: str, candidates: int, promote: str, least: str) -> "Budget | None":

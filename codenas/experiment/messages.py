@@ -10,7 +10,7 @@ from codenas.search.candidate import Budget, Failure, Outcome, Refusal, Trial, l
 from codenas.search.history import History
 from codenas.search.loop import refusal_line
 from codenas.search.plan import Plan
-from codenas.search.rungs import narrowed
+from codenas.search.rungs import with_decided_promotions
 from codenas.train.config import TrainConfig
 
 
@@ -41,7 +41,7 @@ def promotion_counts(budget: Budget) -> str:
 def update_total(progress: Progress, plan: Plan, history: History) -> None:
     """Update the total of `progress`: an upper bound as long as adaptive promotion may still narrow it."""
     if plan.budget.adaptive:
-        budget = narrowed(plan.budget, history.trials, plan.objectives)
+        budget = with_decided_promotions(plan.budget, history.trials, plan.objectives)
         progress.total, progress.at_most = budget.total_steps, budget.adaptive
 
 

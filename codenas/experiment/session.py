@@ -91,7 +91,7 @@ def checked_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mir
         require_windows(each, max(job.search_space().context_lens))
     own, named = _size(corpus), {name: _size(each) for name, each in corpora.items() if name is not None}
     plan = job.plan(own.ids, own.stored_bytes, job.min_latency_ms(), named)
-    require_reachable(plan.space, plan.statics, plan.objectives, plan.seed)
+    require_reachable(plan.space, plan.static_metrics, plan.objectives, plan.seed)
     return replace(plan, warm_start=warm_start(job, corpus.manifest.digest, home))
 
 
@@ -176,7 +176,7 @@ def _require_reachable(job: SearchJob, ids: Mapping[str | None, int]) -> None:
     """Raises: BudgetError: no architecture with so many ids can meet a limit that more ids make harder to meet."""
     named = {name: VocabularySize(ids[name]) for name in job.search_space().vocabularies if name is not None}
     plan = job.plan(ids[None], min_latency_ms=job.min_latency_ms(), vocabularies=named)
-    require_reachable(plan.space, plan.statics, [each for each in plan.objectives if each.direction == "minimize"], plan.seed)
+    require_reachable(plan.space, plan.static_metrics, [each for each in plan.objectives if each.direction == "minimize"], plan.seed)
 
 
 def corpora_of(job: SearchJob, corpus: Corpus) -> dict[str | None, Corpus]:

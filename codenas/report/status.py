@@ -11,7 +11,7 @@ from codenas.report.scale import ABSENT
 from codenas.search.candidate import Budget, Trial
 from codenas.search.config import SearchConfig
 from codenas.search.pace import Pace
-from codenas.search.rungs import narrowed, promoted_to
+from codenas.search.rungs import promoted_to_rung, with_decided_promotions
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class RungStatus:
 
 def rung_statuses(trials: Sequence[Trial], config: SearchConfig) -> list[RungStatus]:
     """The progress of each rung."""
-    budget = narrowed(config.bounds, trials, config.objectives)
+    budget = with_decided_promotions(config.bounds, trials, config.objectives)
     entered = _entered(trials, config)
     return [
         RungStatus(
@@ -46,9 +46,9 @@ def rung_statuses(trials: Sequence[Trial], config: SearchConfig) -> list[RungSta
             reported=sum(trial.report(rung) is not None for trial in trials),
             failed=sum(trial.failure is not None and trial.failure.rung == rung for trial in trials),
             best=min(_scores(trials, rung), default=None),
-            pending=tuple(trial.candidate.id for trial in going if not trial.settled(rung)),
+            pending=tuple(trial.candidate.id for trial in trials_of_rung if not trial.settled(rung)),
         )
-        for rung, wanted, least, going in zip(
+        for rung, wanted, least, trials_of_rung in zip(
             budget.rungs, (budget.candidates, *budget.promote), (budget.candidates, *budget.at_least), entered, strict=True
         )
     ]
@@ -62,20 +62,20 @@ def highest_rung(trials: Sequence[Trial]) -> int | None:
 def remaining_steps(trials: Sequence[Trial], budget: Budget) -> int:
     """Remaining training steps if no other candidate is refused or fails; an upper bound where promotion is adaptive."""
     remaining, below = 0, 0
-    going = budget.candidates
+    entering = budget.candidates
     for rung, wanted in zip(budget.rungs, (budget.candidates, *budget.promote), strict=True):
         lost = sum(trial.failure is not None and trial.failure.rung == rung for trial in trials)
-        wanted = min(wanted, going)
+        wanted = min(wanted, entering)
         reported = sum(trial.report(rung) is not None for trial in trials)
         remaining += max(0, wanted - reported - lost) * (rung - below)
-        going, below = wanted - lost, rung
-    return remaining + max(0, budget.repeat_trainings(going) - _repeats(trials)) * below
+        entering, below = wanted - lost, rung
+    return remaining + max(0, budget.repeat_trainings(entering) - _repeats(trials)) * below
 
 
 def progress_line(trials: Sequence[Trial], config: SearchConfig, finished: bool, pace: Pace | None) -> str:
     """Steps done, the best score, refusals, repeats and the estimated time of arrival."""
     done = sum(report.steps for trial in trials for report in trial.all_reports)
-    budget = narrowed(config.bounds, trials, config.objectives)
+    budget = with_decided_promotions(config.bounds, trials, config.objectives)
     remaining = 0 if finished else remaining_steps(trials, budget)
     at_most = "at most " if (budget.adaptive or config.scheduler == "asha") and not finished else ""
     best = min((score for rung in config.budget.rungs for score in _scores(trials, rung)), default=None)
@@ -113,14 +113,14 @@ def _entered(trials: Sequence[Trial], config: SearchConfig) -> list[list[Trial]]
     """The candidates promoted to each rung, as far as that is decided: synchronous promotion waits for the whole rung below, and Ray's ASHA
     decides by itself."""
     budget = config.budget
-    going = [trial for trial in trials if trial.refusal is None]
-    entered, decided = [going], len(going) >= budget.candidates
+    promoted = [trial for trial in trials if trial.refusal is None]
+    entered, decided = [promoted], len(promoted) >= budget.candidates
     for number, (below, rung) in enumerate(pairwise(budget.rungs), 1):
         reached = any(trial.report(rung) for trial in trials)  # a space may hold fewer candidates than the budget has
-        decided = (decided or reached) and all(trial.settled(below) for trial in going) and config.scheduler != "asha"
-        going, closed = promoted_to(going, budget, number, config.objectives) if decided else ([], False)
-        entered.append(going)
-        decided = decided and closed
+        decided = (decided or reached) and all(trial.settled(below) for trial in promoted) and config.scheduler != "asha"
+        promoted, complete = promoted_to_rung(promoted, budget, number, config.objectives) if decided else ([], False)
+        entered.append(promoted)
+        decided = decided and complete
     return entered
 
 

@@ -50,12 +50,14 @@ class Estimate:
         return f"{objective.metric} is predicted at {objective.formatted(value)} or more, outside its limit, {objective.bound}"
 
 
-def refusal_reason(statics: StaticMetrics, design: Design, objectives: Sequence[Objective]) -> str | None:
+def refusal_reason(static_metrics: StaticMetrics, design: Design, objectives: Sequence[Objective]) -> str | None:
     """Why `design` need not be built; None where it may be inside all limits."""
-    return next(_reasons(_estimate(statics, design, statics.counted(design), objectives), objectives), None)
+    return next(_reasons(_estimate(static_metrics, design, static_metrics.counted(design), objectives), objectives), None)
 
 
-def require_reachable(space: SearchSpace, statics: StaticMetrics, objectives: Sequence[Objective], seed: int, draws: int = DRAWS) -> Design:
+def require_reachable(
+    space: SearchSpace, static_metrics: StaticMetrics, objectives: Sequence[Objective], seed: int, draws: int = DRAWS
+) -> Design:
     """See that each limit is met by one of `draws` designs of `space` at least, as far as static metrics say.
 
     Returns:
@@ -67,25 +69,27 @@ def require_reachable(space: SearchSpace, statics: StaticMetrics, objectives: Se
     """
     rng = stream(seed, "reachable")
     sampled = [space.sample(rng) for _ in range(draws)]
-    small = [min(sampled, key=statics.stored_parameters), *nsmallest(_SHORTLIST, sampled, key=statics.estimated_bytes)]
-    counted = [Estimate(design, statics.counted(design)) for design in small]
+    small = [min(sampled, key=static_metrics.stored_parameters), *nsmallest(_SHORTLIST, sampled, key=static_metrics.estimated_bytes)]
+    counted = [Estimate(design, static_metrics.counted(design)) for design in small]
     for objective in objectives:
         known = counted
-        if objective.metric == LATENCY and objective.limit is not None and statics.min_latency_ms is not None:
-            known = [Estimate(design, Metrics(), statics.latency_bound(design)) for design in sampled]
+        if objective.metric == LATENCY and objective.limit is not None and static_metrics.min_latency_ms is not None:
+            known = [Estimate(design, Metrics(), static_metrics.latency_bound(design)) for design in sampled]
         nearest = min(known, key=partial(_cost, objective))
         if (reason := nearest.broken(objective)) is not None:
             raise BudgetError(
-                f"no architecture can meet the limit: of the nearest in {draws:,} draws ({described(nearest.design)}) {reason}; "
+                f"no architecture can meet the limit: of the nearest in {draws:,} draws ({describe_design(nearest.design)}) {reason}; "
                 f"relax the limit to {_satisfied_limit(objective, nearest)} or search smaller architectures"
             )
     return min(counted, key=lambda each: each.metrics.size_bytes or 0).design
 
 
-def all_refused(refused: Sequence[Trial], statics: StaticMetrics, objectives: Sequence[Objective]) -> BudgetError:
+def all_refused(refused: Sequence[Trial], static_metrics: StaticMetrics, objectives: Sequence[Objective]) -> BudgetError:
     """The error of a search all of whose candidates were refused: the limit that most of them broke, and how near the nearest came."""
     tried = [
-        _estimate(statics, trial.candidate.design, trial.refusal.metrics, objectives) for trial in refused if trial.refusal is not None
+        _estimate(static_metrics, trial.candidate.design, trial.refusal.metrics, objectives)
+        for trial in refused
+        if trial.refusal is not None
     ]
     limit = max(objectives, key=lambda objective: sum(each.broken(objective) is not None for each in tried))
     broken = [each for each in tried if each.broken(limit) is not None]
@@ -95,12 +99,12 @@ def all_refused(refused: Sequence[Trial], statics: StaticMetrics, objectives: Se
         return BudgetError(f"{summary}, the last of them because {reason}; relax the limit or search smaller architectures")
     nearest = min(broken, key=partial(_cost, limit))
     return BudgetError(
-        f"{summary}, of the nearest ({described(nearest.design)}) {nearest.broken(limit)}; "
+        f"{summary}, of the nearest ({describe_design(nearest.design)}) {nearest.broken(limit)}; "
         f"relax the limit to {_satisfied_limit(limit, nearest)} or search smaller architectures"
     )
 
 
-def described(design: Design) -> str:
+def describe_design(design: Design) -> str:
     """What makes a design large, in few words."""
     words = [f"d_model {design.arch.d_model}", f"{design.arch.n_layers} layers"]
     if design.vocabulary is not None:
@@ -120,11 +124,11 @@ def _reasons(estimate: Estimate, objectives: Iterable[Objective]) -> Iterator[st
     return (reason for objective in objectives if (reason := estimate.broken(objective)) is not None)
 
 
-def _estimate(statics: StaticMetrics, design: Design, known: Metrics, objectives: Sequence[Objective]) -> Estimate:
+def _estimate(static_metrics: StaticMetrics, design: Design, known: Metrics, objectives: Sequence[Objective]) -> Estimate:
     """`known` with the lower bound of the latency, which is predicted only where there is a limit on it."""
     limited = any(each.metric == LATENCY and each.limit is not None for each in objectives)
     wanted = limited and known.latency_ms_p50 is None
-    return Estimate(design, known, statics.latency_bound(design) if wanted else None)
+    return Estimate(design, known, static_metrics.latency_bound(design) if wanted else None)
 
 
 def _satisfied_limit(objective: Objective, nearest: Estimate) -> str:

@@ -21,7 +21,7 @@ from codenas.search.history import History
 from codenas.search.promotions import next_promotion
 from codenas.search.proposals import Proposals
 from codenas.search.repeats import next_repeat
-from codenas.search.rungs import promoted_to
+from codenas.search.rungs import promoted_to_rung
 from codenas.search.static_metrics import CAPACITY, MinLatency, StaticMetrics, VocabularySize
 from codenas.search.strategies.base import Problem, Strategy
 from codenas.search.warm_start import WarmStart
@@ -52,13 +52,13 @@ class Plan:
     warm_start: WarmStart = field(default_factory=WarmStart)
 
     @property
-    def statics(self) -> StaticMetrics:
+    def static_metrics(self) -> StaticMetrics:
         """The static metrics of its designs."""
         return StaticMetrics(VocabularySize(self.vocab_size, self.tokenizer_bytes), self.vocabularies, self.min_latency_ms)
 
     def problem(self) -> Problem[Design]:
         """What the strategy is asked about."""
-        return Problem(DesignSpace(self.space, cache(self.statics.figures)), criteria(self.objectives), CAPACITY)
+        return Problem(DesignSpace(self.space, cache(self.static_metrics.figures)), criteria(self.objectives), CAPACITY)
 
     def next(self, history: History, running: Collection[Job] = ()) -> Action:
         """What to do while the jobs `running` are being done. The same question has the same answer.
@@ -67,17 +67,19 @@ class Plan:
             BudgetError: candidate after candidate is outside the limits.
         """
         first = self.budget.rungs[0]
-        climbing = {job.candidate.index for job in running if not job.candidate.repeat}
+        running_candidates = {job.candidate.index for job in running if not job.candidate.repeat}
         for index in history.open:
-            if index not in climbing:
+            if index not in running_candidates:
                 return Train(Job(history.trials[index].candidate, first))
         proposal = self._proposals().next(history)
         if proposal is not None:
             return proposal
-        job = next_promotion(history.trials, self.budget, self.objectives, climbing, self._length)
-        if job is None and not climbing:  # the finalists are known
+        job = next_promotion(history.trials, self.budget, self.objectives, running_candidates, self._relative_step_time)
+        if job is None and not running_candidates:  # the finalists are known
             repeating = {(job.candidate.index, job.candidate.repeat) for job in running}
-            job = next_repeat(self.finalists(history, len(self.budget.rungs) - 1), self.budget, self.objectives, repeating, self._length)
+            job = next_repeat(
+                self.finalists(history, len(self.budget.rungs) - 1), self.budget, self.objectives, repeating, self._relative_step_time
+            )
         if job is not None:
             return Train(job)
         return Wait() if running else Done()
@@ -90,7 +92,7 @@ class Plan:
         """Those who are promoted to rung `rung_number` (1 is the second rung), best first."""
         trials = list(history.trials)
         for number in range(1, rung_number + 1):
-            trials, _ = promoted_to(trials, self.budget, number, self.objectives)
+            trials, _ = promoted_to_rung(trials, self.budget, number, self.objectives)
         return trials
 
     def _proposals(self) -> Proposals:
@@ -98,7 +100,7 @@ class Plan:
             problem=self.problem(),
             strategy=self.strategy,
             objectives=self.objectives,
-            statics=self.statics,
+            static_metrics=self.static_metrics,
             warm_start=self.warm_start,
             candidates=self.budget.candidates,
             rung=self.budget.rungs[0],
@@ -106,6 +108,6 @@ class Plan:
             seed=self.seed,
         )
 
-    def _length(self, trial: Trial) -> int:
+    def _relative_step_time(self, trial: Trial) -> int:
         """About how long a step of `trial` takes."""
-        return self.statics.trained_parameters(trial.candidate.design)
+        return self.static_metrics.trained_parameters(trial.candidate.design)

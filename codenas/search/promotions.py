@@ -10,7 +10,7 @@ from itertools import pairwise
 from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective
-from codenas.search.rungs import promoted, promoted_to
+from codenas.search.rungs import best_at_rung, promoted_to_rung
 
 
 def next_promotion(
@@ -18,18 +18,18 @@ def next_promotion(
     budget: Budget,
     objectives: Sequence[Objective],
     running: Collection[int],
-    length: Callable[[Trial], float],
+    step_time: Callable[[Trial], float],
 ) -> Job | None:
     """The longest job of the lowest rung that somebody waits for; None where all wait for those that are `running` (indices)."""
     contenders = list(trials)
     for number, (below, rung) in enumerate(pairwise(budget.rungs), 1):
         unsettled = sum(not trial.settled(below) for trial in contenders)
-        contenders, closed = _guaranteed_promotions(contenders, budget, number, objectives, unsettled)
+        contenders, complete = _guaranteed_promotions(contenders, budget, number, objectives, unsettled)
         # The longest first: a long job that starts last would leave the other workers idle.
         waiting = [trial for trial in contenders if not trial.settled(rung) and trial.candidate.index not in running]
         if waiting:
-            return Job(max(waiting, key=length).candidate, rung)
-        if not closed:
+            return Job(max(waiting, key=step_time).candidate, rung)
+        if not complete:
             return None
     return None
 
@@ -42,7 +42,7 @@ def _guaranteed_promotions(
     Under one objective each unsettled trial can displace at most one; under several, one new report may change the whole order.
     """
     if not unsettled:
-        return promoted_to(trials, budget, number, objectives)
+        return promoted_to_rung(trials, budget, number, objectives)
     deciding = sum(objective.weight > 0 for objective in objectives)
     keep = max(0, budget.at_least[number - 1] - unsettled) if deciding == 1 else 0
-    return promoted(trials, budget.rungs[number - 1], keep, objectives), False
+    return best_at_rung(trials, budget.rungs[number - 1], keep, objectives), False

@@ -34,7 +34,7 @@ class Proposals:
     problem: Problem[Design]
     strategy: Strategy
     objectives: tuple[Objective, ...]
-    statics: StaticMetrics
+    static_metrics: StaticMetrics
     warm_start: WarmStart
     candidates: int
     rung: int
@@ -55,10 +55,10 @@ class Proposals:
         if candidate is None:
             self._require_accepted(history)
             return None
-        reason = refusal_reason(self.statics, candidate.design, self.objectives)
+        reason = refusal_reason(self.static_metrics, candidate.design, self.objectives)
         if reason is None:
             return Propose(candidate)
-        return Propose(candidate, Refusal(index=candidate.index, reason=reason, metrics=self.statics.counted(candidate.design)))
+        return Propose(candidate, Refusal(index=candidate.index, reason=reason, metrics=self.static_metrics.counted(candidate.design)))
 
     def _room(self, history: History) -> bool:
         """Whether another candidate may enter; refused ones take no place, until there are too many of them."""
@@ -71,7 +71,7 @@ class Proposals:
     def _require_accepted(self, history: History) -> None:
         refused = [trial for trial in history.trials if trial.refusal is not None]
         if refused and len(refused) == len(history):
-            raise all_refused(refused, self.statics, self.objectives)
+            raise all_refused(refused, self.static_metrics, self.objectives)
 
     def _visible(self, history: History) -> int:
         """How many candidates a proposal looks at, the first ones."""

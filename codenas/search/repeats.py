@@ -40,12 +40,12 @@ def next_repeat(
     budget: Budget,
     objectives: Sequence[Objective],
     running: Collection[tuple[int, int]],
-    length: Callable[[Trial], float],
+    step_time: Callable[[Trial], float],
 ) -> Job | None:
     """The longest training with another seed that is not running: `running` are indices of candidates and numbers of their repeats."""
     if not budget.repeats:
         return None
-    for trial in sorted(finalists_to_repeat(finalists, budget, objectives), key=lambda trial: -length(trial)):
+    for trial in sorted(finalists_to_repeat(finalists, budget, objectives), key=lambda trial: -step_time(trial)):
         for repeat in range(1, budget.repeats + 1):
             if not trial.repeated(repeat) and (trial.candidate.index, repeat) not in running:
                 return Job(trial.candidate.again(repeat), budget.rungs[-1])

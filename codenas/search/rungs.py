@@ -7,21 +7,21 @@ from itertools import pairwise
 
 from codenas.arch.cost import body_parameters
 from codenas.metrics import QUALITY
-from codenas.search.adaptive import Screened, known_part, promotion
+from codenas.search.adaptive import Contenders, choose_promotions, static_costs
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective, costs
 from codenas.stats.pareto import ranking
 
 
-def promoted(trials: Sequence[Trial], rung: int, keep: int, objectives: Sequence[Objective]) -> list[Trial]:
+def best_at_rung(trials: Sequence[Trial], rung: int, keep: int, objectives: Sequence[Objective]) -> list[Trial]:
     """The `keep` best trials at `rung`, best first: by non-dominated sort, then spread (multi-objective ASHA).
 
     A function of the reports at `rung` and of nothing else: refused and failed trials are never promoted, asking again gives the
     same answer, and later rungs change nothing. Ties go to the earlier candidate.
     """
-    alive = sorted((trial for trial in trials if trial.report(rung) is not None), key=lambda trial: trial.candidate.index)
-    points = tuple(costs(report.metrics, objectives) for trial in alive if (report := trial.report(rung)))
-    return [alive[i] for i in _best(points, keep)]
+    reported = sorted((trial for trial in trials if trial.report(rung) is not None), key=lambda trial: trial.candidate.index)
+    points = tuple(costs(report.metrics, objectives) for trial in reported if (report := trial.report(rung)))
+    return [reported[i] for i in _best(points, keep)]
 
 
 @lru_cache(maxsize=16)  # every job of a rung asks again, and the answer stays the same
@@ -29,53 +29,53 @@ def _best(points: tuple[tuple[float, ...], ...], keep: int) -> list[int]:
     return ranking(points, keep)
 
 
-def promoted_to(trials: Sequence[Trial], budget: Budget, number: int, objectives: Sequence[Objective]) -> tuple[list[Trial], bool]:
+def promoted_to_rung(trials: Sequence[Trial], budget: Budget, number: int, objectives: Sequence[Objective]) -> tuple[list[Trial], bool]:
     """Those of `trials`, all settled below, that are promoted to rung `number` (1 is the second rung), and whether that is all of them.
 
-    The first `at_least` are those of `promoted`; beyond them an adaptive budget sends on who is likeliest to win, which the reports
+    The first `at_least` are those of `best_at_rung`; beyond them an adaptive budget sends on who is likeliest to win, which the reports
     so far decide: until they are there it is not known which trials follow.
     """
     below, rung = budget.rungs[number - 1 : number + 1]
-    least, most = budget.at_least[number - 1], budget.promote[number - 1]
-    if least == most:
-        return promoted(trials, below, most, objectives), True
-    order = promoted(trials, below, len(trials), objectives)
+    min_promoted, max_promoted = budget.at_least[number - 1], budget.promote[number - 1]
+    if min_promoted == max_promoted:
+        return best_at_rung(trials, below, max_promoted, objectives), True
+    order = best_at_rung(trials, below, len(trials), objectives)
 
-    def high(position: int) -> float | None:
+    def high_rung_score(position: int) -> float | None:
         trial = order[position]
-        return _learned(trial, rung, objectives) if trial.settled(rung) else None
+        return _trained_cost(trial, rung, objectives) if trial.settled(rung) else None
 
-    found = promotion(_screened(order, below, objectives), range(len(order)), least, most, high)
-    return [order[position] for position in found.chosen], found.closed
+    found = choose_promotions(_contenders(order, below, objectives), range(len(order)), min_promoted, max_promoted, high_rung_score)
+    return [order[position] for position in found.chosen], found.complete
 
 
-def narrowed(budget: Budget, trials: Sequence[Trial], objectives: Sequence[Objective]) -> Budget:
+def with_decided_promotions(budget: Budget, trials: Sequence[Trial], objectives: Sequence[Objective]) -> Budget:
     """`budget` with as many promotions as there are or will be, where that is decided; adaptive as long as it is not."""
     promote, least = list(budget.promote), list(budget.at_least)
-    going = [trial for trial in trials if trial.refusal is None]
-    entered = len(going) >= budget.candidates
+    remaining = [trial for trial in trials if trial.refusal is None]
+    entered = len(remaining) >= budget.candidates
     for number, (below, _) in enumerate(pairwise(budget.rungs), 1):
-        if not entered or not all(trial.settled(below) for trial in going):
+        if not entered or not all(trial.settled(below) for trial in remaining):
             break
-        going, closed = promoted_to(going, budget, number, objectives)
-        if not closed:
+        remaining, complete = promoted_to_rung(remaining, budget, number, objectives)
+        if not complete:
             break
-        promote[number - 1] = least[number - 1] = min(budget.promote[number - 1], len(going))
+        promote[number - 1] = least[number - 1] = min(budget.promote[number - 1], len(remaining))
     return budget.model_copy(update={"promote": tuple(promote), "least": tuple(least)}) if budget.adaptive else budget
 
 
-def _learned(trial: Trial, rung: int, objectives: Sequence[Objective]) -> float:
-    """The cost that training decides, after `rung` steps; infinite for one that failed on the way."""
+def _trained_cost(trial: Trial, rung: int, objectives: Sequence[Objective]) -> float:
+    """The cost that training determines, after `rung` steps; infinite for one that failed on the way."""
     report = trial.report(rung)
     return next(each.cost(report.metrics) for each in objectives if each.metric == QUALITY) if report is not None else math.inf
 
 
-def _screened(trials: Sequence[Trial], rung: int, objectives: Sequence[Objective]) -> Screened:
+def _contenders(trials: Sequence[Trial], rung: int, objectives: Sequence[Objective]) -> Contenders:
     deciding = [objective for objective in objectives if objective.weight > 0]
     points = [costs(report.metrics, objectives) for trial in trials if (report := trial.report(rung))]
-    learned = next(i for i, objective in enumerate(deciding) if objective.metric == QUALITY)
-    return Screened(
-        low=[point[learned] for point in points],
-        capacity=[body_parameters(trial.candidate.design.stored_arch) for trial in trials],
-        known=known_part(points, [objective.weight for objective in deciding], learned),
+    trained = next(i for i, objective in enumerate(deciding) if objective.metric == QUALITY)
+    return Contenders(
+        low_rung_scores=[point[trained] for point in points],
+        capacities=[body_parameters(trial.candidate.design.stored_arch) for trial in trials],
+        static_costs=static_costs(points, [objective.weight for objective in deciding], trained),
     )

@@ -178,7 +178,7 @@ def test_a_name_with_a_line_break_stays_on_one_line() -> None:
         ("jobs --address http://[::1", "'http://[::1' is not the URL of a cluster's dashboard"),
         ("prepare --source file://[ --output OUT", "the source file://[ is of an unknown kind"),
         ("submit search JOB --run /runs/mine --mirror file://[", "--mirror file://[ is no URL"),
-        ("search replay table --strategy random --costly loss --workers 2147483648", "'--workers': Input should be less than or equal to"),
+        ("search replay table --strategy random --trained loss --workers 2147483648", "'--workers': Input should be less than or equal to"),
         ("device calibrate --threads 65536", "'--threads': Input should be less than or equal to 512"),
         ("device calibrate --vocab-size 99999999999999999999", "'--vocab-size': Input should be less than or equal to 1048576"),
         ("device calibrate --sweeps 99999999999999999999", "'--sweeps': Input should be less than or equal to 1000"),

@@ -28,11 +28,11 @@ def samples(plan: Plan) -> list[Design]:
 
 
 def admitted(plan: Plan, design: Design) -> bool:
-    return broken_limit(plan.statics.counted(design), plan.objectives) is None
+    return broken_limit(plan.static_metrics.counted(design), plan.objectives) is None
 
 
 def size(plan: Plan, design: Design) -> int:
-    return plan.statics.counted(design).size_bytes or 0
+    return plan.static_metrics.counted(design).size_bytes or 0
 
 
 def test_the_limit_on_size_refuses_some_designs_and_admits_others(plan: Plan, samples: list[Design]) -> None:
@@ -43,7 +43,7 @@ def test_the_limit_on_size_refuses_some_designs_and_admits_others(plan: Plan, sa
 def test_the_largest_design_is_refused_however_it_is_stored(plan: Plan, samples: list[Design]) -> None:
     shallow = [design for design in samples if design.arch.n_layers < 10]
     for designs in (samples, shallow):
-        largest = max(designs, key=lambda design: plan.statics.counted(design).params or 0)
+        largest = max(designs, key=lambda design: plan.static_metrics.counted(design).params or 0)
         for storage in ("float16", "int8", "int4"):
             assert not admitted(plan, largest.model_copy(update={"storage": storage}))
 
@@ -54,7 +54,8 @@ def test_storage_is_a_trade_inside_the_limit(plan: Plan, samples: list[Design]) 
     counts = Counter(design.storage for design in inside)
     assert 0 < counts["float16"] < counts["int8"] < counts["int4"]
     largest = {
-        storage: max(plan.statics.counted(design).params or 0 for design in inside if design.storage == storage) for storage in counts
+        storage: max(plan.static_metrics.counted(design).params or 0 for design in inside if design.storage == storage)
+        for storage in counts
     }
     assert largest["float16"] < largest["int8"] < largest["int4"]
 

@@ -10,7 +10,7 @@ from codenas.cli.app import app
 from codenas.search.replay.table import write_table
 from tests.search.tables import synthetic_rows
 
-ROLES = ["--free", "params,latency_ms", "--costly", "bits_per_byte"]
+ROLES = ["--static", "params,latency_ms", "--trained", "bits_per_byte"]
 
 
 def replayed(*arguments: str | Path | int) -> Result:
@@ -39,6 +39,11 @@ def test_strategies_are_compared_in_lines_in_json_and_as_a_picture(table: Path, 
     assert found["rows"][0]["difference"] is None and found["rows"][1]["difference"]["low"] <= found["rows"][1]["difference"]["high"]
 
 
+def test_the_option_names_of_earlier_versions_are_accepted(table: Path) -> None:
+    earlier = ["--free", "params,latency_ms", "--costly", "bits_per_byte"]
+    assert replayed(table, "--strategy", "random", *earlier, "--trainings", 2, "--seeds", 2).exit_code == 0
+
+
 def test_workers_find_what_one_process_finds(table: Path, tmp_path: Path) -> None:
     stored = [tmp_path / f"{workers}.json" for workers in (1, 2)]
     for workers, path in enumerate(stored, 1):
@@ -54,7 +59,7 @@ def test_workers_find_what_one_process_finds(table: Path, tmp_path: Path) -> Non
     [
         (["--strategy", "magic", *ROLES], "no strategy is called 'magic'; choose one of random, "),
         (["--strategy", "random", *ROLES, "--trainings", "300"], "the table has 216 rows; 300 trainings are too many"),
-        (["--strategy", "random", "--costly", "loss"], "has no column 'loss'; its columns are choice.width"),
+        (["--strategy", "random", "--trained", "loss"], "has no column 'loss'; its columns are choice.width"),
         (["--strategy", "random", *ROLES, "--rungs", "300,50"], "--rungs 300,50 --candidates 12 --promote 3: rungs [300, 50] must be"),
         (["--strategy", "random", *ROLES, "--rungs", "50,all"], "--rungs 50,all --candidates 12 --promote 3: rungs.1: "),
         (

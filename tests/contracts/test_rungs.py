@@ -19,7 +19,7 @@ from codenas.search.history import History
 from codenas.search.loop import next_action, run_search
 from codenas.search.plan import Plan
 from codenas.search.repeats import finalists_to_repeat
-from codenas.search.rungs import promoted
+from codenas.search.rungs import best_at_rung
 from codenas.search.warm_start import learn
 from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, Pool, make_plan, next_job
 
@@ -201,7 +201,7 @@ def test_a_space_smaller_than_the_search_ends_cleanly() -> None:
     assert all(trial.report(50) and trial.report(300) for trial in history.trials)
 
 
-def test_when_all_fail_nobody_is_promoted() -> None:
+def test_when_all_fail_none_is_promoted() -> None:
     plan, (history, jobs) = SCENARIOS["all fail"].plan, EXPECTED["all fail"]
     assert len(jobs) == len(history) == plan.budget.candidates
     assert plan.finalists(history, 1) == [] and winner(plan, history) is None
@@ -217,19 +217,19 @@ def test_no_architecture_is_proposed_twice(name: str) -> None:
 def test_promotion_depends_on_the_reports_of_its_rung_and_on_nothing_else(name: str) -> None:
     plan, (history, _) = SCENARIOS[name].plan, EXPECTED[name]
     rung = plan.budget.rungs[0]
-    chosen = promoted(history.trials, rung, 6, plan.objectives)
+    chosen = best_at_rung(history.trials, rung, 6, plan.objectives)
     shuffled = random.Random(0).sample(history.trials, len(history))
-    assert promoted(shuffled, rung, 6, plan.objectives) == chosen
+    assert best_at_rung(shuffled, rung, 6, plan.objectives) == chosen
     assert all(trial.report(rung) for trial in chosen)
     below = [trial.model_copy(update={"reports": trial.reports[:1]}) for trial in history.trials]
-    assert [trial.candidate for trial in promoted(below, rung, 6, plan.objectives)] == [trial.candidate for trial in chosen]
+    assert [trial.candidate for trial in best_at_rung(below, rung, 6, plan.objectives)] == [trial.candidate for trial in chosen]
 
 
 def test_beyond_a_target_promotion_and_strategies_see_equals() -> None:
     history = EXPECTED["two rungs"][0]
     sizes = {each.candidate.index: report.metrics.size_bytes or 0 for each in history.trials if (report := each.report(50))}
     largest = Objective(metric="size_bytes", weight=1.0, target=max(sizes.values()))
-    assert [trial.candidate.index for trial in promoted(history.trials, 50, 6, (largest,))] == sorted(sizes)[:6]
+    assert [trial.candidate.index for trial in best_at_rung(history.trials, 50, 6, (largest,))] == sorted(sizes)[:6]
     assert {each.costs for each in observations(history.trials, 50, (largest,))} == {(largest.target,)}
     problem = make_plan(TWO_RUNGS, objectives=(largest,)).problem()
     assert {problem.known_costs(trial.candidate.design) for trial in history.trials} == {(largest.target,)}

@@ -17,8 +17,8 @@ from codenas.metrics import Metrics
 from codenas.search.candidate import Candidate, Failure, Refusal, Report, Trial
 from codenas.search.design_space import DesignSpace, criteria, observations
 from codenas.search.fitness import DEFAULT_OBJECTIVES
-from codenas.search.replay.replay import Recorded, Roles
-from codenas.search.rungs import promoted
+from codenas.search.replay.replay import ColumnRoles, Recorded
+from codenas.search.rungs import best_at_rung
 from codenas.search.static_metrics import CAPACITY
 from codenas.search.strategies.base import Observation, Problem, Strategy
 from codenas.search.strategies.evolution import Evolution
@@ -40,7 +40,7 @@ def on_designs(space: SearchSpace) -> Problem[Design]:
 
 
 PROBLEM = on_designs(preset("tiny"))
-RECORDED = Recorded.of(synthetic_table(), Roles(("params", "latency_ms", "size_bytes"), ("bits_per_byte",), capacity="params"))
+RECORDED = Recorded.of(synthetic_table(), ColumnRoles(("params", "latency_ms", "size_bytes"), ("bits_per_byte",), capacity="params"))
 PROBLEMS: dict[str, Problem[Any]] = {"designs": PROBLEM, "a table": RECORDED.problem}
 
 
@@ -177,7 +177,7 @@ def test_evolution_draws_at_random_until_it_is_warm() -> None:
 
 def test_the_parents_of_evolution_are_among_the_best() -> None:
     evolution, history = Evolution(population=8), HISTORIES["long"]
-    best = [trial.candidate.index for trial in promoted(history, RUNG, 8, DEFAULT_OBJECTIVES)]
+    best = [trial.candidate.index for trial in best_at_rung(history, RUNG, 8, DEFAULT_OBJECTIVES)]
     parents = [
         parent for suggestion in evolution.ask(PROBLEM, shown(history, PROBLEM), 300, random.Random(1)) for parent in suggestion.parents
     ]

@@ -34,7 +34,7 @@ JOB = SearchJob(
 
 
 def smallest_of(plan: Plan) -> Design:
-    return require_reachable(plan.space, plan.statics, plan.objectives, plan.seed)
+    return require_reachable(plan.space, plan.static_metrics, plan.objectives, plan.seed)
 
 
 @pytest.fixture(scope="module")

@@ -48,5 +48,5 @@ def test_the_job_of_a_table_records_one_that_strategies_are_replayed_on(tmp_path
     short = ["record.count=6", "record.scored=[1, 2]", "record.decayed=[2]", "record.sweeps=1", "record.score_tokens=512"]
     short += ["record.latency_tokens=4", "record.train.batch_size=1"]
     table = shown("search", "record", "--job", job, "--run", run, "--corpus", corpus, *overridden(short)).splitlines()[-1]
-    options = "--strategy random,evolution --costly bits_per_byte@2 --free params,size_bytes --trainings 3 --seeds 2"
+    options = "--strategy random,evolution --trained bits_per_byte@2 --static params,size_bytes --trainings 3 --seeds 2"
     assert "6 rows" in shown("search", "replay", table.removeprefix("table: "), *options.split())

@@ -44,7 +44,7 @@ BASE: Mapping[str, Mapping[str, str]] = {
     "fetch": {"run": "/runs/mine"},
     "search": {"run": "new", "corpus": "corpus", "job": "job.toml", "ray": "--no-ray"},
     "search record": {"run": "new", "corpus": "corpus", "job": "job.toml"},
-    "search replay": {"table": "table.parquet", "strategy": "random", "costly": "bits_per_byte", "trainings": "4", "seeds": "2"},
+    "search replay": {"table": "table.parquet", "strategy": "random", "trained": "bits_per_byte", "trainings": "4", "seeds": "2"},
     "search study": {"output": "made.db", "run": "run"},
     "search tensorboard": {"output": "made", "run": "run"},
     "corpus show": {"corpus": "corpus"},

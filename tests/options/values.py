@@ -34,7 +34,7 @@ ORDINARY: Mapping[str, Sequence[str]] = {
     "checkpoint": ("run/model",),
     "choices": ("choice.width,choice.depth",),
     "corpus": ("corpus",),
-    "costly": ("bits_per_byte", "bits_per_byte@300"),
+    "trained": ("bits_per_byte", "bits_per_byte@300"),
     "count": ("8",),
     "cpus": ("1",),
     "decontaminate": ("benchmark.jsonl",),

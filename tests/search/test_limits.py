@@ -13,10 +13,10 @@ from tests.fakes import tiny_arch
 
 @pytest.mark.parametrize(("direction", "limit"), [("minimize", 1_000.0), ("maximize", 9e9)])
 def test_the_limit_that_is_offered_is_satisfied(direction: Direction, limit: float) -> None:
-    space, statics = SearchSpace(base=tiny_arch(d_model=32), choices={"d_model": (32,)}), StaticMetrics(VocabularySize(300))
+    space, static_metrics = SearchSpace(base=tiny_arch(d_model=32), choices={"d_model": (32,)}), StaticMetrics(VocabularySize(300))
     objective = Objective(metric="size_bytes", direction=direction, weight=1.0, limit=limit)
     with pytest.raises(BudgetError) as error:
-        require_reachable(space, statics, (objective,), seed=0, draws=20)
+        require_reachable(space, static_metrics, (objective,), seed=0, draws=20)
     offered = float(str(error.value).split("relax the limit to ")[1].split(" MB")[0]) * 1e6
-    size = statics.counted(Design(arch=space.base)).size_bytes
+    size = static_metrics.counted(Design(arch=space.base)).size_bytes
     assert Objective(metric="size_bytes", direction=direction, limit=offered).broken_by(Metrics(size_bytes=size)) is None

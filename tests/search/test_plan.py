@@ -17,7 +17,7 @@ from codenas.search.history import History
 from codenas.search.limits import require_reachable
 from codenas.search.loop import run_search
 from codenas.search.plan import Plan
-from codenas.search.rungs import promoted
+from codenas.search.rungs import best_at_rung
 from codenas.search.static_metrics import VocabularySize, closed_form
 from tests.fakes import tiny_arch
 from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, make_plan, next_job
@@ -35,7 +35,7 @@ def test_a_space_of_four_is_proposed_whole(name: str) -> None:
 
 
 def reachable(plan: Plan, draws: int) -> Design:
-    return require_reachable(plan.space, plan.statics, plan.objectives, plan.seed, draws)
+    return require_reachable(plan.space, plan.static_metrics, plan.objectives, plan.seed, draws)
 
 
 def limited(**limits: float) -> tuple[Objective, ...]:
@@ -306,7 +306,7 @@ def test_nobody_waits_for_a_place_that_cannot_be_taken_any_more() -> None:
         early = next_job(plan, history, [last])
         assert (early.rung if early else None) == expected
         if early is not None:
-            assert early.candidate == promoted(history.trials, 5, 1, objectives)[0].candidate
+            assert early.candidate == best_at_rung(history.trials, 5, 1, objectives)[0].candidate
             assert next_job(plan, history, [last, early]) is None
 
 
@@ -337,4 +337,4 @@ def test_a_refusal_comes_with_its_proposal() -> None:
     plan = make_plan(BUDGET, objectives=limited(params=1_000))
     action = plan.next(History())
     assert isinstance(action, Propose) and action.refusal is not None and action.refusal.index == action.candidate.index == 0
-    assert action.refusal.metrics == plan.statics.counted(action.candidate.design)
+    assert action.refusal.metrics == plan.static_metrics.counted(action.candidate.design)

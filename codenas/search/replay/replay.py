@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from codenas.errors import ConfigError
-from codenas.search.adaptive import Screened, known_part, promotion
+from codenas.search.adaptive import Contenders, choose_promotions, static_costs
 from codenas.search.candidate import Budget
 from codenas.search.replay.table import Numbers, Table, at_step
 from codenas.search.replay.table_space import TableSpace
@@ -28,19 +28,19 @@ _REDRAWS = 16  # proposals that repeat a row before a random one takes their pla
 
 
 @dataclass(slots=True, frozen=True)
-class Roles:
+class ColumnRoles:
     """Which columns are what.
 
     Attributes:
         static: known before training. `capacity` is the one that promises quality where there is much of it.
-        costly: known after training, as one column or one for each step that was scored.
+        trained: known after training, as one column or one for each step that was scored.
         maximized: those of both that are to be high.
-        screen: what the rungs below the last are ranked by, in place of the first costly metric; None: by that one itself.
+        screen: what the rungs below the last are ranked by, in place of the first trained metric; None: by that one itself.
         choices: what tells architectures apart; by default the columns that are named so, or all that are nothing else.
     """
 
     static: tuple[str, ...]
-    costly: tuple[str, ...]
+    trained: tuple[str, ...]
     maximized: frozenset[str] = frozenset()
     capacity: str | None = None
     screen: str | None = None
@@ -49,13 +49,13 @@ class Roles:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What is optimised: the costly metrics, and all static ones but the capacity."""
-        return (*self.costly, *(name for name in self.static if name != self.capacity))
+        """What is optimised: the trained metrics, and all static ones but the capacity."""
+        return (*self.trained, *(name for name in self.static if name != self.capacity))
 
     @property
     def all(self) -> tuple[str, ...]:
         """All that are named, so that none of them is a choice."""
-        return (*self.static, *self.costly, *([self.screen] if self.screen else []))
+        return (*self.static, *self.trained, *([self.screen] if self.screen else []))
 
     def check(self, table: Table) -> None:
         """See that the names make sense together, and in `table`.
@@ -63,17 +63,17 @@ class Roles:
         Raises:
             ConfigError: they do not.
         """
-        if not self.costly:
-            raise ConfigError("no costly metric is named: what would a search have to train for?")
-        twice = [name for name, count in Counter((*self.static, *self.costly)).items() if count > 1]
+        if not self.trained:
+            raise ConfigError("no metric is named that is known after training; a search optimises at least one")
+        twice = [name for name, count in Counter((*self.static, *self.trained)).items() if count > 1]
         if twice:
-            raise ConfigError(f"{twice[0]} is named twice; a metric is static or costly")
+            raise ConfigError(f"{twice[0]} is named twice; a metric is known before training or after it")
         for name in self.maximized:
             if name not in self.objectives:
                 raise ConfigError(f"{name} cannot be maximized: it is none of the objectives, {', '.join(self.objectives)}")
         if self.capacity is not None and self.capacity not in self.static:
             raise ConfigError(f"the capacity {self.capacity} is none of the static metrics, {', '.join(self.static) or 'there is none'}")
-        table.require([*self.static, *self.choices, *(name for name in self.costly if not table.steps(name))])
+        table.require([*self.static, *self.choices, *(name for name in self.trained if not table.steps(name))])
         table.require_like_latencies(self.objectives)
 
 
@@ -96,14 +96,14 @@ class Recorded:
     volume: float
 
     @classmethod
-    def of(cls, table: Table, roles: Roles, budget: Budget | None = None) -> "Recorded":
+    def of(cls, table: Table, roles: ColumnRoles, budget: Budget | None = None) -> "Recorded":
         """`table` for replays with the rungs of `budget`; without one every training goes to its end.
 
         Raises:
             ConfigError: a column is missing or has a cell that is no finite number, or no choice distinguishes the rows.
         """
         roles.check(table)
-        budget = budget or Budget(candidates=1, rungs=(max(table.steps(roles.costly[0]), default=1),), promote=())
+        budget = budget or Budget(candidates=1, rungs=(max(table.steps(roles.trained[0]), default=1),), promote=())
         static = {name: table.numbers(name) for name in roles.static}
         space = TableSpace(table.choices(roles.choices, roles.all), static)
         criteria = tuple(Criterion(name, name in roles.maximized) for name in roles.objectives)
@@ -122,26 +122,27 @@ class Recorded:
         costs = tuple(self.costs[rung][row].tolist())
         return None if any(map(math.isnan, costs)) else costs
 
-    def promoted_to(self, rows: Sequence[int], number: int) -> list[int]:
+    def promoted_to_rung(self, rows: Sequence[int], number: int) -> list[int]:
         """Those of `rows` that are promoted to rung `number` (1 is the second rung), best first; adaptively if the budget says so.
 
-        Adaptive promotion takes the first costly metric for the one that is learned, and all objectives for equally important.
+        Adaptive promotion takes the first trained metric as the one that is forecast, and all objectives for equally important.
         """
         below, rung = self.budget.rungs[number - 1 : number + 1]
-        least, most = self.budget.at_least[number - 1], self.budget.promote[number - 1]
+        min_promoted, max_promoted = self.budget.at_least[number - 1], self.budget.promote[number - 1]
         reached = [(row, costs) for row in rows if (costs := self.cost(below, row)) is not None]
         rows, points = [row for row, _ in reached], [costs for _, costs in reached]
-        if least == most:
-            return [rows[i] for i in ranking(points, most)]
+        if min_promoted == max_promoted:
+            return [rows[i] for i in ranking(points, max_promoted)]
 
-        def high(position: int) -> float:
+        def high_rung_score(position: int) -> float:
             costs = self.cost(rung, rows[position])
             return math.inf if costs is None else costs[0]
 
-        capacity = [self.problem.space.static(row)[self.problem.capacity] if self.problem.capacity else 0.0 for row in rows]
-        known = known_part(points, [1.0] * len(self.problem.criteria), 0)
-        screened = Screened([point[0] for point in points], capacity, known)
-        return [rows[i] for i in promotion(screened, ranking(points), least, most, high).chosen]
+        capacities = [self.problem.space.static(row)[self.problem.capacity] if self.problem.capacity else 0.0 for row in rows]
+        static = static_costs(points, [1.0] * len(self.problem.criteria), 0)
+        contenders = Contenders([point[0] for point in points], capacities, static)
+        found = choose_promotions(contenders, ranking(points), min_promoted, max_promoted, high_rung_score)
+        return [rows[i] for i in found.chosen]
 
     def require_rows(self, trainings: int) -> None:
         """See that there are as many rows as `trainings`.
@@ -165,11 +166,11 @@ def replay(recorded: Recorded, strategy: Strategy, trainings: int, seed: int) ->
         first = len(history)
         for _ in range(recorded.budget.candidates):
             row = _propose(recorded, strategy, history, seed)
-            if row is None or not clock.take(recorded.budget.rungs[0]):
+            if row is None or not clock.spend(recorded.budget.rungs[0]):
                 return clock.shares()
             history.append(Observation(len(history), row, recorded.cost(recorded.budget.rungs[0], row)))
             if len(recorded.budget.rungs) == 1:
-                clock.note(trained.add(history[-1].costs))
+                clock.record(trained.add(history[-1].costs))
         if not _promote(recorded, [observation.point for observation in history[first:]], clock, trained):
             return clock.shares()
 
@@ -178,12 +179,12 @@ def _promote(recorded: Recorded, rows: Sequence[int], clock: "_Clock", trained: 
     """Take the best of `rows` from rung to rung; False when the steps are spent."""
     budget = recorded.budget
     for number, (low, high) in enumerate(pairwise(budget.rungs), 1):
-        rows = recorded.promoted_to(rows, number)
+        rows = recorded.promoted_to_rung(rows, number)
         for row in rows:
-            if not clock.take(high - low):
+            if not clock.spend(high - low):
                 return False
             if high == budget.rungs[-1]:
-                clock.note(trained.add(recorded.cost(high, row)))
+                clock.record(trained.add(recorded.cost(high, row)))
     return True
 
 
@@ -199,27 +200,27 @@ def _propose(recorded: Recorded, strategy: Strategy, history: Sequence[Observati
 
 
 class _Clock:
-    """Counts training steps, and remembers what was reached when."""
+    """Counts training steps, and records the share of the volume at each count."""
 
     def __init__(self, trainings: int, steps: int) -> None:
         self._trainings, self._steps, self._spent = trainings, steps, 0
-        self._noted = [(0, 0.0)]
+        self._recorded = [(0, 0.0)]
 
-    def take(self, steps: int) -> bool:
+    def spend(self, steps: int) -> bool:
         """Spend `steps`, if so many are left."""
         enough = self._spent + steps <= self._trainings * self._steps
         self._spent += steps if enough else 0
         return enough
 
-    def note(self, share: float) -> None:
-        """Remember what is reached now."""
-        self._noted.append((self._spent, share))
+    def record(self, share: float) -> None:
+        """Record the share that is reached now."""
+        self._recorded.append((self._spent, share))
 
     def shares(self) -> list[float]:
-        """What was reached after each training's worth of steps."""
+        """The share after each training's worth of steps."""
         ends = [training * self._steps for training in range(1, self._trainings + 1)]
-        spent = [when for when, _ in self._noted]
-        return [self._noted[bisect_right(spent, end) - 1][1] for end in ends]
+        spent = [when for when, _ in self._recorded]
+        return [self._recorded[bisect_right(spent, end) - 1][1] for end in ends]
 
 
 class _Front:
@@ -242,13 +243,13 @@ def _volume(points: Sequence[Point]) -> float:
     return hypervolume(points, (1.0,) * len(points[0]))
 
 
-def _costs(table: Table, roles: Roles, criteria: Sequence[Criterion], rung: int, last: bool) -> Numbers:
-    """The costs of all rows at `rung`: a static metric is what it always is, a costly one what it is after so many steps."""
+def _costs(table: Table, roles: ColumnRoles, criteria: Sequence[Criterion], rung: int, last: bool) -> Numbers:
+    """The costs of all rows at `rung`: a static metric is what it always is, a trained one what it is after so many steps."""
     columns = []
     for criterion in criteria:
         name = criterion.metric
-        if name in roles.costly:
-            screen = roles.screen if roles.screen and name == roles.costly[0] and not last else name
+        if name in roles.trained:
+            screen = roles.screen if roles.screen and name == roles.trained[0] and not last else name
             name = screen if last and screen in table.columns else at_step(screen, rung)
-        columns.append(table.numbers(name, gaps=criterion.metric in roles.costly) * (-1 if criterion.maximized else 1))
+        columns.append(table.numbers(name, gaps=criterion.metric in roles.trained) * (-1 if criterion.maximized else 1))
     return np.stack(columns, axis=1)

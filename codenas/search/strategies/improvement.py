@@ -11,8 +11,6 @@ from codenas.stats.pareto import Point, front
 
 Numbers = npt.NDArray[np.floating[Any]]
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-
 
 def expected_improvement(
     mean: Numbers, sd: Numbers, known: Sequence[Point], trained: Sequence[Point], reference: Point, least: float = -math.inf
@@ -44,11 +42,13 @@ def expected_improvement(
 
 def _below(mean: Numbers, sd: Numbers, end: float) -> Numbers:
     """The integral of the probability of less than t, over all t up to `end`."""
+    from scipy.special import ndtr  # takes a while to import, and few commands propose
+
     if end == -math.inf:
         return np.zeros(len(mean))
     z = (end - mean) / sd
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    result: Numbers = sd * (z * (1 + _erf(z / math.sqrt(2))) / 2 + density)
+    result: Numbers = sd * (z * ndtr(z) + density)
     return result
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from codenas.errors import ConfigError
 from codenas.search.candidate import Budget
-from codenas.search.replay.replay import Recorded, Roles, replay
+from codenas.search.replay.replay import ColumnRoles, Recorded, replay
 from codenas.search.replay.table import Table
 from codenas.search.strategies.registry import strategy
 from tests.search.tables import synthetic_table
 
-ROLES = Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")
+ROLES = ColumnRoles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")
 TABLE = synthetic_table()
 RECORDED = Recorded.of(TABLE, ROLES)
 LADDER = Budget(candidates=12, rungs=(50, 300), promote=(3,))
@@ -40,7 +40,7 @@ def test_three_objectives_are_a_volume_too() -> None:
 
 def test_more_can_be_better() -> None:
     turned = Table(TABLE.path, {**TABLE.columns, "score@300": [-float(bits or 0) for bits in TABLE.columns["bits_per_byte@300"]]})
-    recorded = Recorded.of(turned, Roles(ROLES.static, ("score",), frozenset({"score"}), "params", choices=tuple(TABLE.columns)[:4]))
+    recorded = Recorded.of(turned, ColumnRoles(ROLES.static, ("score",), frozenset({"score"}), "params", choices=tuple(TABLE.columns)[:4]))
     assert replay(recorded, strategy("evolution"), 20, 0) == pytest.approx(replay(RECORDED, strategy("evolution"), 20, 0))
 
 
@@ -65,7 +65,7 @@ def test_a_ladder_whose_screening_is_exact_finds_the_best_of_each_round() -> Non
 def test_a_screen_judges_the_lower_rungs_in_place_of_the_metric() -> None:
     bits = TABLE.columns["bits_per_byte@300"]
     screened = Table(TABLE.path, {**TABLE.columns, "decayed@50": bits, "bits_per_byte@50": [-float(each or 0) for each in bits]})
-    alone = Roles(("params",), ("bits_per_byte",), capacity="params", screen="decayed")
+    alone = ColumnRoles(("params",), ("bits_per_byte",), capacity="params", screen="decayed")
     good = replay(Recorded.of(screened, alone, LADDER), strategy("random"), 24, 0)[-1]
     bad = replay(Recorded.of(screened, replace(alone, screen=None), LADDER), strategy("random"), 24, 0)[-1]
     assert good > bad
@@ -86,10 +86,10 @@ def test_a_fixed_ladder_takes_2700_steps_and_an_adaptive_one_stays_within_its_bo
     adaptive = Recorded.of(TABLE, ROLES, Budget(candidates=24, rungs=(50, 300), promote=(10,), least=(2,)))
     for seed in range(10):
         rows = random.Random(seed).sample(range(len(TABLE)), 24)
-        assert 24 * 50 + 250 * len(fixed.promoted_to(rows, 1)) == 2_700
-        going = adaptive.promoted_to(rows, 1)
+        assert 24 * 50 + 250 * len(fixed.promoted_to_rung(rows, 1)) == 2_700
+        going = adaptive.promoted_to_rung(rows, 1)
         assert 2 <= len(going) <= 10 and len(set(going)) == len(going) and set(going) <= set(rows)
-        assert adaptive.promoted_to(rows, 1) == going
+        assert adaptive.promoted_to_rung(rows, 1) == going
 
 
 def test_an_adaptive_ladder_with_equal_bounds_is_the_fixed_one() -> None:
@@ -107,10 +107,10 @@ def test_an_adaptive_ladder_is_replayed_like_any_other() -> None:
 @pytest.mark.parametrize(
     ("roles", "message"),
     [
-        (Roles(("params",), ()), "no costly metric is named"),
-        (Roles(("params",), ("params",)), "params is named twice"),
-        (Roles(("params",), ("loss",)), "made-up.parquet has no column 'loss'; its columns are choice.width, "),
-        (Roles(("flops",), ("bits_per_byte",)), "has no column 'flops'"),
+        (ColumnRoles(("params",), ()), "no metric is named that is known after training"),
+        (ColumnRoles(("params",), ("params",)), "params is named twice"),
+        (ColumnRoles(("params",), ("loss",)), "made-up.parquet has no column 'loss'; its columns are choice.width, "),
+        (ColumnRoles(("flops",), ("bits_per_byte",)), "has no column 'flops'"),
         (replace(ROLES, capacity="size_bytes"), "the capacity size_bytes is none of the static metrics, params, latency_ms"),
         (
             replace(ROLES, maximized=frozenset({"params"})),
@@ -119,7 +119,7 @@ def test_an_adaptive_ladder_is_replayed_like_any_other() -> None:
         (replace(ROLES, choices=("colour",)), "has no column 'colour'"),
     ],
 )
-def test_names_that_make_no_sense_are_refused(roles: Roles, message: str) -> None:
+def test_names_that_make_no_sense_are_refused(roles: ColumnRoles, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Recorded.of(TABLE, roles)
 
@@ -132,9 +132,9 @@ def test_a_rung_that_was_not_recorded_is_named() -> None:
 def test_a_table_whose_rows_are_all_equal_or_failed_is_refused() -> None:
     same = Table(Path("t.npz"), {"a": [1, 2], "loss": [1.0, 1.0]})
     with pytest.raises(ConfigError, match="2 rows were trained to the end, and do not differ in all of loss"):
-        Recorded.of(same, Roles((), ("loss",)))
+        Recorded.of(same, ColumnRoles((), ("loss",)))
     with pytest.raises(ConfigError, match="0 rows were trained to the end"):
-        Recorded.of(Table(Path("t.npz"), {"a": [1, 2], "loss": [None, None]}), Roles((), ("loss",)))
+        Recorded.of(Table(Path("t.npz"), {"a": [1, 2], "loss": [None, None]}), ColumnRoles((), ("loss",)))
 
 
 def test_more_trainings_than_rows_are_refused() -> None:

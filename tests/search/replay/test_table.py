@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from codenas.errors import ConfigError
 from codenas.metrics import LatencyContext
-from codenas.search.replay.replay import Recorded, Roles
+from codenas.search.replay.replay import ColumnRoles, Recorded
 from codenas.search.replay.table import Row, Table, context_cells, context_of, read_lines, write_table
 from tests.search.tables import synthetic_rows, synthetic_table
 
@@ -124,4 +124,4 @@ def test_latencies_of_different_devices_are_refused_where_latency_is_an_objectiv
     table = Table.read(stored(tmp_path, ".parquet", [*rows, {"loss": 2.0}]))
     table.require_like_latencies(["loss"])
     with pytest.raises(ConfigError, match="holds latencies of H200, 1 thread, float32 and EPYC, 1 thread, float32, which do not compare"):
-        Recorded.of(table, Roles(("latency_ms_p50",), ("loss",)))
+        Recorded.of(table, ColumnRoles(("latency_ms_p50",), ("loss",)))

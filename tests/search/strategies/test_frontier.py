@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from codenas.search.replay.replay import Recorded, Roles, replay
+from codenas.search.replay.replay import ColumnRoles, Recorded, replay
 from codenas.search.replay.table import Table
 from codenas.search.strategies.base import Criterion, Observation, Problem, Strategy
 from codenas.search.strategies.frontier import Frontier
@@ -15,7 +15,7 @@ from codenas.stats.pareto import dominates
 from tests.search.tables import synthetic_table
 
 TABLE = synthetic_table()
-ROLES = Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")
+ROLES = ColumnRoles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")
 RECORDED = Recorded.of(TABLE, ROLES)
 PROBLEM = RECORDED.problem
 
@@ -51,7 +51,7 @@ def mean_share(recorded: Recorded, strategy: Strategy, trainings: int) -> float:
 
 
 def test_it_beats_random_search_where_no_capacity_is_known() -> None:
-    nothing = Recorded.of(TABLE, Roles(("latency_ms",), ("bits_per_byte",), choices=tuple(TABLE.columns)[:4]))
+    nothing = Recorded.of(TABLE, ColumnRoles(("latency_ms",), ("bits_per_byte",), choices=tuple(TABLE.columns)[:4]))
     for trainings in (8, 12, 20):
         assert mean_share(nothing, RandomSearch(), trainings) + 0.03 < mean_share(nothing, Frontier(), trainings)
 
@@ -72,13 +72,13 @@ def test_nothing_outside_a_known_limit_is_proposed() -> None:
 
 @pytest.mark.parametrize("static", [(), ("latency_ms",), ("params",)])
 def test_it_works_with_whatever_is_known(static: tuple[str, ...]) -> None:
-    little = Recorded.of(TABLE, Roles(static, ("bits_per_byte",), choices=tuple(TABLE.columns)[:4]))
+    little = Recorded.of(TABLE, ColumnRoles(static, ("bits_per_byte",), choices=tuple(TABLE.columns)[:4]))
     shares = replay(little, Frontier(), 12, 0)
     assert len(shares) == 12 and shares[-1] > 0
 
 
-def test_a_second_costly_metric_is_guessed_too() -> None:
-    both = Recorded.of(TABLE, Roles(("params",), ("bits_per_byte@300", "latency_ms"), capacity="params"))
+def test_a_second_trained_metric_is_predicted_too() -> None:
+    both = Recorded.of(TABLE, ColumnRoles(("params",), ("bits_per_byte@300", "latency_ms"), capacity="params"))
     assert replay(both, Frontier(), 14, 0)[-1] > 0.5
 
 

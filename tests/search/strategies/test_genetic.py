@@ -2,12 +2,12 @@
 
 import random
 
-from codenas.search.replay.replay import Recorded, Roles
+from codenas.search.replay.replay import ColumnRoles, Recorded
 from codenas.search.strategies.base import Observation
 from codenas.search.strategies.genetic import Genetic
 from tests.search.tables import synthetic_table
 
-PROBLEM = Recorded.of(synthetic_table(), Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")).problem
+PROBLEM = Recorded.of(synthetic_table(), ColumnRoles(("params", "latency_ms"), ("bits_per_byte",), capacity="params")).problem
 
 
 def history(count: int) -> list[Observation[int]]:

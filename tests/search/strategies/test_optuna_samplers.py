@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codenas.errors import ConfigError
-from codenas.search.replay.replay import Recorded, Roles
+from codenas.search.replay.replay import ColumnRoles, Recorded
 from codenas.search.strategies import registry as strategies
 from codenas.search.strategies.base import Criterion, Observation
 from codenas.search.strategies.optuna_samplers import OptunaSearch, extend_study, write_study
@@ -16,7 +16,7 @@ from tests.search.tables import synthetic_table
 
 optuna = pytest.importorskip("optuna")
 
-RECORDED = Recorded.of(synthetic_table(), Roles(("params", "latency_ms"), ("bits_per_byte",), capacity="params"))
+RECORDED = Recorded.of(synthetic_table(), ColumnRoles(("params", "latency_ms"), ("bits_per_byte",), capacity="params"))
 PROBLEM = RECORDED.problem
 
 
