@@ -11,6 +11,8 @@ from html import escape
 from itertools import pairwise
 from typing import Literal
 
+from codenas.report.scale import Limit
+
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 14, 44
 Point = tuple[float, float]
 Shape = Literal["dot", "ring", "star"]
@@ -72,7 +74,7 @@ class Coordinate:
 
 
 def plot(
-    marks: Sequence[Mark], lines: Sequence[Line], xlabel: str, ylabel: str, limit: float | None = None, size: tuple[int, int] = (560, 360)
+    marks: Sequence[Mark], lines: Sequence[Line], xlabel: str, ylabel: str, limit: Limit | None = None, size: tuple[int, int] = (560, 360)
 ) -> str:
     """A scatter and line plot; `limit` is a vertical line, or a note at the edge if far outside. Empty without points."""
     width, height = size
@@ -80,16 +82,16 @@ def plot(
     if not everything:
         return ""
     xs = [x for x, _ in everything]
-    near = limit is not None and limit <= 2 * max(xs) - min(xs)  # a distant one would squeeze all points together
-    across = Scale.over([*xs, limit] if near and limit is not None else xs, _LEFT, width - _RIGHT)
+    near = limit is not None and limit.value <= 2 * max(xs) - min(xs)  # a distant one would squeeze all points together
+    across = Scale.over([*xs, limit.value] if near and limit is not None else xs, _LEFT, width - _RIGHT)
     up = Scale.over([y for _, y in everything], height - _BOTTOM, _TOP)
     parts = [_grid(across, up, xlabel, ylabel, width, height)]
     if limit is not None and not near:
-        parts.append(_text(width - _RIGHT, _TOP + 2, f"limit {limit:g} →", "limit-text", "end"))
+        parts.append(_text(width - _RIGHT, _TOP + 2, f"{limit} →", "limit-text", "end"))
     elif limit is not None:
-        x = across.at(limit)
+        x = across.at(limit.value)
         parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{height - _BOTTOM}"/>')
-        parts.append(_text(x - 5, _TOP + 4, f"limit {limit:g}", "limit-text", "end", turned=True))
+        parts.append(_text(x - 5, _TOP + 4, str(limit), "limit-text", "end", turned=True))
     parts += [_line(line, across, up) for line in lines if line.points]
     parts += [_mark(mark, across, up) for mark in marks]
     parts += _names([mark for mark in marks if mark.label], across, up, width)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from codenas.metrics import Metrics
 from codenas.report.plots import FrontPoint, front
+from codenas.report.scale import limit_of
 from codenas.report.tables import FrontRow
 from codenas.search.candidate import Trial
 from codenas.search.fitness import Objective
@@ -44,8 +45,7 @@ def draw_front(trials: Sequence[Trial], rows: Sequence[FrontRow], objectives: Se
         for report in trial.reports
     ]
     limits = {objective.metric: objective.limit for objective in objectives}
-    size = limits.get("size_bytes")
-    front(points, path, size / 1e6 if size else None, limits.get("latency_ms_p50"))
+    front(points, path, limit_of(limits.get("size_bytes"), "MB", 1e6), limit_of(limits.get("latency_ms_p50"), "ms"))
 
 
 def _scores(seeds: Sequence[Metrics]) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from codenas.report.designs import in_words
 from codenas.report.fidelity import correlation
 from codenas.report.importance import MIN_CANDIDATES, PERMUTATIONS
 from codenas.report.page_data import Baseline, Best, CandidateFigures, SearchFigures
-from codenas.report.scale import ABSENT, fixed
+from codenas.report.scale import ABSENT, fixed, limit_of
 
 _SECTIONS = {
     "settings": "Settings",
@@ -146,9 +146,8 @@ def _settings(figures: SearchFigures) -> str:
 
 def _front(figures: SearchFigures) -> str:
     limits = {goal.metric: goal.limit for goal in figures.settings.objectives}
-    most_bytes = limits.get("size_bytes")
-    size = charts.front_chart(figures, charts.megabytes, "stored size (MB)", most_bytes and most_bytes / 1e6)
-    latency = charts.front_chart(figures, charts.latency, "latency (ms per token)", limits.get("latency_ms_p50"))
+    size = charts.front_chart(figures, charts.megabytes, "stored size (MB)", limit_of(limits.get("size_bytes"), "MB", 1e6))
+    latency = charts.front_chart(figures, charts.latency, "latency (ms per token)", limit_of(limits.get("latency_ms_p50"), "ms"))
     if not size and not latency:
         return _empty("No candidate has reported yet." if not figures.finished else "No candidate was measured.")
     highest = max(rung.rung for each in figures.candidates for rung in each.rungs)

@@ -8,7 +8,7 @@ from codenas.report.architecture import KINDS, profile_bars
 from codenas.report.charts import Bar, Coordinate, Line, Mark, Shape, Span, bars, parallel, plot, timeline
 from codenas.report.page_data import CandidateFigures, Rung, SearchFigures
 from codenas.report.plots import ProfileBar, Segment
-from codenas.report.scale import ABSENT, brief, scaled
+from codenas.report.scale import ABSENT, Limit, brief, scaled
 
 BITS = "bits per byte on held-out code"
 _RUNG_KINDS = ("k0", "k2", "k3", "k4", "k5", "k6")
@@ -46,7 +46,7 @@ def origin_kinds(figures: SearchFigures) -> dict[str, str]:
     return {origin: _ORIGIN_KINDS[number % len(_ORIGIN_KINDS)] for number, origin in enumerate(origins)}
 
 
-def front_chart(figures: SearchFigures, measure: Measure, xlabel: str, limit: float | None) -> str:
+def front_chart(figures: SearchFigures, measure: Measure, xlabel: str, limit: Limit | None) -> str:
     """Bits per byte against `measure`, one point per report; empty if it was not measured."""
     marks, front = list[Mark](), list[tuple[float, float]]()
     highest = max((rung.rung for each in figures.candidates for rung in each.rungs), default=0)

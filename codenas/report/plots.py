@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codenas.files import write_atomic
-from codenas.report.scale import brief
+from codenas.report.scale import Limit, brief
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ class ProfileBar:
     segments: tuple[Segment, ...]
 
 
-def front(points: Sequence[FrontPoint], path: Path, max_size_mb: float | None = None, max_latency_ms: float | None = None) -> None:
+def front(points: Sequence[FrontPoint], path: Path, max_size: Limit | None = None, max_latency: Limit | None = None) -> None:
     """Draw bits per byte against size and against latency, side by side, as a PNG at `path`.
 
     Raises:
@@ -70,8 +70,8 @@ def front(points: Sequence[FrontPoint], path: Path, max_size_mb: float | None = 
         raise ValueError("a front without points cannot be drawn")
     figure = _figure(12, 5.5)
     left, right = figure.subplots(1, 2, sharey=True)
-    _panel(left, points, [point.size_mb for point in points], "stored size (MB)", max_size_mb)
-    _panel(right, points, [point.latency_ms for point in points], "latency of cached decoding (ms per token)", max_latency_ms)
+    _panel(left, points, [point.size_mb for point in points], "stored size (MB)", max_size)
+    _panel(right, points, [point.latency_ms for point in points], "latency of cached decoding (ms per token)", max_latency)
     left.set_ylabel("bits per byte on held-out code (lower is better)")
     figure.suptitle(
         f"Search: {len({point.label for point in points})} candidates, {sum(point.on_front for point in points)} on the Pareto front"
@@ -193,7 +193,7 @@ def _write(figure: "Figure", path: Path) -> None:
     write_atomic(path, picture.getvalue())
 
 
-def _panel(axes: "Axes", points: Sequence[FrontPoint], xs: Sequence[float], xlabel: str, limit: float | None) -> None:
+def _panel(axes: "Axes", points: Sequence[FrontPoint], xs: Sequence[float], xlabel: str, limit: Limit | None) -> None:
     placed = list(zip(points, xs, strict=True))
     for number, rung in enumerate(sorted({point.rung for point in points})):
         _scatter(
@@ -205,13 +205,13 @@ def _panel(axes: "Axes", points: Sequence[FrontPoint], xs: Sequence[float], xlab
     _scatter(axes, [pair for pair in placed if pair[0].winner], _WINNER, 330, "*", "winner", 1.0)
     for point, x in best:
         axes.annotate(point.label, (x, point.bits_per_byte), xytext=(7, 7), textcoords="offset points", fontsize=8)
-    if limit is not None and limit > 3 * max(xs):  # a distant one would squeeze all points together
+    if limit is not None and limit.value > 3 * max(xs):  # a distant one would squeeze all points together
         place = axes.transAxes
-        axes.text(0.99, 0.99, f"limit {limit:,g} →", transform=place, ha="right", va="top", fontsize=8, color=_LIMIT)
+        axes.text(0.99, 0.99, f"{limit} →", transform=place, ha="right", va="top", fontsize=8, color=_LIMIT)
     elif limit is not None:
-        axes.axvline(limit, color=_LIMIT, linestyle="--", linewidth=1.5, label="limit")
+        axes.axvline(limit.value, color=_LIMIT, linestyle="--", linewidth=1.5, label="limit")
         place = axes.get_xaxis_transform()  # x in data coordinates, y in axes coordinates
-        axes.text(limit, 0.98, f"limit {limit:g}", transform=place, rotation=90, ha="right", va="top", fontsize=8, color=_LIMIT)
+        axes.text(limit.value, 0.98, str(limit), transform=place, rotation=90, ha="right", va="top", fontsize=8, color=_LIMIT)
     _frame(axes, xlabel)
 
 

@@ -1,5 +1,7 @@
 """Formatting of numbers: three significant figures and an SI prefix, percentages, a dash for what is unknown."""
 
+from dataclasses import dataclass
+
 ABSENT = "–"
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -25,3 +27,19 @@ def fixed(value: float | None, digits: int) -> str:
 def percent(share: float | None) -> str:
     """`62.6 %`."""
     return ABSENT if share is None else f"{100 * share:.1f} %"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit on what an axis shows, in the unit of the axis."""
+
+    value: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"limit {self.value:,g} {self.unit}"
+
+
+def limit_of(value: float | None, unit: str, factor: float = 1.0) -> Limit | None:
+    """The limit `value`, divided by `factor`, in `unit`; None without one."""
+    return None if value is None else Limit(value / factor, unit)

@@ -5,10 +5,11 @@ import re
 import pytest
 
 from codenas.report.charts import Bar, Coordinate, Line, Mark, Scale, Span, bars, parallel, plot, timeline
+from codenas.report.scale import Limit
 
 
 def test_points_stand_in_the_order_of_their_numbers_and_inside_the_picture() -> None:
-    drawn = plot([Mark(1.0, 5.0, "a"), Mark(2.0, 4.0, "b"), Mark(3.0, 3.0, "c")], [], "x", "y", limit=3.5)
+    drawn = plot([Mark(1.0, 5.0, "a"), Mark(2.0, 4.0, "b"), Mark(3.0, 3.0, "c")], [], "x", "y", limit=Limit(3.5, "ms"))
     places = [(float(x), float(y)) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn)]
     assert [x for x, _ in places] == sorted(x for x, _ in places) and [y for _, y in places] == sorted(y for _, y in places)
     assert all(0 < x < 560 and 0 < y < 360 for x, y in places) and 'class="limit"' in drawn
@@ -16,7 +17,9 @@ def test_points_stand_in_the_order_of_their_numbers_and_inside_the_picture() -> 
 
 def test_a_limit_that_is_far_away_is_named_and_presses_nothing_together() -> None:
     near = [Mark(1.0, 1.0, ""), Mark(2.0, 2.0, "")]
-    assert 'class="limit"' not in plot(near, [], "x", "y", limit=100.0) and "limit 100" in plot(near, [], "x", "y", limit=100.0)
+    assert 'class="limit"' not in plot(near, [], "x", "y", limit=Limit(100, "ms")) and "limit 100 ms" in plot(
+        near, [], "x", "y", limit=Limit(100, "ms")
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, -2.0, 1e-9, 1e12])

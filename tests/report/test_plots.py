@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from codenas.report import plots
 from codenas.report.plots import FrontPoint, front
+from codenas.report.scale import Limit
 
 POINTS = [
     FrontPoint("a", 50, 3.2, 4_000_000, 1.0),
@@ -34,7 +35,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 @pytest.mark.parametrize("points", [POINTS, POINTS[:1], POINTS * 50], ids=["front", "one point", "many"])
 def test_the_file_is_a_png_of_sane_size(points: list[FrontPoint], tmp_path: Path) -> None:
-    front(points, tmp_path / "pictures" / "front.png", max_size_mb=10)
+    front(points, tmp_path / "pictures" / "front.png", max_size=Limit(10, "MB"))
     data = (tmp_path / "pictures" / "front.png").read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
     width, height = struct.unpack(">II", data[16:24])
@@ -49,11 +50,11 @@ def test_equal_points_give_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_both_panels_show_units_rungs_front_winner_and_limits(tmp_path: Path, drawn: list[Figure]) -> None:
-    front(POINTS, tmp_path / "front.png", max_size_mb=20, max_latency_ms=5)
+    front(POINTS, tmp_path / "front.png", max_size=Limit(20, "MB"), max_latency=Limit(5, "ms"))
     (figure,) = drawn
     left, right = figure.axes
     assert "(MB)" in left.get_xlabel() and "(ms per token)" in right.get_xlabel() and "bits per byte" in left.get_ylabel()
-    for axes, limit in ((left, "limit 20"), (right, "limit 5")):
+    for axes, limit in ((left, "limit 20 MB"), (right, "limit 5 ms")):
         assert axes.get_legend_handles_labels()[1] == ["after 50 steps", "after 300 steps", "Pareto front", "winner", "limit"]
         assert [text.get_text() for text in axes.texts] == ["a", "b", limit]
     assert [line.get_linestyle() for line in left.lines] == ["-", "--"]
@@ -79,6 +80,6 @@ def test_nothing_to_draw_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_distant_limit_is_named_at_the_edge_and_squeezes_no_points(tmp_path: Path, drawn: list[Figure]) -> None:
-    front(POINTS, tmp_path / "front.png", max_size_mb=50_000)
+    front(POINTS, tmp_path / "front.png", max_size=Limit(50_000, "MB"))
     left = drawn[0].axes[0]
-    assert left.get_xlim()[1] < 20 and "limit 50,000 →" in [text.get_text() for text in left.texts]
+    assert left.get_xlim()[1] < 20 and "limit 50,000 MB →" in [text.get_text() for text in left.texts]
