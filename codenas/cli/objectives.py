@@ -38,13 +38,15 @@ def _numbers(option: str, given: str) -> Mapping[str, float]:
     """The numbers of a list `METRIC=NUMBER,...`."""
     numbers: dict[str, float] = {}
     for part in given.split(","):
-        metric, _, number = (word.strip() for word in part.partition("="))
+        metric, equals, number = (word.strip() for word in part.partition("="))
         try:
             require_metric(metric)
         except ValueError as error:
             raise ConfigError(f"{option} {part!r}: {error}") from None
         if metric in numbers:
             raise ConfigError(f"{option} names {metric} twice; give it one number")
+        if not equals:
+            raise ConfigError(f"{option} {part!r} has no number; write METRIC=NUMBER, such as {option} {_EXAMPLES[option]}")
         numbers[metric] = _number(option, metric, number)
     return numbers
 

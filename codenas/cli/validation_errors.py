@@ -1,6 +1,7 @@
 """One-line error messages for settings files, from pydantic's errors."""
 
 import difflib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_NAMED = 3  # keys that a hint names, at most
+
+
 def explain(error: ValidationError, root: type[BaseModel]) -> str:
     """The first error of a file that should hold a `root`, with place, value, reason and remedy. Unknown keys first: they cause others."""
     first = min(error.errors(), key=lambda detail: (detail["type"] != "extra_forbidden", _is_other_form(detail)))
@@ -19,11 +23,27 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
         return reason
     place = _place(first["loc"])
     if first["type"] == "extra_forbidden":
-        known = _keys_beside(first["loc"], root)
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
-        return f"unknown key {place}; {hint}"
+        return f"unknown key {place}; {_hint(place, _keys_beside(first['loc'], root), root)}"
     return f"{place} = {first['input']!r} is refused: {reason}" if not isinstance(first["input"], dict) else f"{place}: {reason}"
+
+
+def _hint(place: str, known: list[str], root: type[BaseModel]) -> str:
+    """What the unknown key at `place` may have been meant to be: a key of this name in another table, or a similar one here."""
+    above, _, key = place.rpartition(".")
+    elsewhere = [path for path in _paths(root) if path.rpartition(".")[2] == key]
+    inside = [path for path in elsewhere if above and path.startswith(f"{above}.")]
+    if found := inside or elsewhere:
+        return f"did you mean {' or '.join(found[:_NAMED])}?"
+    near = difflib.get_close_matches(key, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+
+
+def _paths(model: type[BaseModel], table: str = "") -> Iterator[str]:
+    """The dotted keys of a file that holds a `model`, of its tables too; not of tables in lists, which a dotted key cannot name."""
+    for name, field in model.model_fields.items():
+        yield f"{table}{name}"
+        if isinstance(field.default, BaseModel):
+            yield from _paths(type(field.default), f"{table}{name}.")
 
 
 def _is_other_form(detail: "ErrorDetails") -> bool:

@@ -25,7 +25,15 @@ def test_without_options_the_job_is_as_it_was() -> None:
     [
         (("--weights", "speed=1"), r"--weights 'speed=1': there is no metric 'speed'; choose among bits_per_byte, params"),
         (("--weights", ""), "there is no metric ''; choose among"),
-        (("--weights", "bits_per_byte"), "'' is no number; write such as --weights bits_per_byte=0.5,size_bytes=0.3,latency_ms_p50=0.2"),
+        (
+            ("--weights", "bits_per_byte"),
+            "--weights 'bits_per_byte' has no number; write METRIC=NUMBER, such as --weights",
+        ),
+        (
+            ("--targets", "latency_ms_p50"),
+            "--targets 'latency_ms_p50' has no number; write METRIC=NUMBER, such as --targets",
+        ),
+        (("--weights", "bits_per_byte="), "--weights bits_per_byte=: '' is no number; write such as"),
         (("--weights", "bits_per_byte=half"), "'half' is no number"),
         (("--weights", "bits_per_byte=-1"), "--weights bits_per_byte=-1 must be 0 or more, and finite"),
         (("--weights", "bits_per_byte=nan"), "bits_per_byte=nan must be 0 or more, and finite"),
