@@ -91,7 +91,19 @@ def _print_usage_error(error: typer.TyperException) -> None:
     if "\n" in message:  # the help of a group that was called without a command
         typer.echo(message, err=True)
     else:
-        _print_error(f"{message.rstrip('.')} (see {context.command_path if context is not None else 'codenas'} --help)")
+        path = context.command_path if context is not None else "codenas"
+        _print_error(f"{message.rstrip('.')}{_run_hint(message, context)} (see {path} --help)")
+
+
+def _run_hint(message: str, context: Any) -> str:
+    """How the command takes its run, if it was given the other way: some take it as an argument, some as --run."""
+    run = next((each for each in context.command.params if each.name in ("run", "runs")), None) if context is not None else None
+    if run is None:
+        return ""
+    if run.param_type_name == "argument":
+        return f"; the run is an argument here: {context.command_path} RUN" if message.startswith("No such option: --run") else ""
+    unexpected = message.startswith(("Got unexpected extra argument", "No such command"))
+    return f"; the run is an option here: {context.command_path} --run RUN" if unexpected else ""
 
 
 app = typer.Typer(

@@ -108,6 +108,26 @@ def test_a_wrong_command_line_is_one_line_too(arguments: list[str], message: str
     assert done.stderr.startswith(f"codenas: {message}")
 
 
+@pytest.mark.parametrize("command", ["status", "report", "compare", "fetch"])
+def test_a_command_whose_run_is_an_argument_says_so_to_an_option(command: str) -> None:
+    assert f"No such option: --run; the run is an argument here: codenas {command} RUN (see" in _usage_error(command, "--run", "runs/a")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["search", "search study --output x", "search tensorboard --output x", "search record", "train", "evaluate", "demo", "serve a"],
+)
+def test_a_command_whose_run_is_an_option_says_so_to_an_argument(command: str) -> None:
+    named = command.removesuffix(" a").removesuffix(" --output x")
+    assert f"; the run is an option here: codenas {named} --run RUN (see" in _usage_error(*command.split(), "runs/a")
+
+
+def _usage_error(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments, prog_name="codenas")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    return done.stderr
+
+
 @pytest.mark.parametrize("arguments", [[], ["space"]])
 def test_a_group_alone_shows_its_help(arguments: list[str]) -> None:
     done = CliRunner().invoke(app, arguments, prog_name="codenas")

@@ -17,9 +17,8 @@ def test_points_stand_in_the_order_of_their_numbers_and_inside_the_picture() -> 
 
 def test_a_limit_that_is_far_away_is_named_and_presses_nothing_together() -> None:
     near = [Mark(1.0, 1.0, ""), Mark(2.0, 2.0, "")]
-    assert 'class="limit"' not in plot(near, [], "x", "y", limit=Limit(100, "ms")) and "limit 100 ms" in plot(
-        near, [], "x", "y", limit=Limit(100, "ms")
-    )
+    drawn = plot(near, [], "x", "y", limit=Limit(100, "ms"))
+    assert 'class="limit"' not in drawn and "limit 100 ms →" in drawn
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, -2.0, 1e-9, 1e12])
