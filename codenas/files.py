@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from codenas.errors import ResourceError, RunError
+from codenas.log import LOGGER
 
 _NEW, _OLD, _LOCK = "new", "old", ".lock"  # in the folder that a folder is made in
 _MAX_LINKS = 40  # as Linux follows
@@ -72,7 +73,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def require_writable_file(path: Path) -> None:
-    """Check that a file can be written at `path`, before the work whose result it is; creates its folder.
+    """Check that a file can be written at `path`, before the work whose result it is; creates its folder, and logs that it did.
 
     Raises:
         ResourceError: the disk is full or read-only, or `path` is a block device or a socket.
@@ -84,7 +85,9 @@ def require_writable_file(path: Path) -> None:
             if not os.access(path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            LOGGER.info(f"new folder: {path.parent}")  # it may be a typing error
         with _draft(target):
             pass
 

@@ -37,11 +37,14 @@ def show_arch(
     the words of the object. Defaults: gelu, layernorm, rope, a multiplier of 4, heads of 64 channels, tied embeddings.
     """
     from codenas.cli.console import console
+    from codenas.files import require_writable_file
     from codenas.report.architecture import architecture_tree, cost_lines, draw_architecture, headline, stored_lines
     from codenas.report.tables import summary_lines
 
     design, own_vocab_size = load_design(spec)
     arch, size = design.arch, vocab_size or own_vocab_size or 4_096
+    if picture is not None:
+        require_writable_file(picture)
     typer.echo(headline(arch, size))
     console().print(architecture_tree(arch, size))
     for line in summary_lines([*cost_lines(arch, size), *stored_lines(design, size)]):

@@ -23,12 +23,15 @@ def compare(
     """
     from codenas.cli.console import console
     from codenas.errors import ConfigError
+    from codenas.files import require_writable_file
     from codenas.report.compare import comparison_table, difference_lines, distinct_names, draw_comparison, fidelity_of_runs
 
     folders = list(dict.fromkeys(run.absolute() for run in runs))
     if len(folders) < 2:
         raise ConfigError(f"{runs[0]} alone cannot be compared; name two or more runs")
     searches = [finished_search(Run(folder), name) for folder, name in zip(folders, distinct_names(folders), strict=True)]
+    if picture is not None:
+        require_writable_file(picture)
     console().print(comparison_table(searches))
     for line in [*difference_lines(searches), *fidelity_of_runs(searches)]:
         typer.echo(line)

@@ -28,9 +28,10 @@ def report_corpus(
 ) -> None:
     """Write the same as one self-contained HTML page."""
     from codenas.corpus import Corpus
-    from codenas.files import write_atomic
+    from codenas.files import require_writable_file, write_atomic
     from codenas.report.corpus import corpus_page
 
     opened, path = Corpus.open(corpus), output or corpus / "report.html"
+    require_writable_file(path)
     write_atomic(path, corpus_page(opened.manifest, corpus.resolve().name))
     typer.echo(f"report: {path}")

@@ -31,7 +31,7 @@ def write_report(run: Run, page: Path | None = None, figures: Path | None = None
         ConfigError: the job is of another version, or both paths are the same.
     """
     from codenas.errors import ConfigError
-    from codenas.files import replaceable_path, write_atomic
+    from codenas.files import replaceable_path, require_writable_file, write_atomic
     from codenas.report.page import search_page
     from codenas.report.page_data import search_figures
 
@@ -41,6 +41,8 @@ def write_report(run: Run, page: Path | None = None, figures: Path | None = None
     if figures is not None and page.absolute() == figures.absolute():
         raise ConfigError(f"{page} cannot be both the page and its data; name another file with --json")
     found = search_figures(read_search(run))
+    for path in filter(None, (figures, page)):
+        require_writable_file(path)
     if figures is not None:
         write_atomic(figures, found.model_dump_json(indent=1) + "\n")
     write_atomic(page, search_page(found))

@@ -28,12 +28,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_search_leaves_the_page_that_the_command_writes(run: Path, tmp_path: Path) -> None:
-    page = tmp_path / "deep" / "page.html"
+    page = tmp_path / "page.html"
     assert shown("report", run, "--output", page) == f"report: {page}\n"
     assert page.read_bytes() == (run / "report.html").read_bytes()
     assert page.with_suffix(".json").read_bytes() == (run / "report.json").read_bytes()
     shown("report", run, "--output", page, "--json", tmp_path / "figures.json")
     assert (tmp_path / "figures.json").read_bytes() == (run / "report.json").read_bytes()
+
+
+def test_a_folder_that_an_output_creates_is_reported(run: Path, tmp_path: Path) -> None:
+    """It may be a typing error. What creates none says nothing."""
+    outputs = {
+        "report": ["report", run, "--output", tmp_path / "report" / "page.html"],
+        "picture": ["arch", "show", "small:1", "--picture", tmp_path / "picture" / "a.png"],
+        "corpus": ["corpus", "report", run.parent / "corpus", "--output", tmp_path / "corpus" / "page.html"],
+    }
+    for name, command in outputs.items():
+        assert codenas(*command).stderr == f"new folder: {tmp_path / name}\n"
+        assert codenas(*command).stderr == ""
 
 
 def test_a_page_for_a_device_leaves_the_device_and_nothing_beside_it(run: Path, tmp_path: Path) -> None:
