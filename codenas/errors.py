@@ -27,6 +27,10 @@ class CorpusError(UserError):
     """A corpus or its source is missing, empty, too small or damaged."""
 
 
+class SourceTooSmallError(CorpusError):
+    """Too little is left of a source to make a corpus: other settings or more code are needed."""
+
+
 class BudgetError(UserError):
     """No architecture in the search space can satisfy a limit."""
 

@@ -222,6 +222,8 @@ def folder_lock(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().decode(errors="replace").strip() or "unknown"
             raise RunError(f"{folder} is in use by process {holder}; wait for it, end it, or choose another --run") from None
+        if not _is_at(folder / ".lock", file):
+            raise RunError(f"{folder} was removed by another process; run the same command again")
         with readable_disk_errors(folder):
             file.truncate(0)
             file.write(str(os.getpid()).encode())

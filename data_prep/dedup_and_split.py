@@ -6,46 +6,68 @@ No text is in memory: 250 bytes per document of the source, and at most 1.2 kB d
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from codenas.corpus import Redacted
-from codenas.errors import CorpusError
+from codenas.errors import SourceTooSmallError
 from codenas.log import LOGGER
 from data_prep.config import PrepareConfig
-from data_prep.document import Entry
+from data_prep.document import Entry, Place
 from data_prep.process import CONTAMINATED
 from data_prep.results import ResultStore
 from data_prep.rules.dedup import first_copy
 from data_prep.rules.forks import FORK_SHARE, forks_of
-from data_prep.rules.near_dedup import Place, best_copy
+from data_prep.rules.near_dedup import best_copy
 from data_prep.rules.redact import KINDS
 from data_prep.rules.select import nothing_left
-from data_prep.rules.split import split_by_repository
+from data_prep.rules.split import split_by_file, split_by_repository
 from data_prep.statistics import BadRow, Match, Statistics
 from data_prep.units import units_of
 
 
-def dedup_and_split(config: PrepareConfig, entries: list[Entry], store: ResultStore, statistics: Statistics) -> list[Entry]:
+def dedup_and_split(
+    config: PrepareConfig, entries: list[Entry], store: ResultStore, statistics: Statistics, own_code: bool = False
+) -> list[Entry]:
     """The documents to keep, each with its hash, its true size, its language and its split; the others are counted as dropped.
 
+    Args:
+        own_code: split the files of a source that has too few repositories: a user may have one project only.
+
     Raises:
-        CorpusError: nothing is left, or too little to split.
+        SourceTooSmallError: nothing is left, or too little to split.
     """
     filtered, sketches = _filter(entries, store, statistics)
     unique = statistics.record("unique", statistics.filter(filtered, first_copy()))
     if not unique:
-        raise CorpusError(nothing_left(config, statistics))
+        raise SourceTooSmallError(nothing_left(config, statistics))
     if config.near_dedup.enabled:
         unique = statistics.record("near-unique", statistics.filter(unique, best_copy(unique, _column(unique, store, "bands"))))
     if config.redact:
         statistics.redacted = _redacted(_column(unique, store, "redacted").values())
     forks = forks_of(sketches)
     LOGGER.info(f"split: {len(forks)} of {len(sketches)} repositories share over {FORK_SHARE:.0%} of their lines, and stay in train")
-    splits = split_by_repository(unique, {"valid": config.valid_share, "test": config.test_share}, config.seed, forks)
-    for entry in unique:
-        entry.split = splits[entry.repository]
+    _assign_splits(config, unique, forks, own_code)
     return unique
+
+
+def _assign_splits(config: PrepareConfig, entries: list[Entry], forks: Collection[str], own_code: bool) -> None:
+    shares = {"valid": config.valid_share, "test": config.test_share}
+    try:
+        splits = split_by_repository(entries, shares, config.seed, forks)
+    except SourceTooSmallError:
+        if not own_code:
+            raise
+        by_file = split_by_file(entries, shares, config.seed)
+        LOGGER.warning(
+            "split: by file, as this code is in too few folders, or in folders too large, to hold any out; held-out files stand beside "
+            "files that are trained on, so bits per byte will be lower than on code of other projects"
+        )
+        for entry in entries:
+            entry.split = by_file[entry.place]
+        return
+    for entry in entries:
+        entry.split = splits[entry.repository]
 
 
 def _filter(entries: list[Entry], store: ResultStore, statistics: Statistics) -> "tuple[list[Entry], dict[str, array[int]]]":

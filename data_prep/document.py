@@ -64,9 +64,10 @@ class Entry:
         return (self.repository + self.path).isprintable()
 
     @property
-    def place(self) -> tuple[str, int, int]:
+    def place(self) -> "Place":
         """Where the text is."""
         return self.file, self.row_group, self.row
 
 
+Place = tuple[str, int, int]  # where a text is: file, row group, row
 Rule = Callable[[Entry], str | None]  # the reason to drop an entry, None to keep it

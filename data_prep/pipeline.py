@@ -16,7 +16,7 @@ from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 from codenas.corpus import CARD, Corpus, CorpusManifest, ShardInfo, SplitInfo, Tally
 from codenas.corpus.manifest import content_digest, dtype_for
 from codenas.corpus.shards import VOCABULARIES
-from codenas.errors import CorpusError, ResourceError, UserError
+from codenas.errors import CorpusError, ResourceError, SourceTooSmallError, UserError
 from codenas.files import atomic_folder, folder_lock, require_free_space, write_atomic
 from codenas.log import LOGGER
 from codenas.vocab import END_OF_TEXT, Vocabulary
@@ -50,7 +50,8 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
             changed are not processed again. The result equals that of a new corpus.
 
     Raises:
-        CorpusError: the source is missing, empty, damaged or too small, or `output` holds something else.
+        SourceTooSmallError: too little of the source is left.
+        CorpusError: the source is missing, empty or damaged, or `output` holds something else.
         ResourceError: Ray is not running, a worker dies repeatedly, or the disk is full.
         RunError: another process is preparing the same folder.
     """
@@ -66,10 +67,14 @@ def prepare(config: PrepareConfig, output: Path, environment: Environment | None
     with folder_lock(working):
         _restore(working, output)
         held = stages.find_finished_corpus(config, output, update)  # another process may have finished it in the meantime
-        if held is None or stages.is_outdated(config, held, update):
-            _rebuild(config, working, output, held, environment)
-        else:
-            _add_vocabularies(config, working, held)
+        try:
+            if held is None or stages.is_outdated(config, held, update):
+                _rebuild(config, working, output, held, environment)
+            else:
+                _add_vocabularies(config, working, held)
+        except SourceTooSmallError:  # these settings will not finish; after any other error the work is resumed
+            shutil.rmtree(working)
+            raise
         shutil.rmtree(working)
     return Corpus.open(output)
 

@@ -30,6 +30,7 @@ from data_prep.rules.decontaminate import load_benchmarks
 from data_prep.rules.opt_out import load_opt_out
 from data_prep.rules.select import select
 from data_prep.rules.split import SPLITS
+from data_prep.sources.code_folder import CodeFolder
 from data_prep.sources.environment import Environment
 from data_prep.sources.file_sources import (
     SOURCE,
@@ -225,7 +226,8 @@ def _process_and_select(config: PrepareConfig, corpus: Path, root: Location, str
     entries, statistics = load_converted(root) if isinstance(root, Path) and root == corpus / SOURCE else _list_parquet(config, root)
     store = ResultStore(corpus / UNITS, read_source_list(corpus).digests)
     _process_missing(config, root, entries, store, stream)
-    kept = dedup_and_split(config, entries, store, statistics)
+    own_code = root == corpus / SOURCE and (corpus / SOURCE / f"{CodeFolder.name}.parquet").exists()
+    kept = dedup_and_split(config, entries, store, statistics, own_code)
     save_quarantine(corpus / QUARANTINE, statistics.quarantine)
     write_atomic(corpus / _STATISTICS, statistics.to_file().model_dump_json(indent=1) + "\n")
     save_entries(corpus / _DOCUMENTS, kept, statistics)

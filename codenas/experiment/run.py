@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codenas.errors import ResourceError, RunError
+from codenas.errors import ResourceError, RunError, UserError
 from codenas.files import folder_lock, write_atomic
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from codenas.search.result import SearchResult
 
 DEFAULT_RUN = Path("runs/demo")
+_SETTINGS = {".lock", "corpus", "mirror"}  # files of a run that hold nothing that was computed
 
 
 @dataclass(slots=True, frozen=True)
@@ -174,11 +175,26 @@ class Run:
 def open_run(folder: Path, new: bool = True) -> Iterator[Run]:
     """Lock the run `folder` for this process. A missing folder is created only if it may be `new`.
 
-    A read-only one is not locked: this process does not change it.
+    A read-only one is not locked: this process does not change it. One that this call has created is removed if the work is
+    refused before anything of it is stored.
 
     Raises:
         RunError: another process holds it.
     """
-    writable = not folder.is_dir() or os.access(folder, os.W_OK)
-    with folder_lock(folder) if writable and (new or folder.exists()) else contextlib.nullcontext():
-        yield Run(folder, writable)
+    writable, existed = not folder.is_dir() or os.access(folder, os.W_OK), folder.exists()
+    with folder_lock(folder) if writable and (new or existed) else contextlib.nullcontext():
+        try:
+            yield Run(folder, writable)
+        except UserError:
+            if not existed and folder.exists():
+                _remove_unused(folder)
+            raise
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a run that holds no more than its lock and the names of its corpus and mirror."""
+    held = list(folder.iterdir())
+    if all(path.name in _SETTINGS and path.is_file() for path in held):
+        for path in held:
+            path.unlink()
+        folder.rmdir()

@@ -7,10 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codenas.seeds import derive
-from data_prep.document import Entry, Rule
+from data_prep.document import Entry, Place, Rule
 from data_prep.rules.words import gram_hashes, word_hashes, words
-
-Place = tuple[str, int, int]
 
 _BAND_BYTES = 8
 _AT_ONCE = 512  # shingles; with all their permutations they fit into the cache

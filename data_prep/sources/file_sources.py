@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from codenas.errors import CorpusError
+from codenas.errors import SourceTooSmallError
 from codenas.files import atomic_folder, write_atomic
 from data_prep.config import CODE, ENVIRONMENT, PACKAGES, PrepareConfig
 from data_prep.document import Document, Entry
@@ -98,13 +98,13 @@ def convert(config: PrepareConfig, source: FileSource, root: Path) -> None:
     """Write the documents that `config` selects as parquet to the new folder `root`, with statistics of what was left out.
 
     Raises:
-        CorpusError: nothing is left.
+        SourceTooSmallError: nothing is left.
     """
     statistics = Statistics(source.description)
     accepted = statistics.filter(statistics.record("found", source.find()), source.objection)
     selected = select(eligible(accepted, config, statistics), config, statistics)
     if not selected:
-        raise CorpusError(nothing_left(config, statistics))
+        raise SourceTooSmallError(nothing_left(config, statistics))
     with atomic_folder(root) as folder:
         write_stack(_readable(selected, source, statistics), folder / f"{source.name}.parquet")
         write_atomic(folder / STATISTICS, statistics.to_file().model_dump_json(indent=1) + "\n")

@@ -38,7 +38,7 @@ def test_a_search_leaves_the_page_that_the_command_writes(run: Path, tmp_path: P
 
 def test_a_folder_that_an_output_creates_is_reported(run: Path, tmp_path: Path) -> None:
     """It may be a typing error. What creates none says nothing."""
-    outputs = {
+    outputs: dict[str, list[str | Path]] = {
         "report": ["report", run, "--output", tmp_path / "report" / "page.html"],
         "picture": ["arch", "show", "small:1", "--picture", tmp_path / "picture" / "a.png"],
         "corpus": ["corpus", "report", run.parent / "corpus", "--output", tmp_path / "corpus" / "page.html"],

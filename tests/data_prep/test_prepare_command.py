@@ -91,7 +91,7 @@ def test_languages_and_licences_are_options(tmp_path: Path) -> None:
     (tmp_path / "mine/a.go").write_text("package a\n")
     with pytest.raises(CorpusError, match=r"left out \(language 1\); widen --language \(it is Python\)"):
         run(tmp_path / "mine", tmp_path / "corpus")
-    with pytest.raises(CorpusError, match="no repository fits into valid and test"):
+    with pytest.raises(CorpusError, match="no file fits into valid and test: 1 files"):
         run(tmp_path / "mine", tmp_path / "corpus", "--language", "all")
     source = write_source(tmp_path / "source", [document("owner/one", "a.py", code(1, 1), "GPL")])
     with pytest.raises(CorpusError, match=r"left out \(licence 1\).*add --any-licence"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from codenas.errors import CorpusError
 from data_prep.document import Entry
 from data_prep.rules.forks import forks_of, line_sketch
-from data_prep.rules.split import split_by_repository
+from data_prep.rules.split import split_by_file, split_by_repository
 
 SHARES = {"valid": 0.1, "test": 0.1}
 
@@ -52,7 +52,16 @@ def test_too_few_repositories_are_refused_with_their_number(sizes: dict[str, int
     with pytest.raises(CorpusError, match=rf"no repository fits into .*valid and test: {total}.*valid 10%.*more repositories") as caught:
         split_by_repository(entries(sizes), SHARES, 0)
     assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith("or larger shares: --valid-share, --test-share" if len(sizes) > 2 else "each folder is one)")
+    assert str(caught.value).endswith("or larger shares: --valid-share, --test-share" if len(sizes) > 2 else "more repositories")
+
+
+def test_files_are_split_whatever_their_repository() -> None:
+    found = [Entry("one", f"{number}.py", ("MIT",), 20, "f", row=number) for number in range(30)]
+    splits = split_by_file(found, SHARES, 0)
+    assert splits == split_by_file(list(reversed(found)), SHARES, 0) and splits.keys() == {entry.place for entry in found}
+    assert {split: list(splits.values()).count(split) for split in ("train", "valid", "test")} == {"train": 24, "valid": 3, "test": 3}
+    with pytest.raises(CorpusError, match="no file fits into valid and test: 2 files with 40 bytes, were kept; .*with more files$"):
+        split_by_file(found[:2], SHARES, 0)
 
 
 def test_shares_that_leave_nothing_to_train_on_must_be_smaller() -> None:

@@ -49,6 +49,21 @@ def test_a_folder_of_code_becomes_a_corpus(tmp_path: Path) -> None:
     assert sorted(texts(more.with_vocabulary("char"))) == sorted(texts(corpus))
 
 
+@pytest.mark.usefixtures("plain")
+def test_one_project_in_one_folder_is_split_by_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (source := tmp_path / "mine").mkdir()
+    for number in range(30):
+        (source / f"module_{number:02d}.py").write_text(code(1, number))
+    corpus = prepare(configure(source), tmp_path / "corpus")
+    splits = corpus.manifest.splits
+    assert sum(split.documents for split in splits.values()) == 30 and all(split.documents > 0 for split in splits.values())
+    assert {split.repositories for split in splits.values()} == {1}
+    assert "split: by file, as this code is in too few folders" in caplog.text
+    parquet = write_source(tmp_path / "stack", [document("owner/one", f"{number}.py", code(1, number)) for number in range(30)])
+    with pytest.raises(CorpusError, match="no repository fits into valid and test: 1 repositories"):
+        prepare(configure(parquet), tmp_path / "other")
+
+
 def without_comments(part: int) -> str:
     return code(part, 0).split('"""')[2]
 
