@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CONTRACTS = ("tests/contracts/test_mixers.py", "tests/contracts/test_costs.py")
+CONTRACTS = ("tests/contracts/test_mixers.py", "tests/contracts/test_autocast.py", "tests/contracts/test_costs.py")
 
 SPEC = '''
 """A moving average of every channel."""

@@ -82,6 +82,7 @@ class Attention(Mixer):
         start = torch.tensor(lengths, device=x.device)[:, None]
         positions = start + torch.arange(x.shape[1], device=x.device)
         query, key, value = self._project(x, positions)
+        key, value = key.to(state.keys.dtype), value.to(state.values.dtype)  # autocast computes in another precision than the cache has
         if x.shape[1] == 1:
             return self._extend_by_one(query, key, value, state, lengths, positions)
         used = min(max(lengths), self.slots)  # a new prompt must not be compared with a context of empty slots

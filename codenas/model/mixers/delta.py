@@ -46,7 +46,10 @@ def scan(inputs: DeltaInputs, memory: Tensor) -> tuple[Tensor, Tensor]:
     """Any number of tokens: their outputs [batch, tokens, heads, width] and the final state, from the initial one."""
     tokens = inputs.query.shape[1]
     size = min(CHUNK, tokens)
-    parts = [inputs.query, inputs.log_decay, inputs.removal, inputs.replacement, inputs.key, inputs.value]
+    # One precision for all vectors: on a GPU, autocast gives what was summed or normalised in float32, and the gradient mixes none.
+    vectors = (inputs.query, inputs.removal, inputs.replacement, inputs.key, inputs.value)
+    query, removal, replacement, key, value = (x.to(inputs.value.dtype) for x in vectors)
+    parts = [query, inputs.log_decay, removal, replacement, key, value]
     if missing := -tokens % size:  # zeros at the end do not change the state
         parts = [F.pad(x, (0, 0, 0, 0, 0, missing)) for x in parts]
     outputs, memory = _Scan.apply(*(x.unflatten(1, (-1, size)) for x in parts), memory)  # type: ignore[no-untyped-call]

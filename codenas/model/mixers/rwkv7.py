@@ -124,7 +124,7 @@ class Rwkv7(Mixer):
         """Normalise every head, and add the token's own value as far as its key answers its receptance: [batch, tokens, d_model]."""
         normal = F.layer_norm(mixed, (self.head_width,), eps=NORM_EPSILON) * self._heads(self.norm_gain.to(mixed.dtype))
         answer = (inputs.query * inputs.key * self._heads(self.bonus.to(mixed.dtype))).sum(-1, keepdim=True)
-        return (normal + answer * inputs.value).flatten(2)
+        return (normal + answer * inputs.value).flatten(2).to(mixed.dtype)  # a GPU normalises and sums in float32
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_width))
@@ -140,9 +140,9 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Of length one along the last dimension; zeros stay zeros, with finite gradients."""
+    """Of length one along the last dimension, as precise as `x`; zeros stay zeros, with finite gradients."""
     # As `F.normalize`, but for the backward pass, in which its root and its quotient take twice as many passes over `x`.
-    return x * x.square().sum(-1, keepdim=True).clamp_min(SHORTEST**2).rsqrt()
+    return x * x.square().sum(-1, keepdim=True).clamp_min(SHORTEST**2).rsqrt().to(x.dtype)
 
 
 MIXER = Rwkv7
