@@ -32,6 +32,7 @@ def interruptible() -> Iterator[None]:
     _handle(_interrupt)
     try:
         if _early:
+            _early.clear()  # delivered: a program that runs several commands is interrupted once
             raise KeyboardInterrupt
         yield
     finally:

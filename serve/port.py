@@ -21,6 +21,9 @@ def require_free_port(host: str, port: int) -> None:
             probe.bind((host, port))
             # With this option Linux lets two sockets bind one port; only listening fails for certain.
             probe.listen(1)
+        except (TypeError, ValueError) as error:  # characters that no name of a host has
+            way_out = "choose a --host of this machine, such as 127.0.0.1"
+            raise ResourceError(f"cannot listen on {host!r}: it is no name of a host; {way_out}") from error
         except OSError as error:
             reason = os_error_reason(error)
             if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:

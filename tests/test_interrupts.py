@@ -55,6 +55,16 @@ def test_an_interrupt_that_was_swallowed_can_be_repeated() -> None:
                 signal.raise_signal(signal.SIGINT)
 
 
+def test_what_comes_before_a_command_interrupts_that_command_only() -> None:
+    defer_interrupts()
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        pass
+    defer_interrupts()
+    with interruptible():
+        pass
+
+
 def test_what_comes_before_the_command_interrupts_it_at_once() -> None:
     script = "import signal; from codenas.interrupts import defer_interrupts; defer_interrupts(); signal.raise_signal(signal.SIGINT)\n"
     script += "import sys; sys.argv[1:] = ['train']; from codenas.cli.app import main; main()"

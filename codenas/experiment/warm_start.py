@@ -1,6 +1,7 @@
 """Warm start: the earlier runs that a search may learn from, those whose scores compare with its own."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def warm_start_line(learned: WarmStart) -> str:
 
 def _trials(run: Path, job: SearchJob, corpus_digest: str, home: SearchFolder) -> tuple[Trial, ...]:
     earlier = SearchFolder(run / "search")
-    if earlier.path.resolve() == home.path.resolve():
+    if os.path.realpath(earlier.path) == os.path.realpath(home.path):  # Path.resolve raises where links form a loop
         raise RunError(f"{run} is this run itself, and cannot warm-start it; it is resumed without")
     claim = earlier.claimed()
     if claim is None:

@@ -163,6 +163,12 @@ def test_a_run_cannot_start_from_itself(earlier: Path, corpus: Corpus, tmp_path:
         search_locally(warmed(earlier), corpus, tmp_path / "same" / "search")
 
 
+def test_links_that_form_a_loop_are_no_run(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(RunError, match="loop holds no search to start from"):
+        search_locally(warmed(tmp_path / "loop"), corpus, tmp_path / "run" / "search")
+
+
 def test_the_option_names_runs_and_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     corpus, job = tiny_corpus(tmp_path / "corpus").path, tmp_path / "job.toml"
     job.write_text(SMALL_SEARCH.replace("candidates = 3", "candidates = 4"))

@@ -114,6 +114,12 @@ def test_a_host_of_another_machine(host: str) -> None:
         require_free_port(host, free_port())
 
 
+@pytest.mark.parametrize("host", ["\ud800", "x\0"])
+def test_a_host_that_no_machine_can_have(host: str) -> None:
+    with pytest.raises(ResourceError, match="it is no name of a host; choose a --host of this machine"):
+        require_free_port(host, free_port())
+
+
 def test_a_prompt_that_is_no_text() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "codenas", "complete"], cwd=ROOT, input=b"def \xff", capture_output=True, timeout=PATIENCE_S, check=False
