@@ -45,4 +45,27 @@ def _load(target: str) -> ctypes.CDLL:
     version = library.cn_abi_version()
     if version != ABI_VERSION:
         raise ConfigError(f"{path} has version {version} of the interface, this code needs {ABI_VERSION}; build it again: make native")
+    _declare(library)
     return library
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    """The results and arguments of the functions of codenas_native.h; an `int32_t` result is the default."""
+    size, number, pointer = ctypes.c_size_t, ctypes.c_int32, ctypes.c_void_p
+    for name, result, arguments in (
+        ("error", ctypes.c_char_p, []),
+        ("create", number, [pointer, pointer, size, pointer, pointer]),
+        ("destroy", None, [pointer]),
+        ("weight_bytes", size, [pointer]),
+        ("forward", number, [pointer, size, pointer, pointer, pointer, size, pointer, pointer]),
+        ("length", number, [pointer, number]),
+        ("reset", number, [pointer, number]),
+        ("copy", number, [pointer, number, number]),
+        ("truncate", number, [pointer, number, number]),
+        ("saved_bytes", size, [pointer, number, number]),
+        ("save", number, [pointer, number, number, pointer]),
+        ("restore", number, [pointer, number, number, number, pointer, size]),
+        ("state_bytes", size, [pointer, number]),
+    ):
+        function = getattr(library, f"cn_{name}")
+        function.restype, function.argtypes = result, arguments

@@ -33,9 +33,10 @@ class Mixer {
   virtual bool can_truncate(int slot, int length, int new_length) const = 0;
 
   // A part of a state as bytes: of the positions from `start` to `stop`, the end; a recurrent state belongs to the end alone.
+  // `restore` appends it to a sequence of `start` tokens, reads no further than `end`, and returns the first byte behind its part.
   virtual size_t saved_bytes(int slot, int start, int stop) const = 0;
   virtual void save(int slot, int start, int stop, uint8_t* to) const = 0;
-  virtual const uint8_t* restore(int slot, int start, int stop, const uint8_t* from) = 0;  // the first byte behind its part
+  virtual const uint8_t* restore(int slot, int start, int stop, const uint8_t* from, const uint8_t* end) = 0;
   virtual size_t state_bytes(int length) const = 0;
 };
 
