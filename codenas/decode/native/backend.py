@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codenas.arch.cost import tensors as tensor_shapes
-from codenas.arch.mixers.attention import AttentionSpec
 from codenas.arch.spec import ArchSpec
 from codenas.decode.backend import Backend, ForwardBatch, Logits, StateBlock
 from codenas.decode.native.library import load_library
@@ -68,7 +67,6 @@ class NativeBackend(Backend):
         self._model = ctypes.c_void_p()
         self.vocab_size, self.context_len = vocab_size, arch.context_len
         self.slots, self.max_tokens = options.slots, options.max_tokens
-        self.recurrent = not all(isinstance(mixer, AttentionSpec) for mixer in arch.pattern)
         structures = tensor_structures(tensors, tensor_shapes(arch, vocab_size))
         given = Options(options.slots, options.max_tokens, options.threads)
         described = arch_structure(arch, vocab_size)
@@ -76,6 +74,7 @@ class NativeBackend(Backend):
             ctypes.byref(described), structures, len(structures), ctypes.byref(given), ctypes.byref(self._model)
         )
         self._check(created)
+        self.truncatable = bool(self._library.cn_truncatable(self._model))
         # A call with fixed arrays costs a fraction of one that asks numpy for their addresses.
         self._tokens, self._slots, self._positions, self._wanted = (np.empty(self.max_tokens, np.int32) for _ in range(4))
         self._logits = np.empty((self.max_tokens, vocab_size), np.float32)
@@ -113,10 +112,18 @@ class NativeBackend(Backend):
     def truncate(self, slot: int, length: int) -> None:
         self._check(self._library.cn_truncate(self._model, slot, length))
 
-    def save(self, slot: int, start: int) -> StateBlock:
-        data = np.empty(self._library.cn_saved_bytes(self._model, slot, start), np.uint8)
-        self._check(self._library.cn_save(self._model, slot, start, data.ctypes.data))
-        return NativeStateBlock(start, self.length(slot), data)
+    def mark(self, slot: int) -> None:
+        self._check(self._library.cn_mark(self._model, slot))
+
+    def rewind(self, slot: int) -> None:
+        self._check(self._library.cn_rewind(self._model, slot))
+
+    def save(self, slot: int, start: int, stop: int) -> StateBlock:
+        size = ctypes.c_size_t()
+        self._check(self._library.cn_saved_bytes(self._model, slot, start, stop, ctypes.byref(size)))
+        data = np.empty(size.value, np.uint8)
+        self._check(self._library.cn_save(self._model, slot, start, stop, data.ctypes.data))
+        return NativeStateBlock(start, stop, data)
 
     def restore(self, slot: int, blocks: Sequence[StateBlock]) -> None:
         self.reset(slot)

@@ -87,12 +87,18 @@ CN_API int32_t cn_forward(cn_model* model, size_t n, const int32_t* tokens, cons
 CN_API int32_t cn_length(const cn_model* model, int32_t slot); /* -1: there is no such slot */
 CN_API int32_t cn_reset(cn_model* model, int32_t slot);
 CN_API int32_t cn_copy(cn_model* model, int32_t source, int32_t target);
-CN_API int32_t cn_truncate(cn_model* model, int32_t slot, int32_t length);
 
-/* What a slot holds from position `start` to its end, as bytes that only a model of the same architecture and storage can restore.
- * Consecutive blocks from position 0 on are restored one after the other; `stop` is the position after the block. */
-CN_API size_t cn_saved_bytes(const cn_model* model, int32_t slot, int32_t start); /* 0: it cannot be saved */
-CN_API int32_t cn_save(const cn_model* model, int32_t slot, int32_t start, uint8_t* block);
+/* A model is truncatable where every layer keeps all positions. Any model goes back to its mark, by at most `max_tokens` tokens. */
+CN_API int32_t cn_truncatable(const cn_model* model);
+CN_API int32_t cn_truncate(cn_model* model, int32_t slot, int32_t length);
+CN_API int32_t cn_mark(cn_model* model, int32_t slot);
+CN_API int32_t cn_rewind(cn_model* model, int32_t slot);
+
+/* What a slot holds of the positions from `start` to `stop`, as bytes that only a model of the same architecture and storage can
+ * restore; `stop` is the end of the sequence unless the model is truncatable. Consecutive blocks from position 0 on are restored one
+ * after the other. */
+CN_API int32_t cn_saved_bytes(const cn_model* model, int32_t slot, int32_t start, int32_t stop, size_t* bytes);
+CN_API int32_t cn_save(const cn_model* model, int32_t slot, int32_t start, int32_t stop, uint8_t* block);
 CN_API int32_t cn_restore(cn_model* model, int32_t slot, int32_t start, int32_t stop, const uint8_t* block, size_t bytes);
 CN_API size_t cn_state_bytes(const cn_model* model, int32_t length);
 

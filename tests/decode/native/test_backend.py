@@ -91,37 +91,56 @@ def test_only_wanted_logits_are_computed() -> None:
 
 @pytest.mark.parametrize("window", [None, 16])
 @pytest.mark.parametrize("storage", [None, "int8"])
-def test_states_that_are_copied_truncated_saved_and_restored_go_on_as_before(window: int | None, storage: Storage | None) -> None:
+def test_states_that_are_copied_rewound_saved_and_restored_go_on_as_before(window: int | None, storage: Storage | None) -> None:
     arch = ArchSpec(d_model=32, n_layers=2, pattern=(AttentionSpec(n_heads=2, n_kv_heads=1, window=window),), context_len=256)
     model = random_model(arch, VOCAB)
     tokens = [token % VOCAB for token in range(5, 205)]
     backend = native(model, stored(model, storage)[0])
     first = backend.forward(batch_of((0, 0, tokens[:64]))).copy()
-    blocks = [backend.save(0, 0)]
+    blocks = [backend.save(0, 0, 64)]
     whole = np.concatenate([first, backend.forward(batch_of((0, 64, tokens[64:])))])
-    blocks.append(backend.save(0, 64))
+    blocks.append(backend.save(0, 64, 200))
     assert [(block.start, block.stop) for block in blocks] == [(0, 64), (64, 200)] and blocks[0].nbytes > 0
 
     backend.copy(0, 1)
-    backend.truncate(1, 190)
-    assert distance(backend.forward(batch_of((1, 190, tokens[190:]))), whole[190:]) < 1e-5
+    more = backend.forward(batch_of((1, 200, [1, 2, 3]))).copy()
     backend.restore(2, blocks[:1])
+    backend.mark(2)
+    backend.forward(batch_of((2, 64, [7] * 150)))
+    backend.rewind(2)
     assert distance(backend.forward(batch_of((2, 64, tokens[64:]))), whole[64:]) < 1e-5
     backend.restore(3, blocks)
-    more = backend.forward(batch_of((3, 200, [1, 2, 3]))).copy()
-    assert distance(more, backend.forward(batch_of((0, 200, [1, 2, 3])))) < 1e-5
+    assert distance(backend.forward(batch_of((3, 200, [1, 2, 3]))), more) < 1e-5
     backend.reset(0)
     assert backend.length(0) == 0 and distance(backend.forward(batch_of((0, 0, tokens[:64]))), first) < 1e-5
 
 
-def test_a_window_refuses_a_truncation_whose_positions_are_gone() -> None:
+def test_a_model_that_keeps_all_positions_is_truncated_and_saved_anywhere() -> None:
+    model = random_model(ArchSpec(d_model=32, n_layers=2, pattern=(AttentionSpec(n_heads=2, n_kv_heads=1),), context_len=128), VOCAB)
+    backend, tokens = native(model, stored(model, "int8")[0]), list(range(100))
+    assert backend.truncatable
+    whole = backend.forward(batch_of((0, 0, tokens))).copy()
+    backend.restore(1, [backend.save(0, 0, 33), backend.save(0, 33, 70)])
+    assert distance(backend.forward(batch_of((1, 70, tokens[70:]))), whole[70:]) < 1e-5
+    backend.truncate(0, 21)
+    assert distance(backend.forward(batch_of((0, 21, tokens[21:]))), whole[21:]) < 1e-5
+
+
+def test_a_window_refuses_what_it_no_longer_holds() -> None:
     arch = ArchSpec(d_model=32, n_layers=1, pattern=(AttentionSpec(n_heads=2, n_kv_heads=1, window=8),), context_len=512)
-    backend = native(random_model(arch, VOCAB), stored(random_model(arch, VOCAB), None)[0])
-    backend.forward(batch_of((0, 0, [1] * 200)))
-    with pytest.raises(ValueError, match="no longer there"):
-        backend.truncate(0, 20)
-    backend.truncate(0, 190)
-    assert backend.length(0) == 190
+    backend = native(random_model(arch, VOCAB), stored(random_model(arch, VOCAB), None)[0], max_tokens=100)
+    assert not backend.truncatable
+    with pytest.raises(ValueError, match="slot 0 has no mark"):
+        backend.rewind(0)
+    backend.mark(0)
+    backend.forward(batch_of((0, 0, [1] * 100)))
+    backend.forward(batch_of((0, 100, [1] * 50)))
+    with pytest.raises(ValueError, match="the mark is 150 tokens back, more than the 100"):
+        backend.rewind(0)
+    with pytest.raises(ValueError, match="cannot be truncated"):
+        backend.truncate(0, 140)
+    with pytest.raises(ValueError, match="saved at the end of its sequence only"):
+        backend.save(0, 0, 100)
 
 
 @pytest.mark.parametrize(
@@ -165,4 +184,4 @@ def test_a_state_costs_what_it_says() -> None:
     backend = native(model, stored(model, "int8")[0])
     position = 3 * 2 * (2 * 16) * 2  # layers, keys and values, channels, bytes
     assert backend.state_bytes(10) == 10 * position
-    assert backend.state_bytes(500) == backend.state_bytes(501) < 500 * position
+    assert backend.state_bytes(400) == backend.state_bytes(401) < 400 * position

@@ -90,14 +90,22 @@ int32_t cn_truncate(cn_model* model, int32_t slot, int32_t length) {
   return guarded([&] { model->model.truncate(slot, length); });
 }
 
-size_t cn_saved_bytes(const cn_model* model, int32_t slot, int32_t start) {
-  size_t bytes = 0;
-  guarded([&] { bytes = model->model.saved_bytes(slot, start); });
-  return bytes;
+int32_t cn_truncatable(const cn_model* model) { return model->model.truncatable(); }
+
+int32_t cn_mark(cn_model* model, int32_t slot) {
+  return guarded([&] { model->model.mark(slot); });
 }
 
-int32_t cn_save(const cn_model* model, int32_t slot, int32_t start, uint8_t* block) {
-  return guarded([&] { model->model.save(slot, start, block); });
+int32_t cn_rewind(cn_model* model, int32_t slot) {
+  return guarded([&] { model->model.rewind(slot); });
+}
+
+int32_t cn_saved_bytes(const cn_model* model, int32_t slot, int32_t start, int32_t stop, size_t* bytes) {
+  return guarded([&] { *bytes = model->model.saved_bytes(slot, start, stop); });
+}
+
+int32_t cn_save(const cn_model* model, int32_t slot, int32_t start, int32_t stop, uint8_t* block) {
+  return guarded([&] { model->model.save(slot, start, stop, block); });
 }
 
 int32_t cn_restore(cn_model* model, int32_t slot, int32_t start, int32_t stop, const uint8_t* block, size_t bytes) {

@@ -11,8 +11,7 @@
 namespace codenas {
 namespace {
 
-constexpr int RING_STEP = 64;   // tokens that enter a ring before their queries are answered: so much longer it is than its window
-constexpr int FEW_TOKENS = 8;   // of a sequence: written and answered in one go, head by head
+constexpr int FEW_TOKENS = 8;       // of a sequence: written and answered in one go, head by head
 constexpr int TOKENS_AT_ONCE = 16;  // of a longer one, that one thread answers
 
 template <class T>
@@ -33,32 +32,24 @@ class Attention final : public Mixer {
         projection_(stack(parts.arena, {&parts.matrix("query", d_model_, d_model_), &parts.matrix("key", key_heads_ * width_, d_model_),
                                         &parts.matrix("value", key_heads_ * width_, d_model_)})),
         output_(stack(parts.arena, {&parts.matrix("output", d_model_, d_model_)})),
+        // A ring keeps what a forward pass overwrites of its window: the pass needs it, and so does who takes the pass back.
         cache_(parts.options.slots, key_heads_, width_,
-               window_ ? std::min(parts.arch.context_len, window_ + RING_STEP) : parts.arch.context_len) {}
+               window_ ? std::min(parts.arch.context_len, window_ + parts.options.max_tokens) : parts.arch.context_len) {}
 
   void forward(const Batch& batch, const float* x, float* residual) override {
     const int projected_width = projection_->rows();
     float* projected = work_.floats(Scratch::PROJECTED, size_t(batch.tokens) * size_t(projected_width));
     float* mixed = work_.floats(Scratch::MIXED, size_t(batch.tokens) * size_t(d_model_));
     multiply(work_, *projection_, x, d_model_, batch.tokens, {projected, projected_width, projected_width});
-    const bool ring = cache_.capacity() < round_up(longest_end(batch), LANES);
-    for (int done = 0, more = 1; more; done += RING_STEP) {
-      std::vector<Run> pieces;
-      more = 0;
-      for (const Run& run : batch.runs) {
-        const int left = run.count - done, count = ring ? std::min(left, RING_STEP) : left;
-        if (left <= 0) continue;
-        pieces.push_back({run.slot, run.position + done, run.first + done, count});
-        more |= count < left;
-      }
-      mix(pieces, projected, mixed);
-    }
+    mix(batch.runs, projected, mixed);
     multiply(work_, *output_, mixed, d_model_, batch.tokens, {residual, d_model_, d_model_, Finish::ADD});
   }
 
   void reset(int slot) override { cache_.reset(slot); }
   void copy(int source, int target, int length) override { cache_.copy(source, target, length); }
-  bool can_truncate(int slot, int, int new_length) const override { return first_needed(new_length) >= cache_.oldest(slot); }
+  bool truncatable() const override { return window_ == 0; }
+  void mark(int) override {}  // positions behind the mark are forgotten with the length of the sequence
+  void rewind(int) override {}
 
   size_t saved_bytes(int slot, int start, int stop) const override {
     return sizeof(int64_t) + size_t(stop - first_saved(slot, start)) * cache_.position_bytes();
@@ -92,12 +83,6 @@ class Attention final : public Mixer {
   // The first position that the next token of a sequence of `length` tokens sees.
   int first_needed(int length) const { return window_ ? std::max(0, length - window_ + 1) : 0; }
   int first_saved(int slot, int start) const { return std::max(start, cache_.oldest(slot)); }
-
-  static int longest_end(const Batch& batch) {
-    int end = 0;
-    for (const Run& run : batch.runs) end = std::max(end, run.position + run.count);
-    return end;
-  }
 
   void mix(const std::vector<Run>& pieces, float* projected, float* mixed) {
     int longest = 0;

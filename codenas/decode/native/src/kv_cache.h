@@ -1,7 +1,6 @@
 // The keys and values of one layer's sequences.
 //
-// Position p is in place p mod `capacity` of its slot: a sliding window is a ring, with room for the positions that a forward pass
-// adds before the oldest of the window may go. Keys lie in blocks of LANES positions, channel by channel, so that a score is a lane
+// Position p is in place p mod `capacity` of its slot: a sliding window is a ring. Keys lie in blocks of LANES positions, channel by channel, so that a score is a lane
 // and nothing is summed across lanes; values lie position by position, so that a sum over positions is a lane per channel.
 #pragma once
 

@@ -30,9 +30,13 @@ class Mixer {
 
   virtual void reset(int slot) = 0;
   virtual void copy(int source, int target, int length) = 0;                       // a sequence of `length` tokens
-  virtual bool can_truncate(int slot, int length, int new_length) const = 0;
 
-  // A part of a state as bytes: of the positions from `start` to `stop`, the end; a recurrent state belongs to the end alone.
+  // Whether all positions are kept: a shorter sequence needs nothing else. Other mixers go back to the state that was marked last.
+  virtual bool truncatable() const = 0;
+  virtual void mark(int slot) = 0;
+  virtual void rewind(int slot) = 0;
+
+  // A part of a state as bytes: of the positions from `start` to `stop`; a recurrent state belongs to the end alone.
   // `restore` appends it to a sequence of `start` tokens, reads no further than `end`, and returns the first byte behind its part.
   virtual size_t saved_bytes(int slot, int start, int stop) const = 0;
   virtual void save(int slot, int start, int stop, uint8_t* to) const = 0;

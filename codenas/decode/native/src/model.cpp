@@ -59,7 +59,8 @@ Model::Model(const cn_arch& arch, const Tensors& tensors, const cn_options& opti
       arena_(4 * tensors.bytes() + (size_t(arch.n_layers) + 1) * 16 * PANEL * GROUP * 4 + (size_t(arch.d_model) + GROUP) * size_t(arch.n_layers + 1) * PANEL * 64),
       work_(options.threads),
       gain_(tensors.vector("norm.weight", arch.d_model)),
-      lengths_(size_t(options.slots), 0) {
+      lengths_(size_t(options.slots), 0),
+      marks_(size_t(options.slots), -1) {
   const int d_model = arch.d_model, width = embedding_width_;
   for (int number = 0; number < arch.n_layers; number++) add_layer(tensors, number);
   const cn_tensor* widen = arch.embedding_rank ? &tensors.matrix("widen.weight", d_model, width) : nullptr;

@@ -19,9 +19,12 @@ class Model {
   int length(int slot) const { return has(slot) ? lengths_[size_t(slot)] : -1; }
   void reset(int slot);
   void copy(int source, int target);
+  bool truncatable() const;
   void truncate(int slot, int length);
-  size_t saved_bytes(int slot, int start) const;
-  void save(int slot, int start, uint8_t* block) const;
+  void mark(int slot);
+  void rewind(int slot);
+  size_t saved_bytes(int slot, int start, int stop) const;
+  void save(int slot, int start, int stop, uint8_t* block) const;
   void restore(int slot, int start, int stop, const uint8_t* block, size_t bytes);
   size_t state_bytes(int length) const;
   size_t weight_bytes() const { return arena_.used(); }
@@ -52,7 +55,7 @@ class Model {
   std::vector<Layer> layers_;
   std::vector<float> gain_;
   std::unique_ptr<Matrix> embedding_, widen_, positions_, narrow_, own_head_;
-  std::vector<int> lengths_;  // of the sequences in the slots
+  std::vector<int> lengths_, marks_;  // of the sequences in the slots, now and at their marks; a mark of -1 is none
 };
 
 }  // namespace codenas

@@ -1,4 +1,6 @@
 // What a model does with the sequences in its slots beside computing, and what it checks before it computes.
+#include <algorithm>
+
 #include "errors.h"
 #include "model.h"
 
@@ -45,6 +47,7 @@ void Model::reset(int slot) {
   check_slot(slot);
   for (Layer& layer : layers_) layer.mixer->reset(slot);
   lengths_[size_t(slot)] = 0;
+  marks_[size_t(slot)] = -1;
 }
 
 void Model::copy(int source, int target) {
@@ -53,31 +56,53 @@ void Model::copy(int source, int target) {
   if (source == target) return;
   for (Layer& layer : layers_) layer.mixer->copy(source, target, length(source));
   lengths_[size_t(target)] = length(source);
+  marks_[size_t(target)] = -1;
+}
+
+bool Model::truncatable() const {
+  return std::all_of(layers_.begin(), layers_.end(), [](const Layer& layer) { return layer.mixer->truncatable(); });
 }
 
 void Model::truncate(int slot, int new_length) {
   check_slot(slot);
+  require(truncatable(), "a model with a window or a recurrent layer cannot be truncated: rewind or restore it");
   require(new_length >= 0 && new_length <= length(slot),
           "a sequence of " + std::to_string(length(slot)) + " tokens cannot be truncated to " + std::to_string(new_length));
-  for (const Layer& layer : layers_)
-    require(layer.mixer->can_truncate(slot, length(slot), new_length), "the state of a shorter sequence is no longer there: restore it");
   lengths_[size_t(slot)] = new_length;
 }
 
-size_t Model::saved_bytes(int slot, int start) const {
+void Model::mark(int slot) {
   check_slot(slot);
-  require(start >= 0 && start <= length(slot), "position " + std::to_string(start) + " is not in the sequence");
+  for (Layer& layer : layers_) layer.mixer->mark(slot);
+  marks_[size_t(slot)] = length(slot);
+}
+
+void Model::rewind(int slot) {
+  check_slot(slot);
+  const int marked = marks_[size_t(slot)];
+  require(marked >= 0 && marked <= length(slot), "slot " + std::to_string(slot) + " has no mark");
+  require(length(slot) - marked <= options_.max_tokens, "the mark is " + std::to_string(length(slot) - marked) + " tokens back, more than the " +
+                                                            std::to_string(options_.max_tokens) + " of a forward pass");
+  for (Layer& layer : layers_) layer.mixer->rewind(slot);
+  lengths_[size_t(slot)] = marked;
+}
+
+size_t Model::saved_bytes(int slot, int start, int stop) const {
+  check_slot(slot);
+  require(start >= 0 && start <= stop && stop <= length(slot), "positions " + std::to_string(start) + " to " + std::to_string(stop) +
+                                                                   " are not in the sequence of " + std::to_string(length(slot)) + " tokens");
+  require(stop == length(slot) || truncatable(), "a model with a window or a recurrent layer is saved at the end of its sequence only");
   size_t total = 0;
-  for (const Layer& layer : layers_) total += layer.mixer->saved_bytes(slot, start, length(slot));
+  for (const Layer& layer : layers_) total += layer.mixer->saved_bytes(slot, start, stop);
   return total;
 }
 
-void Model::save(int slot, int start, uint8_t* block) const {
-  saved_bytes(slot, start);  // checks both
+void Model::save(int slot, int start, int stop, uint8_t* block) const {
+  saved_bytes(slot, start, stop);  // checks them
   require(block != nullptr, "a block needs memory");
   for (const Layer& layer : layers_) {
-    layer.mixer->save(slot, start, length(slot), block);
-    block += layer.mixer->saved_bytes(slot, start, length(slot));
+    layer.mixer->save(slot, start, stop, block);
+    block += layer.mixer->saved_bytes(slot, start, stop);
   }
 }
 
@@ -89,6 +114,7 @@ void Model::restore(int slot, int start, int stop, const uint8_t* block, size_t 
   for (Layer& layer : layers_) block = layer.mixer->restore(slot, start, stop, block, end);
   require(block == end, "the block is not one that this model saved");
   lengths_[size_t(slot)] = stop;
+  marks_[size_t(slot)] = -1;
 }
 
 size_t Model::state_bytes(int length) const {
