@@ -41,6 +41,11 @@ JOB = SearchJob(
 class Timed(JobTrainable):
     """A trial whose steps take as long as they say."""
 
+    @staticmethod
+    def visible_gpus() -> tuple[str, ...]:
+        """Two of one kind."""
+        return ("GPU", "GPU")
+
     def work(self, setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
         """See `JobTrainable.work`."""
         started, gpu, pause = time.time(), os.environ["CUDA_VISIBLE_DEVICES"], threading.Event()

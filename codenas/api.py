@@ -17,10 +17,10 @@ from codenas.checkpoint import MANIFEST, Checkpoint
 from codenas.corpus import Corpus
 from codenas.decode import SamplingParams
 from codenas.decode import complete as complete_text
-from codenas.errors import CheckpointError, CodeNASError, ConfigError, RunError, UserError, first_error
+from codenas.errors import CheckpointError, CodeNASError, ConfigError, ResourceError, RunError, UserError, first_error
 from codenas.evaluate.config import EvaluationSettings
 from codenas.evaluate.run import Evaluation
-from codenas.experiment.device import resolve_device
+from codenas.experiment.device import is_called, resolve_device, visible_gpus
 from codenas.experiment.evaluation import evaluate_run
 from codenas.experiment.jobs import SearchJob, TrainJob
 from codenas.experiment.local import search_locally
@@ -31,6 +31,7 @@ from codenas.experiment.session import checked_plan, recorded_job
 from codenas.experiment.winner import train_winner
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel
+from codenas.processes import worker_pool
 from codenas.report.front import front_rows
 from codenas.search.candidate import Budget, Trial
 from codenas.search.fitness import Objective
@@ -329,7 +330,7 @@ def search_in(
         return search_locally(job, corpus, run.search, mirror)
     from tune_jobs.launch import search
 
-    with _ray(cpus, address) as scratch:
+    with _ray(cpus, address, job.trial.accelerator_type) as scratch:
         return search(job, corpus, run.search, scratch, mirror=mirror)
 
 
@@ -339,10 +340,19 @@ def _refuse_ray_options(**given: int | str | None) -> None:
             raise ConfigError(f"{name} {value} has no effect on a search without Ray; leave it out, or search on Ray (--ray, ray=True)")
 
 
-def _ray(cpus: int | None, address: str | None) -> AbstractContextManager[Path]:
+def _ray(cpus: int | None, address: str | None, accelerator_type: str | None) -> AbstractContextManager[Path]:
+    """A cluster, or a Ray started here: of this machine's GPUs it uses those of one kind, where one is wanted."""
     from tune_jobs.cluster.local import local_ray
 
-    return local_ray(cpus, address)
+    chosen = None
+    if accelerator_type is not None and address is None:
+        with worker_pool(1) as pool:  # a process that ends: what CUDA allocates in it would stay allocated in this one
+            names = pool.submit(visible_gpus).result()
+        chosen = [number for number, name in enumerate(names) if is_called(name, accelerator_type)]
+        if not chosen:
+            there = ", ".join(names) or "none"
+            raise ResourceError(f"this machine has no GPU called {accelerator_type}; there are: {there}; correct trial.accelerator_type")
+    return local_ray(cpus, address, chosen)
 
 
 def _job(job: SearchJob | str | None, max_mb: float | None, max_ms: float | None) -> SearchJob:

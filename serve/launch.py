@@ -14,6 +14,7 @@ from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.schema import LoggingConfig
 
 from codenas.errors import ResourceError
+from codenas.experiment.device import GIVEN_GPU
 from serve.app import create_app, load
 from serve.port import require_free_port
 from serve.settings import ServeSettings
@@ -49,10 +50,11 @@ def build(settings: ServeSettings) -> ray_serve.Application:
         name="endpoint",
         max_ongoing_requests=4 * (settings.max_batch + settings.max_queue),
         graceful_shutdown_timeout_s=SHUTDOWN_TIMEOUT_S,
-        ray_actor_options={"num_cpus": 0, "num_gpus": 1 if settings.device == "cuda" else 0},  # with cuda:1 Ray must not choose the GPU
+        ray_actor_options={"num_cpus": 0, "num_gpus": 0 if settings.device == "cpu" else 1},
         max_constructor_retry_count=1,
     )
-    return deployment(ray_serve.ingress()(Endpoint)).bind(settings)
+    replicas = settings if settings.device == "cpu" else settings.model_copy(update={"device": GIVEN_GPU})
+    return deployment(ray_serve.ingress()(Endpoint)).bind(replicas)
 
 
 def start(settings: ServeSettings) -> str:
@@ -66,6 +68,7 @@ def start(settings: ServeSettings) -> str:
         raise ResourceError("Ray is not running in this process; start it first (codenas serve does)")
     require_free_port(settings.host, settings.port)
     _require_device(settings.device)
+    _require_reservation(settings.device, ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
     load(settings.model_copy(update={"device": "cpu"}))  # a broken checkpoint is a one-line error here, but Ray's traceback in a replica
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     ray_serve.start(
@@ -97,6 +100,23 @@ def stop() -> None:
 def _require_device(device: str) -> None:
     if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
         raise ResourceError(f"device {device!r} cannot be used on this machine; --device cpu can")
+
+
+def _require_reservation(device: str, gpus: float) -> None:
+    """Check that Ray, which has so many `gpus`, reserves `device` for the replica.
+
+    Raises:
+        ResourceError: it has none, or could reserve another.
+    """
+    if device == "cpu":
+        return
+    if gpus < 1:
+        raise ResourceError(f"device {device!r} is to be reserved, and this Ray has no GPU; start it with one, or use --device cpu")
+    if ":" in device and gpus > 1:
+        raise ResourceError(
+            f"device {device!r} is one of {gpus:g} GPUs of this Ray, which would reserve any of them; start Ray with that GPU alone "
+            "(CUDA_VISIBLE_DEVICES), or let it choose (cuda)"
+        )
 
 
 def _stay_on_this_node() -> None:

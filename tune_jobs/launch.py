@@ -14,6 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from codenas.corpus import Corpus
 from codenas.errors import ResourceError
+from codenas.experiment.device import GIVEN_GPU
 from codenas.experiment.jobs import SearchJob
 from codenas.experiment.mirror import Mirror
 from codenas.experiment.session import run_resumable, search_progress
@@ -22,8 +23,9 @@ from codenas.search.history import History
 from codenas.search.plan import Plan
 from codenas.search.result import Effort, SearchFolder, SearchResult
 from tune_jobs.asha import AshaSearcher, MultiRungTrainable, asha
-from tune_jobs.nodes import CapacityMonitor, live_nodes, require_one_accelerator_type, trial_resources
+from tune_jobs.nodes import CapacityMonitor, live_nodes, place_trials
 from tune_jobs.searcher import PlanSearcher
+from tune_jobs.survey import with_gpu_names
 from tune_jobs.trainable import JobTrainable
 
 MEGABYTES_PER_TRIAL = 600  # a worker with torch, a model of some million parameters and its optimizer
@@ -67,16 +69,16 @@ def _run(
     trainable: type[JobTrainable],
     mirror: str | None,
 ) -> Effort:
-    nodes = live_nodes()
-    wanted = trial_resources(job.trial, nodes)
-    require_one_accelerator_type(job.objectives, wanted, nodes)
-    workers = sum(node.slots(wanted) for node in nodes)
+    nodes = live_nodes() if job.trial.gpus == 0 else with_gpu_names(live_nodes(), trainable.visible_gpus)
+    placement = place_trials(job.trial, job.objectives, nodes)
+    workers = sum(placement.slots(node) for node in nodes)
     here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    _require_memory(sum(node.slots(wanted) for node in nodes if node.address == here))
+    _require_memory(sum(placement.slots(node) for node in nodes if node.address == here))
     require_free_space(home.path, DISK_MEGABYTES)
     started = time.monotonic()
     progress = search_progress(job, plan, history, workers)
-    setup, retries = job.setup(corpus, home.checkpoints), job.trial.retries
+    device = GIVEN_GPU if placement.uses_gpus else "cpu"  # with `auto` a trial without a GPU would take one that is another's
+    setup, retries = job.setup(corpus, home.checkpoints).model_copy(update={"device": device}), job.trial.retries
     scheduler: TrialScheduler | None = None
     if job.scheduler == "asha":
         scheduler, unfinished = asha(plan.budget, history)
@@ -84,8 +86,8 @@ def _run(
         trainable = MultiRungTrainable
     else:
         searcher = PlanSearcher(plan, history, setup, progress, retries, _live_ids, mirror=mirror)
-    placed = tune.with_resources(trainable, tune.PlacementGroupFactory([wanted]))
-    _run_tune(searcher, placed, scheduler, CapacityMonitor(searcher, wanted, job.trial.patience), scratch)
+    placed = tune.with_resources(trainable, placement.request())
+    _run_tune(searcher, placed, scheduler, CapacityMonitor(searcher, placement, job.trial.patience), scratch)
     if searcher.error is not None:
         raise searcher.error
     ended = time.monotonic()

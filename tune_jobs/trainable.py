@@ -9,6 +9,7 @@ from ray import tune
 
 from codenas.errors import UserError
 from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.device import require_visible_gpu, visible_gpus
 from codenas.experiment.mirror import mirrored
 from codenas.experiment.rung import execute
 from codenas.search.actions import Job
@@ -31,6 +32,16 @@ class JobTrainable(tune.Trainable):
         self._steps = mirrored(self.work(setup, job), config.get("mirror"), job, setup.folder)
         self._telemetry = GpuTelemetry(setup.folder)
         self._job, self._trained = job, False
+
+    @staticmethod
+    def visible_gpus() -> tuple[str, ...]:
+        """The names of the GPUs of the node of this process. A test with GPUs that are none overrides it.
+
+        Raises:
+            ResourceError: torch sees none.
+        """
+        require_visible_gpu()
+        return visible_gpus()
 
     def work(self, setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
         """The training itself, step by step. A benchmark overrides it to measure the overhead of everything else."""

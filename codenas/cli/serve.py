@@ -52,6 +52,7 @@ def serve(
 def serve_until_interrupted(settings: "ServeSettings") -> None:
     """Serve on a local Ray until Ctrl-C or SIGTERM, then stop it."""
     from codenas.checkpoint import Checkpoint
+    from codenas.experiment.device import gpu_number
     from codenas.log import LOGGER
     from tune_jobs.cluster.local import local_ray
 
@@ -62,7 +63,7 @@ def serve_until_interrupted(settings: "ServeSettings") -> None:
     typer.echo(f"starting {settings.checkpoint} ...")
     answering = False
     try:
-        with local_ray(cpus=1):
+        with local_ray(cpus=1, gpus=None if settings.device == "cpu" else [gpu_number(settings.device)]):
             from serve.launch import start  # not before: importing Ray fixes settings that local_ray makes
 
             with interrupts_deferred():  # Ray Serve prints errors if its start is interrupted

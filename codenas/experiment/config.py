@@ -23,7 +23,8 @@ class ExperimentSetup(BaseModel):
     scoring_steps: dict[int, int] = Field({}, description="steps of the scoring branch by rung; rungs without one are left out")
     latency_tokens: int = Field(64, ge=1)
     threads: int = Field(1, ge=1, le=MAX_THREADS)
-    device: str = Field("cpu", description="of torch; `auto` is a GPU where there is one")
+    device: str = Field("cpu", description="of torch; `auto` is a GPU where there is one, `cuda` the GPU that the process was given")
+    latency_device: str = Field("cpu", description="of torch, that latencies are measured on")
 
     def checkpoint(self, candidate: Candidate, rung: int) -> Path:
         """The folder of the checkpoint of `candidate` at `rung`."""

@@ -35,7 +35,12 @@ class TrialResources(BaseModel):
     accelerator_type: str | None = Field(
         None,
         validation_alias=AliasChoices("accelerator_type", "card"),  # card: the name in earlier versions
-        description="accelerator type that trials run on, as Ray names it (A100, H100): latencies compare on one type only",
+        description="kind of GPU that trials run on, by words of its name (RTX 4090, H100)",
+    )
+    latency_device: Literal["cpu", "cuda"] = Field(
+        "cpu",
+        description="device that latencies are measured on: choose the one that will serve the model (`codenas serve --device`); cuda: "
+        "the GPU of the trial, of one kind in the whole search",
     )
     score_tokens: int = Field(16_384, ge=1, description="validation tokens, in the corpus's own vocabulary, that a rung is scored on")
     score_decay: Share | tuple[Share, ...] | Literal["auto"] = Field(
@@ -55,6 +60,16 @@ class TrialResources(BaseModel):
                 f"{cpus:g} CPUs per trial are neither a fraction below 1 nor a whole number; choose {int(cpus)} or {int(cpus) + 1}"
             )
         return cpus
+
+    @model_validator(mode="after")
+    def _latency_has_a_gpu_of_its_own(self) -> Self:
+        if self.gpus is not None and self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"{self.gpus:g} GPUs per trial are neither a fraction below 1 nor a whole number; choose {int(self.gpus)}")
+        if self.latency_device == "cuda" and self.gpus is not None and self.gpus < 1:
+            shares = f"{self.gpus:g} GPUs per trial share a GPU, and a latency beside another trial is no measurement"
+            none = "0 GPUs per trial leave no GPU to measure latency on"
+            raise ValueError(f'{shares if self.gpus else none}; choose gpus = 1, or latency_device = "cpu"')
+        return self
 
     @property
     def threads(self) -> int:
@@ -127,6 +142,7 @@ class SearchJob(SearchConfig):
             latency_tokens=self.trial.latency_tokens,
             threads=self.trial.threads,
             device="auto",
+            latency_device=self.trial.latency_device,
         )
 
 
@@ -219,4 +235,5 @@ class RecordJob(SpaceChoice):
             score_tokens=self.score_tokens,
             latency_tokens=self.latency_tokens,
             device="auto",
+            latency_device="auto",
         )

@@ -131,7 +131,7 @@ def _time(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidate
     todo = [candidate for sweep in range(job.sweeps) for candidate in candidates if measured[candidate.design.digest] <= sweep]
     if todo:
         torch.set_num_threads(setup.threads)
-        _require_like(home, latency_context(resolve_device(setup.device)))
+        _require_like(home, latency_context(resolve_device(setup.latency_device)))
     total = job.sweeps * len(candidates)
     progress = Progress("latency", total, "measurements", initial=total - len(todo))
     for candidate in todo:

@@ -13,7 +13,7 @@ from codenas.compress.prune import pruned
 from codenas.corpus import Corpus
 from codenas.errors import TrialFailure
 from codenas.experiment.config import ExperimentSetup
-from codenas.experiment.device import resolve_device
+from codenas.experiment.device import GIVEN_GPU, require_visible_gpu, resolve_device
 from codenas.experiment.resume import differences, require_of_search
 from codenas.experiment.splits import VALID, require_windows, tokens_to_score
 from codenas.experiment.training import TrainingSubject, build, load_trainer, manifest_of, memory_errors_as_failures, scoring_branch, store
@@ -73,14 +73,17 @@ def resolve_setup(setup: ExperimentSetup, design: Design) -> tuple[ExperimentSet
 
     Raises:
         CorpusError: the corpus lacks the vocabulary, or is shorter than the context.
+        ResourceError: this process was given a GPU and torch sees none.
     """
     torch.set_num_threads(setup.threads)
-    device = resolve_device(setup.device)
+    if setup.device == GIVEN_GPU:
+        require_visible_gpu()
+    device, latency_device = resolve_device(setup.device), resolve_device(setup.latency_device)
     own = Corpus.open(setup.corpus)
     corpus = own.with_vocabulary(design.vocabulary)
     require_windows(corpus, design.arch.context_len)
-    found = {"device": device, "train": setup.train.on(device), "score_tokens": tokens_to_score(setup.score_tokens, own, corpus)}
-    return setup.model_copy(update=found), corpus
+    found = {"device": device, "latency_device": latency_device, "train": setup.train.on(device)}
+    return setup.model_copy(update={**found, "score_tokens": tokens_to_score(setup.score_tokens, own, corpus)}), corpus
 
 
 def _checkpoint_below(setup: ExperimentSetup, job: Job) -> Checkpoint | None:
@@ -91,11 +94,14 @@ def _checkpoint_below(setup: ExperimentSetup, job: Job) -> Checkpoint | None:
 
 
 def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candidate) -> Metrics:
-    """Size and latency do not depend on training: a candidate outside a limit is refused before its first step."""
+    """Size and latency do not depend on training: a candidate outside a limit is refused before its first step.
+
+    The latency is measured on `setup.latency_device`, whatever device the candidate is trained on.
+    """
     fresh = build(candidate.arch, corpus.manifest.vocab_size, candidate.seed)
     path, manifest = setup.checkpoint(candidate, 0), manifest_of(corpus, candidate.design, 0, 0)
     stored = write_checkpoint(path, pruned(dict(fresh.named_parameters()), candidate.design), manifest, corpus.tokenizer_path)
-    stored_size, model = stored.size_bytes, stored.load_model(setup.device)
+    stored_size, model = stored.size_bytes, stored.load_model(setup.latency_device)
     with memory_errors_as_failures(candidate.arch, "its latency was measured"):
         latency = decoding_latency(model, setup.latency_tokens)
     shutil.rmtree(path)

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -63,7 +63,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No Ray: documents are examined, candidates trained, vocabularies drawn and the model served in this process."""
     joined = local.local_ray
 
-    def local_ray(cpus: int | None = None, address: str | None = None) -> contextlib.AbstractContextManager[Path | None]:
+    def local_ray(
+        cpus: int | None = None, address: str | None = None, gpus: Sequence[int] | None = None
+    ) -> contextlib.AbstractContextManager[Path | None]:
         return contextlib.nullcontext() if address is None else joined(cpus, address)
 
     monkeypatch.setattr(local, "local_ray", local_ray)

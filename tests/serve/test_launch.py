@@ -15,7 +15,7 @@ import ray
 from codenas.checkpoint import Checkpoint
 from codenas.decode import SamplingParams, complete
 from codenas.errors import CheckpointError, ResourceError
-from serve.launch import start, stop
+from serve.launch import _require_reservation, build, start, stop
 from serve.settings import ServeSettings
 from tests.loopback import free_port
 from tests.processes import title
@@ -134,3 +134,20 @@ def test_a_broken_checkpoint_is_refused_before_anything_starts(client: httpx.Cli
     with pytest.raises(ResourceError, match="device 'tpu'"):
         start(settings.model_copy(update={"device": "tpu", "port": free_port()}))
     assert client.get("/v1/models").json()["data"][0]["max_model_len"] == 4096 != CONTEXT
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cpu", 0), ("cuda", 1), ("cuda:0", 1), ("cuda:1", 1)])
+def test_an_endpoint_on_a_gpu_reserves_it(device: str, gpus: int, tmp_path: Path) -> None:
+    """Whatever its number here, it is the only one that the replica sees."""
+    bound = build(ServeSettings(checkpoint=tmp_path, device=device))._bound_deployment
+    assert (bound.ray_actor_options or {})["num_gpus"] == gpus
+    assert bound.init_args[0].device == ("cuda" if gpus else "cpu")
+
+
+@pytest.mark.parametrize(("device", "gpus", "message"), [("cuda", 0, "this Ray has no GPU"), ("cuda:1", 2, "is one of 2 GPUs of this Ray")])
+def test_a_gpu_that_ray_would_not_reserve_is_refused(device: str, gpus: float, message: str) -> None:
+    with pytest.raises(ResourceError, match=message):
+        _require_reservation(device, gpus)
+    _require_reservation("cpu", gpus)
+    _require_reservation("cuda", 2)
+    _require_reservation("cuda:1", 1)

@@ -5,7 +5,7 @@ import os
 import resource
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from codenas.errors import ResourceError
@@ -16,6 +16,7 @@ from tune_jobs.cluster.join import joined
 from tune_jobs.cluster.reaper import reaped_folder
 
 _ROOT = Path(__file__).parents[2]
+_VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 OBJECT_STORE_BYTES = 300_000_000  # Ray's default is a third of the memory; blocks of the corpus are small
 # Each process reserves address space, most of it never used: a worker with torch 2.3 GB, and a trial of the demo's size 0.6 more.
 # With less, Ray hangs while it starts, or its workers die one after the other.
@@ -23,10 +24,13 @@ MIN_ADDRESS_SPACE_BYTES = 3_000_000_000
 
 
 @contextlib.contextmanager
-def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[Path]:
+def local_ray(cpus: int | None = None, address: str | None = None, gpus: Sequence[int] | None = None) -> Iterator[Path]:
     """Start Ray on 127.0.0.1, or join the cluster at `address`; what was started here is shut down at the end of the block.
 
     Yields a folder for temporary files, which is removed at the end, also if this process is killed.
+
+    Args:
+        gpus: the GPUs of this machine that a Ray started here may use, by their numbers in this process; all by default.
 
     Raises:
         ConfigError: `address` is not an address.
@@ -41,11 +45,28 @@ def local_ray(cpus: int | None = None, address: str | None = None) -> Iterator[P
                 yield folder
         else:
             try:
-                with interrupts_deferred():  # a start that is interrupted half way cannot be undone
+                with interrupts_deferred(), _only_gpus(gpus):  # a start that is interrupted half way cannot be undone
                     _start(cpus, folder)
                 yield folder
             finally:
                 ray_process.shutdown()
+
+
+@contextlib.contextmanager
+def _only_gpus(numbers: Sequence[int] | None) -> Iterator[None]:
+    """Let processes that are started in the block see these GPUs only. Within a node Ray hands out any GPU that it sees."""
+    if numbers is None:
+        yield
+        return
+    before = os.environ.get(_VISIBLE_GPUS)
+    named = before.split(",") if before is not None else None  # by numbers or UUIDs of the machine
+    os.environ[_VISIBLE_GPUS] = ",".join(named[number] if named is not None else str(number) for number in numbers)
+    try:
+        yield
+    finally:
+        del os.environ[_VISIBLE_GPUS]
+        if before is not None:
+            os.environ[_VISIBLE_GPUS] = before
 
 
 def _require_address_space() -> None:

@@ -57,3 +57,21 @@ def test_an_address_space_of_enough_is_not_refused(limit: int, starts: list[int 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, resource.RLIM_INFINITY))
     with cluster.local_ray(cpus=1):
         assert starts == [1]
+
+
+@pytest.mark.parametrize(
+    ("before", "gpus", "during"), [(None, [1], "1"), ("2,GPU-5fa1,7", [1, 2], "GPU-5fa1,7"), (None, None, None), ("3", None, "3")]
+)
+def test_a_local_ray_sees_only_the_gpus_that_it_may_use(
+    before: str | None, gpus: list[int] | None, during: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's processes inherit the variable, and hand out every GPU that they see."""
+    found: list[str | None] = []
+    monkeypatch.setattr(cluster, "_start", lambda _cpus, _folder: found.append(os.environ.get("CUDA_VISIBLE_DEVICES")))
+    monkeypatch.setattr(ray_process, "shutdown", lambda: None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if before is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
+    with cluster.local_ray(cpus=1, gpus=gpus):
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == before, "this process keeps its own"
+    assert found == [during]
