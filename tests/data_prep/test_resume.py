@@ -120,7 +120,7 @@ def test_an_interrupted_run_over_a_source_that_grew_meanwhile_is_a_fresh_run(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(stages, "tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(stages, "write_tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source), tmp_path / "corpus")
     grow(source)
@@ -132,7 +132,7 @@ def test_an_update_that_is_killed_leaves_the_corpus_and_goes_on(source: Path, tm
     before = content(tmp_path / "corpus")
     grow(source)
     with monkeypatch.context() as broken:
-        broken.setattr(stages, "tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(stages, "write_tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source), tmp_path / "corpus", update=True)
     assert content(tmp_path / "corpus") == before

@@ -109,7 +109,7 @@ def test_an_update_that_is_killed_gathers_what_has_changed_since(tmp_path: Path,
     prepare(configure(source, **OWN), tmp_path / "corpus")
     (source / "part_10/more.py").write_text(code(10, 7))
     with monkeypatch.context() as broken:
-        broken.setattr(stages, "tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(stages, "write_tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source, **OWN), tmp_path / "corpus", update=True)
     (source / "part_10/other.js").write_text("let x = 1\n")  # of no wanted language: it is in the loaded alone
@@ -123,7 +123,7 @@ def test_a_folder_with_too_little_code_is_looked_at_again_once_it_has_more(tmp_p
     source = write_code(tmp_path / "all")
     (tmp_path / "mine").mkdir()
     (source / "part_00").rename(tmp_path / "mine/part_00")
-    with pytest.raises(CorpusError, match="give a source with more repositories"):
+    with pytest.raises(CorpusError, match="give a source with more files"):
         prepare(configure(tmp_path / "mine", **OWN), tmp_path / "corpus")
     shutil.copytree(source, tmp_path / "mine", dirs_exist_ok=True)
     corpus = prepare(configure(tmp_path / "mine", **OWN), tmp_path / "corpus")
@@ -134,7 +134,7 @@ def test_a_folder_with_too_little_code_is_looked_at_again_once_it_has_more(tmp_p
 def test_an_interrupted_run_over_the_same_code_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_code(tmp_path / "mine")
     with monkeypatch.context() as broken:
-        broken.setattr(stages, "tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(stages, "write_tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source, **OWN), tmp_path / "corpus")
     with monkeypatch.context() as decided:
@@ -149,7 +149,7 @@ def test_code_that_became_parquet_before_the_corpus_was_finished_is_read_as_parq
 ) -> None:
     source = write_code(tmp_path / "mine")
     with monkeypatch.context() as broken:
-        broken.setattr(stages, "tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(stages, "write_tokens", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(configure(source, **OWN), tmp_path / "corpus")
     shutil.rmtree(source)
