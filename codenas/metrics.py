@@ -102,7 +102,7 @@ def context_name(context: LatencyContext | None) -> str:
 
 
 class Metrics(BaseModel):
-    """Figures of one model at one point of its training; None means that nobody has measured it (yet).
+    """Metrics of one model at one point of its training; None means that it was not measured (yet).
 
     A non-finite number is refused: a model that yields one is a failed trial, not a trial with a metric.
 
@@ -149,14 +149,14 @@ class Metrics(BaseModel):
         return values
 
     @classmethod
-    def mean(cls, everyone: Sequence[Self]) -> Self:
-        """The mean of each figure over `everyone`, at least one; None where somebody lacks it. Counts are rounded.
+    def mean(cls, samples: Sequence[Self]) -> Self:
+        """The mean of each metric over one or more `samples`; None if any of them lacks it. Counts are rounded.
 
-        Latencies are averaged over those with the context of the first: others do not compare with it.
+        Latencies are averaged over the samples with the context of the first: others are not comparable.
         """
-        context = everyone[0].latency_context
-        alike = [metrics for metrics in everyone if metrics.latency_context == context]
-        columns = {name: [getattr(each, name) for each in (alike if name in LATENCIES else everyone)] for name in METRICS}
+        context = samples[0].latency_context
+        alike = [metrics for metrics in samples if metrics.latency_context == context]
+        columns = {name: [getattr(each, name) for each in (alike if name in LATENCIES else samples)] for name in METRICS}
         means: dict[str, Any] = {name: _mean(values) for name, values in columns.items() if None not in values}
         return cls(**means, latency_context=context if LATENCY in means else None)
 

@@ -127,7 +127,7 @@ class PlanSearcher(Searcher):
 
     def _record(self, job: Job, outcome: Outcome) -> None:
         try:
-            self.history.record(outcome)
+            self.history.add_outcome(outcome)
         except CodeNASError as error:  # as above: a full disk must end the search, not Tune
             self.error = error
             return

@@ -53,7 +53,7 @@ def read_search(run: Run) -> "SearchRecord":
     """The search of `run` as its files record it; the process that works on it is not asked."""
     from codenas.report.page_data import SearchRecord
     from codenas.search.config import SearchConfig
-    from codenas.search.history import read_events, replayed
+    from codenas.search.history import history_of, read_events
     from codenas.search.result import SearchFolder
 
     run.require_started()
@@ -68,7 +68,7 @@ def read_search(run: Run) -> "SearchRecord":
         job=json.loads(job),
         config=config,
         events=events,
-        trials=replayed(events).trials,
+        trials=history_of(events).trials,
         result=finished[0] if finished is not None else None,
         vocab_sizes=_vocab_sizes(run, config.search_space().vocabularies),
     )

@@ -20,7 +20,7 @@ from codenas.files import atomic_folder, is_complete_json, sha256_file, write_at
 from codenas.search.actions import Job
 from codenas.search.candidate import EVENT, Outcome, Report
 from codenas.search.history import History
-from codenas.search.result import CLAIM, LEARNED, RESULT, TRIALS, Claim, SearchFolder
+from codenas.search.result import CLAIM, RESULT, TRIALS, WARM_START, Claim, SearchFolder
 from codenas.train.curve import Step
 
 _PROBE = "writable"  # an object that is written and removed
@@ -87,7 +87,7 @@ class Mirror:
     def push(self, home: SearchFolder) -> None:
         """Upload claim, history and result if they are missing there, and the checkpoints that the history names; after `pull`."""
         if self._objects.read(CLAIM) is None:
-            for name in (LEARNED, CLAIM):  # the claim names the other
+            for name in (WARM_START, CLAIM):  # the claim names the other
                 if (home.path / name).exists():
                     self._objects.upload(name, home.path / name)
         missing = _own_events(home)[len(self._log.events) :]
@@ -161,9 +161,9 @@ class Mirror:
             if path.read_bytes() != theirs:
                 raise RunError(f"{home.path} and {self._objects} hold two searches; choose another --run or another --mirror")
             return
-        learned = self._objects.read(LEARNED)
-        if learned is not None:
-            write_atomic(home.path / LEARNED, learned)
+        warm_start = self._objects.read(WARM_START)
+        if warm_start is not None:
+            write_atomic(home.path / WARM_START, warm_start)
         write_atomic(path, theirs)
 
     def _require_written(self, name: str, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Warm start: the earlier runs that a search may learn from, those whose scores compare with its own."""
+"""Warm start: the earlier runs whose trials a search may start from, those with comparable scores."""
 
 import logging
 import os
@@ -13,18 +13,18 @@ from codenas.experiment.jobs import SearchJob
 from codenas.metrics import LATENCIES, context_name
 from codenas.search.candidate import Trial, latency_contexts
 from codenas.search.result import SearchFolder
-from codenas.search.warm_start import WarmStart, learn
+from codenas.search.warm_start import WarmStart, collect_prior_trials
 
 LOGGER = logging.getLogger("codenas")
 
 
 def warm_start(job: SearchJob, corpus_digest: str, home: SearchFolder) -> WarmStart:
-    """What the runs that `job` names have learned: as it was copied into `home` when that was claimed, else read from them.
+    """The trials of the runs that `job` names: the copy in `home` once it is claimed, before that read from the runs.
 
-    At most a quarter of the candidates are proposed from it.
+    They propose at most a quarter of the candidates.
 
     Raises:
-        RunError: one is no run, is `home` itself, or a file of it (or the copy) is damaged.
+        RunError: one is not a run, is `home` itself, or a file of it (or the copy) is damaged.
         ConfigError: one was searched on another corpus, or its scores do not compare with those of `job`, or their latencies
             with each other.
     """
@@ -34,15 +34,15 @@ def warm_start(job: SearchJob, corpus_digest: str, home: SearchFolder) -> WarmSt
         return WarmStart()
     runs = {str(run): _trials(run, job, corpus_digest, home) for run in job.warm_start}
     _require_like_latencies(runs, job)
-    return learn(runs, job.budget.rungs[0], job.search_space(), job.objectives, job.budget.candidates // 4)
+    return collect_prior_trials(runs, job.budget.rungs[0], job.search_space(), job.objectives, job.budget.candidates // 4)
 
 
-def warm_start_line(learned: WarmStart) -> str:
-    """What a search is warm-started with."""
-    runs = ", ".join(dict.fromkeys(lesson.run for lesson in learned.lessons)) or "no run"
+def warm_start_line(warm_start: WarmStart) -> str:
+    """The log line of a warm start."""
+    runs = ", ".join(dict.fromkeys(trial.run for trial in warm_start.prior_trials)) or "no run"
     return (
-        f"warm start: {len(learned.lessons)} candidates of {runs}, {len(learned.proposed)} designs of them proposed first; "
-        f"{learned.skipped} outside this search's space were skipped"
+        f"warm start: {len(warm_start.prior_trials)} candidates of {runs}, {len(warm_start.proposed)} designs of them proposed first; "
+        f"{warm_start.skipped} outside this search's space were skipped"
     )
 
 

@@ -1,4 +1,4 @@
-"""The nouns of a search. What is written to disk is a frozen model; what happened to a candidate is a list of events."""
+"""Candidates, their outcomes and the budget of a search. What is written to disk is a frozen model; a history is a list of events."""
 
 import itertools
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from codenas.seeds import derive
 
 
 class Record(BaseModel):
-    """Base of what a search writes."""
+    """Base of the records that a search stores."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,7 +21,7 @@ class Record(BaseModel):
 class Candidate(Record):
     """A design in a search. `index` counts proposals from 0; `seed` is that of its weights and batches.
 
-    `repeat` is 0 of what was proposed; the same candidate is trained `again` as its repeats 1, 2, ..., with other seeds.
+    `repeat` is 0 for the first training; repeats 1, 2, ... train the same design with other seeds (`with_repeat`).
     """
 
     index: int
@@ -34,7 +34,7 @@ class Candidate(Record):
     @model_validator(mode="before")
     @classmethod
     def _architecture_alone(cls, data: Any) -> Any:
-        """Searches of earlier versions chose nothing but an architecture."""
+        """Read candidates of earlier versions, which had an architecture and no other part of a design."""
         if isinstance(data, dict) and "arch" in data and "design" not in data:
             return {**{name: value for name, value in data.items() if name != "arch"}, "design": {"arch": data["arch"]}}
         return data
@@ -49,8 +49,8 @@ class Candidate(Record):
         """The architecture that is trained."""
         return self.design.arch
 
-    def again(self, repeat: int) -> Self:
-        """The candidate as its repeat number `repeat` is trained, from 1."""
+    def with_repeat(self, repeat: int) -> Self:
+        """This candidate as repeat number `repeat` (from 1), with the seed of that repeat."""
         return self.model_copy(update={"repeat": repeat, "seed": derive(self.seed, "repeat", repeat)})
 
 
@@ -60,10 +60,10 @@ def candidate_id(index: int) -> str:
 
 
 class Report(Record):
-    """What `candidate` was worth after `rung` steps.
+    """The metrics of a candidate after `rung` steps.
 
-    `steps` were trained for this report, earlier rungs not counted; `scoring_steps` only to score it and are never resumed.
-    `curve` is None in histories of earlier versions; `repeat` is that of the candidate that was trained.
+    `steps` were trained for this report, not counting earlier rungs; `scoring_steps` only to score it, and are never resumed.
+    `curve` is None in histories of earlier versions; `repeat` is that of the trained candidate.
     """
 
     event: Literal["report"] = "report"
@@ -79,14 +79,14 @@ class Report(Record):
 
 
 class Proposal(Record):
-    """A candidate enters the search."""
+    """A candidate was added to the search."""
 
     event: Literal["proposal"] = "proposal"
     candidate: Candidate
 
 
 class Refusal(Record):
-    """A candidate is outside a limit and was not trained; `metrics` holds what was measured or computed of it."""
+    """A candidate violates a limit and was not trained; `metrics` holds what was measured or computed."""
 
     event: Literal["refusal"] = "refusal"
     index: int
@@ -95,7 +95,7 @@ class Refusal(Record):
 
 
 class Failure(Record):
-    """A candidate could not be trained to `rung` and leaves the search; a `repeat` leaves it alone."""
+    """A candidate could not be trained to `rung` and is out of the search; a failed `repeat` does not remove its candidate."""
 
     event: Literal["failure"] = "failure"
     index: int
@@ -111,9 +111,9 @@ EVENT: TypeAdapter[Proposal | Report | Refusal | Failure] = TypeAdapter(Event)
 
 
 class Trial(Record):
-    """A candidate and everything that became of it. Replaced, never edited.
+    """A candidate with all its outcomes. Immutable: `after` returns a new one.
 
-    `repeats` and `failed_repeats` are of its trainings with other seeds, in the order of their numbers.
+    `repeats` and `failed_repeats` are its trainings with other seeds, in order of their numbers.
     """
 
     candidate: Candidate
@@ -125,28 +125,28 @@ class Trial(Record):
 
     @property
     def all_reports(self) -> tuple[Report, ...]:
-        """What was trained, repeats included."""
+        """All reports, repeats included."""
         return (*self.reports, *self.repeats)
 
     def trainings(self, rung: int) -> tuple[Report, ...]:
-        """What it was worth after `rung` steps with each of its seeds, its own first."""
+        """The reports after `rung` steps of all its seeds, the first seed first."""
         return tuple(report for report in self.all_reports if report.rung == rung)
 
     def repeated(self, repeat: int) -> bool:
-        """Whether nothing more is to be known of its repeat number `repeat`."""
+        """Whether repeat number `repeat` is finished or failed."""
         return repeat in {*(report.repeat for report in self.repeats), *(failure.repeat for failure in self.failed_repeats)}
 
     @property
     def stopped(self) -> bool:
-        """Whether the trial was refused or failed: it will not be trained on."""
+        """Whether the trial was refused or failed: it is not trained further."""
         return self.refusal is not None or self.failure is not None
 
     def report(self, rung: int) -> Report | None:
-        """What it reported after `rung` steps; None before."""
+        """Its report after `rung` steps; None before."""
         return next((report for report in self.reports if report.rung == rung), None)
 
     def settled(self, rung: int) -> bool:
-        """Whether nothing more is to be known of it at `rung`."""
+        """Whether it has reported at `rung`, or is stopped and never will."""
         return self.stopped or self.report(rung) is not None
 
     @property
@@ -155,14 +155,14 @@ class Trial(Record):
         return max(self.reports, key=lambda report: report.rung, default=None)
 
     def up_to(self, rung: int) -> Self:
-        """The trial as it was before it went beyond `rung`."""
+        """The trial as it was before it was trained beyond `rung`."""
         reports = tuple(report for report in self.reports if report.rung <= rung)
         failure = self.failure if self.failure is not None and self.failure.rung <= rung else None
         changed = reports != self.reports or failure != self.failure
         return self.model_copy(update={"reports": reports, "failure": failure}) if changed else self
 
     def after(self, outcome: Outcome) -> Self:
-        """The trial once `outcome` is known. A rung reported twice (a retry after a kill) counts once, as first said."""
+        """The trial with `outcome` added. If a rung is reported twice (a retry after a kill), the first report counts."""
         if not isinstance(outcome, Refusal) and outcome.repeat:
             return self._after_repeat(outcome)
         if isinstance(outcome, Report):
@@ -181,7 +181,7 @@ class Trial(Record):
 
 
 def latency_contexts(trials: Iterable[Trial]) -> list[LatencyContext | None]:
-    """What the latencies of `trials` were measured on, each once; they compare only where it is one."""
+    """The distinct contexts in which the latencies of `trials` were measured; they are comparable only if there is one."""
     metrics = [report.metrics for trial in trials for report in trial.all_reports]
     return list(dict.fromkeys(each.latency_context for each in metrics if each.latency_ms_p50 is not None))
 
@@ -190,15 +190,15 @@ class Budget(Record):
     """The rungs of a search in training steps, and how many candidates are promoted from each but the last.
 
     With `least` promotion is adaptive: at least so many are promoted and at most `promote`, see `codenas.search.adaptive`. At the end the
-    `repeated` fittest are trained anew to the last rung, `repeats` times with other seeds.
+    `repeated` fittest are trained again to the last rung, with `repeats` other seeds each.
     """
 
     candidates: int = Field(24, ge=1, description="trained to the first rung")
     rungs: tuple[int, ...] = Field((50, 300), min_length=1, description="training steps after which candidates are scored")
     promote: tuple[int, ...] = Field((6,), description="promoted from each rung but the last; at most, if `least` is given")
     least: tuple[int, ...] = Field((), description="promoted at least; makes promotion adaptive")
-    repeats: int = Field(0, ge=0, description="other seeds that the best finalists are trained with; 0: ties are not assessed")
-    repeated: int = Field(3, ge=2, description="finalists that are repeated; a tie takes two")
+    repeats: int = Field(0, ge=0, description="other seeds with which the best finalists are trained; 0: ties are not assessed")
+    repeated: int = Field(3, ge=2, description="finalists that are repeated, at least two")
 
     @model_validator(mode="after")
     def _ladder_rises(self) -> Self:
@@ -239,9 +239,9 @@ class Budget(Record):
         """Training steps of a whole search in which no candidate is refused or fails; at most, if promotion is adaptive."""
         widths = (self.candidates, *self.promote)
         starts = (0, *self.rungs)
-        climbed = sum(width * (stop - start) for width, start, stop in zip(widths, starts, self.rungs, strict=False))
-        return climbed + self.repeat_trainings(widths[-1]) * self.rungs[-1]
+        promoted = sum(width * (stop - start) for width, start, stop in zip(widths, starts, self.rungs, strict=False))
+        return promoted + self.repeat_trainings(widths[-1]) * self.rungs[-1]
 
     def repeat_trainings(self, finalists: int) -> int:
-        """Trainings of repeats where there are so many finalists."""
+        """Repeats to train if there are `finalists` finalists."""
         return self.repeats * min(self.repeated, finalists)

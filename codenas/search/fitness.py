@@ -1,4 +1,4 @@
-"""Objectives: what a search optimises, and the limits that nothing may break."""
+"""Objectives: the metrics that a search optimises, and their limits."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -19,15 +19,15 @@ def _usual_direction(fields: dict[str, Any]) -> Direction:
 
 
 class Objective(BaseModel):
-    """One metric. With weight 0 it is shown and limited, but decides nothing."""
+    """One metric. With weight 0 it is shown and may be limited, but is not optimised."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     metric: str = Field(description="such as bits_per_byte, size_bytes, latency_ms_p50, params")
     direction: Direction = Field(default_factory=_usual_direction, description="by default that of the metric")
-    weight: float = Field(0.0, ge=0, description="share in the mean that decides; 0: shown and limited, but decides nothing")
+    weight: float = Field(0.0, ge=0, description="share in the weighted mean that is minimised; 0: shown and limited only")
     limit: float | None = Field(None, description="a bound that no candidate may exceed")
-    target: float | None = Field(None, description="a value that is good enough: better ones cost the same")
+    target: float | None = Field(None, description="a value that is good enough: better ones count the same")
 
     @field_validator("metric")
     @classmethod
@@ -52,23 +52,23 @@ class Objective(BaseModel):
         return measured
 
     def cost(self, metrics: Metrics) -> float:
-        """The value turned so that less is better, as far as the target; infinite where it was not measured."""
+        """The value with the sign that makes lower better, clipped at the target; infinite if it was not measured."""
         value = self.value(metrics)
         return math.inf if value is None else self.criterion.cost(value)
 
     def broken_by(self, metrics: Metrics) -> str | None:
-        """Why `metrics` is outside the limit; None inside it, or where it was not measured yet."""
+        """Why `metrics` violates the limit; None if it does not, or if the metric was not measured yet."""
         value = self.value(metrics)
         if value is None or not self.outside(value):
             return None
         return f"{self.metric} {self.formatted(value)} is outside its limit, {self.bound}"
 
     def formatted(self, value: float) -> str:
-        """`value` as a limit is given: sizes in MB."""
+        """`value` in the unit in which limits are given: sizes in MB."""
         return METRICS[self.metric].exact(value)
 
     def outside(self, value: float) -> bool:
-        """Whether `value` breaks the limit."""
+        """Whether `value` violates the limit."""
         return self.limit is not None and (value > self.limit if self.direction == "minimize" else value < self.limit)
 
     @property
@@ -85,30 +85,30 @@ DEFAULT_OBJECTIVES = (
 
 
 def check_objectives(objectives: Sequence[Objective]) -> None:
-    """Raise `ConfigError` unless something is to be decided and no metric stands twice."""
+    """Raise `ConfigError` if no objective has a weight, or a metric is named twice."""
     names = [objective.metric for objective in objectives]
     if len(set(names)) != len(names):
-        raise ConfigError(f"an objective stands twice: {', '.join(names)}; give each metric one weight and one limit")
+        raise ConfigError(f"an objective is given twice: {', '.join(names)}; give each metric one weight and one limit")
     if not any(objective.weight > 0 for objective in objectives):
         raise ConfigError(f"the weights of {', '.join(names) or 'no objective'} are all zero; give one objective a weight above 0")
 
 
 def broken_limit(metrics: Metrics, objectives: Iterable[Objective]) -> str | None:
-    """The first limit that `metrics` breaks, as a sentence; None if it breaks none."""
+    """The first limit that `metrics` violates, as a message; None if there is none."""
     return next((reason for objective in objectives if (reason := objective.broken_by(metrics))), None)
 
 
 def costs(metrics: Metrics, objectives: Sequence[Objective]) -> tuple[float, ...]:
-    """The costs that decide: one number per objective with a weight, less is better."""
+    """The costs that are minimised: one number per objective with a weight."""
     return tuple(objective.cost(metrics) for objective in objectives if objective.weight > 0)
 
 
-def weighted_fitness(everyone: Sequence[Metrics], objectives: Sequence[Objective]) -> list[float]:
-    """Weighted mean of the costs, each scaled to [0, 1] over `everyone`; less is better.
+def weighted_fitness(metrics: Sequence[Metrics], objectives: Sequence[Objective]) -> list[float]:
+    """Weighted mean of the costs of each of `metrics`, each cost scaled to [0, 1] over all of them; lower is better.
 
-    The best of `everyone` costs 0 and the worst 1, whatever the unit: a weight says what the way between those two is worth. So
-    fitness compares `everyone` with each other, and with nothing else. Where all cost the same, the objective decides nothing.
+    The best value of an objective counts 0 and the worst 1, whatever its unit, and the weights trade these ranges. So values of
+    fitness are comparable within one call only. An objective in which all are equal has no influence.
     """
     weights = [objective.weight for objective in objectives if objective.weight > 0]
-    points = scaled([costs(metrics, objectives) for metrics in everyone])
+    points = scaled([costs(each, objectives) for each in metrics])
     return [sum(weight * place for weight, place in zip(weights, point, strict=True)) / sum(weights) for point in points]

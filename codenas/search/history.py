@@ -1,4 +1,4 @@
-"""The history of a search: an append-only file of events is the truth, everything else is computed from it."""
+"""The history of a search: an append-only file of events, from which everything else is computed."""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
@@ -12,9 +12,9 @@ from codenas.search.candidate import EVENT, Candidate, Outcome, Proposal, Refusa
 
 
 class History:
-    """The trials of a search, in order of proposal. With a path every event is on the disk before it counts.
+    """The trials of a search, in order of proposal. With a path, every event is written to disk before it takes effect.
 
-    `publish` receives every new event, as its line in the file, once it is there.
+    `publish` is called with every new event, as its line in the file, after the line is written.
     """
 
     def __init__(self, path: Path | None = None, publish: Callable[[str], None] | None = None) -> None:
@@ -36,7 +36,7 @@ class History:
 
     @property
     def open(self) -> tuple[int, ...]:
-        """The candidates of whom nothing is known yet, in the order of their proposal: not one report, and not stopped."""
+        """The candidates without a report, refusal or failure, in the order of their proposal."""
         return tuple(self._open)
 
     @property
@@ -46,11 +46,11 @@ class History:
 
     @property
     def best_bits_per_byte(self) -> float | None:
-        """The lowest of any candidate at any rung; None before the first."""
+        """The lowest of all reports; None before the first."""
         return self._best
 
     def refused(self, before: int | None = None) -> int:
-        """How many were refused, of those with an index below `before` or of all."""
+        """How many candidates were refused: of those with an index below `before`, or of all."""
         return len(self._refused) if before is None else bisect_left(self._refused, before)
 
     def has_design(self, digest: str) -> bool:
@@ -61,15 +61,15 @@ class History:
         return len(self._trials)
 
     def propose(self, candidate: Candidate) -> None:
-        """Enter `candidate`, whose index must be the next one."""
-        self._record(Proposal(candidate=candidate))
+        """Add `candidate`, whose index must be the next one."""
+        self._append(Proposal(candidate=candidate))
 
-    def record(self, outcome: Outcome) -> None:
-        """Note what became of a candidate."""
-        self._record(outcome)
+    def add_outcome(self, outcome: Outcome) -> None:
+        """Add the outcome of a candidate."""
+        self._append(outcome)
 
-    def _record(self, event: Proposal | Outcome) -> None:
-        self._check(event)  # first: an event that is refused must not be in the file
+    def _append(self, event: Proposal | Outcome) -> None:
+        self._check(event)  # first: an invalid event must not be written
         line = event.model_dump_json() if self._path or self._publish else ""
         if self._path is not None:
             append_line(self._path, line)
@@ -92,29 +92,29 @@ class History:
             if isinstance(event, Refusal) and self._trials[event.index].refusal is None:
                 insort(self._refused, event.index)
             if isinstance(event, Report):
-                self._note(event)
+                self._update_reports(event)
             self._trials[event.index] = self._trials[event.index].after(event)
 
-    def _note(self, report: Report) -> None:
+    def _update_reports(self, report: Report) -> None:
         if not report.repeat and self._trials[report.index].report(report.rung) is None:
             self._reports.append(report)
         if (bits := report.metrics.bits_per_byte) is not None:
             self._best = bits if self._best is None else min(self._best, bits)
 
 
-def replayed(events: Iterable[Proposal | Outcome]) -> History:
-    """The history that `events` amount to, without a file."""
+def history_of(events: Iterable[Proposal | Outcome]) -> History:
+    """The history of `events`, in memory only."""
     history = History()
     for event in events:
         if isinstance(event, Proposal):
             history.propose(event.candidate)
         else:
-            history.record(event)
+            history.add_outcome(event)
     return history
 
 
 def read_events(path: Path) -> Iterator[Proposal | Outcome]:
-    """The events in the file at `path`, in the order in which they happened; one that is being written is left out.
+    """The events in the file at `path`, in order; an incomplete last line is left out.
 
     Raises:
         RunError: a line is no event, or cannot follow those before it.
@@ -131,7 +131,7 @@ def read_events(path: Path) -> Iterator[Proposal | Outcome]:
         if misplaced is not None:
             raise RunError(
                 f"{path}, line {number}: {misplaced}, so a line before it is lost or damaged; "
-                f"restore the file, or remove {path.parent} to search anew"
+                f"restore the file, or remove {path.parent} to search again"
             )
         candidates += isinstance(event, Proposal)
         yield event

@@ -14,7 +14,7 @@ def next_action(plan: Plan, history: History, running: Collection[Job] = ()) -> 
     while isinstance(action := plan.next(history, running), Propose):
         history.propose(action.candidate)
         if action.refusal is not None:
-            history.record(action.refusal)
+            history.add_outcome(action.refusal)
             LOGGER.info(refusal_line(action.candidate, action.refusal))
     return action
 
@@ -27,5 +27,5 @@ def refusal_line(candidate: Candidate, refusal: Refusal) -> str:
 def run_search(plan: Plan, history: History, run_job: Callable[[Job], Outcome]) -> History:
     """Do every job of `plan` that `history` does not hold yet; `run_job` says what became of it."""
     while isinstance(action := next_action(plan, history), Train):
-        history.record(run_job(action.job))
+        history.add_outcome(run_job(action.job))
     return history

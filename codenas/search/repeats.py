@@ -48,7 +48,7 @@ def next_repeat(
     for trial in sorted(finalists_to_repeat(finalists, budget, objectives), key=lambda trial: -step_time(trial)):
         for repeat in range(1, budget.repeats + 1):
             if not trial.repeated(repeat) and (trial.candidate.index, repeat) not in running:
-                return Job(trial.candidate.again(repeat), budget.rungs[-1])
+                return Job(trial.candidate.with_repeat(repeat), budget.rungs[-1])
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a search found, and the folder that holds it."""
+"""The result of a search, and the folder that holds it."""
 
 import json
 import logging
@@ -19,22 +19,22 @@ from codenas.search.warm_start import WarmStart
 
 LOGGER = logging.getLogger("codenas")
 
-CLAIM, LEARNED, TRIALS, RESULT = "job.json", "warm_start.json", "trials.jsonl", "result.json"  # of a search, in its folder
-_NAMED = 4  # settings in which two jobs differ, at most, that an error names
+CLAIM, WARM_START, TRIALS, RESULT = "job.json", "warm_start.json", "trials.jsonl", "result.json"  # of a search, in its folder
+_MAX_NAMED = 4  # settings in which two jobs differ that an error names
 
 
 class SearchResult(BaseModel):
-    """What a search found. Candidates are named by their indices.
+    """The result of a search. Candidates are referred to by index.
 
     Attributes:
         finalists: those that reached the last rung, in the order of their promotion.
-        steps: training steps in all sessions, exact; `scoring_steps` came on top, on branches that score a rung.
+        steps: training steps of all sessions; `scoring_steps` are additional, on branches that score a rung.
         wall_seconds: of the session that finished the search; `session_steps` were trained in it.
         training_share: of that session: worker time inside training steps / (workers x wall time).
-        elsewhere_seconds: worker time outside of them, by what it went for; empty where it was not recorded.
+        elsewhere_seconds: worker time outside of training steps, by activity; empty if it was not recorded.
         repeats: trainings of finalists with other seeds; `failed_repeats` more could not be trained.
-        repeated: the finalists among whom they decide, best first; empty with a single seed, where ties are not assessed.
-        ties: those of them that cannot be told apart from the winner.
+        repeated: the finalists with repeats, best first; empty with a single seed, where ties are not assessed.
+        ties: those of them that do not differ significantly from the winner.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,7 +63,7 @@ class SearchResult(BaseModel):
 class Effort:
     """What one session of a search cost: `step_seconds` is the time that all workers spent inside training steps.
 
-    `elsewhere_seconds` is their other time, by what it went for.
+    `elsewhere_seconds` is their other time, by activity.
     """
 
     workers: int
@@ -74,10 +74,10 @@ class Effort:
 
 
 def conclude(plan: Plan, history: History, effort: Effort) -> SearchResult:
-    """The result of a search that is over.
+    """The result of a search that has ended.
 
     Raises:
-        NoWinnerError: no candidate reached the last rung, or none that did is inside the limits on what training decides.
+        NoWinnerError: no candidate reached the last rung, or none that did is inside the limits on trained metrics.
     """
     rungs = plan.budget.rungs
     finalists = [trial for trial in plan.finalists(history, len(rungs) - 1) if trial.report(rungs[-1])]
@@ -114,7 +114,7 @@ def trained_steps(history: History) -> int:
 class Claim(BaseModel):
     """What a folder was claimed for: a job as JSON, and the digest of the corpus that it works on.
 
-    `warm_start` is the digest of the file of what earlier searches learned; empty without one.
+    `warm_start` is the digest of the file with the trials of earlier searches; empty without one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -137,32 +137,32 @@ class Claim(BaseModel):
         ]
         if earlier and self.corpus != corpus_digest:
             changed.append("another corpus")
-        return [*changed[:_NAMED], f"{len(changed) - _NAMED} more"] if len(changed) > _NAMED else changed
+        return [*changed[:_MAX_NAMED], f"{len(changed) - _MAX_NAMED} more"] if len(changed) > _MAX_NAMED else changed
 
 
 @dataclass(slots=True, frozen=True)
 class SearchFolder:
-    """Where a search lives: what it was asked (job.json), what it knew (warm_start.json), its history, its checkpoints, its result."""
+    """The folder of a search: its job (job.json), warm start (warm_start.json), history, checkpoints and result."""
 
     path: Path
 
     @property
     def checkpoints(self) -> Path:
-        """Stored candidates, `<id>/<rung>`."""
+        """Checkpoints of candidates, `<id>/<rung>`."""
         return self.path / "checkpoints"
 
     def history(self, publish: Callable[[str], None] | None = None) -> History:
-        """All that has happened; what happens from now on is also told to `publish`."""
+        """The history; `publish` is called with every event that is added from now on."""
         return History(self.path / TRIALS, publish)
 
     def require_own(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> None:
-        """Check that the folder is unclaimed, or that of `job` on a corpus: the trials of another search must not be mixed in.
+        """Check that the folder is unclaimed, or belongs to `job` on a corpus: trials of two searches must not be mixed.
 
         Args:
-            present: the job that the folder was claimed for, perhaps by an earlier version, as this version writes it.
+            present: rewrites the job of the claim, perhaps of an earlier version, as this version writes it.
 
         Raises:
-            RunError: it is another search's.
+            RunError: it belongs to another search.
         """
         try:
             claim = self.claimed()
@@ -176,38 +176,40 @@ class SearchFolder:
                 f"{'; it was asked with ' if different else ''}{', '.join(different)}"
             )
 
-    def claim(self, job: str, corpus_digest: str, present: Callable[[str], str] = str, learned: WarmStart | None = None) -> None:
-        """Make the folder that of `job` on a corpus, which begins with what was `learned`; see `require_own`.
+    def claim(self, job: str, corpus_digest: str, present: Callable[[str], str] = str, warm_start: WarmStart | None = None) -> None:
+        """Make the folder that of `job` on a corpus, which starts from `warm_start`; see `require_own`.
 
         Raises:
-            RunError: it is another search's.
+            RunError: it belongs to another search.
         """
         self.require_own(job, corpus_digest, present)
         path = self.path / CLAIM
         if path.exists():
             return
         digest = ""
-        if learned is not None and learned != WarmStart():
-            write_atomic(self._learned, learned.model_dump_json(indent=1))  # before the claim that names it
-            digest = sha256_file(self._learned)
+        if warm_start is not None and warm_start != WarmStart():
+            write_atomic(self._warm_start_file, warm_start.model_dump_json(indent=1))  # before the claim that names it
+            digest = sha256_file(self._warm_start_file)
         write_atomic(path, Claim(job=job, corpus=corpus_digest, warm_start=digest).model_dump_json(indent=2))
 
     @property
-    def _learned(self) -> Path:
-        return self.path / LEARNED
+    def _warm_start_file(self) -> Path:
+        return self.path / WARM_START
 
     def warm_start(self) -> WarmStart:
-        """What was copied from earlier searches when the folder was claimed.
+        """The trials that were copied from earlier searches when the folder was claimed.
 
         Raises:
-            RunError: the copy is not what it was.
+            RunError: the copy was changed.
         """
         claim = self.claimed()
         if claim is None or not claim.warm_start:
             return WarmStart()
-        if not self._learned.is_file() or sha256_file(self._learned) != claim.warm_start:
-            raise RunError(f"{self._learned} is not what this search began with; restore it, or remove {self.path} to search again")
-        return WarmStart.model_validate_json(self._learned.read_bytes())
+        if not self._warm_start_file.is_file() or sha256_file(self._warm_start_file) != claim.warm_start:
+            raise RunError(
+                f"{self._warm_start_file} is not the warm start of this search; restore it, or remove {self.path} to search again"
+            )
+        return WarmStart.model_validate_json(self._warm_start_file.read_bytes())
 
     def claimed(self) -> Claim | None:
         """What the folder was claimed for; None before.
@@ -224,10 +226,10 @@ class SearchFolder:
             raise RunError(f"{path} cannot be read: {first_error(error)}; restore it, or choose another run") from error
 
     def job(self) -> str:
-        """What was asked, as JSON.
+        """The job, as JSON.
 
         Raises:
-            RunError: nothing was, or the file cannot be read.
+            RunError: there is none, or the file cannot be read.
         """
         claim = self.claimed()
         if claim is None:
@@ -235,7 +237,7 @@ class SearchFolder:
         return claim.job
 
     def result(self) -> SearchResult | None:
-        """What was found; None before the end.
+        """The result; None before the end.
 
         Raises:
             RunError: the file cannot be read.
@@ -249,10 +251,10 @@ class SearchFolder:
             raise RunError(f"{path} cannot be read: {first_error(error)}; remove it, the search then concludes again") from error
 
     def finished(self) -> tuple[SearchResult, History] | None:
-        """What was found and how; None before the end.
+        """The result and the history; None before the end.
 
         Raises:
-            RunError: one of the files cannot be read, or they are not of the same search.
+            RunError: one of the files cannot be read, or they belong to different searches.
         """
         result = self.result()
         if result is None:
@@ -268,7 +270,7 @@ class SearchFolder:
         return result, history
 
     def finish(self, result: SearchResult) -> None:
-        """Write what was found."""
+        """Store the result."""
         write_atomic(self.path / RESULT, result.model_dump_json(indent=2))
 
 

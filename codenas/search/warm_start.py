@@ -1,11 +1,13 @@
-"""What earlier searches learned: the best of it is proposed first, and the strategy is shown all of it.
+"""Trials of earlier searches with which a new one starts: the best designs are proposed first, and the strategy observes all trials.
 
-It is copied into the folder of the search that it warms when that is claimed: what becomes of the earlier ones changes nothing.
+They are copied into the folder of the new search when it is claimed, so later changes to the earlier runs have no effect.
 """
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
+
+from pydantic import AliasChoices, Field
 
 from codenas.arch.design import Design
 from codenas.arch.space import SearchSpace
@@ -16,10 +18,10 @@ from codenas.search.strategies.base import Observation
 from codenas.stats.pareto import front, ranking
 
 
-class Lesson(Record):
-    """What became of a design in the search of `run`, where it was `candidate`.
+class PriorTrial(Record):
+    """A trial of the search of `run`, where its name is `candidate`.
 
-    `metrics` are those after the first rung; None of what could not be trained.
+    `metrics` are those after the first rung; None if it could not be trained.
     """
 
     run: str
@@ -29,65 +31,70 @@ class Lesson(Record):
 
 
 class WarmStart(Record):
-    """What a search knows when it begins.
+    """What a search knows when it starts.
 
     Attributes:
-        lessons: of all earlier searches.
-        proposed: the best designs of these, which become the first candidates, in this order.
+        prior_trials: those of all earlier searches.
+        proposed: their best designs, which become the first candidates, in this order.
         skipped: candidates of earlier searches that are outside this one's space.
     """
 
     schema_version: Literal[1] = 1
-    lessons: tuple[Lesson, ...] = ()
+    prior_trials: tuple[PriorTrial, ...] = Field(
+        (), validation_alias=AliasChoices("prior_trials", "lessons")
+    )  # the latter in earlier versions
     proposed: tuple[Design, ...] = ()
     skipped: int = 0
 
     def observations(self, objectives: Sequence[Objective]) -> list[Observation[Design]]:
-        """The lessons as strategies see them. Indices are negative: no candidate of this search has one."""
-        first = -len(self.lessons)
-        return [Observation(first + i, lesson.design, _costs(lesson.metrics, objectives)) for i, lesson in enumerate(self.lessons)]
+        """The prior trials as strategies observe them. Indices are negative, those of no candidate of this search."""
+        first = -len(self.prior_trials)
+        return [Observation(first + i, trial.design, _costs(trial.metrics, objectives)) for i, trial in enumerate(self.prior_trials)]
 
 
-def learn(runs: Mapping[str, Sequence[Trial]], rung: int, space: SearchSpace, objectives: Sequence[Objective], most: int) -> WarmStart:
-    """What the trials of `runs` teach a search with `objectives` over `space`, whose first rung is `rung`.
+def collect_prior_trials(
+    runs: Mapping[str, Sequence[Trial]], rung: int, space: SearchSpace, objectives: Sequence[Objective], max_proposed: int
+) -> WarmStart:
+    """The trials of `runs` that are usable in a search with `objectives` over `space`, whose first rung is `rung`.
 
-    Of each run the front at the highest rung that it reached, inside the limits, is proposed: in turns, `most` in all.
-    Refused candidates teach nothing: this search has its own limits.
+    The front of each run at the highest rung that it reached, inside the limits, is proposed: one design of each in turn, up to
+    `max_proposed`.
+    Refused candidates are left out: this search has its own limits.
     """
     settled = [(run, trial) for run, trials in runs.items() for trial in trials if trial.report(rung) or trial.failure]
     inside = [(run, trial) for run, trial in settled if space.contains(trial.candidate.design)]
-    lessons = [
-        Lesson(run=run, candidate=trial.candidate.id, design=trial.candidate.design, metrics=report.metrics if report else None)
+    prior_trials = [
+        PriorTrial(run=run, candidate=trial.candidate.id, design=trial.candidate.design, metrics=report.metrics if report else None)
         for run, trial in inside
         for report in [trial.report(rung)]
     ]
     fronts = [_front([trial for name, trial in inside if name == run], objectives) for run in runs]
     turns = (design for turn in itertools.zip_longest(*fronts) for design in turn if design is not None)
-    proposed = list({design.digest: design for design in turns}.values())[:most]
-    return WarmStart(lessons=_best_last(lessons, proposed), proposed=tuple(proposed), skipped=len(settled) - len(inside))
+    proposed = list({design.digest: design for design in turns}.values())[:max_proposed]
+    return WarmStart(prior_trials=_best_last(prior_trials, proposed), proposed=tuple(proposed), skipped=len(settled) - len(inside))
 
 
 def _front(trials: Collection[Trial], objectives: Sequence[Objective]) -> list[Design]:
-    """The Pareto front at the highest rung that was reached, spread first."""
+    """The Pareto front at the highest rung that was reached, well-spread designs first."""
     highest = max((trial.last.rung for trial in trials if trial.last), default=0)
     means = [
         (trial.candidate.design, Metrics.mean([report.metrics for report in trial.trainings(highest)]))
         for trial in trials
         if trial.report(highest)
     ]
-    able = [(design, metrics) for design, metrics in means if broken_limit(metrics, objectives) is None]
-    points = [costs(metrics, objectives) for _, metrics in able]
-    return [able[i][0] for i in ranking(points, len(front(points)))]
+    feasible = [(design, metrics) for design, metrics in means if broken_limit(metrics, objectives) is None]
+    points = [costs(metrics, objectives) for _, metrics in feasible]
+    return [feasible[i][0] for i in ranking(points, len(front(points)))]
 
 
-def _best_last(lessons: Sequence[Lesson], proposed: Sequence[Design]) -> tuple[Lesson, ...]:
-    """Strategies that let the old die keep the best for longest."""
+def _best_last(prior_trials: Sequence[PriorTrial], proposed: Sequence[Design]) -> tuple[PriorTrial, ...]:
+    """The proposed ones last: strategies with ageing then keep the best for longest."""
     best = {design.digest for design in proposed}
-    return tuple(sorted(lessons, key=lambda lesson: lesson.design.digest in best))
+    return tuple(sorted(prior_trials, key=lambda trial: trial.design.digest in best))
 
 
 def _costs(metrics: Metrics | None, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """What a strategy is shown of a lesson: no costs of what this search would refuse, or where one was not measured."""
+    """The costs that a strategy observes; None if this search would refuse the design, or if an objective was not measured."""
     if metrics is None or broken_limit(Metrics(**{name: getattr(metrics, name) for name in STATIC}), objectives) is not None:
         return None
     if any(objective.weight > 0 and objective.value(metrics) is None for objective in objectives):

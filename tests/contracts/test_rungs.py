@@ -20,7 +20,7 @@ from codenas.search.loop import next_action, run_search
 from codenas.search.plan import Plan
 from codenas.search.repeats import finalists_to_repeat
 from codenas.search.rungs import best_at_rung
-from codenas.search.warm_start import learn
+from codenas.search.warm_start import collect_prior_trials
 from tests.search.synthetic import SMALL_SPACE, VOCAB_SIZE, Curves, Pool, make_plan, next_job
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=8)
@@ -54,7 +54,9 @@ class Scenario:
 
 
 EARLIER = make_plan(Budget(candidates=10, rungs=(20, 60), promote=(5,)), "random")
-LEARNED = learn({"earlier": run_search(EARLIER, History(), Curves(EARLIER.budget)).trials}, 20, EARLIER.space, EARLIER.objectives, 3)
+LEARNED = collect_prior_trials(
+    {"earlier": run_search(EARLIER, History(), Curves(EARLIER.budget)).trials}, 20, EARLIER.space, EARLIER.objectives, 3
+)
 
 SCENARIOS: dict[str, Scenario] = {
     "two rungs": Scenario(make_plan(TWO_RUNGS)),
@@ -287,7 +289,7 @@ def test_repeats_keep_all_workers_busy() -> None:
         begun.propose(trial.candidate)
     for trial in history.trials:
         for outcome in (*trial.reports, *((trial.refusal,) if trial.refusal else ())):
-            begun.record(outcome)
+            begun.add_outcome(outcome)
     repeating = list[Job]()
     while (job := next_job(plan, begun, repeating)) is not None:
         repeating.append(job)

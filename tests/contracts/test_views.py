@@ -38,7 +38,7 @@ from codenas.report.front import front_rows
 from codenas.report.page_data import Event, SearchRecord
 from codenas.report.tables import summary_lines
 from codenas.search.candidate import Proposal
-from codenas.search.history import replayed
+from codenas.search.history import history_of
 from codenas.search.result import SearchFolder
 from tests.cli.commands import shown
 from tests.fakes import tiny_corpus
@@ -171,13 +171,13 @@ def search_ends(case: Case) -> str:
     job, result = SearchJob.model_validate(case.found.job), case.found.result
     assert result is not None
     with contextlib.redirect_stdout(output):
-        search_command.show(Run(case.run), result, replayed(case.found.events), job)
+        search_command.show(Run(case.run), result, history_of(case.found.events), job)
     return output.getvalue()
 
 
 def summary(case: Case) -> str:
     """What `codenas demo` prints at its end."""
-    result, run, history = case.found.result, Run(case.run), replayed(case.found.events)
+    result, run, history = case.found.result, Run(case.run), history_of(case.found.events)
     assert result is not None
     winner = history.trials[result.winner].candidate.design
     figures = CompletionFigures(collapsed=1, seq_rep_4=0.1, longest_token_run=2.0, longest_line_run=1.0, parse_rate=0.5)

@@ -283,7 +283,7 @@ def test_a_real_search_that_is_interrupted_everywhere_ends_as_one_that_is_not(se
         history = History(path)
         asked = next_job(plan, history)
         assert asked is not None
-        history.record(run_job(setup, asked))
+        history.add_outcome(run_job(setup, asked))
     history = History(path)
     assert [trial.candidate for trial in history.trials] == [trial.candidate for trial in whole.trials]
     for trial, expected in zip(history.trials, whole.trials, strict=True):
@@ -489,7 +489,7 @@ def test_the_winner_is_stored_as_its_design_says(setup: ExperimentSetup, corpus:
 
 def test_a_repeat_is_trained_from_scratch_with_its_own_seed(setup: ExperimentSetup) -> None:
     own = reported(setup, job(HIGH))
-    again = job(HIGH).candidate.again(1)
+    again = job(HIGH).candidate.with_repeat(1)
     repeat = reported(setup, Job(again, HIGH))
     assert (repeat.index, repeat.repeat, repeat.steps, repeat.checkpoint) == (0, 1, HIGH, f"c000.1/{HIGH}")
     other_seed = Candidate(index=5, design=WHOLE, origin="random", seed=again.seed)
@@ -501,4 +501,4 @@ def test_a_repeat_is_trained_from_scratch_with_its_own_seed(setup: ExperimentSet
 def test_who_is_repeated_was_inside_the_limits_and_is_not_refused(setup: ExperimentSetup) -> None:
     strict = setup.model_copy(update={"objectives": (BITS, Objective(metric="latency_ms_p50", limit=1e-9))})
     assert isinstance(run_job(strict, job(LOW)), Refusal)
-    assert reported(strict, Job(job(LOW).candidate.again(2), LOW)).repeat == 2
+    assert reported(strict, Job(job(LOW).candidate.with_repeat(2), LOW)).repeat == 2

@@ -100,7 +100,7 @@ def test_an_unfinished_run_and_several_runs_teach_too(earlier: Path, original: P
     trials.write_text("".join(reports) + '{"event":"rep')
     search_locally(warmed(earlier, original), corpus, tmp_path / "search")
     learned = SearchFolder(tmp_path / "search").warm_start()
-    assert {lesson.run for lesson in learned.lessons} == {str(earlier), str(original)} and len(learned.lessons) == 8
+    assert {prior.run for prior in learned.prior_trials} == {str(earlier), str(original)} and len(learned.prior_trials) == 8
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_another_corpus_is_refused(earlier: Path, tmp_path: Path) -> None:
 def test_another_seed_and_other_later_rungs_compare(earlier: Path, corpus: Corpus, tmp_path: Path) -> None:
     longer = warmed(earlier).model_copy(update={"budget": Budget(candidates=4, rungs=(1, 2, 3), promote=(2, 1)), "seed": 9})
     search_locally(longer, corpus, tmp_path / "search")
-    assert len(SearchFolder(tmp_path / "search").warm_start().lessons) == 4
+    assert len(SearchFolder(tmp_path / "search").warm_start().prior_trials) == 4
 
 
 def test_what_is_no_run_or_damaged_is_one_line_and_claims_nothing(earlier: Path, corpus: Corpus, tmp_path: Path) -> None:

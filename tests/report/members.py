@@ -12,7 +12,7 @@ from codenas.report.page_data import Event, SearchRecord
 from codenas.search.candidate import Budget, Candidate, Failure, Proposal, Refusal, Report
 from codenas.search.config import SearchConfig
 from codenas.search.fitness import Objective
-from codenas.search.history import replayed
+from codenas.search.history import history_of
 from codenas.search.result import Effort, conclude
 
 VOCABULARIES = ("char", "bpe-300")
@@ -80,7 +80,7 @@ def search_over(designs: Sequence[Design], vocab_size: int, seed: int = 0, curve
             events.append(_report(index, design, rung, by_size.index(design) / len(designs), vocab_size, curve))
     events.append(Refusal(index=len(designs), reason="size_bytes 60000000 is outside its limit", metrics=Metrics(size_bytes=60_000_000)))
     events.append(Failure(index=len(designs) + 1, rung=RUNGS[0], reason="diverged", curve=_curve(RUNGS[0]) if curve else None))
-    history = replayed(events)
+    history = history_of(events)
     result = conclude(config.plan(vocab_size), history, Effort(2, 60.0, 100, 90.0))
     return SearchRecord(
         "runs/all", "corpora/mine", config.model_dump(mode="json"), config, events, history.trials, result, {None: vocab_size}

@@ -10,7 +10,7 @@ from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Failure, Proposal, Report
 from codenas.search.config import SearchConfig
 from codenas.search.fitness import Objective
-from codenas.search.history import History, replayed
+from codenas.search.history import History, history_of
 from codenas.search.result import Effort, conclude
 from tests.search.synthetic import VOCAB_SIZE, Curves, next_job
 
@@ -35,12 +35,12 @@ def searched(refused: float = 0.0, failed: float = 0.0, latency: bool = True, cu
             if isinstance(outcome, Report):
                 kept = outcome.metrics if latency else outcome.metrics.model_copy(update={"latency_ms_p50": None})
                 outcome = outcome.model_copy(update={"metrics": kept, "curve": _curve(job, len(events)) if curve else None})
-            history.record(outcome)
+            history.add_outcome(outcome)
             events.append(outcome)
     events = events[:until]
-    trials = replayed(events).trials
+    trials = history_of(events).trials
     finished = until is None and any(trial.report(90) for trial in trials)
-    result = conclude(plan, replayed(events), Effort(2, 60.0, 100, 90.0)) if finished else None
+    result = conclude(plan, history_of(events), Effort(2, 60.0, 100, 90.0)) if finished else None
     return SearchRecord("runs/it", "corpora/mine", config.model_dump(mode="json"), config, events, trials, result, {None: VOCAB_SIZE})
 
 
@@ -52,7 +52,7 @@ def hostile(text: str) -> SearchRecord:
     events = [_renamed(event, text) for event in found.events[:-1]]
     curve = TrainingCurve(worker=text, started=0.0, seconds=1.0, losses=((1, 2.0),))
     events.append(Failure(index=last.index, rung=last.rung, reason=text, curve=curve))
-    return SearchRecord(text, text, {"space": text}, found.config, events, replayed(events).trials, None, found.vocab_sizes)
+    return SearchRecord(text, text, {"space": text}, found.config, events, history_of(events).trials, None, found.vocab_sizes)
 
 
 def metrics_of(found: SearchRecord, index: int, rung: int) -> Metrics:

@@ -27,9 +27,9 @@ def history(first: dict[int, float], second: dict[int, float] | None = None, pro
     for rung, steps, scores in ((5, 5, first), (20, 15, second or {})):
         for index, score in scores.items():
             metrics = Metrics(bits_per_byte=score)
-            made.record(Report(index=index, rung=rung, steps=steps, metrics=metrics, seconds=1.0, checkpoint="x"))
+            made.add_outcome(Report(index=index, rung=rung, steps=steps, metrics=metrics, seconds=1.0, checkpoint="x"))
     if failed is not None:
-        made.record(Failure(index=failed, rung=5, reason="diverged"))
+        made.add_outcome(Failure(index=failed, rung=5, reason="diverged"))
     return made
 
 
@@ -48,7 +48,7 @@ def test_promotion_is_told_once_the_whole_rung_is_settled() -> None:
 
 def test_refused_candidates_take_no_place() -> None:
     made = history({1: 2.5, 2: 2.8, 3: 2.9, 4: 2.6}, proposed=5)
-    made.record(Refusal(index=0, reason="too large", metrics=Metrics()))
+    made.add_outcome(Refusal(index=0, reason="too large", metrics=Metrics()))
     assert [rung.pending for rung in rung_statuses(made.trials, CONFIG)] == [(), ("c001", "c004")]
     assert "1 refused" in progress_line(made.trials, CONFIG, False, None)
 
@@ -121,8 +121,8 @@ def test_repeats_are_counted_and_still_to_do() -> None:
     config = CONFIG.model_copy(update={"budget": CONFIG.budget.model_copy(update={"repeats": 2})})
     made = history({0: 3.0, 1: 2.5, 2: 2.6, 3: 2.7}, {1: 2.0, 2: 2.1})
     assert remaining_steps(made.trials, config.budget) == 4 * 20
-    made.record(Report(index=1, rung=20, steps=20, metrics=Metrics(bits_per_byte=2.2), seconds=1.0, checkpoint="x", repeat=1))
-    made.record(Failure(index=2, rung=20, reason="diverged", repeat=1))
+    made.add_outcome(Report(index=1, rung=20, steps=20, metrics=Metrics(bits_per_byte=2.2), seconds=1.0, checkpoint="x", repeat=1))
+    made.add_outcome(Failure(index=2, rung=20, reason="diverged", repeat=1))
     assert remaining_steps(made.trials, config.budget) == 2 * 20
     line = progress_line(made.trials, config, False, None)
     assert line == "70/110 steps (64 %), best 2.000 bits per byte (c001), 2 repeats with other seeds"

@@ -98,7 +98,7 @@ class Pool:
             elif not running:
                 return history
             if running and (job is None or self.rng.random() < 0.5):
-                history.record(self.outcome(running.pop(self.rng.randrange(len(running)))))
+                history.add_outcome(self.outcome(running.pop(self.rng.randrange(len(running)))))
 
     def _ask(self, history: History, running: list[Job]) -> Job | None:
         busy = {job.candidate.index for job in running if not job.candidate.repeat}
@@ -112,7 +112,7 @@ class Pool:
         job = action.job if isinstance(action, Train) else None
         if job is not None and job.candidate.repeat:
             again = history.trials[job.candidate.index]
-            assert job.candidate == again.candidate.again(job.candidate.repeat)
+            assert job.candidate == again.candidate.with_repeat(job.candidate.repeat)
             assert (job.candidate.index, job.candidate.repeat) not in repeating, "nobody does a job that somebody is doing"
             assert not again.repeated(job.candidate.repeat), "nothing is trained twice"
             assert job.rung == self.plan.budget.rungs[-1] and again.report(job.rung), "only finalists are repeated"

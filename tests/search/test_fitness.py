@@ -68,8 +68,8 @@ def test_weights_that_are_all_zero_are_refused() -> None:
         check_objectives([])
 
 
-def test_a_metric_stands_once() -> None:
-    with pytest.raises(ConfigError, match="stands twice: bits_per_byte, bits_per_byte"):
+def test_a_metric_is_given_once() -> None:
+    with pytest.raises(ConfigError, match="is given twice: bits_per_byte, bits_per_byte"):
         check_objectives([BITS, BITS])
 
 

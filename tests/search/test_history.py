@@ -9,7 +9,7 @@ from codenas.arch import Design
 from codenas.errors import RunError
 from codenas.metrics import Metrics, TrainingCurve
 from codenas.search.candidate import Candidate, Failure, Outcome, Refusal, Report
-from codenas.search.history import History, read_events, replayed
+from codenas.search.history import History, history_of, read_events
 from tests.fakes import tiny_arch
 
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
     for index in range(3):
         history.propose(candidate(index))
     for outcome in OUTCOMES:
-        history.record(outcome)
+        history.add_outcome(outcome)
     return tmp_path / "run" / "trials.jsonl"
 
 
@@ -54,7 +54,7 @@ def test_what_was_recorded_is_read_again(path: Path) -> None:
     assert third.failure == OUTCOMES[3] and third.settled(50) and third.settled(300)
 
 
-def test_who_is_told_of_events_is_told_the_lines_that_are_in_the_file_by_then(tmp_path: Path) -> None:
+def test_events_are_published_after_their_line_is_in_the_file(tmp_path: Path) -> None:
     path, published = tmp_path / "trials.jsonl", list[str]()
 
     def publish(line: str) -> None:
@@ -63,9 +63,9 @@ def test_who_is_told_of_events_is_told_the_lines_that_are_in_the_file_by_then(tm
 
     history = History(path, publish)
     history.propose(candidate(0))
-    history.record(report(0))
+    history.add_outcome(report(0))
     assert len(published) == 2
-    History(path, publish).record(report(0, 300))
+    History(path, publish).add_outcome(report(0, 300))
     assert len(published) == 3, "what was there already is no news"
 
 
@@ -74,7 +74,7 @@ def test_events_come_in_their_order_and_amount_to_the_same_history(path: Path) -
         file.write(b'{"event":"rep')  # is being written
     events = list(read_events(path))
     assert events[3:] == OUTCOMES
-    assert replayed(events).trials == History(path).trials
+    assert history_of(events).trials == History(path).trials
 
 
 def test_an_outcome_of_an_earlier_version_has_no_curve(path: Path) -> None:
@@ -115,13 +115,13 @@ def test_it_is_the_same_in_memory_and_on_disk(path: Path) -> None:
     for index in range(3):
         memory.propose(candidate(index))
     for outcome in OUTCOMES:
-        memory.record(outcome)
+        memory.add_outcome(outcome)
     assert memory.trials == History(path).trials
 
 
 def test_a_rung_reported_twice_counts_as_first_said(path: Path) -> None:
     history = History(path)
-    history.record(report(0, bits=9.0))
+    history.add_outcome(report(0, bits=9.0))
     assert history.trials[0].report(50) == OUTCOMES[0]
     assert History(path).trials == history.trials
 
@@ -142,7 +142,7 @@ def test_a_torn_line_in_the_middle_is_closed_off_and_the_rest_counts(path: Path)
     path.write_bytes(whole[:-20])
     history = History(path)
     assert history.trials[2].failure is None
-    history.record(OUTCOMES[3])
+    history.add_outcome(OUTCOMES[3])
     history.propose(candidate(3))
     again = History(path)
     assert again.trials == history.trials
@@ -174,13 +174,13 @@ def test_candidates_come_in_order(path: Path) -> None:
 @pytest.mark.parametrize("index", [3, -1])
 def test_an_event_of_nobody_is_refused(index: int, path: Path) -> None:
     with pytest.raises(RunError, match=f"the history has 3 candidates and an event of number {index}"):
-        History(path).record(report(index))
+        History(path).add_outcome(report(index))
 
 
 def test_what_is_refused_is_not_in_the_file(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(RunError):
-        History(path).record(report(9))
+        History(path).add_outcome(report(9))
     with pytest.raises(RunError):
         History(path).propose(candidate(0))
     assert path.read_bytes() == before
@@ -188,14 +188,14 @@ def test_what_is_refused_is_not_in_the_file(path: Path) -> None:
 
 @pytest.mark.parametrize("lost", ["whole line", "half of a line"])
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_lost_candidate_is_told_with_file_line_and_way_out(number: int, lost: str, path: Path) -> None:
+def test_a_lost_candidate_is_reported_with_file_line_and_way_out(number: int, lost: str, path: Path) -> None:
     lines = path.read_text().splitlines(keepends=True)
     half = lines[number - 1][:40] + "\n"
     path.write_text("".join([*lines[: number - 1], *([half] if lost == "half of a line" else []), *lines[number:]]))
     message = (
         rf"^{path}, line {number + (lost == 'half of a line')}: the history has {number - 1} candidates; number {number} cannot come next, "
     )
-    message += rf"so a line before it is lost or damaged; restore the file, or remove {path.parent} to search anew$"
+    message += rf"so a line before it is lost or damaged; restore the file, or remove {path.parent} to search again$"
     for read in (History, lambda path: list(read_events(path))):
         with pytest.raises(RunError, match=message):
             read(path)
@@ -204,7 +204,7 @@ def test_a_lost_candidate_is_told_with_file_line_and_way_out(number: int, lost: 
 def test_what_is_kept_beside_the_trials_is_what_they_say(path: Path) -> None:
     """The same after a restart, and whatever is told twice."""
     history = History(path)
-    history.record(OUTCOMES[1])
+    history.add_outcome(OUTCOMES[1])
     for each in (history, History(path)):
         assert each.open == ()
         assert (each.refused(), each.refused(before=2), each.refused(before=1)) == (1, 1, 0)
@@ -212,5 +212,5 @@ def test_what_is_kept_beside_the_trials_is_what_they_say(path: Path) -> None:
         assert each.best_bits_per_byte == 2.0
     history.propose(candidate(3))
     history.propose(candidate(4))
-    history.record(report(4, bits=1.5))
+    history.add_outcome(report(4, bits=1.5))
     assert history.open == (3,) and history.has_design(candidate(3).design.digest) and history.best_bits_per_byte == 1.5

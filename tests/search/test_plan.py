@@ -300,7 +300,7 @@ def test_nobody_waits_for_a_place_that_cannot_be_taken_any_more() -> None:
         for _ in range(3):
             job = next_job(plan, history)
             assert job is not None
-            history.record(Curves(BUDGET)(job))
+            history.add_outcome(Curves(BUDGET)(job))
         last = next_job(plan, history)
         assert last is not None and last.rung == 5
         early = next_job(plan, history, [last])
@@ -325,11 +325,11 @@ def test_a_plan_proposes_trains_waits_and_is_done_and_writes_nothing() -> None:
     both = [first, Job(second.candidate, 5)]
     assert plan.next(history, both) == Wait()
     for job in both:
-        history.record(curves(job))
+        history.add_outcome(curves(job))
     promoted_job = plan.next(history)
     assert isinstance(promoted_job, Train) and promoted_job.job.rung == 20
     assert plan.next(history, [promoted_job.job]) == Wait()
-    history.record(curves(promoted_job.job))
+    history.add_outcome(curves(promoted_job.job))
     assert plan.next(history) == Done() and plan.finished(history)
 
 

@@ -30,7 +30,7 @@ def _history(scores: dict[int, tuple[float, float]]) -> History:
         history.propose(Candidate(index=index, design=Design(arch=tiny_arch(d_model=16 * (index + 1))), origin="random", seed=0))
         for rung, score in ((5, low), (10, high)):
             metrics = Metrics(bits_per_byte=score, size_bytes=1_000 * (index + 1))
-            history.record(Report(index=index, rung=rung, steps=5, metrics=metrics, seconds=1.0, checkpoint="x"))
+            history.add_outcome(Report(index=index, rung=rung, steps=5, metrics=metrics, seconds=1.0, checkpoint="x"))
     return history
 
 
@@ -57,7 +57,7 @@ def test_the_winner_is_inside_the_limits_on_what_training_decides() -> None:
 def test_a_search_in_which_all_failed_names_the_last_failure() -> None:
     history = History()
     history.propose(Candidate(index=0, design=Design(arch=tiny_arch()), origin="random", seed=0))
-    history.record(Failure(index=0, rung=5, reason="diverged"))
+    history.add_outcome(Failure(index=0, rung=5, reason="diverged"))
     with pytest.raises(NoWinnerError, match="no candidate reached 10 steps; the last failure: diverged"):
         conclude(_plan((Objective(metric="bits_per_byte", weight=1),)), history, EFFORT)
 

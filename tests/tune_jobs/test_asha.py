@@ -54,7 +54,7 @@ def history(corpus: Corpus, *outcomes: Report | Failure) -> History:
         running.append(proposing)
         proposing = next_job(plan, made, running)
     for outcome in outcomes:
-        made.record(outcome)
+        made.add_outcome(outcome)
     return made
 
 

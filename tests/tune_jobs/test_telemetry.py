@@ -30,9 +30,9 @@ def _history() -> History:
         history.propose(Candidate(index=index, design=Design(arch=tiny_arch(d_model=16 * (index + 1))), origin="random", seed=0))
     for index, (score, size) in enumerate(((3.0, 100), (2.5, 200), (2.6, 300), (2.7, 150))):
         metrics = Metrics(bits_per_byte=score, size_bytes=size)
-        history.record(Report(index=index, rung=5, steps=5, metrics=metrics, seconds=1.0, checkpoint="x"))
-    history.record(Refusal(index=4, reason="too large", metrics=Metrics()))
-    history.record(Failure(index=5, rung=5, reason="diverged"))
+        history.add_outcome(Report(index=index, rung=5, steps=5, metrics=metrics, seconds=1.0, checkpoint="x"))
+    history.add_outcome(Refusal(index=4, reason="too large", metrics=Metrics()))
+    history.add_outcome(Failure(index=5, rung=5, reason="diverged"))
     return history
 
 
@@ -44,7 +44,7 @@ def test_the_front_is_that_of_the_highest_rung_over_all_objectives() -> None:
     history = _history()
     assert front_size((), OBJECTIVES) == 0
     assert front_size(history.trials, OBJECTIVES) == 3
-    history.record(Report(index=1, rung=10, steps=5, metrics=Metrics(bits_per_byte=2.0, size_bytes=200), seconds=1.0, checkpoint="x"))
+    history.add_outcome(Report(index=1, rung=10, steps=5, metrics=Metrics(bits_per_byte=2.0, size_bytes=200), seconds=1.0, checkpoint="x"))
     assert front_size(history.trials, OBJECTIVES) == 1
 
 
