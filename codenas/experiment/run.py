@@ -49,7 +49,7 @@ class Run:
         from codenas.corpus import card_of
 
         own = self.folder / "corpus"
-        if path is None or path.absolute() == self.corpus.absolute():
+        if path is None or os.path.realpath(path) == os.path.realpath(self.corpus):
             return self.corpus
         if own.exists():
             raise RunError(f"{self.folder} works on the corpus {self.corpus}, not on {path}; choose another --run")

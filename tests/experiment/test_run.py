@@ -37,6 +37,17 @@ def test_a_pointer_names_a_corpus_in_any_script(tmp_path: Path) -> None:
     assert Run(tmp_path).corpus == Path("/corpora/größe")
 
 
+def test_a_corpus_may_be_named_by_any_path_to_it(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    (run.folder / "corpus").write_text(f"{tmp_path / 'run' / '..' / 'mine'}\n")
+    for path in (tmp_path / "mine", tmp_path / "link", tmp_path / "run" / ".." / "mine"):
+        assert run.use_corpus(path) == run.corpus
+    with pytest.raises(RunError, match="choose another --run"):
+        run.use_corpus(tmp_path / "other")
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     with small_disk(tmp_path / "disk", kilobytes=300_000) as disk:
