@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from scipy.stats import binomtest
+
 from benchmarks._table import TABLE
 from codenas.search.candidate import Budget
 from codenas.search.replay.replay import ColumnRoles, Recorded
@@ -34,15 +36,15 @@ class ReplayStatistics:
     found: list[bool]
 
     def figures(self) -> dict[str, object]:
-        """Mean steps with the range of the middle 95 %, and the share that found the best with its 95 % interval."""
+        """Mean steps with the range of the middle 95 %, and the share that found the best with its 95 % interval (Wilson 1927)."""
         ordered = sorted(self.steps)
         middle = [ordered[round(share * (len(ordered) - 1))] for share in (0.025, 0.975)]
-        low, high = wilson(sum(self.found), len(self.found))
+        interval = binomtest(sum(self.found), len(self.found)).proportion_ci(method="wilson")
         return {
             "steps": round(sum(self.steps) / len(self.steps)),
             "middle 95 % of steps": middle,
             "best found": round(sum(self.found) / len(self.found), 3),
-            "interval": [round(low, 3), round(high, 3)],
+            "interval": [round(interval.low, 3), round(interval.high, 3)],
         }
 
 
@@ -76,10 +78,10 @@ def replay_searches(table: Table, roles: ColumnRoles, budget: Budget) -> ReplayS
     steps, found = [], []
     for seed in range(SEEDS):
         rows = random.Random(seed).sample(range(len(table)), budget.candidates)
-        going = recorded.promoted_to_rung(rows, 1)
-        steps.append(low * len(rows) + (high - low) * len(going))
+        promoted = recorded.promoted_to_rung(rows, 1)
+        steps.append(low * len(rows) + (high - low) * len(promoted))
         reached = [row for row in rows if not math.isnan(last[row])]
-        found.append(min(reached, key=lambda row: float(last[row])) in going)
+        found.append(min(reached, key=lambda row: float(last[row])) in promoted)
     return ReplayStatistics(steps, found)
 
 
@@ -93,10 +95,3 @@ def synthetic_table(correlation: float) -> Table:
         scores = {at_step(METRIC, RUNGS[0]): low, at_step(METRIC, RUNGS[1]): 2 * high}
         rows.append({"choice.number": number, CAPACITY: rng.uniform(1e5, 1e6), **scores})
     return Table(Path("synthetic"), {name: [row[name] for row in rows] for name in rows[0]})
-
-
-def wilson(found: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    z, share = 1.96, found / trials
-    middle, half = share + z * z / (2 * trials), z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return (middle - half) / (1 + z * z / trials), (middle + half) / (1 + z * z / trials)

@@ -1,9 +1,9 @@
 """Latency of an architecture that was never built, from a fit of some dozen measured ones: one calibration per device.
 
-A token's time is taken as a sum: so much for the token, so much for each layer of a kind and each option that adds work, so much
-for each megabyte that is read, and more for those that fit no cache. Weights, head and state share a price: all are read once a
-token. The prices are found by least squares of relative errors, none below zero. A
-calibration carries its own validation: every measured architecture is predicted from all the others (leave one out).
+The time of a token is modelled as linear: a constant, a term for each layer of a kind and each option that adds work, a term
+for each megabyte that is read, and further terms for those that exceed a cache. Weights, head and state share a coefficient: all
+are read once a token. The coefficients minimise the squared relative errors and are not negative. A calibration carries its own
+validation: every measured architecture is predicted from all the others (leave-one-out cross-validation).
 """
 
 import random
@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from codenas.arch import cost
 from codenas.arch.spec import GATED, ArchSpec
@@ -25,7 +25,7 @@ from codenas.metrics import LatencyContext
 
 FLOAT32_BYTES = 4  # decoding reads float32, whatever the file stores
 TOKENS, PROMPT_TOKENS = 32, 64  # of every measurement
-CACHES_MB = (2, 8, 32)  # where a megabyte more may begin to cost more: the sizes that caches of processors have
+CACHES_MB = (2, 8, 32)  # typical sizes of processor caches, beyond which a megabyte may take longer
 MIN_POINTS = 8
 RESAMPLES = 2_000
 _LAYERS = "layers of "
@@ -34,20 +34,20 @@ _MIN_RATIO = 0.01
 Vector = NDArray[np.float64]
 
 
-_FORMER = {"turned queries": "rotary embeddings", "sloped scores": "ALiBi biases"}  # features, as earlier versions called them
+_FORMER_NAMES = {"turned queries": "rotary embeddings", "sloped scores": "ALiBi biases"}  # of features, in earlier versions
 
 
-def _renamed(prices: dict[str, float]) -> dict[str, float]:
-    return {_FORMER.get(name, name): price for name, price in prices.items()}
+def _renamed(coefficients: dict[str, float]) -> dict[str, float]:
+    return {_FORMER_NAMES.get(name, name): value for name, value in coefficients.items()}
 
 
-class Frozen(BaseModel):
-    """Base of what is stored."""
+class StoredModel(BaseModel):
+    """Base of the models that are stored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Point(Frozen):
+class Point(StoredModel):
     """One measured architecture; milliseconds per token as `decoding_latency` gives them."""
 
     arch: ArchSpec
@@ -56,75 +56,81 @@ class Point(Frozen):
     p50_uncertainty_ms: float
 
 
-class Prediction(Frozen):
-    """A latency that was not measured. Nine of ten architectures of the calibration lie between `low_ms` and `high_ms`."""
+class Prediction(StoredModel):
+    """A predicted latency with its 90 % interval, from `low_ms` to `high_ms`."""
 
     p50_ms: float
     low_ms: float
     high_ms: float
 
 
-class Calibration(Frozen):
-    """What a device takes for what.
+class Calibration(StoredModel):
+    """The fitted latency model of a device.
 
     Attributes:
-        device: its name, or the one that the user gave it.
-        measured_on: what the points were measured on; None where an earlier version measured them.
-        prices: milliseconds per unit of every feature that was measured.
-        left_out: predicted over measured of every point, with the prices that the other points give.
+        device: its name, or the name that the user gave it.
+        measured_on: the context of the measurements; None if an earlier version made them.
+        coefficients: milliseconds per unit of every feature that was measured.
+        leave_one_out_ratios: predicted over measured latency of every point, by a fit to all other points.
     """
 
     schema_version: Literal[1] = 1
     device: str
     threads: int
     points: tuple[Point, ...]
-    prices: Annotated[dict[str, float], AfterValidator(_renamed)]
-    left_out: tuple[float, ...]
+    coefficients: Annotated[dict[str, float], AfterValidator(_renamed)] = Field(validation_alias=AliasChoices("coefficients", "prices"))
+    leave_one_out_ratios: tuple[float, ...] = Field(validation_alias=AliasChoices("leave_one_out_ratios", "left_out"))
     measured_on: LatencyContext | None = None
 
     @classmethod
     def fit(cls, device: str, threads: int, points: Sequence[Point], measured_on: LatencyContext | None = None) -> Self:
-        """The calibration that `points` give.
+        """The calibration that is fitted to `points`.
 
         Raises:
             ConfigError: there are too few of them.
         """
         if len(points) < MIN_POINTS:
             raise ConfigError(f"{len(points)} architectures are too few to fit a device; measure at least {MIN_POINTS}")
-        left_out = []
+        ratios = []
         for number, point in enumerate(points):
-            prices = _fit([*points[:number], *points[number + 1 :]])
-            left_out.append(_price(features(point.arch, point.vocab_size), prices) / point.p50_ms)
-        prices = _fit(points)
-        return cls(device=device, threads=threads, points=tuple(points), prices=prices, left_out=tuple(left_out), measured_on=measured_on)
+            others = _fit([*points[:number], *points[number + 1 :]])
+            ratios.append(_predict(features(point.arch, point.vocab_size), others) / point.p50_ms)
+        return cls(
+            device=device,
+            threads=threads,
+            points=tuple(points),
+            coefficients=_fit(points),
+            leave_one_out_ratios=tuple(ratios),
+            measured_on=measured_on,
+        )
 
     @property
     def context(self) -> LatencyContext:
-        """What its latencies are of; in a file of an earlier version the device has the name that the user gave it."""
+        """The context of its latencies; in a file of an earlier version the device has the name that the user gave it."""
         return self.measured_on or LatencyContext(device=self.device, threads=self.threads)
 
     def missing_kinds(self, kinds: Iterable[str]) -> list[str]:
-        """Those of `kinds` of mixers that no measured architecture has: their latency cannot be predicted."""
-        return sorted(kind for kind in kinds if _LAYERS + kind not in self.prices)
+        """The `kinds` of mixers that no measured architecture has: their latency cannot be predicted."""
+        return sorted(kind for kind in kinds if _LAYERS + kind not in self.coefficients)
 
     def predicted_latency(self, arch: ArchSpec, vocab_size: int) -> Prediction:
-        """What decoding `arch` would take on this device.
+        """The predicted latency of decoding `arch` on this device.
 
         Raises:
             ConfigError: it has a mixer that no measured architecture has.
         """
         wanted = features(arch, vocab_size)
-        unknown = [name for name in wanted if name not in self.prices and name.startswith(_LAYERS)]
+        unknown = [name for name in wanted if name not in self.coefficients and name.startswith(_LAYERS)]
         if unknown:
             raise ConfigError(f"the calibration of {self.device!r} has measured no {unknown[0]}; calibrate over a space that has some")
-        p50_ms = _price(wanted, self.prices)
-        # The only one of its kind may be predicted at nothing when it is left out: its kind has no price then.
-        most, least = np.quantile(np.maximum(self.left_out, _MIN_RATIO), (0.95, 0.05))
-        return Prediction(p50_ms=p50_ms, low_ms=p50_ms / max(1.0, float(most)), high_ms=p50_ms / min(1.0, float(least)))
+        p50_ms = _predict(wanted, self.coefficients)
+        # The only one of its kind may be predicted at zero when it is left out: its kind has no coefficient then.
+        high, low = np.quantile(np.maximum(self.leave_one_out_ratios, _MIN_RATIO), (0.95, 0.05))
+        return Prediction(p50_ms=p50_ms, low_ms=p50_ms / max(1.0, float(high)), high_ms=p50_ms / min(1.0, float(low)))
 
     def median_error(self) -> tuple[float, float, float]:
-        """The median relative error when one is left out, and the 95 % interval of that median over resampled points."""
-        errors = [abs(ratio - 1) for ratio in self.left_out]
+        """The median relative error of leave-one-out predictions, and its 95 % bootstrap interval."""
+        errors = [abs(ratio - 1) for ratio in self.leave_one_out_ratios]
         rng = random.Random(0)
         medians = sorted(median(rng.choices(errors, k=len(errors))) for _ in range(RESAMPLES))
         return median(errors), medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES)]
@@ -153,7 +159,7 @@ class Calibration(Frozen):
 
 
 def features(arch: ArchSpec, vocab_size: int) -> dict[str, float]:
-    """What a decoded token of `arch` is charged for, half-way through the tokens that a measurement times; no zeros.
+    """The non-zero features of decoding one token of `arch`, half-way through the tokens that a measurement times.
 
     Raises:
         ConfigError: its context is too short to be timed.
@@ -179,45 +185,27 @@ def features(arch: ArchSpec, vocab_size: int) -> dict[str, float]:
 
 
 def _bytes_read(arch: ArchSpec, vocab_size: int, cached: int) -> float:
-    """Of matrices, head and state, for one token behind `cached`; a matrix is read once for a multiply-add per number."""
+    """Bytes of matrices, head and state for one token after `cached` others; each weight is read once, for one multiply-add."""
     read = sum(part.weight_flops for part in cost.parts(arch, vocab_size)) // 2
     return FLOAT32_BYTES * read + cost.state_bytes(arch, cached)
 
 
 def _fit(points: Sequence[Point]) -> dict[str, float]:
-    """Prices that make the relative errors of `points` least; a feature that no point has gets none."""
+    """The coefficients that minimise the relative errors of `points`; features that no point has are missing."""
     rows = [features(point.arch, point.vocab_size) for point in points]
     names = list(dict.fromkeys(name for row in rows for name in row))
     relative = np.array([[row.get(name, 0.0) / point.p50_ms for name in names] for row, point in zip(rows, points, strict=True)])
-    return dict(zip(names, map(float, non_negative_least_squares(relative, np.ones(len(points)))), strict=True))
+    return dict(zip(names, map(float, _non_negative_least_squares(relative)), strict=True))
 
 
-def _price(wanted: dict[str, float], prices: dict[str, float]) -> float:
-    return sum(amount * prices.get(name, 0.0) for name, amount in wanted.items())
+def _predict(wanted: dict[str, float], coefficients: dict[str, float]) -> float:
+    return sum(amount * coefficients.get(name, 0.0) for name, amount in wanted.items())
 
 
-def non_negative_least_squares(matrix: Vector, target: Vector) -> Vector:
-    """The x, none of it below zero, for which |matrix x - target| is least (Lawson and Hanson 1974)."""
-    scale = np.linalg.norm(matrix, axis=0)
-    scaled = matrix / np.where(scale > 0, scale, 1)
-    x, free = np.zeros(matrix.shape[1]), np.zeros(matrix.shape[1], dtype=bool)
-    for _ in range(10 * matrix.shape[1]):
-        gain = np.where(free, -np.inf, scaled.T @ (target - scaled @ x))
-        if gain.max() < 1e-10:
-            break
-        free[gain.argmax()] = True
-        x = _descend(scaled, target, x, free)
-    return x / np.where(scale > 0, scale, 1)
+def _non_negative_least_squares(matrix: Vector) -> Vector:
+    """The x >= 0 that minimises |matrix x - 1| (Lawson and Hanson 1974)."""
+    from scipy.optimize import nnls  # takes a while to import, and few commands calibrate
 
-
-def _descend(matrix: Vector, target: Vector, x: Vector, free: NDArray[np.bool_]) -> Vector:
-    """The best x over the `free` columns; a column that would go below zero is freed no longer."""
-    while True:
-        best = np.zeros_like(x)
-        best[free] = np.linalg.lstsq(matrix[:, free], target, rcond=None)[0]
-        falling = free & (best <= 0)
-        if not falling.any():
-            return best
-        x = x + np.min(x[falling] / (x[falling] - best[falling])) * (best - x)
-        free &= x > 1e-12
-        x[~free] = 0
+    scale = np.linalg.norm(matrix, axis=0)  # above zero: every feature has a point. The tolerance of `nnls` wants columns of one length.
+    x: Vector = nnls(matrix / scale, np.ones(len(matrix)), maxiter=10 * matrix.shape[1])[0] / scale
+    return x

@@ -12,13 +12,13 @@ def calibration_figures(calibration: Calibration) -> list[tuple[str, str]]:
     """A calibration as names and values for `summary_lines`."""
     error, low, high = calibration.median_error()
     times = sorted(point.p50_ms for point in calibration.points)
-    prices = [f"{brief(1000 * price)} us per unit of {name}" for name, price in calibration.prices.items() if price > 0]
+    fitted = [f"{brief(1000 * value)} us per unit of {name}" for name, value in calibration.coefficients.items() if value > 0]
     return [
         ("device", device_label(calibration)),
         ("measured", f"{len(times)} architectures, {times[0]:.2f} to {times[-1]:.2f} ms per token"),
         ("repeatability", f"{100 * uncertainty(calibration):.1f} % (median over the architectures)"),
         ("leave-one-out error", f"{100 * error:.1f} % (median; 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"),
-        ("fitted costs", "; ".join(prices)),
+        ("fitted costs", "; ".join(fitted)),
     ]
 
 

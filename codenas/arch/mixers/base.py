@@ -60,5 +60,5 @@ class MixerBase(PartSpec):
         """Bytes of these elements where activations take `element_bytes` each; recurrent states are never below float32."""
 
     def timed_operations(self, position: Position) -> tuple[str, ...]:
-        """What a decoded token does in it beside reading weights and state, as names that a fit of the latency has prices for."""
+        """Operations on a decoded token beside reading weights and state, as the features of a latency model name them."""
         return ()
