@@ -70,7 +70,7 @@ def _trials(run: Path, job: SearchJob, corpus_digest: str, home: SearchFolder) -
 def _require_like_latencies(runs: Mapping[str, Sequence[Trial]], job: SearchJob) -> None:
     """Refuse runs whose latencies do not compare with each other, where `job` weighs or limits latency.
 
-    Where this search will measure its own is not known yet: what those are compared with is logged.
+    Where this search will measure its own is not known yet: those of another device do not count then (`WarmStart.comparable`).
     """
     if not any(each.metric in LATENCIES and (each.weight or each.limit is not None) for each in job.objectives):
         return
@@ -79,7 +79,7 @@ def _require_like_latencies(runs: Mapping[str, Sequence[Trial]], job: SearchJob)
         places = " and ".join(f"{context_name(context)} ({run})" for context, run in found.items())
         raise ConfigError(f"latencies of the runs to start from do not compare: they were measured on {places}; leave one out")
     for context in found:
-        LOGGER.info(f"warm start: the strategy compares latencies of this search with earlier ones, of {context_name(context)}")
+        LOGGER.info(f"warm start: earlier latencies, of {context_name(context)}, count if this search measures its own there")
 
 
 def _scoring(job: SearchJob) -> Mapping[str, Any]:

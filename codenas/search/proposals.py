@@ -4,11 +4,12 @@ Candidate k is proposed from what came of those before k - `lookback` only, once
 on who finishes first, and `lookback` candidates are in training at the same time.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codenas.arch.design import Design
 from codenas.search.actions import Propose, Wait
-from codenas.search.candidate import Candidate, Refusal, Trial
+from codenas.search.candidate import Candidate, Refusal, Trial, latency_contexts
 from codenas.search.design_space import observations
 from codenas.search.fitness import Objective
 from codenas.search.history import History
@@ -92,12 +93,18 @@ class Proposals:
         if index < len(self.warm_start.proposed):
             return self._numbered(Suggestion(self.warm_start.proposed[index], "warm start"), index)
         rng = stream(self.seed, "proposal", index)
-        shown = [*self.warm_start.observations(self.objectives), *observations(self._shown(history), self.rung, self.objectives)]
+        own = self._shown(history)
+        shown = [*self._comparable_warm_start(own).observations(self.objectives), *observations(own, self.rung, self.objectives)]
         for _ in range(_REDRAWS):
             suggestion = self.strategy.ask(self.problem, shown, 1, rng)[0]
             if not history.has_design(suggestion.point.digest):
                 return self._numbered(suggestion, index)
         return None
+
+    def _comparable_warm_start(self, own: Sequence[Trial]) -> WarmStart:
+        """The warm start with latencies only of the device on which this search measures its own."""
+        contexts = latency_contexts(own)
+        return self.warm_start.comparable(contexts[0], self.objectives) if contexts else self.warm_start
 
     def _numbered(self, suggestion: Suggestion[Design], index: int) -> Candidate:
         # Every candidate trains with the same seed: the same weights' stream, batches and order, so that they compare.

@@ -5,13 +5,13 @@ They are copied into the folder of the new search when it is claimed, so later c
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import AliasChoices, Field
 
 from codenas.arch.design import Design
 from codenas.arch.space import SearchSpace
-from codenas.metrics import STATIC, Metrics
+from codenas.metrics import LATENCIES, STATIC, LatencyContext, Metrics
 from codenas.search.candidate import Record, Trial
 from codenas.search.fitness import Objective, broken_limit, costs
 from codenas.search.strategies.base import Observation
@@ -45,6 +45,12 @@ class WarmStart(Record):
     )  # the latter in earlier versions
     proposed: tuple[Design, ...] = ()
     skipped: int = 0
+
+    def comparable(self, context: LatencyContext | None, objectives: Sequence[Objective]) -> Self:
+        """Without latencies measured on anything but `context`, and without their trials where latency has a weight."""
+        decisive = any(each.metric in LATENCIES and each.weight > 0 for each in objectives)
+        compared = (_comparable(trial, context, decisive) for trial in self.prior_trials)
+        return self.model_copy(update={"prior_trials": tuple(trial for trial in compared if trial is not None)})
 
     def observations(self, objectives: Sequence[Objective]) -> list[Observation[Design]]:
         """The prior trials as strategies observe them. Indices are negative, those of no candidate of this search."""
@@ -85,6 +91,14 @@ def _front(trials: Collection[Trial], objectives: Sequence[Objective]) -> list[D
     feasible = [(design, metrics) for design, metrics in means if broken_limit(metrics, objectives) is None]
     points = [costs(metrics, objectives) for _, metrics in feasible]
     return [feasible[i][0] for i in ranking(points, len(front(points)))]
+
+
+def _comparable(trial: PriorTrial, context: LatencyContext | None, decisive: bool) -> PriorTrial | None:
+    metrics = trial.metrics
+    if metrics is None or metrics.latency_ms_p50 is None or metrics.latency_context == context:
+        return trial
+    without = metrics.model_copy(update={**dict.fromkeys(LATENCIES), "latency_context": None})
+    return None if decisive else trial.model_copy(update={"metrics": without})
 
 
 def _best_last(prior_trials: Sequence[PriorTrial], proposed: Sequence[Design]) -> tuple[PriorTrial, ...]:

@@ -153,12 +153,27 @@ def _compiled(model: LanguageModel, config: TrainConfig) -> Callable[[Tensor], T
     """`model` compiled for its one shape of batch.
 
     Raises:
-        ResourceError: torch writes C++ for a processor, and there is nothing to compile that.
+        ResourceError: there is no compiler.
     """
-    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
-    if model.device.type == "cpu" and shutil.which(compiler) is None:
-        raise ResourceError(f"compile = true needs a C++ compiler, and there is no {compiler}: install one, name it in CXX, or do without")
+    _require_compiler(model.device.type)
     return torch.compile(model, mode=compile_mode(model.device.type, config))
+
+
+def _require_compiler(device: str) -> None:
+    """Check that there is what torch compiles with: a compiler of C++ for a processor, of C for what Triton launches kernels with.
+
+    Raises:
+        ResourceError: there is none.
+    """
+    cpp = "clang++" if sys.platform == "darwin" else "g++"
+    language, variable, known = ("C++", "CXX", (cpp,)) if device == "cpu" else ("C", "CC", ("gcc", "clang"))
+    named = os.environ.get(variable)
+    wanted = [named] if named else [*known]
+    if not any(shutil.which(compiler) for compiler in wanted):
+        raise ResourceError(
+            f"compile = true needs a {language} compiler, and there is no {' or '.join(wanted)}: install one, name it in {variable}, or "
+            "do without"
+        )
 
 
 def compile_mode(device: str, config: TrainConfig) -> str:

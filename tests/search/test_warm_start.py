@@ -7,7 +7,7 @@ import pytest
 
 from codenas.arch import Design, SearchSpace
 from codenas.errors import RunError
-from codenas.metrics import Metrics
+from codenas.metrics import LatencyContext, Metrics
 from codenas.search.candidate import Candidate, Failure, Refusal, Report, Trial
 from codenas.search.fitness import Objective
 from codenas.search.result import SearchFolder
@@ -118,3 +118,29 @@ def test_a_search_without_a_warm_start_writes_no_copy(tmp_path: Path) -> None:
     folder = SearchFolder(tmp_path)
     folder.claim("job", "corpus", warm_start=WarmStart())
     assert folder.warm_start() == WarmStart() and not (tmp_path / "warm_start.json").exists()
+
+
+HERE, ELSEWHERE = (LatencyContext(device=name, threads=1) for name in ("NVIDIA H100", "NVIDIA A100"))
+
+
+@pytest.mark.parametrize(
+    ("weight", "own", "costs"),
+    [
+        (1.0, HERE, [(3.0, 5.0), None]),
+        (1.0, ELSEWHERE, [None]),  # only what failed, wherever it did
+        (0.0, HERE, [None, None]),  # outside the limit
+        (0.0, ELSEWHERE, [(3.0,), None]),  # the limit is not for another device
+    ],
+)
+def test_latencies_count_only_where_this_search_measures_its_own(
+    weight: float, own: LatencyContext, costs: list[tuple[float, ...] | None]
+) -> None:
+    limit = None if weight else 4.0
+    objectives = (Objective(metric="bits_per_byte", weight=1.0), Objective(metric="latency_ms_p50", weight=weight, limit=limit))
+    measured = Metrics(bits_per_byte=3.0, latency_ms_p50=5.0, latency_ms_p95=6.0, latency_context=HERE)
+    prior = (
+        PriorTrial(run="a", candidate="c000", design=design(8), metrics=measured),
+        PriorTrial(run="a", candidate="c001", design=design(16)),
+    )
+    shown = WarmStart(prior_trials=prior).comparable(own, objectives).observations(objectives)
+    assert [each.costs for each in shown] == costs

@@ -15,7 +15,7 @@ from codenas.corpus import Batches, Corpus
 from codenas.errors import ResourceError, TrialFailure
 from codenas.model import build_model
 from codenas.train.config import TrainConfig
-from codenas.train.trainer import Trainer, compile_mode
+from codenas.train.trainer import Trainer, _require_compiler, compile_mode
 from tests.fakes import CONTEXT, tiny_arch, tiny_corpus
 
 PLAIN = tiny_arch()
@@ -205,10 +205,30 @@ def test_a_compiled_training_is_the_same_training(corpus: Corpus, tmp_path: Path
     assert compiled.state().keys() == plain.state().keys()
 
 
-def test_who_wants_to_compile_is_told_what_is_missing(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("device", "variable", "message"),
+    [("cpu", "CXX", r"needs a C\+\+ compiler, and there is no g\+\+: install one, name it in CXX"),
+     ("cuda", "CC", "needs a C compiler, and there is no gcc or clang: install one, name it in CC")],
+)  # fmt: skip
+def test_a_compiled_training_needs_a_compiler_for_its_device(
+    device: str, variable: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton compiles what launches its kernels."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(ResourceError, match=message):
+        _require_compiler(device)
+    monkeypatch.setenv(variable, "mine")
+    with pytest.raises(ResourceError, match="there is no mine: install one"):
+        _require_compiler(device)
+    (tmp_path / "mine").touch(0o755)
+    _require_compiler(device)
+
+
+def test_training_checks_for_the_compiler(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(ResourceError, match=r"needs a C\+\+ compiler, and there is no g\+\+: install one"):
+    with pytest.raises(ResourceError, match="compile = true needs"):
         trainer(corpus, compile=True)
 
 
