@@ -51,7 +51,7 @@ def _snapshots(run: Run, every: float) -> "Iterator[RunStatus]":
     while True:
         current = read_status(run)
         yield current
-        if current.result is not None:
+        if current.result is not None or current.no_winner is not None:
             return
         threading.Event().wait(every)
 
@@ -98,4 +98,5 @@ def _stages(current: "RunStatus") -> list[tuple[str, str]]:
     at_work = f"process {current.holder}" if current.holder is not None else "no process of this machine"
     resume = [("to resume", f"codenas search --resume {current.run.folder}")] if current.unfinished else []
     won = [("winner", winner_line(current.result))] if current.result is not None else []
-    return [*won, *stages, ("at work", at_work), *resume]
+    ended = [("winner", f"none: {current.no_winner}")] if current.no_winner is not None else []
+    return [*won, *ended, *stages, ("at work", at_work), *resume]

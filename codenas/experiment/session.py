@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from codenas.corpus import Corpus
-from codenas.errors import BudgetError, ConfigError, RunError, first_error
+from codenas.errors import BudgetError, ConfigError, NoWinnerError, RunError, first_error
 from codenas.experiment.jobs import SearchJob, migrated_job
 from codenas.experiment.messages import calibration_line, mixed_latencies_line, promotion_counts, update_total
 from codenas.experiment.mirror import Mirror
@@ -52,7 +52,11 @@ def run_resumable(
     if job.calibration is not None:
         LOGGER.info(calibration_line(Calibration.load(job.calibration)))
     history = home.history(mirror.append if mirror is not None else None)
-    result = conclude(plan, history, work(job, plan, history, corpus, home))
+    try:
+        result = conclude(plan, history, work(job, plan, history, corpus, home))
+    except (BudgetError, NoWinnerError) as error:
+        home.finish_without_winner(str(error))
+        raise
     if (mixed := mixed_latencies_line(history.trials)) is not None:
         LOGGER.warning(mixed)
     home.finish(result)

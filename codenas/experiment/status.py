@@ -16,7 +16,13 @@ from codenas.search.result import SearchFolder, SearchResult
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """What the files of a run hold. `config` is None before its search; `holder` is the process of this machine that works on it."""
+    """What the files of a run hold.
+
+    Attributes:
+        config: None before its search.
+        holder: the process of this machine that works on it.
+        no_winner: why its search ended without a winner.
+    """
 
     run: Run
     config: SearchConfig | None
@@ -24,11 +30,12 @@ class RunStatus:
     result: SearchResult | None
     holder: int | None
     pace: Pace | None
+    no_winner: str | None = None
 
     @property
     def unfinished(self) -> bool:
-        """Whether its search was started, is not finished, and no process of this machine works on it."""
-        return self.config is not None and self.result is None and self.holder is None
+        """Whether its search was started and can be resumed: it has not ended, and no process of this machine works on it."""
+        return self.config is not None and self.result is None and self.holder is None and self.no_winner is None
 
 
 def read_status(run: Run) -> RunStatus:
@@ -45,7 +52,8 @@ def read_status(run: Run) -> RunStatus:
         return RunStatus(run, None, (), None, holder, None)
     result, trials = home.result(), home.history().trials
     pace = _pace(run, home, trials) if holder is not None and result is None else None
-    return RunStatus(run, SearchConfig.of_job(claim.job), trials, result, holder, pace)
+    no_winner = home.no_winner() if holder is None and result is None else None
+    return RunStatus(run, SearchConfig.of_job(claim.job), trials, result, holder, pace, no_winner)
 
 
 def active_process(run: Run) -> int | None:

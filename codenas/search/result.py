@@ -20,6 +20,7 @@ from codenas.search.warm_start import WarmStart
 LOGGER = logging.getLogger("codenas")
 
 CLAIM, WARM_START, TRIALS, RESULT = "job.json", "warm_start.json", "trials.jsonl", "result.json"  # of a search, in its folder
+NO_WINNER = "no_winner.json"
 _MAX_NAMED = 4  # settings in which two jobs differ that an error names
 
 
@@ -111,6 +112,15 @@ def trained_steps(history: History) -> int:
     return sum(report.steps for trial in history.trials for report in trial.all_reports)
 
 
+class NoWinner(BaseModel):
+    """Why a search ended without a winner. It is asked again when the search is resumed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    reason: str
+
+
 class Claim(BaseModel):
     """What a folder was claimed for: a job as JSON, and the digest of the corpus that it works on.
 
@@ -158,17 +168,16 @@ class SearchFolder:
     def require_own(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> None:
         """Check that the folder is unclaimed, or belongs to `job` on a corpus: trials of two searches must not be mixed.
 
+        A search of which nothing was trained yet gives way to any other.
+
         Args:
             present: rewrites the job of the claim, perhaps of an earlier version, as this version writes it.
 
         Raises:
             RunError: it belongs to another search.
         """
-        try:
-            claim = self.claimed()
-        except RunError:  # a claim that cannot be read is none of this search
-            claim = Claim(job="", corpus="")
-        if claim is not None and not claim.is_of(job, corpus_digest, present):
+        claim = self._claim_of_another(job, corpus_digest, present)
+        if claim is not None and not self._is_untrained():
             different = claim.differences(job, corpus_digest, present)
             raise RunError(
                 f"{self.path} holds a search with another job or another corpus; choose another --run, or remove {self.path}; "
@@ -184,6 +193,10 @@ class SearchFolder:
         """
         self.require_own(job, corpus_digest, present)
         path = self.path / CLAIM
+        if self._claim_of_another(job, corpus_digest, present) is not None:
+            for name in (TRIALS, NO_WINNER, CLAIM, WARM_START):
+                (self.path / name).unlink(missing_ok=True)
+        (self.path / NO_WINNER).unlink(missing_ok=True)
         if path.exists():
             return
         digest = ""
@@ -191,6 +204,23 @@ class SearchFolder:
             write_atomic(self._warm_start_file, warm_start.model_dump_json(indent=1))  # before the claim that names it
             digest = sha256_file(self._warm_start_file)
         write_atomic(path, Claim(job=job, corpus=corpus_digest, warm_start=digest).model_dump_json(indent=2))
+
+    def _claim_of_another(self, job: str, corpus_digest: str, present: Callable[[str], str]) -> Claim | None:
+        try:
+            claim = self.claimed()
+        except RunError:  # a claim that cannot be read is none of this search
+            return Claim(job="", corpus="")
+        return None if claim is None or claim.is_of(job, corpus_digest, present) else claim
+
+    def _is_untrained(self) -> bool:
+        """Whether the folder holds proposals at most: no report, no checkpoint, and nothing that a search does not write."""
+        others = {path.name for path in self.path.iterdir()} - {CLAIM, WARM_START, TRIALS, NO_WINNER, self.checkpoints.name}
+        if others or any(self.checkpoints.glob("*/*")):
+            return False
+        try:
+            return not any(trial.all_reports for trial in self.history().trials)
+        except RunError:  # a damaged history may have held some
+            return False
 
     @property
     def _warm_start_file(self) -> Path:
@@ -268,6 +298,24 @@ class SearchFolder:
                 f"{trials} {what}, which {self.path / 'result.json'} counts; restore the two, or remove {self.path} to search again"
             )
         return result, history
+
+    def no_winner(self) -> str | None:
+        """Why the search ended without a winner, when it was last run; None if it did not.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        path = self.path / NO_WINNER
+        if not path.exists():
+            return None
+        try:
+            return NoWinner.model_validate_json(path.read_bytes()).reason
+        except ValidationError as error:
+            raise RunError(f"{path} cannot be read: {first_error(error)}; remove it, the search then concludes again") from error
+
+    def finish_without_winner(self, reason: str) -> None:
+        """Write why there is no winner."""
+        write_atomic(self.path / NO_WINNER, NoWinner(reason=reason).model_dump_json(indent=2))
 
     def finish(self, result: SearchResult) -> None:
         """Store the result."""

@@ -315,7 +315,9 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_no_ray")
 def test_what_is_missing_is_found_before_ray_starts(tmp_path: Path, arguments: list[str], message: str) -> None:
     tiny_corpus(tmp_path / "other")
-    SearchFolder(tmp_path / "run" / "search").claim("another job", "another corpus")
+    other = SearchFolder(tmp_path / "run" / "search")
+    other.claim("another job", "another corpus")
+    (other.checkpoints / "c000" / "50").mkdir(parents=True)  # one of which nothing was trained would give way
     (tmp_path / "job.toml").write_text(f"[prepare]\nsource = '{tmp_path}/absent'\n")
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]

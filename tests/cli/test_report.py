@@ -108,3 +108,7 @@ def test_a_search_without_a_winner_leaves_a_page_that_says_why(tmp_path: Path) -
     assert done.exit_code == 2 and "no finalist is inside the limits" in done.stderr
     assert f"report: {run / 'report.html'}\n" in done.stdout
     assert len(json.loads((run / "report.json").read_text())["candidates"]) == 3
+    status = shown("status", run)
+    assert "winner      none: no finalist is inside the limits" in status and "--resume" not in status
+    assert done.stderr.splitlines()[-1] == codenas("search", "--no-ray", "--resume", run).stderr.splitlines()[-1], "resumed, it ends alike"
+    shown("status", run, "--follow")

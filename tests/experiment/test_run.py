@@ -8,7 +8,8 @@ from typer.testing import CliRunner, Result
 
 from codenas.cli.app import app
 from codenas.errors import RunError
-from codenas.experiment.run import Run
+from codenas.experiment.run import Run, open_run
+from tests.cli.commands import complaint
 from tests.fakes import SMALL_SEARCH, make_read_only, small_disk, tiny_corpus
 from tune_jobs.cluster import local as cluster
 
@@ -46,6 +47,23 @@ def test_a_corpus_may_be_named_by_any_path_to_it(tmp_path: Path) -> None:
         assert run.use_corpus(path) == run.corpus
     with pytest.raises(RunError, match="choose another --run"):
         run.use_corpus(tmp_path / "other")
+
+
+def test_a_refused_search_leaves_no_run(tmp_path: Path) -> None:
+    corpus, run = tiny_corpus(tmp_path / "corpus").path, tmp_path / "run"
+    options = ("search", "--no-ray", "--run", run, "--corpus", corpus)
+    assert "no architecture can meet the limit" in complaint(*options, "--max-mb", "0.0001")
+    assert not run.exists()
+    run.mkdir()
+    assert "no architecture can meet the limit" in complaint(*options, "--max-mb", "0.0001")
+    assert run.exists(), "a folder that was there stays"
+
+
+def test_a_run_that_holds_a_result_stays_when_more_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError), open_run(tmp_path / "run") as run:
+        run.search.mkdir()
+        raise RunError
+    assert (tmp_path / "run" / "search").exists()
 
 
 @pytest.fixture

@@ -67,6 +67,7 @@ def test_the_settings_that_differ_are_named(tmp_path: Path) -> None:
     other = {**asked, "seed": 1, "objectives": [{"metric": "size_bytes", "limit": 2e6, "weight": 0.0}]}
     folder = SearchFolder(tmp_path)
     folder.claim(json.dumps(asked), "corpus")
+    _train_one(folder)
     with pytest.raises(
         RunError, match=r"it was asked with seed 0 instead of 1, objectives.size_bytes.limit 1000000.0 instead of 2000000.0$"
     ):
@@ -77,12 +78,40 @@ def test_the_settings_that_differ_are_named(tmp_path: Path) -> None:
     assert Claim(job=json.dumps(asked), corpus="corpus").differences(json.dumps({**asked, **many}), "corpus")[-1] == "2 more"
 
 
+def _train_one(folder: SearchFolder) -> None:
+    history = folder.history()
+    history.propose(Candidate(index=0, design=Design(arch=tiny_arch()), origin="random", seed=0))
+    history.add_outcome(Report(index=0, rung=5, steps=5, metrics=Metrics(bits_per_byte=2.0), seconds=1.0, checkpoint="c000/5"))
+
+
+def test_a_search_of_which_nothing_was_trained_gives_way_to_another(tmp_path: Path) -> None:
+    folder = SearchFolder(tmp_path)
+    folder.claim("job", "corpus")
+    folder.history().propose(Candidate(index=0, design=Design(arch=tiny_arch()), origin="random", seed=0))
+    folder.finish_without_winner("all candidates were refused")
+    folder.claim("another job", "corpus")
+    assert folder.claimed() == Claim(job="another job", corpus="corpus")
+    assert not folder.history().trials and folder.no_winner() is None
+    (tmp_path / "checkpoints" / "c000" / "5").mkdir(parents=True)
+    with pytest.raises(RunError, match="another job or another corpus"):
+        folder.claim("job", "corpus")
+
+
+@pytest.mark.parametrize("other", ["rows.jsonl", "notes"])
+def test_a_folder_that_holds_anything_else_does_not_give_way(other: str, tmp_path: Path) -> None:
+    SearchFolder(tmp_path).claim("job", "corpus")
+    (tmp_path / other).touch()
+    with pytest.raises(RunError, match="another job or another corpus"):
+        SearchFolder(tmp_path).claim("another job", "corpus")
+
+
 def test_a_folder_is_claimed_once_and_a_broken_result_is_named(tmp_path: Path) -> None:
     folder = SearchFolder(tmp_path)
     assert folder.claimed() is None
     folder.claim("job", "corpus")
     folder.claim("job", "corpus")
     assert folder.claimed() == Claim(job="job", corpus="corpus")
+    _train_one(folder)
     with pytest.raises(RunError, match="another job or another corpus"):
         folder.claim("job", "another corpus")
     assert folder.result() is None
