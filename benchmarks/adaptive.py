@@ -44,7 +44,7 @@ class ReplayStatistics:
             "steps": round(sum(self.steps) / len(self.steps)),
             "middle 95 % of steps": middle,
             "best found": round(sum(self.found) / len(self.found), 3),
-            "interval": [round(interval.low, 3), round(interval.high, 3)],
+            "interval": [round(float(interval.low), 3), round(float(interval.high), 3)],
         }
 
 

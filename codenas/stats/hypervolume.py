@@ -1,4 +1,4 @@
-"""The volume that points dominate, exactly, in any number of dimensions; less is better."""
+"""The exact hypervolume of points, in any number of dimensions; lower is better."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from codenas.stats.pareto import Point
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
     """The volume between `reference` and the points that are below it in every dimension.
 
-    By slicing (Zitzler 1999): sorted by the last dimension, every slab is as thick as the way to the next point and as large as
-    what the points so far dominate in the other dimensions. Fast in two and three; for the fronts of a search that is enough.
+    By slicing (Zitzler 1999): sorted by the last dimension, every slab is as thick as the distance to the next point, with the area
+    that the points so far dominate in the other dimensions. Fast in two and three dimensions, which is enough for fronts.
     """
     inside = sorted((tuple(point) for point in points if all(x < r for x, r in zip(point, reference, strict=True))), key=lambda p: p[-1])
     if not inside:

@@ -1,4 +1,4 @@
-"""Fronts of points in which less is better, in any number of dimensions."""
+"""Pareto fronts and rankings of points, in any number of dimensions; lower is better."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,15 +7,15 @@ Point = Sequence[float]
 
 
 def dominates(a: Point, b: Point) -> bool:
-    """Whether `a` is nowhere worse than `b` and somewhere better."""
+    """Whether `a` is at least as good as `b` in every dimension and better in one."""
     return all(x <= y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
 def front(points: Sequence[Point]) -> list[int]:
-    """Indices of the points that no other dominates, in the given order."""
+    """Indices of the non-dominated points, in the given order."""
     order = sorted(range(len(points)), key=lambda i: tuple(points[i]))
     found: list[int] = []
-    for i in order:  # who dominates a point comes before it, and if that is dominated itself, so does one that is not
+    for i in order:  # a point comes after all that dominate it, and one of those is not dominated itself
         if not any(dominates(points[j], points[i]) for j in found):
             found.append(i)
     return sorted(found)
@@ -27,7 +27,7 @@ def non_dominated_sort(points: Sequence[Point]) -> list[list[int]]:
 
 
 def layers(points: Sequence[Point]) -> Iterator[list[int]]:
-    """The layers of `non_dominated_sort`, as far as they are asked for."""
+    """The layers of `non_dominated_sort`, computed lazily."""
     rest = list(range(len(points)))
     while rest:
         layer = [rest[i] for i in front([points[i] for i in rest])]
@@ -37,24 +37,24 @@ def layers(points: Sequence[Point]) -> Iterator[list[int]]:
 
 
 def spread(points: Sequence[Point], keep: int | None = None) -> list[int]:
-    """An order in which every next point is the farthest from those before it: a few first ones cover a front.
+    """Farthest-point order: each point is the farthest from all before it, so that the first few cover the front.
 
     Starts at the best point of the first dimension; ends after `keep`. Dimensions are scaled to [0, 1]. This is the epsilon-net of
     multi-objective ASHA (Schmucker et al. 2021).
     """
-    places = scaled(points)
-    distances = dict.fromkeys(range(len(points)), math.inf)  # of those that are left to the nearest before them
+    coordinates = scaled(points)
+    distances = dict.fromkeys(range(len(points)), math.inf)  # of each remaining point to the nearest chosen one
     order: list[int] = []
     while distances and (keep is None or len(order) < keep):
-        farthest = max(distances, key=lambda i: (distances[i], -i)) if order else min(distances, key=lambda i: (places[i], i))
+        farthest = max(distances, key=lambda i: (distances[i], -i)) if order else min(distances, key=lambda i: (coordinates[i], i))
         order.append(farthest)
         del distances[farthest]
-        distances = {i: min(distance, math.dist(places[i], places[farthest])) for i, distance in distances.items()}
+        distances = {i: min(distance, math.dist(coordinates[i], coordinates[farthest])) for i, distance in distances.items()}
     return order
 
 
 def ranking(points: Sequence[Point], keep: int | None = None) -> list[int]:
-    """The `keep` best indices (all without it), best first: by layer, inside a layer by spread. In one dimension the plain order."""
+    """The `keep` best indices (by default all), best first: by layer, within a layer by `spread`. In one dimension that is sorting."""
     wanted = len(points) if keep is None else keep
     order: list[int] = []
     for layer in layers(points):
@@ -65,7 +65,7 @@ def ranking(points: Sequence[Point], keep: int | None = None) -> list[int]:
 
 
 def scaled(points: Sequence[Point]) -> list[tuple[float, ...]]:
-    """Every dimension stretched to [0, 1]. What is infinite (not measured) counts as 1, like the worst that was measured."""
+    """Every dimension scaled to [0, 1]. Infinite values (not measured) count as 1, like the worst measured one."""
     columns = [_scaled_column(values) for values in zip(*points, strict=True)]
     return list(zip(*columns, strict=True))
 

@@ -16,14 +16,14 @@ class PooledVariance:
 
     @classmethod
     def of(cls, groups: Sequence[Sequence[float]]) -> Self | None:
-        """Over `groups` of values that differ by chance alone; None where no group has two."""
+        """Pooled over `groups`; None if no group has two values."""
         freedom = sum(len(group) - 1 for group in groups)
         if not freedom:
             return None
         return cls(sum((len(group) - 1) * variance(group) for group in groups if len(group) > 1) / freedom, freedom)
 
     def least_significant_difference(self, first: int, second: int) -> float:
-        """The difference between the means of two groups of so many values that chance alone exceeds once in twenty times."""
+        """The smallest significant difference between the means of groups of `first` and `second` values, at the 5 % level."""
         from scipy.special import stdtrit  # takes a while to import, and few commands compare means
 
         return float(stdtrit(self.degrees_of_freedom, 0.975)) * math.sqrt(self.variance * (1 / first + 1 / second))

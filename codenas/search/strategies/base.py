@@ -1,4 +1,4 @@
-"""What proposes candidates. A strategy keeps no state: all it knows is the history it is shown and the generator.
+"""The interface of strategies, which propose candidates. A strategy is stateless: its input is the history and a random generator.
 
 It works on any discrete space: on designs (`codenas.search.design_space`), or on the rows of a table (`codenas.search.replay.table_space`).
 """
@@ -19,7 +19,7 @@ class Space(Protocol[P]):
 
     @property
     def choices(self) -> Mapping[str, tuple[Any, ...]]:
-        """What each field may be."""
+        """The values that each field may take."""
         ...
 
     def sample(self, rng: random.Random) -> P:
@@ -27,7 +27,7 @@ class Space(Protocol[P]):
         ...
 
     def pool(self, count: int, rng: random.Random) -> Sequence[P]:
-        """Points to choose among: all of a space that lists them, always the same range or tuple; else a list of `count` draws."""
+        """Points to choose among: of an enumerable space all, always as the same range or tuple; of any other a list of `count` draws."""
         ...
 
     def mutate(self, point: P, rng: random.Random, fields: int = 1) -> P:
@@ -35,11 +35,11 @@ class Space(Protocol[P]):
         ...
 
     def cross(self, mother: P, father: P, rng: random.Random) -> P:
-        """A point whose fields are those of one of the two, or nearly so."""
+        """A point that takes each field from one of the two, or a point close to that."""
         ...
 
     def near(self, choices: Mapping[str, Any], rng: random.Random) -> P:
-        """The point that makes `choices`; one close by where there is none."""
+        """The point with `choices`, or one close to them if there is none."""
         ...
 
     def contains(self, point: P) -> bool:
@@ -47,20 +47,20 @@ class Space(Protocol[P]):
         ...
 
     def flatten(self, point: P) -> Mapping[str, Any]:
-        """The choices that make `point`."""
+        """The choices of `point`, by field."""
         ...
 
     def static(self, point: P) -> Mapping[str, float]:
-        """What is known of `point` before it is trained, by metric."""
+        """The static metrics of `point`, by name."""
         ...
 
 
 @dataclass(slots=True, frozen=True)
 class Criterion:
-    """A metric that is to be low, or `maximized`; with a limit that nothing may break. Some criteria only limit.
+    """A metric that is minimised, or `maximized`, perhaps with a limit. Criteria that do not decide are limits only.
 
     Attributes:
-        target: a value that is good enough: what is better costs as much.
+        target: a value that is good enough: better ones cost the same.
     """
 
     metric: str
@@ -71,27 +71,27 @@ class Criterion:
 
     @property
     def least(self) -> float:
-        """The cost that nothing is below."""
+        """The lower bound of the cost."""
         if self.target is None:
             return -math.inf
         return -self.target if self.maximized else self.target
 
     def cost(self, value: float) -> float:
-        """`value` turned so that less is better, as far as `target`."""
+        """`value` with the sign that makes lower better, clipped at `target`."""
         return max(-value if self.maximized else value, self.least)
 
     def broken_by(self, value: float) -> bool:
-        """Whether `value` is outside the limit."""
+        """Whether `value` violates the limit."""
         return self.limit is not None and self.cost(value) > self.cost(self.limit)
 
 
 @dataclass(slots=True, frozen=True)
 class Observation(Generic[P]):
-    """A candidate as a strategy is shown it.
+    """A candidate as strategies observe it.
 
     Attributes:
-        index: negative of what an earlier search has trained, the last of them -1.
-        costs: one for each criterion that decides, less is better; None of what was refused, has failed or has not reported yet.
+        index: negative for prior trials of earlier searches, the last of them -1.
+        costs: one for each deciding criterion, lower is better; None if the candidate was refused, failed or has not reported yet.
     """
 
     index: int
@@ -101,7 +101,7 @@ class Observation(Generic[P]):
 
 @dataclass(slots=True, frozen=True)
 class Suggestion(Generic[P]):
-    """A proposed point and where it comes from: `parents` are indices of candidates."""
+    """A proposed point and its origin; `parents` are indices of candidates."""
 
     point: P
     origin: str
@@ -110,10 +110,10 @@ class Suggestion(Generic[P]):
 
 @dataclass(slots=True, frozen=True)
 class Problem(Generic[P]):
-    """What is searched.
+    """The space and the criteria of a search.
 
     Attributes:
-        capacity: a metric that is known before training and promises quality where there is much of it, as parameters do.
+        capacity: a static metric that predicts quality, such as the number of parameters; None without one.
     """
 
     space: Space[P]
@@ -122,25 +122,25 @@ class Problem(Generic[P]):
 
     @property
     def deciding(self) -> tuple[Criterion, ...]:
-        """The criteria that costs are given for."""
+        """The criteria that are optimised."""
         return tuple(criterion for criterion in self.criteria if criterion.decides)
 
     def known_costs(self, point: P) -> tuple[float | None, ...]:
-        """The costs of `point` as far as they are known before training."""
+        """The costs of `point`; None for those that are not known before training."""
         figures = self.space.static(point)
         return tuple(criterion.cost(figures[criterion.metric]) if criterion.metric in figures else None for criterion in self.deciding)
 
     def within_limits(self, point: P) -> bool:
-        """Whether `point` breaks no limit, as far as is known before training."""
+        """Whether the static metrics of `point` satisfy all limits."""
         figures = self.space.static(point)
         return not any(criterion.broken_by(figures[criterion.metric]) for criterion in self.criteria if criterion.metric in figures)
 
 
 class Strategy(Protocol):
-    """Proposes. The same history and generator give the same answer, inside the space, whatever the history holds."""
+    """Proposes points of the space. The same history and generator state give the same proposals."""
 
     def ask(self, problem: Problem[P], history: Sequence[Observation[P]], count: int, rng: random.Random) -> list[Suggestion[P]]:
-        """`count` points that look worth a training."""
+        """Propose `count` points to train."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""How two parents make a child: tournaments, crossover and mutation (as NSGA-II ranks the parents, Deb et al. 2002)."""
+"""Children by tournament selection, crossover and mutation (parents are ranked as in NSGA-II, Deb et al. 2002)."""
 
 import random
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from codenas.search.strategies.base import Observation, P, Problem, Suggestion
 
 @dataclass(slots=True, frozen=True)
 class Breeding:
-    """The rules.
+    """Selection and variation.
 
     Attributes:
-        tournament: how many of the population meet; the best of them is a parent.
+        tournament: size of a tournament, whose best is a parent.
         crossover: probability that a child has two parents.
         mutations: fields that a mutation changes.
     """

@@ -11,7 +11,7 @@ from codenas.search.strategies.random_search import RandomSearch
 
 @dataclass(slots=True, frozen=True)
 class Evolution:
-    """Random until `warmup` candidates have reported, then children of the `population` best; the rest as in `Breeding`."""
+    """Random until `warmup` candidates have reported, then children of the `population` best; other attributes as in `Breeding`."""
 
     warmup: int = 4
     population: int = 8

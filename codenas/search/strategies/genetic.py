@@ -1,4 +1,4 @@
-"""A genetic algorithm in generations, with elites and ageing (Real et al. 2019 let the oldest die; elites never do)."""
+"""A genetic algorithm in generations, with elites and ageing (Real et al. 2019; elites are exempt from ageing)."""
 
 import random
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ _BREEDING = Breeding(tournament=2, crossover=0.7)
 
 @dataclass(slots=True, frozen=True)
 class Genetic:
-    """The first generation is random, or of what earlier searches left; the parents of each later one are the survivors before it.
+    """The first generation is random, or children of prior trials; the parents of each later one are the survivors before it.
 
     Attributes:
         population: candidates of a generation, and survivors at most.
-        elites: the best of all generations, who survive for ever.
-        lifetime: generations that any other candidate survives.
-        breeding: how survivors make children.
+        elites: the number of best candidates of all generations, which survive always.
+        lifetime: generations that all other candidates survive.
+        breeding: how children are made of survivors.
     """
 
     population: int = 6
@@ -35,7 +35,7 @@ class Genetic:
         return [self.breeding.child(problem, parents, rng) for _ in range(count)]
 
     def _survivors(self, history: Sequence[Observation[P]]) -> list[Observation[P]]:
-        """Whoever of the finished generations is young or elite, the best of them, best first."""
+        """The best of the young and the elite of all finished generations, best first."""
         finished = (
             max((observation.index + 1 for observation in history if observation.costs is not None), default=0)
             // self.population

@@ -1,4 +1,4 @@
-"""By how much a training is expected to enlarge the volume that the trained ones dominate."""
+"""Expected hypervolume improvement over the trained points (Emmerich et al. 2006), where one cost is uncertain."""
 
 import math
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ Numbers = npt.NDArray[np.floating[Any]]
 def expected_improvement(
     mean: Numbers, sd: Numbers, known: Sequence[Point], trained: Sequence[Point], reference: Point, least: float = -math.inf
 ) -> Numbers:
-    """The expected hypervolume improvement of points of which all costs but the first are known.
+    """The expected hypervolume improvement of points with an uncertain first cost and known other costs.
 
-    The first cost is normal. At a first cost of t a point adds the slice of the volume, over the other costs, that it dominates
-    and that nothing trained with at most t dominates; the expectation is the integral of that slice times the probability of less
-    than t. The slice changes only where t passes a point of the front, so that the integral is a short exact sum.
+    The first cost is normally distributed. At a first cost of t a point adds the slice of the volume, over the other costs, that it
+    dominates and that no trained point with at most t dominates; the expectation is the integral of that slice times the probability
+    of less than t. The slice changes only where t passes a point of the front, so the integral is a short exact sum.
 
     Args:
         mean: of the first cost, [points]; `sd` its standard deviation, above 0.
         known: the other costs of each point, [points][costs - 1].
-        trained: all costs of what was trained.
-        reference: the worst of each cost that counts.
-        least: of the first cost; what is below counts as that.
+        trained: all costs of the trained points.
+        reference: the reference point of the hypervolume.
+        least: lower bound at which the first cost is clipped.
     """
     edge = sorted((tuple(trained[i]) for i in front(trained)), key=lambda point: point[0])
     edge = [point for point in edge if point[0] < reference[0]]
@@ -53,9 +53,9 @@ def _below(mean: Numbers, sd: Numbers, end: float) -> Numbers:
 
 
 def _slices(points: Numbers, trained: Sequence[Point], reference: Point) -> Numbers:
-    """What each of `points` [points, costs] dominates below `reference` and `trained` does not, cut along one cost after the other.
+    """The volume that each of `points` [points, costs] dominates below `reference` and `trained` does not, sliced along each cost in turn.
 
-    Without costs: everything, where nothing is trained.
+    Without costs it is 1 if nothing is trained, else 0.
     """
     volume: Numbers = np.zeros(len(points))
     if not reference:

@@ -1,6 +1,6 @@
 """Optuna's samplers as strategies, by ask and tell. The only file that knows Optuna; it is imported when it is first asked.
 
-The study is built anew from the history for every question: the history stays the only state.
+The study is rebuilt from the history for every proposal: the history stays the only state.
 """
 
 import random
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-_GENERATION = "NSGAIISampler:generation"  # where its trials keep the number of theirs; nothing else tells it who the parents are
+_GENERATION = "NSGAIISampler:generation"  # the system attribute of a trial with its generation, from which the sampler selects parents
 _POPULATION = 6
-_DRAWS = 4  # of TPE for each field: more of them always hold the best of a few choices, and every question had one answer
+_DRAWS = 4  # samples of TPE for each field: with more of them it would always propose the same of a few choices
 
 
 @dataclass(slots=True, frozen=True)
 class OptunaSearch:
-    """TPE (Bergstra et al. 2011), NSGA-II (Deb et al. 2002), or a Gaussian process; limits are constraints of each.
+    """TPE (Bergstra et al. 2011), NSGA-II (Deb et al. 2002) or a Gaussian process, each with the limits as constraints.
 
     Attributes:
         needs: modules that must be installed.
-        startup: random trials before the sampler sets in; NSGA-II has generations instead.
+        startup: random trials before the sampler is used; NSGA-II has generations instead.
     """
 
     sampler: Literal["tpe", "nsga2", "gp"]
@@ -43,9 +43,9 @@ class OptunaSearch:
         study = _study(problem, history, self._sampler(rng.randrange(2**32)), None)
         suggestions: list[Suggestion[P]] = []
         for _ in range(count):
-            places = study.ask(_distributions(fields)).params
+            indices = study.ask(_distributions(fields)).params
             wanted = {name: values[0] for name, values in problem.space.choices.items()}
-            wanted |= {name: values[places[name]] for name, values in fields.items()}
+            wanted |= {name: values[indices[name]] for name, values in fields.items()}
             suggestions.append(Suggestion(problem.space.near(wanted, rng), f"optuna-{self.sampler}"))
         return suggestions
 
@@ -63,16 +63,16 @@ def write_study(problem: Problem[P], history: Sequence[Observation[P]], path: Pa
     """Store `history` as a study in SQLite at `path`, which optuna-dashboard opens.
 
     Raises:
-        ConfigError: there is something at `path`.
+        ConfigError: `path` exists already.
     """
     if path.exists():
-        raise ConfigError(f"{path} is there already; remove it, or choose another file")
+        raise ConfigError(f"{path} exists already; remove it, or choose another file")
     path.parent.mkdir(parents=True, exist_ok=True)
     _study(problem, history, None, f"sqlite:///{path}", name)
 
 
 def extend_study(problem: Problem[P], history: Sequence[Observation[P]], path: Path, name: str) -> None:
-    """Add to the study at `path` the candidates of `history` that it does not hold: who has optuna-dashboard open sees them come."""
+    """Add the new candidates of `history` to the study at `path`; an open optuna-dashboard shows them."""
     import optuna
 
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{path}")
@@ -90,16 +90,16 @@ def _study(
     directions = [StudyDirection.MAXIMIZE if criterion.maximized else StudyDirection.MINIMIZE for criterion in problem.deciding]
     study = optuna.create_study(directions=directions, sampler=sampler, storage=storage, study_name=name)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # a later Optuna may name them otherwise
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # experimental in Optuna: a later version may change it
         study.set_metric_names([criterion.metric for criterion in problem.deciding])
     oldest = min((observation.index for observation in history), default=0)
-    before = max(0, -(oldest // _POPULATION))  # generations of earlier searches: Optuna's are counted from 0
+    before = max(0, -(oldest // _POPULATION))  # generations of earlier searches; Optuna counts from 0
     study.add_trials([_trial(problem, observation, before) for observation in sorted(history, key=lambda observation: observation.index)])
     return study
 
 
 def _trial(problem: Problem[P], observation: Observation[P], before: int) -> "FrozenTrial":
-    """A candidate as Optuna knows it: choices by their places, a limit as a constraint that is 0 or less where it is met."""
+    """A candidate as a frozen trial of Optuna: choices by index, a limit as a constraint that is at most 0 where it is satisfied."""
     from optuna.trial import TrialState, create_trial
 
     fields = {name: values for name, values in problem.space.choices.items() if len(values) > 1}
@@ -109,7 +109,7 @@ def _trial(problem: Problem[P], observation: Observation[P], before: int) -> "Fr
         if observation.costs is None
         else [-cost if criterion.maximized else cost for criterion, cost in zip(problem.deciding, observation.costs, strict=True)]
     )
-    inside = {name: values for name, values in fields.items() if taken[name] in values}  # an inactive field may have another
+    inside = {name: values for name, values in fields.items() if taken[name] in values}  # an inactive field may have another value
     return create_trial(
         state=TrialState.FAIL if costs is None else TrialState.COMPLETE,
         values=costs,
@@ -126,7 +126,7 @@ def _trial(problem: Problem[P], observation: Observation[P], before: int) -> "Fr
 
 
 def _distributions(fields: Mapping[str, tuple[Any, ...]]) -> "dict[str, BaseDistribution]":
-    """The places of the choices: in their order where they are numbers."""
+    """Distributions over the indices of the choices: ordered for numbers, categorical for others."""
     from optuna.distributions import CategoricalDistribution, IntDistribution
 
     return {

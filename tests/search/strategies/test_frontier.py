@@ -56,7 +56,7 @@ def test_it_beats_random_search_where_no_capacity_is_known() -> None:
         assert mean_share(nothing, RandomSearch(), trainings) + 0.03 < mean_share(nothing, Frontier(), trainings)
 
 
-def test_it_beats_random_search_where_the_capacity_promises_nothing() -> None:
+def test_it_beats_random_search_where_capacity_is_uninformative() -> None:
     shuffled = Table(TABLE.path, {**TABLE.columns, "params": random.Random(0).sample(TABLE.columns["params"], len(TABLE))})
     misleading = Recorded.of(shuffled, ROLES)
     assert mean_share(misleading, RandomSearch(), 20) + 0.03 < mean_share(misleading, Frontier(), 20)

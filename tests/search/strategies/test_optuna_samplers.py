@@ -36,7 +36,7 @@ def test_a_study_in_sqlite_holds_the_history(tmp_path: Path) -> None:
         assert (trial.values is None) == (observation.costs is None)
         if observation.costs is not None:
             assert trial.values == pytest.approx(observation.costs)
-    with pytest.raises(ConfigError, match="study.db is there already; remove it, or choose another file"):
+    with pytest.raises(ConfigError, match="study.db exists already; remove it, or choose another file"):
         write_study(limited, [], tmp_path / "study.db", "made up")
 
 
