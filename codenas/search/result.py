@@ -196,7 +196,8 @@ class SearchFolder:
         if self._claim_of_another(job, corpus_digest, present) is not None:
             for name in (TRIALS, NO_WINNER, CLAIM, WARM_START):
                 (self.path / name).unlink(missing_ok=True)
-        (self.path / NO_WINNER).unlink(missing_ok=True)
+        if (self.path / NO_WINNER).exists():  # unlink would fail in a folder that may only be read
+            (self.path / NO_WINNER).unlink(missing_ok=True)
         if path.exists():
             return
         digest = ""
