@@ -88,7 +88,7 @@ class Checkpoint:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read the manifest and see that all files are there.
+        """Read the manifest and check that all files are there.
 
         Raises:
             CheckpointError: the folder is missing, incomplete, or its manifest cannot be read.
@@ -97,7 +97,7 @@ class Checkpoint:
         missing = [name for name in (MANIFEST, WEIGHTS, TOKENIZER) if not (path / name).is_file()]
         if missing:
             broken = path.exists() and (len(missing) < 3 or not path.is_dir() or not any(path.iterdir()))
-            first = f"remove {path}, then " if broken else ""  # never the advice to remove a folder that holds something else
+            first = f"remove {path}, then " if broken else ""  # never advise to remove a folder that holds something else
             way_out = f"{first}train one with `codenas train`"
             if (path / "model" / MANIFEST).is_file():
                 way_out = f"the model of this run is {path / 'model'}"
@@ -113,7 +113,7 @@ class Checkpoint:
         return sum((self.path / name).stat().st_size for name in (WEIGHTS, TOKENIZER))
 
     def verify(self) -> None:
-        """See that the weights are those that were written, and that the vocabulary is that of the training.
+        """Check that the weights are those that were written, and that the vocabulary is that of the training.
 
         Raises:
             CheckpointError: they are not.
@@ -253,7 +253,7 @@ def _other_tensor(stored: StoredModel) -> str | None:
 
 
 def _way_out(path: Path) -> str:
-    return f"restore the folder or train again: remove {path}, then the command that made it makes it anew"
+    return f"restore the folder or train again: remove {path}, then run the command that made it again"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Bits per byte: the one measure of quality that compares over vocabularies.
+"""Bits per byte: a measure of quality that is comparable between vocabularies.
 
 Nats over the targets / (ln 2 x bytes of the targets). Special tokens have no bytes but cost nats. The windows are fixed:
 consecutive ones would start with no context too, so a longer window scores better; `context_len` belongs to the figure.
@@ -18,12 +18,12 @@ from codenas.model import LanguageModel
 from codenas.train.losses import cross_entropy
 
 _BATCH = 16  # windows at once
-_LOGITS = 1 << 26  # and numbers that come out of the model at once: 16 windows of 1,024 tokens over 50,000 ids would be 3.3 GB
+_LOGITS = 1 << 26  # and logits at once: 16 windows of 1,024 tokens over 50,000 ids would be 3.3 GB
 
 
 @dataclass(slots=True, frozen=True)
 class BitsPerByte:
-    """The figure and what it was measured on."""
+    """The score, and the tokens and bytes that it was measured on."""
 
     bits_per_byte: float
     tokens: int
@@ -47,9 +47,9 @@ def bits_per_byte(
     nats, size, targets = 0.0, 0, 0
     reduced = torch.autocast(model.device.type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
     model.eval()
-    together = max(1, min(_BATCH, _LOGITS // (model.arch.context_len * len(bytes_per_token))))
-    for first in range(0, len(starts), together):
-        rows = np.stack([tokens.read(start, start + model.arch.context_len + 1) for start in starts[first : first + together]])
+    batch_size = max(1, min(_BATCH, _LOGITS // (model.arch.context_len * len(bytes_per_token))))
+    for first in range(0, len(starts), batch_size):
+        rows = np.stack([tokens.read(start, start + model.arch.context_len + 1) for start in starts[first : first + batch_size]])
         batch = torch.from_numpy(rows).to(model.device)
         with reduced:
             logits = model(batch[:, :-1])
@@ -57,12 +57,12 @@ def bits_per_byte(
         size += int(bytes_per_token[rows[:, 1:]].sum())
         targets += batch[:, 1:].numel()
     if size == 0:
-        raise CorpusError(f"all of {targets} held-out targets are special tokens: there is no text to score; prepare other source")
+        raise CorpusError(f"all of {targets} held-out targets are special tokens: there is no text to score; prepare another source")
     return BitsPerByte(nats / math.log(2) / size, targets, size)
 
 
 def window_starts(length: int, context_len: int, max_tokens: int | None) -> list[int]:
-    """Where the windows begin that `bits_per_byte` scores."""
+    """The starts of the windows that `bits_per_byte` scores."""
     windows = (length - 1) // context_len
     if windows < 1:
         raise CorpusError(f"{length} held-out tokens are too few for one window of {context_len + 1}; prepare more source or hold out more")

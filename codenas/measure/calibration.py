@@ -1,4 +1,4 @@
-"""Some dozen architectures timed on one device, in sweeps: what a fit of its latency is made from."""
+"""The measurements of a calibration: a few dozen architectures timed on one device, in sweeps."""
 
 import contextlib
 import json
@@ -16,9 +16,9 @@ ROUNDS = 2
 
 
 class Times:
-    """What was timed, in ms and in order. With a path every time is on the disk before it counts: an interrupted calibration is resumed.
+    """Measured times in ms, in order. With a path every time is written to disk at once, so that an interrupted calibration is resumed.
 
-    The file is for one list of architectures and one number of sweeps: the time at place i is of the i-th measurement of these.
+    The file belongs to one list of architectures and one number of sweeps: entry i is their i-th measurement.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -26,20 +26,20 @@ class Times:
         self.p50_ms = list(_read(path)) if path is not None and path.exists() else []
 
     def add(self, p50_ms: float) -> None:
-        """Note the next one."""
+        """Append a time."""
         if self._path is not None:
             append_line(self._path, json.dumps({"p50_ms": p50_ms}))
         self.p50_ms.append(p50_ms)
 
     def remove(self) -> None:
-        """Forget the file: its calibration is stored."""
+        """Remove the file, once its calibration is stored."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Iterator[float]:
     for line in path.read_bytes().splitlines():
-        with contextlib.suppress(ValueError):  # torn by a kill: no prefix of an object is JSON, as one of a number is
+        with contextlib.suppress(ValueError):  # an incomplete last line, after a kill
             yield json.loads(line)["p50_ms"]
 
 
@@ -51,10 +51,10 @@ def measure_points(
     times: Times | None = None,
     on_measured: Callable[[], None] = lambda: None,
 ) -> list[Point]:
-    """Time every architecture once a sweep, untrained, and keep its lowest latency. What `times` holds already is not timed again.
+    """Time every architecture, untrained, once per sweep and keep its lowest latency. Measurements in `times` are not repeated.
 
-    Sweeps rather than repeats: other work on the machine comes in spells that are longer than a measurement. The uncertainty of
-    a point is how far its second lowest lies above.
+    Sweeps rather than consecutive repeats: other work on the machine often lasts longer than a measurement. The uncertainty of a
+    point is the difference between its lowest and second lowest latency.
 
     Raises:
         ValueError: fewer than two sweeps.

@@ -1,4 +1,4 @@
-"""The leak guard: figures too good to be true, and a direct test that no logit depends on a later token."""
+"""Checks for leaks: implausibly low bits per byte, and a direct test that no logit depends on a later token."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 from codenas.errors import LeakError
 
-# Small models of code end near 1 bit per byte; far below, the predicted token is in sight or the documents were seen.
+# Small code models reach about 1 bit per byte; far below that, the target leaks or the held-out documents were trained on.
 LEAK_BITS_PER_BYTE = 0.4
 LEAK_PARAMS = 100_000_000
 
 
 def implausible(bits_per_byte: float, params: int, compressors: Mapping[str, float]) -> list[str]:
-    """Warnings about a figure that cannot be trusted, or is worth nothing; empty where nothing is wrong.
+    """Warnings about a score that is implausibly low, or worse than a compressor; empty if it is neither.
 
     Args:
         compressors: bits per byte of the same bytes by name, as `compressor_bits_per_byte` gives them; "xz" is compared.
@@ -36,28 +36,28 @@ def implausible(bits_per_byte: float, params: int, compressors: Mapping[str, flo
 def check_causal(
     logits_of: Callable[[Tensor], Tensor], vocab_size: int, length: int, seed: int = 0, changes: int = 8, tolerance: float = 1e-4
 ) -> None:
-    """Change single tokens and see that no earlier logit moves.
+    """Change single tokens and check that no earlier logit changes.
 
     Args:
         logits_of: tokens [1, length] -> logits [1, length, vocab_size], in evaluation mode.
         changes: positions that are changed, one at a time, spread evenly from the second token to the last.
-        tolerance: largest move allowed, relative to the largest logit.
+        tolerance: largest allowed change, relative to the largest logit.
 
     Raises:
-        LeakError: a logit moved, is not finite, or differs between two equal calls (dropout that is still on).
+        LeakError: a logit changed, is not finite, or differs between two equal calls (active dropout).
     """
     tokens = torch.randint(vocab_size, (1, length), generator=torch.Generator().manual_seed(seed))
     expected = logits_of(tokens)
     allowed = tolerance * (1 + float(expected.abs().max()))
-    _require_still(logits_of(tokens), expected, allowed, "two calls with the same tokens differ: is the model in evaluation mode?")
+    _require_unchanged(logits_of(tokens), expected, allowed, "two calls with the same tokens differ: is the model in evaluation mode?")
     for position in sorted({round(p) for p in torch.linspace(1, length - 1, changes).tolist()}):
         changed = tokens.clone()
         changed[0, position] = (changed[0, position] + 1) % vocab_size
-        message = f"token {position} of {length} moves the logits before it: the model sees what it must predict"
-        _require_still(logits_of(changed)[:, :position], expected[:, :position], allowed, message)
+        message = f"token {position} of {length} changes the logits before it: the model sees what it must predict"
+        _require_unchanged(logits_of(changed)[:, :position], expected[:, :position], allowed, message)
 
 
-def _require_still(found: Tensor, expected: Tensor, allowed: float, message: str) -> None:
-    move = float((found - expected).abs().max())
-    if not move <= allowed:  # a NaN is no proof of causality: it must not pass
-        raise LeakError(f"{message} (moved by {move:.3g}, allowed {allowed:.3g})")
+def _require_unchanged(found: Tensor, expected: Tensor, allowed: float, message: str) -> None:
+    change = float((found - expected).abs().max())
+    if not change <= allowed:  # written so that NaN fails
+        raise LeakError(f"{message} (changed by {change:.3g}, allowed {allowed:.3g})")

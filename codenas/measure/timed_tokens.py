@@ -1,10 +1,10 @@
-"""Which tokens a measurement of latency times."""
+"""The lengths of prompt and answer of a latency measurement."""
 
 WARMUP_TOKENS = 8
 
 
 def lengths_that_fit(context_len: int, tokens: int, prompt_tokens: int) -> tuple[int, int]:
-    """The lengths of prompt and answer that are timed: as asked, or as the context allows.
+    """The lengths of prompt and answer, shortened to what the context allows.
 
     Raises:
         ValueError: the context is too short to time a single token.

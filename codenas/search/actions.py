@@ -1,4 +1,4 @@
-"""What a plan answers to "what next?": propose a candidate, train one, wait for those in training, or nothing, the search is done."""
+"""The actions that a plan returns: propose a candidate, train one, wait for running jobs, or done."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,19 @@ from codenas.search.candidate import Candidate, Failure, Refusal
 
 @dataclass(slots=True, frozen=True)
 class Job:
-    """Train `candidate` until `rung` steps are done in all, from its last checkpoint."""
+    """Train `candidate` from its last checkpoint until it has `rung` steps in total."""
 
     candidate: Candidate
     rung: int
 
     def failed(self, reason: str, curve: TrainingCurve | None = None) -> Failure:
-        """What becomes of the job where its candidate cannot be trained; `curve` is how far it came."""
+        """The outcome of the job if its candidate cannot be trained; `curve` is the training curve up to the failure."""
         return Failure(index=self.candidate.index, rung=self.rung, reason=reason, repeat=self.candidate.repeat, curve=curve)
 
 
 @dataclass(slots=True, frozen=True)
 class Propose:
-    """Enter `candidate` into the history, and `refusal` behind it where static metrics are outside a limit; then ask again."""
+    """Add `candidate` to the history, and its `refusal` if a static metric violates a limit; then ask for the next action."""
 
     candidate: Candidate
     refusal: Refusal | None = None
@@ -28,19 +28,19 @@ class Propose:
 
 @dataclass(slots=True, frozen=True)
 class Train:
-    """Do `job`."""
+    """Run `job`."""
 
     job: Job
 
 
 @dataclass(slots=True, frozen=True)
 class Wait:
-    """What comes next depends on jobs that are running."""
+    """The next action depends on running jobs."""
 
 
 @dataclass(slots=True, frozen=True)
 class Done:
-    """Nothing is left to do."""
+    """The search is finished."""
 
 
 Action = Propose | Train | Wait | Done

@@ -1,4 +1,4 @@
-"""What a search is asked to do."""
+"""The settings of a search."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -21,7 +21,7 @@ _OBJECT = TypeAdapter(dict[str, Any])
 
 
 class SpaceChoice(BaseModel):
-    """Where architectures come from: a preset's name, or a space of one's own."""
+    """The search space: a preset's name, or a custom space."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,10 +52,10 @@ class SpaceChoice(BaseModel):
 
     @classmethod
     def of_job(cls, job: str) -> Self:
-        """What `job`, the JSON of a search and of how its trials run, asks for; how they run is left out.
+        """The search space or search settings in `job`, the JSON of a search job; how its trials run is left out.
 
         Raises:
-            ConfigError: it asks for no search that this version knows.
+            ConfigError: it cannot be read by this version.
         """
         try:
             asked = _OBJECT.validate_json(job)
@@ -65,7 +65,7 @@ class SpaceChoice(BaseModel):
             raise ConfigError(f"the job of a search cannot be read ({reason}); it is damaged, or of another version") from error
 
     def search_space(self) -> SearchSpace:
-        """The space itself."""
+        """The search space."""
         if not isinstance(self.space, str):
             if self.choices:
                 raise ConfigError(f"choices refine a preset ({', '.join(PRESETS)}); those of a space of one's own stand in space.choices")
@@ -78,24 +78,26 @@ class SpaceChoice(BaseModel):
 
     @property
     def space_name(self) -> str:
-        """The preset's name and the fields that are refined, for reports."""
+        """The preset's name and the refined fields, for reports."""
         if not isinstance(self.space, str):
             return "of its own"
         return f"{self.space}, refined in {', '.join(self.choices)}" if self.choices else self.space
 
 
 class SearchConfig(SpaceChoice):
-    """A search: where, how, how long, for what."""
+    """A search: its space, strategy, budget and objectives."""
 
-    strategy: str = Field("frontier", description="what proposes candidates")
+    strategy: str = Field("frontier", description="proposes candidates")
     budget: Budget = Field(Budget(), description="candidates, rungs and promotions")
-    objectives: tuple[Objective, ...] = Field(DEFAULT_OBJECTIVES, description="what decides, and the limits")
+    objectives: tuple[Objective, ...] = Field(DEFAULT_OBJECTIVES, description="metrics that are optimised, and limits")
     scheduler: Literal["promotion", "asha"] = Field(
         "promotion",
-        description="which candidates train on: those promoted out of a whole rung, or those that Ray's ASHA does not stop (on Ray only)",
+        description="how candidates reach higher rungs: synchronous promotion of the best of a rung, or Ray's ASHA (on Ray only)",
     )
     lookback: int = Field(
-        4, ge=0, description="most recent candidates whose results a proposal ignores; from twice the number of workers on, none waits"
+        4,
+        ge=0,
+        description="most recent candidates whose results a proposal ignores; with at least twice the number of workers, none waits",
     )
     seed: int = Field(0, description="of proposals, weights and batches")
 
@@ -104,11 +106,11 @@ class SearchConfig(SpaceChoice):
         strategy(self.strategy)
         check_objectives(self.objectives)
         if self.budget.adaptive and not any(each.metric == QUALITY and each.weight > 0 for each in self.objectives):
-            raise ValueError(f"adaptive promotion forecasts {QUALITY}, which decides nothing here; give it a weight, or leave `least` out")
+            raise ValueError(f"adaptive promotion forecasts {QUALITY}, which has no weight here; give it one, or leave `least` out")
         return self
 
     @model_validator(mode="after")
-    def _asha_can_climb(self) -> Self:
+    def _asha_is_possible(self) -> Self:
         if self.scheduler != "asha":
             return self
         rungs, deciding = list(self.budget.rungs), [each.metric for each in self.objectives if each.weight > 0]
@@ -138,7 +140,7 @@ class SearchConfig(SpaceChoice):
         min_latency_ms: MinLatency | None = None,
         vocabularies: Mapping[str, VocabularySize] | None = None,
     ) -> Plan:
-        """The rules of this search over models with `vocab_size` tokens and a tokenizer of so many bytes; see `Plan`."""
+        """The plan of this search for a vocabulary of `vocab_size` ids and a tokenizer of `tokenizer_bytes`; see `Plan`."""
         return Plan(
             space=self.search_space(),
             strategy=strategy(self.strategy),
@@ -164,12 +166,12 @@ class SearchConfig(SpaceChoice):
     ) -> Self:
         """The same search with other limits, targets and weights of some metrics; an unlisted metric joins with weight 0.
 
-        Where `weights` are given they alone decide: any other metric is shown and limited as before, with weight 0. An earlier
-        target that a new limit excludes moves to that limit: whatever is inside the limit was good enough before, and still is.
+        If `weights` are given, all other metrics get weight 0 and keep their limits. A target that a new limit excludes moves to that
+        limit: every value inside the limit was good enough before.
 
         Raises:
             ValidationError: there is no such metric, or a value is illegal.
-            ConfigError: nothing is left to decide.
+            ConfigError: no objective has a weight.
         """
         changed = {objective.metric: objective.model_dump() for objective in self.objectives}
         if weights is not None:

@@ -1,4 +1,4 @@
-"""Designs as the discrete space that strategies work on: a search space, and what is known of its designs before training."""
+"""The discrete space of designs that strategies search, with the static metrics of its designs."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from codenas.search.strategies.base import Criterion, Observation
 
 @dataclass(slots=True, frozen=True)
 class DesignSpace:
-    """A `Space` of designs; `figures` says what is known of one without building it."""
+    """A `Space` of designs; `figures` computes the static metrics of one without building it."""
 
     space: SearchSpace
     figures: Callable[[Design], Mapping[str, float]]
@@ -30,7 +30,7 @@ class DesignSpace:
         return self.space.sample(rng)
 
     def pool(self, count: int, rng: random.Random) -> Sequence[Design]:
-        """`count` draws, some of them equal perhaps."""
+        """`count` draws, perhaps with duplicates."""
         return [self.space.sample(rng) for _ in range(count)]
 
     def mutate(self, point: Design, rng: random.Random, fields: int = 1) -> Design:
@@ -38,11 +38,11 @@ class DesignSpace:
         return self.space.mutate(point, rng, fields)
 
     def cross(self, mother: Design, father: Design, rng: random.Random) -> Design:
-        """Each field from one of the two."""
+        """Take each field from one of the two."""
         return self.space.cross(mother, father, rng)
 
     def near(self, choices: Mapping[str, Any], rng: random.Random) -> Design:
-        """The design of `choices`; where they make none, with as many fields of a random one as it takes, in random order."""
+        """The design of `choices`; if they are invalid, fields are replaced by those of a random design until they are not."""
         assignment, valid = dict(choices), self.space.flatten(self.space.sample(rng))
         for path in [None, *rng.sample(sorted(valid), len(valid))]:
             if path is not None:
@@ -54,11 +54,11 @@ class DesignSpace:
         raise ConfigError(f"{sorted(choices)} are not the fields of the space, {sorted(valid)}")
 
     def contains(self, point: Design) -> bool:
-        """Whether the space can propose `point`."""
+        """Whether `point` is in the space."""
         return self.space.contains(point)
 
     def flatten(self, point: Design) -> Mapping[str, Any]:
-        """The choices that make `point`."""
+        """The choices of `point`, by field."""
         return self.space.flatten(point)
 
     def static(self, point: Design) -> Mapping[str, float]:
@@ -67,12 +67,12 @@ class DesignSpace:
 
 
 def criteria(objectives: Sequence[Objective]) -> tuple[Criterion, ...]:
-    """`objectives` as strategies see them."""
+    """`objectives` as the criteria of a strategy."""
     return tuple(objective.criterion for objective in objectives)
 
 
 def observations(trials: Sequence[Trial], rung: int, objectives: Sequence[Objective]) -> list[Observation[Design]]:
-    """`trials` as strategies see them: with their costs after `rung` steps."""
+    """`trials` as observations of a strategy, with their costs after `rung` steps."""
     reports = [trial.report(rung) for trial in trials]
     return [
         Observation(trial.candidate.index, trial.candidate.design, costs(report.metrics, objectives) if report else None)

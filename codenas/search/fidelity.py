@@ -1,7 +1,7 @@
-"""How far a low rung can be trusted: the rank correlation of its scores with those of a higher one, plain and with size taken out.
+"""Fidelity of a low rung: the rank correlation of its scores with those of a higher one, plain and controlled for size.
 
-Larger models score better at every rung, and their size is known before training. What a rung adds to that is the correlation with
-size taken out: of what the parameters of the layers do not explain of either score.
+Larger models score better at every rung, and their size is known before training. The correlation controlled for size measures what
+a rung adds to that: it is computed on what the parameters of the layers do not explain of either score.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ class Fidelity(BaseModel):
     """Spearman's correlations of bits per byte at `low` and `high` over the `trials` that reached both, with their 95 % intervals.
 
     Attributes:
-        spearman: None where it is not defined, as below three trials.
+        spearman: None if it is not defined, as below three trials.
         given_size: the same of the residuals of both against a quadratic in the logarithm of the parameters of the layers. None
-            where it is not defined, as below five trials, and in results of earlier versions, as are both intervals.
+            if it is not defined, as below five trials, and in results of earlier versions, as are both intervals.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,7 +39,7 @@ def fidelities(trials: Sequence[Trial], rungs: Sequence[int]) -> tuple[Fidelity,
 
 
 def fidelity(trials: Sequence[Trial], low: int, high: int) -> Fidelity:
-    """The fidelity of rung `low`. Only promoted trials reach `high`: the restricted range lowers the correlations."""
+    """The fidelity of rung `low`. Only promoted trials reach `high`: the restricted range lowers correlations."""
     reached = [
         (a.metrics.bits_per_byte, b.metrics.bits_per_byte, float(body_parameters(trial.candidate.design.stored_arch)))
         for trial in trials

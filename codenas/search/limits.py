@@ -1,6 +1,6 @@
-"""Limits that designs break before training: why one is refused, and what to say when nothing is inside them.
+"""Limits on static metrics: why a design is refused, and the errors if no design satisfies them.
 
-A latency that is only predicted counts as the lower bound of the prediction, and is no metric: it is never recorded as one.
+A latency that is only predicted counts with the lower bound of the prediction, and is never recorded as a metric.
 """
 
 import math
@@ -18,30 +18,30 @@ from codenas.search.fitness import Objective
 from codenas.search.static_metrics import StaticMetrics
 from codenas.seeds import stream
 
-DRAWS = 2_000  # of a space, to see whether anything in it is inside the limits
-_SHORTLIST = 50  # of the smallest draws, as estimated, whose bytes are counted
+DRAWS = 2_000  # random designs with which the limits are checked
+_SHORTLIST = 50  # the smallest draws by estimate, whose exact size is counted
 
 
 @dataclass(slots=True, frozen=True)
 class Estimate:
-    """What is known of `design`: `metrics` that were counted or measured, and a lower bound of the latency, None where there is none."""
+    """A design with its computed or measured `metrics`, and a lower bound of its latency, None without one."""
 
     design: Design
     metrics: Metrics
     latency_bound: float | None = None
 
     def value(self, objective: Objective) -> float | None:
-        """What counts against the limit of `objective`; None where nothing is known yet."""
+        """The value that is compared with the limit of `objective`; None if it is not known yet."""
         measured = objective.value(self.metrics)
         return self.latency_bound if measured is None and objective.metric == LATENCY else measured
 
     def cost(self, objective: Objective) -> float:
-        """`value` turned so that less is better; infinite where nothing is known."""
+        """`value` with the sign that makes lower better; infinite if it is not known."""
         value = self.value(objective)
         return math.inf if value is None else objective.criterion.cost(value)
 
-    def broken(self, objective: Objective) -> str | None:
-        """Why it is outside the limit of `objective`; None inside it, or where nothing is known yet."""
+    def violation(self, objective: Objective) -> str | None:
+        """Why the design violates the limit of `objective`; None if it does not, or if that is not known yet."""
         value = self.value(objective)
         if value is None or not objective.outside(value):
             return None
@@ -51,20 +51,20 @@ class Estimate:
 
 
 def refusal_reason(static_metrics: StaticMetrics, design: Design, objectives: Sequence[Objective]) -> str | None:
-    """Why `design` need not be built; None where it may be inside all limits."""
+    """Why `design` violates a limit before training; None if it may satisfy all."""
     return next(_reasons(_estimate(static_metrics, design, static_metrics.counted(design), objectives), objectives), None)
 
 
 def require_reachable(
     space: SearchSpace, static_metrics: StaticMetrics, objectives: Sequence[Objective], seed: int, draws: int = DRAWS
 ) -> Design:
-    """See that each limit is met by one of `draws` designs of `space` at least, as far as static metrics say.
+    """Check that each limit is satisfied by at least one of `draws` random designs of `space`, by static metrics.
 
     Returns:
-        The smallest as stored.
+        The design with the smallest stored size.
 
     Raises:
-        BudgetError: none of them meets a limit; the message names it, the nearest design, and a limit that this one meets.
+        BudgetError: none of them satisfies a limit; the message names it, the nearest design, and a limit that this one satisfies.
         ConfigError: a latency cannot be predicted.
     """
     rng = stream(seed, "reachable")
@@ -76,7 +76,7 @@ def require_reachable(
         if objective.metric == LATENCY and objective.limit is not None and static_metrics.min_latency_ms is not None:
             known = [Estimate(design, Metrics(), static_metrics.latency_bound(design)) for design in sampled]
         nearest = min(known, key=partial(_cost, objective))
-        if (reason := nearest.broken(objective)) is not None:
+        if (reason := nearest.violation(objective)) is not None:
             raise BudgetError(
                 f"no architecture can meet the limit: of the nearest in {draws:,} draws ({describe_design(nearest.design)}) {reason}; "
                 f"relax the limit to {_satisfied_limit(objective, nearest)} or search smaller architectures"
@@ -85,27 +85,27 @@ def require_reachable(
 
 
 def all_refused(refused: Sequence[Trial], static_metrics: StaticMetrics, objectives: Sequence[Objective]) -> BudgetError:
-    """The error of a search all of whose candidates were refused: the limit that most of them broke, and how near the nearest came."""
+    """The error if all candidates were refused: it names the limit that most of them violated, and the nearest candidate."""
     tried = [
         _estimate(static_metrics, trial.candidate.design, trial.refusal.metrics, objectives)
         for trial in refused
         if trial.refusal is not None
     ]
-    limit = max(objectives, key=lambda objective: sum(each.broken(objective) is not None for each in tried))
-    broken = [each for each in tried if each.broken(limit) is not None]
+    limit = max(objectives, key=lambda objective: sum(each.violation(objective) is not None for each in tried))
+    broken = [each for each in tried if each.violation(limit) is not None]
     summary = f"no architecture met the limit: all of {len(tried)} were refused"
-    if not broken:  # a history of other limits, or of another calibration
+    if not broken:  # the history has other limits, or another calibration
         reason = next(trial.refusal.reason for trial in reversed(refused) if trial.refusal is not None)
         return BudgetError(f"{summary}, the last of them because {reason}; relax the limit or search smaller architectures")
     nearest = min(broken, key=partial(_cost, limit))
     return BudgetError(
-        f"{summary}, of the nearest ({describe_design(nearest.design)}) {nearest.broken(limit)}; "
+        f"{summary}, of the nearest ({describe_design(nearest.design)}) {nearest.violation(limit)}; "
         f"relax the limit to {_satisfied_limit(limit, nearest)} or search smaller architectures"
     )
 
 
 def describe_design(design: Design) -> str:
-    """What makes a design large, in few words."""
+    """A short description of the size of a design."""
     words = [f"d_model {design.arch.d_model}", f"{design.arch.n_layers} layers"]
     if design.vocabulary is not None:
         words.append(design.vocabulary)
@@ -121,18 +121,18 @@ def _cost(objective: Objective, estimate: Estimate) -> float:
 
 
 def _reasons(estimate: Estimate, objectives: Iterable[Objective]) -> Iterator[str]:
-    return (reason for objective in objectives if (reason := estimate.broken(objective)) is not None)
+    return (reason for objective in objectives if (reason := estimate.violation(objective)) is not None)
 
 
 def _estimate(static_metrics: StaticMetrics, design: Design, known: Metrics, objectives: Sequence[Objective]) -> Estimate:
-    """`known` with the lower bound of the latency, which is predicted only where there is a limit on it."""
+    """`known` with the lower bound of the latency, which is predicted only if there is a limit on it."""
     limited = any(each.metric == LATENCY and each.limit is not None for each in objectives)
     wanted = limited and known.latency_ms_p50 is None
     return Estimate(design, known, static_metrics.latency_bound(design) if wanted else None)
 
 
 def _satisfied_limit(objective: Objective, nearest: Estimate) -> str:
-    """A limit that `nearest` satisfies, in few digits: rounded up for an upper bound, down for a lower one."""
+    """A limit that `nearest` satisfies, rounded to a few digits."""
     value = nearest.value(objective) or 0
     step = 10_000 if objective.metric == SIZE else 1 if float(value).is_integer() else 1e-3
     steps = math.ceil(value / step) if objective.direction == "minimize" else math.floor(value / step)

@@ -1,4 +1,4 @@
-"""The search without Ray: one job after the other, in this process. The cluster walks through the same plan."""
+"""The sequential search loop, without Ray. A search on a cluster follows the same plan."""
 
 from collections.abc import Callable, Collection
 
@@ -10,7 +10,7 @@ from codenas.search.plan import Plan
 
 
 def next_action(plan: Plan, history: History, running: Collection[Job] = ()) -> Train | Wait | Done:
-    """What to do while the jobs `running` are being done; candidates that are proposed on the way are recorded in `history`."""
+    """The next action while the jobs `running` are in progress; candidates that are proposed meanwhile are added to `history`."""
     while isinstance(action := plan.next(history, running), Propose):
         history.propose(action.candidate)
         if action.refusal is not None:
@@ -20,12 +20,12 @@ def next_action(plan: Plan, history: History, running: Collection[Job] = ()) -> 
 
 
 def refusal_line(candidate: Candidate, refusal: Refusal) -> str:
-    """The log line of a candidate that is outside a limit."""
+    """The log line of a candidate that violates a limit."""
     return f"  {candidate.id} ({candidate.origin}) refused: {refusal.reason}"
 
 
 def run_search(plan: Plan, history: History, run_job: Callable[[Job], Outcome]) -> History:
-    """Do every job of `plan` that `history` does not hold yet; `run_job` says what became of it."""
+    """Run the remaining jobs of `plan`; `run_job` returns the outcome of one."""
     while isinstance(action := next_action(plan, history), Train):
         history.add_outcome(run_job(action.job))
     return history

@@ -1,10 +1,10 @@
-"""What to do next in a search: a pure function of its history, so that it can be interrupted and resumed anywhere.
+"""The plan of a search: the next action as a pure function of the history, so that a search can be interrupted and resumed anywhere.
 
-The outcome does not depend on who finishes first: a proposal looks at settled candidates only (`codenas.search.proposals`), and a
-promotion at all scores that can change it (`codenas.search.promotions`). With `lookback` at least twice the number of workers no worker
-waits in practice, and any number of workers, in any order, with any interruptions, walks through the same search.
+The outcome does not depend on the order in which jobs finish: a proposal uses settled candidates only (`codenas.search.proposals`),
+and a promotion all scores that can change it (`codenas.search.promotions`). So any number of workers, with any interruptions, runs
+the same search; with `lookback` at least twice the number of workers, in practice no worker waits.
 
-A plan writes nothing. Whoever drives a search records the proposals (`codenas.search.loop.next_action`) and what became of the jobs.
+A plan writes nothing. The caller records proposals (`codenas.search.loop.next_action`) and outcomes.
 """
 
 from collections.abc import Collection, Mapping
@@ -32,11 +32,11 @@ class Plan:
     """The rules of one search.
 
     Attributes:
-        vocab_size: ids of the corpus's own vocabulary; `tokenizer_bytes` are stored beside the weights.
-        vocabularies: the others that designs of the space may name.
-        min_latency_ms: a lower bound of the latency, of an architecture and a vocabulary size; None where no device is calibrated.
-        lookback: the most recent candidates of which a proposal knows no more than that they were proposed.
-        warm_start: what earlier searches learned.
+        vocab_size: that of the corpus's own vocabulary; its tokenizer takes `tokenizer_bytes`, stored beside the weights.
+        vocabularies: the others that designs of the space may use.
+        min_latency_ms: a lower bound of the latency of an architecture with a vocabulary size; None without a calibrated device.
+        lookback: number of the most recent candidates whose results a proposal ignores.
+        warm_start: trials of earlier searches.
     """
 
     space: SearchSpace
@@ -57,14 +57,14 @@ class Plan:
         return StaticMetrics(VocabularySize(self.vocab_size, self.tokenizer_bytes), self.vocabularies, self.min_latency_ms)
 
     def problem(self) -> Problem[Design]:
-        """What the strategy is asked about."""
+        """The problem that the strategy is asked about."""
         return Problem(DesignSpace(self.space, cache(self.static_metrics.figures)), criteria(self.objectives), CAPACITY)
 
     def next(self, history: History, running: Collection[Job] = ()) -> Action:
-        """What to do while the jobs `running` are being done. The same question has the same answer.
+        """The next action while the jobs `running` are in progress. Deterministic.
 
         Raises:
-            BudgetError: candidate after candidate is outside the limits.
+            BudgetError: all candidates so far violate a limit.
         """
         first = self.budget.rungs[0]
         running_candidates = {job.candidate.index for job in running if not job.candidate.repeat}
@@ -85,11 +85,11 @@ class Plan:
         return Wait() if running else Done()
 
     def finished(self, history: History) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the search is finished."""
         return isinstance(self.next(history), Done)
 
     def finalists(self, history: History, rung_number: int) -> list[Trial]:
-        """Those who are promoted to rung `rung_number` (1 is the second rung), best first."""
+        """The trials that are promoted to rung `rung_number` (1 is the second rung), best first."""
         trials = list(history.trials)
         for number in range(1, rung_number + 1):
             trials, _ = promoted_to_rung(trials, self.budget, number, self.objectives)
@@ -109,5 +109,5 @@ class Plan:
         )
 
     def _relative_step_time(self, trial: Trial) -> int:
-        """About how long a step of `trial` takes."""
+        """An estimate that is proportional to the time of a training step."""
         return self.static_metrics.trained_parameters(trial.candidate.design)

@@ -1,7 +1,7 @@
-"""Which candidate climbs to a higher rung next.
+"""The next promotion.
 
-A promotion waits for the whole rung, except for those whom no report that is still to come can push out; adaptive promotion waits
-for the reports that it looks at.
+Promotion waits for the whole rung, except for trials that no pending report can displace; adaptive promotion waits for the reports
+that it depends on.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -20,7 +20,7 @@ def next_promotion(
     running: Collection[int],
     step_time: Callable[[Trial], float],
 ) -> Job | None:
-    """The longest job of the lowest rung that somebody waits for; None where all wait for those that are `running` (indices)."""
+    """The longest available job of the lowest rung; None if all depend on the candidates that are `running` (indices)."""
     contenders = list(trials)
     for number, (below, rung) in enumerate(pairwise(budget.rungs), 1):
         unsettled = sum(not trial.settled(below) for trial in contenders)

@@ -1,7 +1,7 @@
-"""Which candidate enters a search next.
+"""The next proposal.
 
-Candidate k is proposed from what came of those before k - `lookback` only, once they are all settled: so a proposal does not depend
-on who finishes first, and `lookback` candidates are in training at the same time.
+Candidate k is proposed from the results of the candidates before k - `lookback` only, once all of these are settled. So a proposal
+does not depend on the order in which they finish, and up to `lookback` candidates train at the same time.
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ from codenas.search.strategies.base import Problem, Strategy, Suggestion
 from codenas.search.warm_start import WarmStart
 from codenas.seeds import derive, stream
 
-_REDRAWS = 100  # proposals that repeat a candidate, in a row, before the space counts as used up
-_REFUSALS = 60  # refused candidates before the limits count as out of reach
+_REDRAWS = 100  # proposals that repeat a candidate, in a row, before the space counts as exhausted
+_REFUSALS = 60  # refused candidates before the limits count as infeasible
 
 
 @dataclass(slots=True, frozen=True)
 class Proposals:
-    """The rule.
+    """The proposal rule.
 
     Attributes:
-        candidates: how many enter in all; refused ones do not count.
-        rung: the first one, whose reports the strategy is shown.
+        candidates: the number of candidates, not counting refused ones.
+        rung: the first rung, whose reports the strategy observes.
     """
 
     problem: Problem[Design]
@@ -43,14 +43,14 @@ class Proposals:
     seed: int
 
     def next(self, history: History) -> Propose | Wait | None:
-        """The next candidate; None where no other enters.
+        """The next candidate; None if there is no other.
 
         Raises:
-            BudgetError: no other enters, and all that did were outside the limits.
+            BudgetError: there is no other, and all of them violated a limit.
         """
-        if not self._room(history):
+        if not self._may_propose(history):
             return None
-        if any(index < self._visible(history) for index in history.open):
+        if any(index < self._visible_count(history) for index in history.open):
             return Wait()
         candidate = self._candidate(history)
         if candidate is None:
@@ -61,10 +61,10 @@ class Proposals:
             return Propose(candidate)
         return Propose(candidate, Refusal(index=candidate.index, reason=reason, metrics=self.static_metrics.counted(candidate.design)))
 
-    def _room(self, history: History) -> bool:
-        """Whether another candidate may enter; refused ones take no place, until there are too many of them."""
-        # Too many of those that a proposal looks at: how much is known of the latest depends on who finishes first.
-        if history.refused(before=self._visible(history)) >= _REFUSALS:
+    def _may_propose(self, history: History) -> bool:
+        """Whether another candidate may be proposed; refused ones do not count, up to a maximum."""
+        # Only visible candidates count: the state of the latest depends on the order in which they finish.
+        if history.refused(before=self._visible_count(history)) >= _REFUSALS:
             self._require_accepted(history)
             return False
         return len(history) - history.refused() < self.candidates
@@ -74,26 +74,26 @@ class Proposals:
         if refused and len(refused) == len(history):
             raise all_refused(refused, self.static_metrics, self.objectives)
 
-    def _visible(self, history: History) -> int:
-        """How many candidates a proposal looks at, the first ones."""
+    def _visible_count(self, history: History) -> int:
+        """How many candidates, from the first on, a proposal may use."""
         return max(0, len(history) - self.lookback)
 
-    def _shown(self, history: History) -> tuple[Trial, ...]:
-        """What a proposal looks at: what came of the first ones, and that the latest were proposed.
+    def _visible_trials(self, history: History) -> tuple[Trial, ...]:
+        """The trials as a proposal sees them: results up to the first rung of the visible ones, and only the designs of the latest.
 
-        Not what came of early promotions: how many there are depends on who finishes first.
+        Results of promotions are left out: how many there are depends on the order in which trials finish.
         """
-        first, trials = self._visible(history), history.trials
+        first, trials = self._visible_count(history), history.trials
         settled = (trial.up_to(self.rung) for trial in trials[:first])
         return (*settled, *(Trial(candidate=trial.candidate) for trial in trials[first:]))
 
     def _candidate(self, history: History) -> Candidate | None:
-        """None where the space holds no new one."""
+        """A new candidate; None if the space holds none."""
         index = len(history)
         if index < len(self.warm_start.proposed):
             return self._numbered(Suggestion(self.warm_start.proposed[index], "warm start"), index)
         rng = stream(self.seed, "proposal", index)
-        own = self._shown(history)
+        own = self._visible_trials(history)
         shown = [*self._comparable_warm_start(own).observations(self.objectives), *observations(own, self.rung, self.objectives)]
         for _ in range(_REDRAWS):
             suggestion = self.strategy.ask(self.problem, shown, 1, rng)[0]
@@ -107,7 +107,7 @@ class Proposals:
         return self.warm_start.comparable(contexts[0], self.objectives) if contexts else self.warm_start
 
     def _numbered(self, suggestion: Suggestion[Design], index: int) -> Candidate:
-        # Every candidate trains with the same seed: the same weights' stream, batches and order, so that they compare.
+        # Every candidate trains with the same seed, so that they are comparable: the same random stream of weights and the same batches.
         seed = derive(self.seed, "training")
-        parents = tuple(parent for parent in suggestion.parents if parent >= 0)  # others are of earlier searches
+        parents = tuple(parent for parent in suggestion.parents if parent >= 0)  # negative ones are prior trials
         return Candidate(index=index, design=suggestion.point, origin=suggestion.origin, parents=parents, seed=seed)

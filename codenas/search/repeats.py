@@ -1,8 +1,7 @@
-"""Finalists that are trained again with other seeds: which they are, which wins, and which are tied with it.
+"""Repeats of finalists with other seeds: which are repeated, which wins, and which are tied with it.
 
 A fixed number of the best finalists is repeated, so that the cost is known beforehand. The repeats then show which differences are
-significant. Repeat k has the same seed for every candidate, as the first training has: that of the weights and of the
-order of the data.
+significant. Repeat k has the same seed (of weights and order of the data) for every candidate, as the first training has.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -19,7 +18,7 @@ from codenas.stats.significance import PooledVariance
 
 @dataclass(slots=True, frozen=True)
 class Selection:
-    """The winner. `repeated` are finalists with repeats, best first; `ties` those that are not worse by a significant difference."""
+    """The winner. `repeated` are finalists with repeats, best first; `ties` those that are not significantly worse."""
 
     winner: Trial
     repeated: tuple[Trial, ...] = ()
@@ -27,7 +26,7 @@ class Selection:
 
 
 def finalists_to_repeat(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> list[Trial]:
-    """The fittest `budget.repeated` that are inside the limits, best first, by their first seed alone: repeats change nothing."""
+    """The fittest `budget.repeated` inside the limits, best first, by their first seed alone, so that repeats do not change the choice."""
     rung = budget.rungs[-1]
     reported = [(trial, report.metrics) for trial in finalists if (report := trial.report(rung))]
     fitness = weighted_fitness([metrics for _, metrics in reported], objectives)
@@ -42,7 +41,7 @@ def next_repeat(
     running: Collection[tuple[int, int]],
     step_time: Callable[[Trial], float],
 ) -> Job | None:
-    """The longest training with another seed that is not running: `running` are indices of candidates and numbers of their repeats."""
+    """The longest remaining repeat; `running` are pairs of a candidate's index and the number of its repeat."""
     if not budget.repeats:
         return None
     for trial in sorted(finalists_to_repeat(finalists, budget, objectives), key=lambda trial: -step_time(trial)):
@@ -53,7 +52,7 @@ def next_repeat(
 
 
 def select_winner(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> Selection:
-    """The fittest of `finalists`, at least one, that is inside every limit; of equals the one that was promoted first.
+    """The fittest of `finalists`, at least one, that is inside every limit; in a draw the one that was promoted first.
 
     Fitness is scaled over all trainings; the mean over seeds counts, among ties too. A finalist without repeats has a single seed and
     ranks after all that have repeats.
@@ -88,11 +87,11 @@ class _Finalist:
 def _standings(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> list[_Finalist]:
     """All finalists, best first."""
     rung = budget.rungs[-1]
-    again = [trial.candidate.index for trial in finalists_to_repeat(finalists, budget, objectives)] if budget.repeats else []
+    repeated = [trial.candidate.index for trial in finalists_to_repeat(finalists, budget, objectives)] if budget.repeats else []
     measured = [[report.metrics for report in trial.trainings(rung)] for trial in finalists]
     fitness = iter(weighted_fitness([metrics for each in measured for metrics in each], objectives))
     standings = [
-        _Finalist(trial, Metrics.mean(each), tuple(next(fitness) for _ in each), trial.candidate.index in again)
+        _Finalist(trial, Metrics.mean(each), tuple(next(fitness) for _ in each), trial.candidate.index in repeated)
         for trial, each in zip(finalists, measured, strict=True)
     ]
     return sorted(standings, key=lambda standing: (not standing.repeated, fmean(standing.fitness)))

@@ -24,16 +24,16 @@ def best_at_rung(trials: Sequence[Trial], rung: int, keep: int, objectives: Sequ
     return [reported[i] for i in _best(points, keep)]
 
 
-@lru_cache(maxsize=16)  # every job of a rung asks again, and the answer stays the same
+@lru_cache(maxsize=16)  # every job of a rung asks for the same ranking
 def _best(points: tuple[tuple[float, ...], ...], keep: int) -> list[int]:
     return ranking(points, keep)
 
 
 def promoted_to_rung(trials: Sequence[Trial], budget: Budget, number: int, objectives: Sequence[Objective]) -> tuple[list[Trial], bool]:
-    """Those of `trials`, all settled below, that are promoted to rung `number` (1 is the second rung), and whether that is all of them.
+    """The trials that are promoted to rung `number` (1 is the second rung) out of `trials`, all settled below; and whether they are all.
 
-    The first `at_least` are those of `best_at_rung`; beyond them an adaptive budget sends on who is likeliest to win, which the reports
-    so far decide: until they are there it is not known which trials follow.
+    The first `at_least` are those of `best_at_rung`; an adaptive budget then promotes those that are most likely to win,
+    which depends on reports at the higher rung: the list is incomplete until these are there.
     """
     below, rung = budget.rungs[number - 1 : number + 1]
     min_promoted, max_promoted = budget.at_least[number - 1], budget.promote[number - 1]
@@ -50,7 +50,7 @@ def promoted_to_rung(trials: Sequence[Trial], budget: Budget, number: int, objec
 
 
 def with_decided_promotions(budget: Budget, trials: Sequence[Trial], objectives: Sequence[Objective]) -> Budget:
-    """`budget` with as many promotions as there are or will be, where that is decided; adaptive as long as it is not."""
+    """`budget` with the final number of promotions of each rung where it is decided; adaptive elsewhere."""
     promote, least = list(budget.promote), list(budget.at_least)
     remaining = [trial for trial in trials if trial.refusal is None]
     entered = len(remaining) >= budget.candidates

@@ -1,4 +1,4 @@
-"""What is known of a design before it is built: what is counted, and a lower bound of its latency on a calibrated device."""
+"""Metrics of a design before it is built: closed forms, and a lower bound of its latency on a calibrated device."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,21 +9,21 @@ from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import BITS
 from codenas.metrics import LATENCY, Metrics
 
-CAPACITY = "body_params"  # parameters of the layers, without embedding and head: what quality follows, before training
+CAPACITY = "body_params"  # parameters of the layers, without embedding and head: the best predictor of quality before training
 
 MinLatency = Callable[[ArchSpec, int], float]  # of an architecture and a vocabulary size, in ms per token
 
 
 @dataclass(slots=True, frozen=True)
 class VocabularySize:
-    """What a vocabulary costs: its ids, and the bytes that it takes beside the weights of every model that reads it."""
+    """The size of a vocabulary: its ids, and the bytes that it takes beside the weights of every model that uses it."""
 
     ids: int
     stored_bytes: int = 0
 
 
 def closed_form(design: Design, vocabulary: VocabularySize) -> Metrics:
-    """The metrics that are counted without building `design`: stored parameters, and the bytes of weights and vocabulary."""
+    """The metrics with a closed form: stored parameters, and the bytes of weights and vocabulary."""
     arch, ids = design.stored_arch, vocabulary.ids
     return Metrics(params=parameters(arch, ids), size_bytes=stored_bytes(arch, ids, design.storage) + vocabulary.stored_bytes)
 
@@ -33,8 +33,8 @@ class StaticMetrics:
     """Static metrics of the designs of one search.
 
     Attributes:
-        own: the corpus's own vocabulary; `named` are the others that designs may read.
-        min_latency_ms: a lower bound of the latency; None where no device is calibrated.
+        own: the corpus's own vocabulary; `named` are the others that designs may use.
+        min_latency_ms: a lower bound of the latency; None without a calibrated device.
     """
 
     own: VocabularySize
@@ -42,7 +42,7 @@ class StaticMetrics:
     min_latency_ms: MinLatency | None = None
 
     def vocabulary(self, design: Design) -> VocabularySize:
-        """The size of the vocabulary that `design` reads."""
+        """The size of the vocabulary of `design`."""
         return self.own if design.vocabulary is None else self.named[design.vocabulary]
 
     def counted(self, design: Design) -> Metrics:
@@ -50,24 +50,24 @@ class StaticMetrics:
         return closed_form(design, self.vocabulary(design))
 
     def latency_bound(self, design: Design) -> float | None:
-        """The lower bound of the latency of what is stored, in ms per token; None without a calibration."""
+        """A lower bound of the latency of the stored model, in ms per token; None without a calibration."""
         return None if self.min_latency_ms is None else self.min_latency_ms(design.stored_arch, self.vocabulary(design).ids)
 
     def figures(self, design: Design) -> dict[str, float]:
-        """All of it by name, the capacity included, as strategies are shown it."""
+        """All static metrics by name, with the capacity, as strategies observe them."""
         figures = {name: float(value) for name, value in self.counted(design).values().items()}
         figures[CAPACITY] = float(body_parameters(design.stored_arch))
         bound = self.latency_bound(design)
         return figures if bound is None else figures | {LATENCY: bound}
 
     def trained_parameters(self, design: Design) -> int:
-        """Parameters in training: about how long a step takes."""
+        """Trained parameters, to which the time of a step is roughly proportional."""
         return parameters(design.arch, self.vocabulary(design).ids)
 
     def stored_parameters(self, design: Design) -> int:
-        """Parameters that are stored."""
+        """Stored parameters, after pruning."""
         return parameters(design.stored_arch, self.vocabulary(design).ids)
 
     def estimated_bytes(self, design: Design) -> float:
-        """The stored size without scales and names, within some percent: ten times as fast as counting the bytes exactly."""
+        """An estimate of the stored size without scales and names, ten times as fast as the exact count and within a few percent."""
         return self.stored_parameters(design) * BITS[design.storage] / 8 + self.vocabulary(design).stored_bytes

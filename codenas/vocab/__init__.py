@@ -18,7 +18,7 @@ def load_vocabulary(path: Path) -> Vocabulary:
     Raises:
         CorpusError: the file is missing or broken.
     """
-    way_out = "restore it, or make its folder anew: a corpus with `codenas prepare`, a model with `codenas train`"
+    way_out = "restore it, or make its folder again: a corpus with `codenas prepare`, a model with `codenas train`"
     try:
         content = Path(path).read_text(encoding="utf-8")
         kind = Char if json.loads(content).get("kind") == "char" else Bpe

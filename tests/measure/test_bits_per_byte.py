@@ -129,7 +129,7 @@ def test_too_few_tokens_for_a_window_are_refused(tmp_path: Path) -> None:
 
 def test_targets_without_a_byte_are_refused(tmp_path: Path) -> None:
     sizes = np.array([0] + [2] * (VOCAB_SIZE - 1))
-    with pytest.raises(CorpusError, match=f"all of {CONTEXT} held-out targets are special tokens.*; prepare other source"):
+    with pytest.raises(CorpusError, match=f"all of {CONTEXT} held-out targets are special tokens.*; prepare another source"):
         bits_per_byte(uniform(), tokens_of(tmp_path, [0] * (CONTEXT + 1)), sizes)
 
 

@@ -46,7 +46,7 @@ def test_a_leaking_model_is_caught_by_its_bits_per_byte_and_by_its_logits() -> N
     bits = train(model)
     (warning,) = implausible(bits, 4_500_000, XZ)
     assert warning.startswith("IMPLAUSIBLE") and f"{bits:.3f}" in warning and "4.5 M parameters" in warning
-    with pytest.raises(LeakError, match="token 1 of 32 moves the logits before it"):
+    with pytest.raises(LeakError, match="token 1 of 32 changes the logits before it"):
         check_causal(model, VOCAB, 32)
 
 

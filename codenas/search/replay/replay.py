@@ -1,7 +1,7 @@
 """A search replayed on recorded results: a training takes no time, so that strategies can be compared over many seeds.
 
-What is compared is how much of the volume that all rows of the table dominate the trained ones dominate, against the training
-steps that were spent. Each metric is scaled to the table, and the reference is its worst row in each.
+Strategies are compared by the hypervolume of the trained rows, relative to that of all rows, over the training steps that were
+spent. Each metric is scaled to the table, and the reference point is the worst value of each.
 """
 
 import math
@@ -29,14 +29,14 @@ _REDRAWS = 16  # proposals that repeat a row before a random one takes their pla
 
 @dataclass(slots=True, frozen=True)
 class ColumnRoles:
-    """Which columns are what.
+    """The roles of the columns of a table.
 
     Attributes:
-        static: known before training. `capacity` is the one that promises quality where there is much of it.
+        static: known before training; `capacity` is the one of them that predicts quality.
         trained: known after training, as one column or one for each step that was scored.
-        maximized: those of both that are to be high.
-        screen: what the rungs below the last are ranked by, in place of the first trained metric; None: by that one itself.
-        choices: what tells architectures apart; by default the columns that are named so, or all that are nothing else.
+        maximized: those of both that are maximised.
+        screen: the column by which rungs below the last are ranked, instead of the first trained metric; None: that metric itself.
+        choices: the columns that identify an architecture; by default those named `choice.*`, or all without another role.
     """
 
     static: tuple[str, ...]
@@ -49,19 +49,19 @@ class ColumnRoles:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What is optimised: the trained metrics, and all static ones but the capacity."""
+        """The optimised columns: the trained metrics, and all static ones but the capacity."""
         return (*self.trained, *(name for name in self.static if name != self.capacity))
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All that are named, so that none of them is a choice."""
+        """All named columns, none of which is a choice."""
         return (*self.static, *self.trained, *([self.screen] if self.screen else []))
 
     def check(self, table: Table) -> None:
-        """See that the names make sense together, and in `table`.
+        """Check that the roles are consistent, and that `table` has the columns.
 
         Raises:
-            ConfigError: they do not.
+            ConfigError: they are not, or it does not.
         """
         if not self.trained:
             raise ConfigError("no metric is named that is known after training; a search optimises at least one")
@@ -70,22 +70,22 @@ class ColumnRoles:
             raise ConfigError(f"{twice[0]} is named twice; a metric is known before training or after it")
         for name in self.maximized:
             if name not in self.objectives:
-                raise ConfigError(f"{name} cannot be maximized: it is none of the objectives, {', '.join(self.objectives)}")
+                raise ConfigError(f"{name} cannot be maximized: it is not among the objectives, {', '.join(self.objectives)}")
         if self.capacity is not None and self.capacity not in self.static:
-            raise ConfigError(f"the capacity {self.capacity} is none of the static metrics, {', '.join(self.static) or 'there is none'}")
+            raise ConfigError(f"the capacity {self.capacity} is not among the static metrics, {', '.join(self.static) or 'there are none'}")
         table.require([*self.static, *self.choices, *(name for name in self.trained if not table.steps(name))])
         table.require_like_latencies(self.objectives)
 
 
 @dataclass(slots=True, frozen=True)
 class Recorded:
-    """A table made ready for replays.
+    """A table prepared for replays.
 
     Attributes:
-        budget: one round of a search; it is repeated until the steps are spent. Without rungs a round is one training.
-        costs: [rows, objectives] at each rung, less is better; nan in rows that failed.
-        low: the best of each objective in all rows after the last rung; `span` is the way from there to the worst.
-        volume: what all rows together dominate, in these units.
+        budget: of one round of a search; rounds are repeated until the steps are spent. Without rungs a round is one training.
+        costs: [rows, objectives] at each rung, lower is better; nan in rows that failed.
+        low: the best of each objective over all rows after the last rung; `span` is the distance to the worst.
+        volume: the hypervolume of all rows, in these units.
     """
 
     problem: Problem[int]
@@ -97,7 +97,7 @@ class Recorded:
 
     @classmethod
     def of(cls, table: Table, roles: ColumnRoles, budget: Budget | None = None) -> "Recorded":
-        """`table` for replays with the rungs of `budget`; without one every training goes to its end.
+        """Prepare `table` for the rungs of `budget`; without a budget every training runs to its end.
 
         Raises:
             ConfigError: a column is missing or has a cell that is no finite number, or no choice distinguishes the rows.
@@ -123,9 +123,9 @@ class Recorded:
         return None if any(map(math.isnan, costs)) else costs
 
     def promoted_to_rung(self, rows: Sequence[int], number: int) -> list[int]:
-        """Those of `rows` that are promoted to rung `number` (1 is the second rung), best first; adaptively if the budget says so.
+        """The rows that are promoted to rung `number` (1 is the second rung) out of `rows`, best first.
 
-        Adaptive promotion takes the first trained metric as the one that is forecast, and all objectives for equally important.
+        Adaptive promotion forecasts the first trained metric, and weighs all objectives equally.
         """
         below, rung = self.budget.rungs[number - 1 : number + 1]
         min_promoted, max_promoted = self.budget.at_least[number - 1], self.budget.promote[number - 1]
@@ -145,7 +145,7 @@ class Recorded:
         return [rows[i] for i in found.chosen]
 
     def require_rows(self, trainings: int) -> None:
-        """See that there are as many rows as `trainings`.
+        """Check that there are at least as many rows as `trainings`.
 
         Raises:
             ConfigError: there are not.
@@ -156,9 +156,9 @@ class Recorded:
 
 
 def replay(recorded: Recorded, strategy: Strategy, trainings: int, seed: int) -> list[float]:
-    """The share of the volume after each of `trainings` trainings, or as many steps.
+    """The share of the hypervolume after the steps of each of `trainings` full trainings.
 
-    What has no place among the steps any more is not begun.
+    A training that does not fit into the remaining steps is not started.
     """
     clock = _Clock(trainings, recorded.budget.rungs[-1])
     history, trained = list[Observation[int]](), _Front(recorded)
@@ -176,7 +176,7 @@ def replay(recorded: Recorded, strategy: Strategy, trainings: int, seed: int) ->
 
 
 def _promote(recorded: Recorded, rows: Sequence[int], clock: "_Clock", trained: "_Front") -> bool:
-    """Take the best of `rows` from rung to rung; False when the steps are spent."""
+    """Promote the best of `rows` from rung to rung; False if the steps are spent."""
     budget = recorded.budget
     for number, (low, high) in enumerate(pairwise(budget.rungs), 1):
         rows = recorded.promoted_to_rung(rows, number)
@@ -189,9 +189,9 @@ def _promote(recorded: Recorded, rows: Sequence[int], clock: "_Clock", trained: 
 
 
 def _propose(recorded: Recorded, strategy: Strategy, history: Sequence[Observation[int]], seed: int) -> int | None:
-    """A row that was not proposed before; None when there is none left."""
+    """A row that was not proposed before; None if there is none left."""
     rng, known = stream(seed, "proposal", len(history)), {observation.point for observation in history}
-    for count in (1, _REDRAWS):  # many at once: a strategy looks at the history once for all of them
+    for count in (1, _REDRAWS):  # many at once: the strategy fits the history once for all of them
         for suggestion in strategy.ask(recorded.problem, history, count, rng):
             if suggestion.point not in known:
                 return suggestion.point
@@ -207,7 +207,7 @@ class _Clock:
         self._recorded = [(0, 0.0)]
 
     def spend(self, steps: int) -> bool:
-        """Spend `steps`, if so many are left."""
+        """Spend `steps` if enough are left, and return whether they were."""
         enough = self._spent + steps <= self._trainings * self._steps
         self._spent += steps if enough else 0
         return enough
@@ -218,19 +218,19 @@ class _Clock:
 
     def shares(self) -> list[float]:
         """The share after each training's worth of steps."""
-        ends = [training * self._steps for training in range(1, self._trainings + 1)]
+        budgets = [training * self._steps for training in range(1, self._trainings + 1)]
         spent = [when for when, _ in self._recorded]
-        return [self._recorded[bisect_right(spent, end) - 1][1] for end in ends]
+        return [self._recorded[bisect_right(spent, end) - 1][1] for end in budgets]
 
 
 class _Front:
-    """The front of what was trained to the end, and the share of the volume that it dominates."""
+    """The Pareto front of the fully trained rows, and its share of the hypervolume."""
 
     def __init__(self, recorded: Recorded) -> None:
         self._recorded, self._points, self._share = recorded, list[Point](), 0.0
 
     def add(self, costs: Point | None) -> float:
-        """The share with one more; None is one that failed."""
+        """Add a row by its costs (None if it failed), and return the share."""
         if costs is not None:
             point = tuple(((np.array(costs) - self._recorded.low) / self._recorded.span).tolist())
             self._points.append(point)
@@ -244,7 +244,7 @@ def _volume(points: Sequence[Point]) -> float:
 
 
 def _costs(table: Table, roles: ColumnRoles, criteria: Sequence[Criterion], rung: int, last: bool) -> Numbers:
-    """The costs of all rows at `rung`: a static metric is what it always is, a trained one what it is after so many steps."""
+    """The costs of all rows at `rung`: static metrics are the same at every rung, trained ones are those after `rung` steps."""
     columns = []
     for criterion in criteria:
         name = criterion.metric

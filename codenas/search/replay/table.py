@@ -1,8 +1,8 @@
-"""A table of recorded results: one row an architecture.
+"""A table of recorded results: one row per architecture.
 
-A column is a choice, a metric, or a metric after so many training steps: `bits_per_byte@50`. What records a table names its
-choices `choice.d_model`; in another table every column that is asked for under no other name is a choice. A row that has no
-final score is an architecture that could not be trained.
+A column is a choice, a metric, or a metric after a number of training steps: `bits_per_byte@50`. Tables recorded by CodeNAS name
+choices `choice.d_model`; in other tables every column without another role is a choice. A row without a final score is an
+architecture that could not be trained.
 """
 
 import io
@@ -37,7 +37,7 @@ def at_step(metric: str, step: int) -> str:
 
 
 def context_cells(context: LatencyContext | None) -> Row:
-    """What the latencies of a row were measured on, as cells; none where that is unknown."""
+    """The latency context of a row, as cells; empty if it is unknown."""
     return {} if context is None else {f"{_CONTEXT}{name}": value for name, value in context.model_dump().items()}
 
 
@@ -48,14 +48,14 @@ def context_of(row: Mapping[str, Cell]) -> LatencyContext | None:
 
 
 def read_lines(path: Path) -> list[Row]:
-    """The objects in an append-only file, one a line; none where there is no file. A line that a kill has torn is none."""
+    """The JSON objects of an append-only file, one per line; empty without a file. An incomplete last line is skipped."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_bytes().split(b"\n") if is_complete_json(line)]
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write `rows` as parquet; what a row lacks is null."""
+    """Write `rows` as parquet; missing values are null."""
     file = io.BytesIO()
     parquet.write_table(pyarrow.table(_columns(rows)), file)
     write_atomic(path, file.getvalue())
@@ -63,7 +63,7 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
 
 @dataclass(slots=True, frozen=True)
 class Table:
-    """Columns of one length, at least one row."""
+    """Columns of equal length, with at least one row."""
 
     path: Path
     columns: Mapping[str, Sequence[Cell]]
@@ -73,7 +73,7 @@ class Table:
         """The table in a file: parquet, npz with an array for each column, or jsonl.
 
         Raises:
-            ConfigError: there is none, it cannot be read, or it has no row.
+            ConfigError: there is no file, it cannot be read, or it has no row.
         """
         if path.suffix not in _READERS:
             raise ConfigError(f"{path} is no table: its name must end in {', '.join(_READERS)}")
@@ -94,17 +94,17 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def require(self, names: Sequence[str]) -> None:
-        """See that all of `names` are columns.
+        """Check that all of `names` are columns.
 
         Raises:
-            ConfigError: some are not; the message names what was found.
+            ConfigError: some are not; the message lists the columns.
         """
         missing = [name for name in names if name not in self.columns]
         if missing:
             raise ConfigError(f"{self.path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(self.columns)}")
 
     def numbers(self, name: str, gaps: bool = False) -> Numbers:
-        """A column of finite numbers; with `gaps` a cell may be empty, and is nan here.
+        """A column of finite numbers; with `gaps` cells may be empty, which gives nan.
 
         Raises:
             ConfigError: the column is missing, or a cell is no finite number.
@@ -113,15 +113,15 @@ class Table:
         return np.array([self._number(name, row, cell, gaps) for row, cell in enumerate(self.columns[name])], dtype=np.float64)
 
     def steps(self, metric: str) -> list[int]:
-        """The training steps after which `metric` was recorded, rising; none where there is one column of its own name."""
+        """The training steps after which `metric` was recorded, ascending; empty if it is a single column."""
         found = (re.fullmatch(rf"{re.escape(metric)}@([1-9][0-9]*)", name) for name in self.columns)
         return sorted(int(match[1]) for match in found if match)
 
     def choices(self, names: Sequence[str], metrics: Sequence[str]) -> dict[str, Sequence[Cell]]:
-        """The columns called `names`; without names those that begin with `choice.`, or else all that are none of `metrics`.
+        """The columns `names`; by default those that begin with `choice.`, or all that are not among `metrics`.
 
         Raises:
-            ConfigError: a name is no column, or there is no choice.
+            ConfigError: a name is not a column, or there is no choice.
         """
         self.require(names)
         marked = [name for name in self.columns if name.startswith(CHOICE)]
@@ -132,10 +132,10 @@ class Table:
         return {name.removeprefix(CHOICE): self.columns[name] for name in found}
 
     def require_like_latencies(self, metrics: Sequence[str]) -> None:
-        """See that the latencies among `metrics` compare: all rows were measured on the same, as far as the table says.
+        """Check that latencies among `metrics` are comparable: all rows that have one share its context.
 
         Raises:
-            ConfigError: they were not.
+            ConfigError: they do not.
         """
         latency = next((name for name in metrics if name.startswith("latency")), None)
         if latency is None:
@@ -145,7 +145,7 @@ class Table:
         found = dict.fromkeys(context_of({name: self.columns[name][place] for name in named}) for place in timed)
         if len(found) > 1:
             places = " and ".join(map(context_name, found))
-            raise ConfigError(f"{self.path} holds latencies of {places}, which do not compare; leave {latency} out, or split the table")
+            raise ConfigError(f"{self.path} holds latencies of {places}, which are not comparable; leave {latency} out, or split the table")
 
     def _number(self, name: str, row: int, cell: Cell, gaps: bool) -> float:
         if cell is None and gaps:
@@ -181,7 +181,7 @@ _READERS = {".parquet": _read_parquet, ".npz": _read_npz, ".jsonl": _read_jsonl}
 
 
 def _cell(value: object) -> Cell:
-    """A value as a cell: lists, as patterns may be written, as one word."""
+    """A value as a cell; a list, such as a pattern, becomes one string."""
     if isinstance(value, list | tuple):
         return "+".join(map(str, value))
     if value is None or isinstance(value, int | float | bool | str):

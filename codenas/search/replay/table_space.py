@@ -1,4 +1,4 @@
-"""The rows of a table as the discrete space that strategies work on: what is proposed is a row, the nearest where none fits."""
+"""The rows of a table as the discrete space of a strategy: proposals are mapped to the nearest row."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from codenas.search.replay.table import Cell
 
 
 class TableSpace:
-    """A `Space` whose points are numbers of rows, from 0.
+    """A `Space` whose points are row numbers, from 0.
 
     Args:
-        columns: of the choices, one value for each row.
-        static: columns of what is known before training.
+        columns: the choices, one value per row.
+        static: the static metrics, one value per row.
     """
 
     def __init__(self, columns: Mapping[str, Sequence[Cell]], static: Mapping[str, npt.NDArray[np.float64]]) -> None:
@@ -26,26 +26,26 @@ class TableSpace:
         self._rows = self._codes.shape[1]
         self._open = [field for field, values in enumerate(self._values.values()) if len(values) > 1]
         self._static = [dict(zip(static, map(float, row), strict=True)) for row in zip(*static.values(), strict=True)] or [{}] * self._rows
-        self._everyone = range(self._rows)
+        self._all_rows = range(self._rows)
 
     def __len__(self) -> int:
         return self._rows
 
     @property
     def choices(self) -> Mapping[str, tuple[Cell, ...]]:
-        """The values that each column has."""
+        """The distinct values of each column."""
         return self._values
 
     def sample(self, rng: random.Random) -> int:
-        """Any row, each as likely."""
+        """A row drawn uniformly."""
         return rng.randrange(len(self))
 
     def pool(self, count: int, rng: random.Random) -> Sequence[int]:
         """All rows."""
-        return self._everyone
+        return self._all_rows
 
     def mutate(self, point: int, rng: random.Random, fields: int = 1) -> int:
-        """The row nearest to `point` with `fields` other choices, `point` itself excepted."""
+        """The row nearest to `point` with `fields` choices changed, except `point` itself."""
         wanted = self._codes[:, point].copy()
         for field in rng.sample(self._open, min(fields, len(self._open))):
             others = len(list(self._values.values())[field]) - 1
@@ -58,7 +58,7 @@ class TableSpace:
         return self._nearest(np.where(sides, self._codes[:, mother], self._codes[:, father]), rng)
 
     def near(self, choices: Mapping[str, Any], rng: random.Random) -> int:
-        """The row with most of `choices`."""
+        """The row that shares most of `choices`."""
         wanted = [values.index(choices[name]) if choices[name] in values else -1 for name, values in self._values.items()]
         return self._nearest(np.array(wanted, dtype=np.int32), rng)
 
@@ -71,20 +71,20 @@ class TableSpace:
         return {name: values[code] for (name, values), code in zip(self._values.items(), self._codes[:, point], strict=True)}
 
     def static(self, point: int) -> Mapping[str, float]:
-        """What is known of a row before training."""
+        """The static metrics of a row."""
         return self._static[point]
 
-    def _nearest(self, wanted: npt.NDArray[np.int32], rng: random.Random, but: int | None = None) -> int:
-        """The row that has most choices of `wanted`, of equals any."""
+    def _nearest(self, wanted: npt.NDArray[np.int32], rng: random.Random, exclude: int | None = None) -> int:
+        """The row that shares most choices with `wanted`; ties are broken at random."""
         distances = (self._codes != wanted[:, None]).sum(axis=0, dtype=np.int16)
-        if but is not None and len(self) > 1:
-            distances[but] = len(wanted) + 1
+        if exclude is not None and len(self) > 1:
+            distances[exclude] = len(wanted) + 1
         nearest = np.flatnonzero(distances == distances.min())
         return int(nearest[rng.randrange(len(nearest))])
 
 
 def _distinct(column: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The values of a column: numbers in their order, others as they come."""
+    """The distinct values of a column: numbers sorted, others in order of appearance."""
     found = tuple(dict.fromkeys(column))
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
     return tuple(sorted(found, key=lambda value: float(value or 0))) if numeric else found

@@ -111,10 +111,10 @@ def test_an_adaptive_ladder_is_replayed_like_any_other() -> None:
         (ColumnRoles(("params",), ("params",)), "params is named twice"),
         (ColumnRoles(("params",), ("loss",)), "made-up.parquet has no column 'loss'; its columns are choice.width, "),
         (ColumnRoles(("flops",), ("bits_per_byte",)), "has no column 'flops'"),
-        (replace(ROLES, capacity="size_bytes"), "the capacity size_bytes is none of the static metrics, params, latency_ms"),
+        (replace(ROLES, capacity="size_bytes"), "the capacity size_bytes is not among the static metrics, params, latency_ms"),
         (
             replace(ROLES, maximized=frozenset({"params"})),
-            "params cannot be maximized: it is none of the objectives, bits_per_byte, latency",
+            "params cannot be maximized: it is not among the objectives, bits_per_byte, latency",
         ),
         (replace(ROLES, choices=("colour",)), "has no column 'colour'"),
     ],

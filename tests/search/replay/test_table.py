@@ -123,5 +123,7 @@ def test_latencies_of_different_devices_are_refused_where_latency_is_an_objectiv
     Table.read(stored(tmp_path, ".parquet", rows[:2])).require_like_latencies(["loss", "latency_ms_p50"])
     table = Table.read(stored(tmp_path, ".parquet", [*rows, {"loss": 2.0}]))
     table.require_like_latencies(["loss"])
-    with pytest.raises(ConfigError, match="holds latencies of H200, 1 thread, float32 and EPYC, 1 thread, float32, which do not compare"):
+    with pytest.raises(
+        ConfigError, match="holds latencies of H200, 1 thread, float32 and EPYC, 1 thread, float32, which are not comparable"
+    ):
         Recorded.of(table, ColumnRoles(("latency_ms_p50",), ("loss",)))
