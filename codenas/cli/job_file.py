@@ -1,4 +1,4 @@
-"""Job files: TOML with one table per stage. What a file leaves out keeps its default; an unknown key is refused."""
+"""Job files: TOML with one table per stage. What a file leaves out keeps its default; an unknown key is refused; "none" is None."""
 
 import tomllib
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from codenas.cli.none_values import replace_none
 from codenas.cli.overrides import merge, parse_override
 from codenas.cli.validation_errors import explain
 from codenas.errors import ConfigError
@@ -47,7 +48,7 @@ def load_job(path: Path | None, overrides: Sequence[str] = ()) -> Job:
         merge(content, parse_override(override))
     place = " ".join([*([str(path)] if path is not None else []), *(["with --set"] if overrides else [])])
     try:
-        return Job.model_validate(content)
+        return Job.model_validate(replace_none(content, Job))
     except ValidationError as error:
         raise ConfigError(f"{place}: {explain(error, Job)}") from error
     except ConfigError as error:

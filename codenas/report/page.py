@@ -328,9 +328,8 @@ def _headline(best: Best) -> str:
 
 def _commands(figures: SearchFigures) -> str:
     shown = "".join(f"<h3>{escape(each.purpose)}</h3><pre>{escape(each.line)}</pre>" for each in figures.commands)
-    job = "This job cannot be expressed in TOML; its JSON is search/job.json." if figures.job_file is None else figures.job_file
     note = "<p>On a CPU and the same corpus the result is bit for bit the same, unless a measured latency decides.</p>"
-    return f"{note}<details><summary>job.toml</summary><pre>{escape(job)}</pre></details>{shown}"
+    return f"{note}<details><summary>job.toml</summary><pre>{escape(figures.job_file)}</pre></details>{shown}"
 
 
 def _table(

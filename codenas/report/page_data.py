@@ -173,7 +173,7 @@ class SearchFigures(_Figures):
     correlations: tuple[Fidelity, ...]
     baselines: Baselines | None
     reasons: tuple[Reason, ...]
-    job_file: str | None
+    job_file: str
     commands: tuple[Command, ...]
 
 

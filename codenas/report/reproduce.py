@@ -3,16 +3,13 @@
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 
-def job_file(job: Mapping[str, Any]) -> str | None:
-    """The job file (TOML) of `job`, the parsed JSON of a search; None if it holds a value that TOML cannot express."""
-    try:
-        lines = [f"{_key(name)} = {_value(value)}" for name, value in job.items() if value not in (None, {})]
-    except TypeError:
-        return None
+def job_file(job: Mapping[str, Any]) -> str:
+    """The job file (TOML) of `job`, the parsed JSON of a search."""
+    lines = [f"{_key(name)} = {_value(value)}" for name, value in job.items() if value not in (None, {})]
     return "\n".join(["[search]", *lines]) + "\n"
 
 
@@ -33,14 +30,14 @@ def commands(run: str, corpus: str | None, steps: int, finished: bool) -> tuple[
 
 
 def _value(value: Any) -> str:
-    """`value` as TOML on one line. None in a table is left out: it is the default."""
+    """`value` as TOML on one line. None in a table is left out, as it is the default; in a list it is "none", as job files have it."""
+    if value is None:
+        return json.dumps("none")
     if isinstance(value, bool | str | int | float):
         return json.dumps(value, ensure_ascii=False)  # JSON strings are valid TOML strings
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_key(name)} = {_value(each)}" for name, each in value.items() if each is not None) + " }"
-    if isinstance(value, Sequence):
-        return "[" + ", ".join(_value(each) for each in value) + "]"
-    raise TypeError(f"TOML cannot express {value!r}")
+    return "[" + ", ".join(map(_value, value)) + "]"
 
 
 def _key(name: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from codenas.cli.job_file import DEMO_JOB, Job, load_job
 from codenas.errors import ConfigError
+from codenas.report.reproduce import job_file
 
 
 def _load(tmp_path: Path, text: str) -> Job:
@@ -49,6 +50,31 @@ def test_overrides_replace_values_and_merge_tables() -> None:
 def test_what_is_wrong_with_an_override_is_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         load_job(None, [override])
+
+
+def test_the_word_none_is_none_where_a_value_may_be_absent(tmp_path: Path) -> None:
+    job = _load(tmp_path, """
+        [prepare]
+        opt_out = "none"
+        [search.train]
+        micro_batch = 2
+        [search.choices]
+        vocabulary = ["none", "char"]
+        position = ["rope", "none"]
+        [[search.objectives]]
+        metric = "bits_per_byte"
+        weight = 1.0
+        limit = "none"
+        [train.recipe]
+        micro_batch = "none"
+    """)  # fmt: skip
+    assert (job.prepare.opt_out, job.search.objectives[0].limit) == (None, None)
+    assert job.train.merged_recipe(job.search.train).micro_batch is None, "as asked, not as in the search"
+    assert job.search.choices == {"vocabulary": (None, "char"), "position": ("rope", "none")}
+    assert load_job(tmp_path / "job.toml", ["search.train.micro_batch=none"]).search.train.micro_batch is None
+    assert _load(tmp_path, job_file(job.search.model_dump(mode="json"))).search == job.search
+    with pytest.raises(ConfigError, match="train.steps = 'none' is refused"):
+        _load(tmp_path, "[train]\nsteps = 'none'\n")
 
 
 @pytest.mark.parametrize("path", sorted(DEMO_JOB.parent.glob("*.toml")), ids=lambda path: path.stem)

@@ -109,11 +109,14 @@ def test_a_correlation_over_few_candidates_has_no_figure() -> None:
     assert all(each.spearman is None and each.interval is None for each in few if each.trials < 3)
 
 
-def test_what_toml_has_no_word_for_is_not_written() -> None:
-    assert job_file({"space": {"choices": {"window": [None, 64]}}}) is None
+def test_a_job_is_written_as_toml() -> None:
+    assert (
+        job_file({"space": {"choices": {"vocabulary": [None, "char"]}}})
+        == '[search]\nspace = { choices = { vocabulary = ["none", "char"] } }\n'
+    )
     refined = {"space": "tiny", "choices": {"d_model": [128, 256], "feedforward.multiplier": [2.0]}}
     assert job_file(refined) == '[search]\nspace = "tiny"\nchoices = { d_model = [128, 256], "feedforward.multiplier" = [2.0] }\n'
-    assert SearchConfig.model_validate(tomllib.loads(job_file(refined) or "")["search"]) == SearchConfig.model_validate(refined)
+    assert SearchConfig.model_validate(tomllib.loads(job_file(refined))["search"]) == SearchConfig.model_validate(refined)
     assert job_file({"space": "tiny", "choices": {}}) == '[search]\nspace = "tiny"\n'
     assert job_file({"seed": 1, "x": None, "space": {"a.b": 'é"\\'}}) == '[search]\nseed = 1\nspace = { "a.b" = "é\\"\\\\" }\n'
 
