@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from codenas.arch import ArchSpec
 from codenas.checkpoint import MANIFEST, Checkpoint
 from codenas.corpus import Corpus
-from codenas.decode import SamplingParams
+from codenas.decode import SamplingParams, TorchBackend
 from codenas.decode import complete as complete_text
 from codenas.errors import CheckpointError, CodeNASError, ConfigError, ResourceError, RunError, UserError, first_error
 from codenas.evaluate.config import EvaluationSettings
@@ -109,7 +109,7 @@ class Model:
             params = SamplingParams(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=tuple(stop))
         except ValidationError as error:
             raise ConfigError(first_error(error)) from error
-        text, _ = complete_text(self.network, self.vocabulary, prompt, params, suffix)
+        text, _ = complete_text(TorchBackend(self.network), self.vocabulary, prompt, params, suffix)
         return text
 
 

@@ -11,13 +11,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from codenas.checkpoint import Checkpoint
-from codenas.decode import Batcher
+from codenas.decode import Engine, TorchBackend
 from codenas.errors import CheckpointError
 from codenas.model import LanguageModel
 from codenas.vocab import Vocabulary
 from serve import errors
 from serve.encode import RequestEncoder
-from serve.engine import DecodingFailed, Engine, Generation, Overloaded
+from serve.engine_host import DecodingFailed, EngineHost, Generation, Overloaded
 from serve.guard import Guard
 from serve.protocol import Completion, CompletionRequest, Health, ModelCard, ModelList
 from serve.response import CompletionResponse
@@ -44,7 +44,7 @@ def load(settings: ServeSettings) -> tuple[LanguageModel, Vocabulary, bool]:
 
 def create_app(settings: ServeSettings, model: LanguageModel, vocabulary: Vocabulary, infills: bool = False) -> FastAPI:
     """The application that serves `model`; its lifespan runs the engine."""
-    engine = Engine(Batcher(model, settings.max_batch), vocabulary, settings.max_queue, settings.threads)
+    engine = EngineHost(Engine(TorchBackend(model, settings.max_batch)), vocabulary, settings.max_queue, settings.threads)
     encoder = RequestEncoder(vocabulary, model.arch.context_len, infills)
 
     @contextlib.asynccontextmanager
@@ -61,7 +61,7 @@ def create_app(settings: ServeSettings, model: LanguageModel, vocabulary: Vocabu
     return app
 
 
-def _add_completions(app: FastAPI, settings: ServeSettings, engine: Engine, encoder: RequestEncoder) -> None:
+def _add_completions(app: FastAPI, settings: ServeSettings, engine: EngineHost, encoder: RequestEncoder) -> None:
     @app.post("/v1/completions", response_model=Completion)
     async def completions(http_request: Request, request: CompletionRequest) -> Response:
         if request.model not in (None, settings.model_name):
@@ -82,7 +82,7 @@ def _add_completions(app: FastAPI, settings: ServeSettings, engine: Engine, enco
         return Response(completion.model_dump_json(), media_type="application/json")
 
 
-def _add_models_and_health(app: FastAPI, settings: ServeSettings, engine: Engine, context_len: int) -> None:
+def _add_models_and_health(app: FastAPI, settings: ServeSettings, engine: EngineHost, context_len: int) -> None:
     created = int(time.time())
 
     def health(status_code: int, status: str) -> Response:

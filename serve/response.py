@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from codenas.decode import TokenLogprobs
 from codenas.vocab import Vocabulary
 from serve.encode import RequestEncoder
-from serve.engine import DecodingFailed, Delta, Generation
+from serve.engine_host import DecodingFailed, Delta, Generation
 from serve.errors import internal
 from serve.protocol import Choice, Completion, CompletionRequest, Logprobs, Usage
 

@@ -1,14 +1,17 @@
-"""Decoding: sampling, a simple reference implementation of generation, and continuous batching."""
+"""Decoding: an engine that batches sequences over the forward passes of a backend, with sampling, prefix sharing and drafting."""
 
-from codenas.decode.batcher import Batcher, Event, Failed, Finished, Produced, PromptScored
+from codenas.decode.engine import Engine, EngineSettings
+from codenas.decode.events import Event, Failed, Finished, Produced, PromptScored, Statistics
 from codenas.decode.generate import complete, generate
 from codenas.decode.sampling import MAX_LOGPROBS, SamplingParams, TokenLogprobs
 from codenas.decode.sequence import FinishReason, Sequence, fit_infill_to_context, fit_to_context
 from codenas.decode.text import TextStream
+from codenas.decode.torch_backend import TorchBackend
 
 __all__ = [
     "MAX_LOGPROBS",
-    "Batcher",
+    "Engine",
+    "EngineSettings",
     "Event",
     "Failed",
     "FinishReason",
@@ -17,8 +20,10 @@ __all__ = [
     "PromptScored",
     "SamplingParams",
     "Sequence",
+    "Statistics",
     "TextStream",
     "TokenLogprobs",
+    "TorchBackend",
     "complete",
     "fit_infill_to_context",
     "fit_to_context",

@@ -33,6 +33,21 @@ class ForwardBatch:
     wanted: Ids
 
 
+@dataclass(slots=True, frozen=True)
+class Run:
+    """The tokens from `start` to `stop` of a batch, which belong to the sequence in `slot`."""
+
+    slot: int
+    start: int
+    stop: int
+
+
+def runs_of(batch: ForwardBatch) -> list[Run]:
+    """The sequences of `batch`, in its order."""
+    starts = [0, *(np.flatnonzero(np.diff(batch.slots)) + 1).tolist()]
+    return [Run(int(batch.slots[start]), start, stop) for start, stop in zip(starts, [*starts[1:], len(batch.slots)], strict=True)]
+
+
 class StateBlock(Protocol):
     """A copy of what one slot holds of some consecutive positions; with recurrent layers, of their state behind the last of them."""
 

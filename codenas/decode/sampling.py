@@ -1,20 +1,26 @@
-"""Sampling a token from the logits of one sequence. Every sequence has its own random generator, so batching changes no sample."""
+"""The distribution that a token is sampled from: parameters, truncation, inversion and log-probabilities, in numpy."""
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+
+from codenas.decode.backend import Logits
 
 MAX_LOGPROBS = 5
 GREEDY_BELOW = 1e-5  # a lower temperature is greedy, as in vLLM: division by a subnormal number overflows
-TOP_P_CANDIDATES = 256  # the most likely tokens, which nearly always hold top_p: topk is ten times cheaper than sorting the vocabulary
+TOP_P_CANDIDATES = 256  # the most likely tokens, which nearly always hold top_p: to find them is far cheaper than to sort the vocabulary
+
+Probabilities = NDArray[np.float64]
 
 
 class SamplingParams(BaseModel):
-    """Sampling and stopping, as in OpenAI's API. A temperature below `GREEDY_BELOW` is greedy, whatever the seed."""
+    """Sampling and stopping, as in OpenAI's API, with the parameters that vLLM and llama.cpp add.
+
+    A temperature below `GREEDY_BELOW` is greedy, whatever the seed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -22,12 +28,21 @@ class SamplingParams(BaseModel):
     temperature: float = Field(1.0, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int | None = Field(None, ge=1)
+    min_p: float = Field(
+        0.0, ge=0, le=1, description="tokens less likely than this share of the most likely one's probability are excluded"
+    )
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    repetition_penalty: float = Field(1.0, ge=0.1, le=10, description="divides positive logits of tokens of prompt and completion")
     logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] = {}
     stop: tuple[str, ...] = ()
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the most likely token is taken."""
+        return self.temperature < GREEDY_BELOW
 
 
 @dataclass(slots=True, frozen=True)
@@ -38,64 +53,51 @@ class TokenLogprobs:
     best: dict[int, float]
 
 
-class Sampler:
-    """Samples the tokens of one sequence and counts them for the penalties."""
+def sample(logits: Logits, params: SamplingParams, drawn: float) -> int:
+    """The token at `drawn`, uniform in [0, 1), of the distribution of `logits` [vocab].
 
-    def __init__(self, params: SamplingParams) -> None:
-        self._params = params
-        self._rng = torch.Generator()
-        if params.seed is None:
-            self._rng.seed()
-        else:
-            self._rng.manual_seed(params.seed)
-        self._counts: Counter[int] = Counter()
-
-    def __call__(self, logits: Tensor) -> int:
-        """The next token, from `logits` [vocab] of one sequence, on the CPU."""
-        token = sample(self._with_penalties(logits), self._params, self._rng)
-        self._counts[token] += 1
-        return token
-
-    def _with_penalties(self, logits: Tensor) -> Tensor:
-        """`logits` with OpenAI's penalties: presence once per generated token, frequency once per occurrence."""
-        params, changes = self._params, dict(self._params.logit_bias)
-        if params.presence_penalty or params.frequency_penalty:
-            for token, count in self._counts.items():
-                changes[token] = changes.get(token, 0.0) - params.presence_penalty - count * params.frequency_penalty
-        if not changes:
-            return logits
-        return logits.index_add(0, torch.tensor(list(changes)), torch.tensor(list(changes.values()), dtype=logits.dtype))
-
-
-def sample(logits: Tensor, params: SamplingParams, rng: torch.Generator) -> int:
-    """Sample a token from `logits` [vocab]: temperature, then `top_k`, then `top_p` (the smallest set with this probability).
-
-    Draws exactly one number from `rng` and inverts the cumulative distribution, in the order of the vocabulary: logits that
-    differ by rounding, as those of one sequence in batches of different sizes do, give the same token almost surely.
+    Temperature, then `top_k`, then `top_p` (the smallest set with this probability), then `min_p`. The cumulative distribution is
+    inverted in the order of the vocabulary: logits that differ by rounding, as those of one sequence in batches of different sizes
+    do, give the same token almost surely.
     """
-    if params.temperature < GREEDY_BELOW:
-        return int(logits.argmax())
-    probabilities = torch.softmax((logits.double() - logits.max()) / params.temperature, 0)
-    if params.top_p < 1 or params.top_k is not None:
+    wide = logits.astype(np.float64)
+    probabilities = np.exp((wide - wide.max()) / params.temperature)
+    probabilities /= probabilities.sum()
+    if params.top_p < 1 or params.top_k is not None or params.min_p > 0:
         probabilities = _truncated(probabilities, params)
-    cumulative = probabilities.cumsum(0)
-    drawn = torch.rand((), generator=rng, dtype=torch.float64) * cumulative[-1]
-    return min(int(torch.searchsorted(cumulative, drawn, right=True)), len(cumulative) - 1)
+    cumulative = probabilities.cumsum()
+    token = int(np.searchsorted(cumulative, drawn * cumulative[-1], side="right"))
+    return min(token, len(cumulative) - 1)
 
 
-def _truncated(probabilities: Tensor, params: SamplingParams) -> Tensor:
-    """`probabilities` with zeros for the tokens that `top_k` and `top_p` exclude."""
-    size = len(probabilities)
-    best, tokens = probabilities.topk(min(params.top_k or TOP_P_CANDIDATES, size))
+def _truncated(probabilities: Probabilities, params: SamplingParams) -> Probabilities:
+    """`probabilities` with zeros for the tokens that `top_k`, `top_p` and `min_p` exclude; of equally likely ones the first are kept."""
+    tokens = _most_likely(probabilities, params.top_k or TOP_P_CANDIDATES)
+    best = probabilities[tokens]
     if params.top_k is None and best.sum() < params.top_p:  # rare: the top tokens do not hold top_p
-        best, tokens = probabilities.sort(descending=True, stable=True)
+        tokens = _most_likely(probabilities, len(probabilities))
+        best = probabilities[tokens]
     mass = best.sum() if params.top_k is not None else 1.0
-    kept = best.cumsum(0) - best < params.top_p * mass
-    return torch.zeros_like(probabilities).index_put((tokens[kept],), best[kept])
+    before = best.cumsum() - best
+    before[0] = 0.0
+    kept = (before < params.top_p * mass) & (best >= params.min_p * best[0])
+    truncated = np.zeros_like(probabilities)
+    truncated[tokens[kept]] = best[kept]
+    return truncated
 
 
-def token_logprobs(logits: Tensor, token: int, best: int) -> TokenLogprobs:
+def _most_likely(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
+    """The indices of the `count` largest of `values`, largest first; of equal ones the first."""
+    if count >= len(values):
+        return np.argsort(-values, kind="stable")
+    candidates = np.flatnonzero(values >= np.partition(values, -count)[-count])
+    return candidates[np.argsort(-values[candidates], kind="stable")[:count]]
+
+
+def token_logprobs(logits: Logits, token: int, best: int) -> TokenLogprobs:
     """The log-probabilities of `token` and of the `best` most likely tokens, from `logits` [vocab]."""
-    logprobs = torch.log_softmax(logits.float(), 0)
-    values, tokens = logprobs.topk(min(best, len(logprobs)))
-    return TokenLogprobs(float(logprobs[token]), dict(zip(tokens.tolist(), values.tolist(), strict=True)))
+    wide = logits.astype(np.float64)
+    wide -= wide.max()
+    wide -= np.log(np.exp(wide).sum())
+    tokens = _most_likely(wide, best) if best else np.empty(0, np.intp)
+    return TokenLogprobs(float(wide[token]), dict(zip(tokens.tolist(), wide[tokens].tolist(), strict=True)))

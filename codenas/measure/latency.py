@@ -9,9 +9,11 @@ from pathlib import Path
 
 import torch
 
+from codenas.decode.engine import EngineSettings
 from codenas.decode.generate import generate
 from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import Sequence
+from codenas.decode.torch_backend import TorchBackend
 from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
 from codenas.metrics import LatencyContext, Metrics
 from codenas.model import LanguageModel
@@ -87,7 +89,7 @@ def _clock(device: torch.device) -> Callable[[], float]:
 def _round(model: LanguageModel, sequence: Sequence, clock: Callable[[], float]) -> Latency:
     times = []
     started = clock()
-    for _ in generate(model, sequence):
+    for _ in generate(TorchBackend(model), sequence, EngineSettings(cache_bytes=0, max_draft=0)):
         now = clock()
         times.append((now - started) * 1000)
         started = now

@@ -56,8 +56,11 @@ class LanguageModel(nn.Module):
         dtype = self.embedding.weight.dtype
         return DecodingState([block.mixer.initial_state(batch, self.device, dtype) for block in self._blocks()], [0] * batch)
 
-    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+    def extend(self, tokens: Tensor, state: DecodingState, wanted: Tensor | None = None) -> Tensor:
         """Append `tokens` [batch, tokens] to the sequences of `state`; logits [batch, tokens, vocab_size] of the tokens after them.
+
+        Args:
+            wanted: indices into the flattened `tokens`, [m]: only their logits are computed, [m, vocab_size].
 
         Raises:
             ValueError: a sequence would exceed `context_len`.
@@ -69,7 +72,7 @@ class LanguageModel(nn.Module):
         for block, layer in zip(self._blocks(), state.layers, strict=True):
             x = block.extend(x, layer, state.lengths)
         state.lengths[:] = [length + count for length in state.lengths]
-        return self._logits(x)
+        return self._logits(x if wanted is None else x.flatten(0, 1)[wanted])
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]

@@ -23,6 +23,12 @@ class DecodingState:
             layer.move(source, target)
         self.lengths[target] = self.lengths[source]
 
+    def swap(self, first: int, second: int) -> None:
+        """Exchange two sequences."""
+        for layer in self.layers:
+            layer.swap(first, second)
+        self.lengths[first], self.lengths[second] = self.lengths[second], self.lengths[first]
+
     def reset(self, row: int) -> None:
         """Make `row` an empty sequence."""
         for layer in self.layers:

@@ -64,11 +64,8 @@ class Average(MixerState):
     def rows(self, start: int, stop: int) -> Self:
         return type(self)(self.mean[start:stop])
 
-    def move(self, source: int, target: int) -> None:
-        self.mean[target] = self.mean[source]
-
-    def reset(self, row: int) -> None:
-        self.mean[row] = 0
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.mean,)
 
 
 class MovingAverage(Mixer):

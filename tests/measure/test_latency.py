@@ -6,13 +6,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from codenas.decode.backend import Backend
+from codenas.decode.engine import EngineSettings
 from codenas.decode.generate import generate
 from codenas.decode.sequence import Sequence
 from codenas.measure import latency
 from codenas.measure.latency import decoding_latency, device_name
 from codenas.measure.timed_tokens import WARMUP_TOKENS
 from codenas.metrics import LatencyContext, Metrics
-from codenas.model import LanguageModel
 from tests.fakes import CONTEXT, Clock, drawn_model, tiny_arch
 
 
@@ -24,7 +25,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence]:
     """
     clock, sequences = Clock(), list[Sequence]()
 
-    def generate(model: LanguageModel, sequence: Sequence) -> Iterator[int]:
+    def generate(backend: Backend, sequence: Sequence, settings: EngineSettings) -> Iterator[int]:
         sequences.append(sequence)
         for token in range(sequence.params.max_tokens):
             disturbed = 10 if len(sequences) == 1 else 1
@@ -83,8 +84,8 @@ def one_thread() -> Iterator[None]:
 def test_other_work_does_not_count_where_one_thread_decodes(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two tokens the processor is somebody else's for 20 ms, as the scheduler of a busy machine has it."""
 
-    def interrupted(model: LanguageModel, sequence: Sequence) -> Iterator[int]:
-        for token in generate(model, sequence):
+    def interrupted(backend: Backend, sequence: Sequence, settings: EngineSettings) -> Iterator[int]:
+        for token in generate(backend, sequence, settings):
             time.sleep(0.02)
             yield token
 

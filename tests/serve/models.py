@@ -15,10 +15,10 @@ class Gated(LanguageModel):
     gate: threading.Semaphore
     steps: int
 
-    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+    def extend(self, tokens: Tensor, state: DecodingState, wanted: Tensor | None = None) -> Tensor:
         assert self.gate.acquire(timeout=PATIENCE_S)
         self.steps += 1
-        return super().extend(tokens, state)
+        return super().extend(tokens, state, wanted)
 
 
 def gated_model(open_steps: int = 0) -> Gated:
@@ -35,11 +35,12 @@ class Poisoned(LanguageModel):
 
     poison = bomb = -1
 
-    def extend(self, tokens: Tensor, state: DecodingState) -> Tensor:
+    def extend(self, tokens: Tensor, state: DecodingState, wanted: Tensor | None = None) -> Tensor:
         if bool((tokens == self.bomb).any()):
             raise RuntimeError("boom")
-        scores = super().extend(tokens, state)
-        return torch.where((tokens[:, -1:] == self.poison)[:, :, None], torch.nan, scores)
+        assert wanted is not None
+        scores = super().extend(tokens, state, wanted)
+        return torch.where((tokens.flatten()[wanted] == self.poison)[:, None], torch.nan, scores)
 
 
 def poisoned_model(poison: int, bomb: int) -> Poisoned:

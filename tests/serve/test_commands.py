@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from codenas.cli.app import app as command_line
 from codenas.cli.complete import ask
 from codenas.cli.serve import context_warning
-from codenas.decode import SamplingParams, complete
+from codenas.decode import SamplingParams, TorchBackend, complete
 from codenas.errors import ConfigError, ResourceError
 from codenas.measure.latency import device_name
 from codenas.metrics import LatencyContext, Metrics
@@ -44,7 +44,7 @@ def url() -> Iterator[str]:
 
 @pytest.mark.parametrize("how", ["--stream", "--no-stream"])
 def test_complete_prints_the_answer(url: str, how: str) -> None:
-    wanted = complete(tiny_model(), VOCABULARY, "def ", SamplingParams(max_tokens=9, temperature=0))[0] + "\n"
+    wanted = complete(TorchBackend(tiny_model()), VOCABULARY, "def ", SamplingParams(max_tokens=9, temperature=0))[0] + "\n"
     options = ("complete", "--url", url, "--max-tokens", "9", "--temperature", "0", how)
     assert run(*options, "def ") == (0, wanted, "")
     assert run(*options, text="def ") == (0, wanted, "")

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from codenas.decode import SamplingParams, complete
+from codenas.decode import SamplingParams, TorchBackend, complete
 from serve.app import load
 from serve.settings import ServeSettings
 from tests.serve.servers import CONTEXT, VOCABULARY, infilling_app, running, tiny_app, tiny_model, write_tiny_checkpoint
@@ -31,7 +31,7 @@ def taught(url: str) -> Iterator[httpx.Client]:
 
 def filled(prompt: str = PROMPT, suffix: str = SUFFIX, max_tokens: int = 9) -> str:
     """What the slow, clear reference makes of it."""
-    return complete(tiny_model(), VOCABULARY, prompt, SamplingParams(temperature=0, max_tokens=max_tokens), suffix)[0]
+    return complete(TorchBackend(tiny_model()), VOCABULARY, prompt, SamplingParams(temperature=0, max_tokens=max_tokens), suffix)[0]
 
 
 def test_an_infill_completion_is_the_text_between_prefix_and_suffix(taught: httpx.Client) -> None:

@@ -150,7 +150,7 @@ def test_when_the_engine_stops_requests_fail_and_the_log_has_the_reason() -> Non
         def explode() -> None:
             raise RuntimeError("boom")
 
-        app.state.engine._batcher.step = explode
+        app.state.engine._engine.step = explode
         for _ in range(2):
             assert client.post("/v1/completions", json=body()).status_code == 500
         for path in ("/health", "/ready"):

@@ -3,6 +3,7 @@
 from codenas.decode.generate import generate
 from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import fit_to_context
+from codenas.decode.torch_backend import TorchBackend
 from codenas.evaluate.collapse import CollapseReport, completion_quality
 from codenas.evaluate.suites.base import EvaluationSubject, Suite, SuiteResult
 from codenas.seeds import derive
@@ -25,11 +26,12 @@ def run(subject: EvaluationSubject) -> CompletionsResult:
     no_special = dict.fromkeys(vocabulary.specials.values(), -100.0)
     completion_tokens = min(settings.completion_tokens, context_len // 2)
     numbers = iter(range(settings.prompts))
+    backend = TorchBackend(model)
 
     def complete(prompt: list[int], count: int) -> list[int]:
         seed = derive(settings.seed, "completion", next(numbers)) % 2**63
         params = SamplingParams(max_tokens=count, temperature=settings.temperature, seed=seed, logit_bias=no_special)
-        return list(generate(model, fit_to_context(prompt, params, vocabulary, context_len)))
+        return list(generate(backend, fit_to_context(prompt, params, vocabulary, context_len)))
 
     report = completion_quality(
         complete,

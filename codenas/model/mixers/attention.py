@@ -21,17 +21,26 @@ class KeyValueCache(MixerState):
 
     keys: Tensor
     values: Tensor
+    truncatable: bool
 
     def rows(self, start: int, stop: int) -> Self:
-        return type(self)(self.keys[start:stop], self.values[start:stop])
+        return type(self)(self.keys[start:stop], self.values[start:stop], self.truncatable)
 
-    def move(self, source: int, target: int) -> None:
-        self.keys[target] = self.keys[source]
-        self.values[target] = self.values[source]
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.keys, self.values
 
-    def reset(self, row: int) -> None:
-        self.keys[row] = 0
-        self.values[row] = 0
+    def save(self, row: int, start: int, stop: int) -> tuple[Tensor, ...]:
+        held = self._slots(start, stop)
+        return self.keys[row][:, held], self.values[row][:, held]
+
+    def load(self, row: int, start: int, stop: int, saved: tuple[Tensor, ...]) -> None:
+        held = self._slots(start, stop)
+        self.keys[row][:, held], self.values[row][:, held] = saved
+
+    def _slots(self, start: int, stop: int) -> Tensor:
+        """Of those positions from `start` to `stop` that the ring still holds at `stop`."""
+        slots = self.keys.shape[2]
+        return torch.arange(max(start, stop - slots), stop, device=self.keys.device) % slots
 
 
 class Attention(Mixer):
@@ -75,7 +84,8 @@ class Attention(Mixer):
 
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> KeyValueCache:
         shape = (batch, self.n_kv_heads, self.slots, self.head_width)
-        return KeyValueCache(torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype))
+        keys, values = (torch.zeros(shape, device=device, dtype=dtype) for _ in range(2))
+        return KeyValueCache(keys, values, truncatable=not self.windowed)
 
     def extend(self, x: Tensor, state: MixerState, lengths: list[int]) -> Tensor:
         assert isinstance(state, KeyValueCache)

@@ -30,13 +30,8 @@ class MambaState(MixerState):
     def rows(self, start: int, stop: int) -> Self:
         return type(self)(self.memory.rows(start, stop), self.recent[start:stop])
 
-    def move(self, source: int, target: int) -> None:
-        self.memory.move(source, target)
-        self.recent[target] = self.recent[source]
-
-    def reset(self, row: int) -> None:
-        self.memory.reset(row)
-        self.recent[row] = 0
+    def tensors(self) -> tuple[Tensor, ...]:
+        return *self.memory.tensors(), self.recent
 
 
 class Mamba2(Mixer):

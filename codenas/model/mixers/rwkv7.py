@@ -29,13 +29,8 @@ class RwkvState(MixerState):
     def rows(self, start: int, stop: int) -> Self:
         return type(self)(self.memory[start:stop], self.last[start:stop])
 
-    def move(self, source: int, target: int) -> None:
-        self.memory[target] = self.memory[source]
-        self.last[target] = self.last[source]
-
-    def reset(self, row: int) -> None:
-        self.memory[row] = 0
-        self.last[row] = 0
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.memory, self.last
 
 
 class Rwkv7(Mixer):

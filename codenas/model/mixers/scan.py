@@ -32,11 +32,8 @@ class RecurrentState(MixerState):
     def rows(self, start: int, stop: int) -> Self:
         return type(self)(self.matrices[start:stop])
 
-    def move(self, source: int, target: int) -> None:
-        self.matrices[target] = self.matrices[source]
-
-    def reset(self, row: int) -> None:
-        self.matrices[row] = 0
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (self.matrices,)
 
 
 def scan(query: Tensor, key: Tensor, value: Tensor, log_decay: Tensor, state: RecurrentState | None = None, chunk: int = CHUNK) -> Tensor:

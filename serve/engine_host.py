@@ -1,19 +1,23 @@
-"""The decoding loop: requests arrive on the event loop, the steps of the batcher run in one thread.
+"""The decoding loop: requests arrive on the event loop, the steps of the decoding engine run in one thread.
 
-The event loop touches the batcher only between two steps, while that thread is idle: no lock is needed.
+The event loop touches the engine only between two calls, while that thread is idle: no lock is needed. To pass from one thread to the
+other takes as long as a step of a small model, so a call makes as many steps as fit `CALL_S`, unless a request arrives.
 """
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
 
-from codenas.decode import Batcher, Event, Failed, Finished, FinishReason, Produced, PromptScored, Sequence, TextStream, TokenLogprobs
+from codenas.decode import Engine, Event, Failed, Finished, FinishReason, Produced, PromptScored, Sequence, TextStream, TokenLogprobs
 from codenas.log import LOGGER
 from codenas.vocab import Vocabulary
+
+CALL_S = 0.002  # a reader cannot tell text that comes so much later
 
 
 class Overloaded(Exception):
@@ -51,7 +55,7 @@ class Delta:
 class Generation:
     """The generation for one request: its deltas as they arrive, and a way to cancel it."""
 
-    def __init__(self, engine: "Engine", sequences: list[Sequence]) -> None:
+    def __init__(self, engine: "EngineHost", sequences: list[Sequence]) -> None:
         self._engine = engine
         self._arrived: asyncio.Queue[Delta | DecodingFailed] = asyncio.Queue()
         self.states = [_SequenceState(index, sequence, self._arrived) for index, sequence in enumerate(sequences)]
@@ -87,7 +91,7 @@ class Generation:
 
 @dataclass(slots=True, eq=False)
 class _SequenceState:
-    """One sequence of a request: its id in the batcher, its text so far, and the queue of its deltas."""
+    """One sequence of a request: its id in the engine, its text so far, and the queue of its deltas."""
 
     index: int
     sequence: Sequence
@@ -104,9 +108,14 @@ class _SequenceState:
         match event:
             case PromptScored(logprobs=logprobs):
                 delta.prompt_logprobs = logprobs
-            case Produced(token=token, logprobs=logprobs):
-                delta.text, delta.tokens, delta.logprobs = self.text.push(vocabulary.decode([token])), [token], [logprobs]
-                delta.finish_reason = "stop" if self.text.stopped else None
+            case Produced(tokens=tokens, logprobs=logprobs):
+                for token in tokens:
+                    delta.text += self.text.push(vocabulary.decode([token]))
+                    delta.tokens.append(token)
+                    if self.text.stopped:
+                        delta.finish_reason = "stop"
+                        break
+                delta.logprobs = list(logprobs[: len(delta.tokens)])
             case Finished(reason=reason):
                 delta.text = self.text.close()
                 delta.finish_reason = "stop" if self.text.stopped else reason
@@ -117,12 +126,12 @@ class _SequenceState:
         return delta.finish_reason is not None
 
 
-class Engine:
+class EngineHost:
     """Decodes the sequences of all requests in one batch. `async with engine:` runs it."""
 
-    def __init__(self, batcher: Batcher, vocabulary: Vocabulary, max_queue: int, threads: int = 1) -> None:
-        self._batcher, self._vocabulary = batcher, vocabulary
-        self.limit = batcher.capacity + max_queue
+    def __init__(self, engine: Engine, vocabulary: Vocabulary, max_queue: int, threads: int = 1) -> None:
+        self._engine, self._vocabulary = engine, vocabulary
+        self.limit = engine.capacity + max_queue
         self._thread = ThreadPoolExecutor(1, "decode", torch.set_num_threads, (threads,))
         self._states: dict[int, _SequenceState] = {}
         self._submitted: list[_SequenceState] = []
@@ -130,7 +139,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "Engine":
+    async def __aenter__(self) -> "EngineHost":
         self._loop = asyncio.create_task(self._run())
         return self
 
@@ -149,7 +158,7 @@ class Engine:
     @property
     def active(self) -> int:
         """The number of sequences in the batch."""
-        return self._batcher.active
+        return self._engine.active
 
     @property
     def outstanding(self) -> int:
@@ -183,10 +192,10 @@ class Engine:
             while True:
                 await self._wake.wait()
                 self._apply_pending()
-                if self._batcher.idle:
+                if self._engine.idle:
                     self._wake.clear()
                     continue
-                events = await asyncio.get_running_loop().run_in_executor(self._thread, self._batcher.step)
+                events = await asyncio.get_running_loop().run_in_executor(self._thread, self._steps)
                 self._deliver(events)
         except Exception:
             LOGGER.exception("the decoding loop ended")
@@ -195,14 +204,22 @@ class Engine:
             for state in (*self._states.values(), *self._submitted):
                 state.out.put_nowait(DecodingFailed())
 
+    def _steps(self) -> list[Event]:
+        """Steps of the engine, in its thread, until there is something else to do or somebody should see what there is."""
+        until = time.perf_counter() + CALL_S
+        events = self._engine.step()
+        while not (self._engine.idle or self._submitted or self._cancelled) and time.perf_counter() < until:
+            events += self._engine.step()
+        return events
+
     def _apply_pending(self) -> None:
         """Cancel and admit the sequences that were requested during the last step."""
         for state in self._cancelled:
-            self._batcher.cancel(state.id)
+            self._engine.cancel(state.id)
             self._states.pop(state.id, None)
         self._cancelled.clear()
         for state in self._submitted:
-            state.id = self._batcher.submit(state.sequence)
+            state.id = self._engine.admit(state.sequence)
             self._states[state.id] = state
         self._submitted.clear()
 
@@ -213,4 +230,4 @@ class Engine:
             state = self._states.get(event.id)  # None if a stop string has ended it
             if state is not None and state.handle(event, self._vocabulary):
                 del self._states[event.id]
-                self._batcher.cancel(event.id)
+                self._engine.cancel(event.id)
