@@ -20,7 +20,7 @@ from codenas.decode import complete as complete_text
 from codenas.errors import CheckpointError, CodeNASError, ConfigError, ResourceError, RunError, UserError, first_error
 from codenas.evaluate.config import EvaluationSettings
 from codenas.evaluate.run import Evaluation
-from codenas.experiment.device import is_called, resolve_device, visible_gpus
+from codenas.experiment.device import resolve_device, visible_gpus
 from codenas.experiment.evaluation import evaluate_run
 from codenas.experiment.jobs import SearchJob, TrainJob
 from codenas.experiment.local import search_locally
@@ -29,6 +29,7 @@ from codenas.experiment.run import Run
 from codenas.experiment.run import open_run as lock_run
 from codenas.experiment.session import checked_plan, recorded_job
 from codenas.experiment.winner import train_winner
+from codenas.measure.accelerators import is_called
 from codenas.metrics import Metrics
 from codenas.model import LanguageModel
 from codenas.processes import worker_pool

@@ -10,8 +10,8 @@ from ray import tune
 from ray.tune import Callback, Stopper
 
 from codenas.errors import ResourceError
-from codenas.experiment.device import is_called
 from codenas.experiment.jobs import TrialResources
+from codenas.measure.accelerators import is_called
 from codenas.metrics import LATENCIES
 from codenas.search.fitness import Objective
 from tune_jobs.searcher import PlanSearcher

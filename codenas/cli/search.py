@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codenas.cli.overrides import Overrides
+from codenas.errors import ConfigError
 from codenas.experiment.run import DEFAULT_RUN, Run, open_run
 from codenas.processes import MAX_WORKERS
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from codenas.search.history import History
     from codenas.search.result import SearchResult
 
-_ONLY_FOR_NEW_SEARCHES = ("--run", "--corpus", "--job", "--set", "--max-mb", "--max-ms", "--weights", "--targets", "--warm-start")
+_ONLY_FOR_NEW_SEARCHES = (
+    "--run", "--corpus", "--job", "--set", "--max-mb", "--max-ms", "--weights", "--targets", "--warm-start", "--dry-run", "--gpus",
+)  # fmt: skip
 
 
 def search(
@@ -47,22 +50,49 @@ def search(
     cpus: Annotated[int | None, typer.Option(min=1, max=MAX_WORKERS, help="CPUs that Ray may use here.")] = None,
     ray: Annotated[bool, typer.Option(help="Search on Ray, several candidates at a time; or one by one in this process.")] = True,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as `auto`; by default one is started here.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print what the job will take: steps, tokens, FLOPs, memory, disk, time.")
+    ] = False,
+    gpus: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help='With --dry-run: the GPUs to estimate for, such as "RTX 5090,RTX 4090".')
+    ] = None,
 ) -> None:
     """Search architectures under hard limits: many candidates train to 50 steps, the promoted ones to 300."""
     if context.invoked_subcommand is not None:
         _refuse_options(context)
         return
+    from codenas.cli.dry_run import Devices, show_estimate
     from codenas.cli.job_file import load_job
     from codenas.cli.objectives import with_objectives
-    from codenas.corpus import Corpus
 
-    requested: SearchJob | None = None
+    if gpus is not None and not dry_run:
+        raise ConfigError(f"--gpus {gpus} is for --dry-run; trials take the GPUs that Ray finds (CUDA_VISIBLE_DEVICES hides some)")
     if resume is not None:
         _refuse_beside_resume(context)
-        run = resume
-    else:
-        requested = with_objectives(load_job(job, overrides or ()).search, max_mb, max_ms, weights, targets)
-        requested = requested.model_copy(update={"warm_start": (*requested.warm_start, *(warm_start or ()))})
+        _search(resume, None, corpus, mirror, ray=ray, cpus=cpus, address=address)
+        return
+    loaded = load_job(job, overrides or ())
+    requested = with_objectives(loaded.search, max_mb, max_ms, weights, targets)
+    requested = requested.model_copy(update={"warm_start": (*requested.warm_start, *(warm_start or ()))})
+    if dry_run:
+        show_estimate(loaded.model_copy(update={"search": requested}), Run(run), corpus, Devices(gpus, address, cpus))
+        return
+    _search(run, requested, corpus, mirror, ray=ray, cpus=cpus, address=address)
+
+
+def _search(
+    run: Path,
+    requested: "SearchJob | None",
+    corpus: Path | None,
+    mirror: str | None,
+    *,
+    ray: bool,
+    cpus: int | None,
+    address: str | None,
+) -> None:
+    """Search in `run` and show the result; without `requested` the search that is in the run is resumed."""
+    from codenas.corpus import Corpus
+
     with open_run(run, new=corpus is not None or mirror is not None) as opened:
         if requested is not None and mirror is None:
             Corpus.open(opened.use_corpus(corpus))  # refused where it is missing, before seconds go into the import of torch
@@ -93,8 +123,6 @@ def _report_without_winner(run: Run) -> Iterator[None]:
 
 def _refuse_options(context: typer.Context) -> None:
     """Options of a search before the name of a subcommand would be ignored."""
-    from codenas.errors import ConfigError
-
     if given := _given(context):
         command = context.invoked_subcommand
         raise ConfigError(f"{given[0]} comes before `{command}`; write it behind: codenas search {command} ...")
@@ -102,8 +130,6 @@ def _refuse_options(context: typer.Context) -> None:
 
 def _refuse_beside_resume(context: typer.Context) -> None:
     """A resumed search has its job in the run. Only its corpus may be elsewhere on a new machine."""
-    from codenas.errors import ConfigError
-
     given = _given(context)
     if clash := [option for option in given if option in _ONLY_FOR_NEW_SEARCHES and (option != "--corpus" or "--mirror" not in given)]:
         raise ConfigError(f"--resume uses what its run recorded: leave {', '.join(clash)} out, or start a new search with another --run")

@@ -45,12 +45,6 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())) if torch.cuda.is_available() else ()
 
 
-def is_called(gpu: str, wanted: str) -> bool:
-    """Whether the name of a GPU has the words of `wanted` in a row: an `NVIDIA GeForce RTX 4090` is called `RTX 4090`, an L40 not L4."""
-    words, sought = (re.split(r"[\s\-_]+", name.strip().lower()) for name in (gpu, wanted))
-    return any(words[start : start + len(sought)] == sought for start in range(len(words)))
-
-
 def require_visible_gpu() -> None:
     """Check that torch sees a GPU, in a process that was given one.
 

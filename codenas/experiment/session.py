@@ -90,13 +90,23 @@ def checked_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mir
         mirror.require_own(job.model_dump_json(), corpus.manifest.digest, migrated_job)
         mirror.pull(home)
     home.require_own(job.model_dump_json(), corpus.manifest.digest, migrated_job)
+    plan = plan_on(job, corpus)
+    require_reachable(plan.space, plan.static_metrics, plan.objectives, plan.seed)
+    return replace(plan, warm_start=warm_start(job, corpus.manifest.digest, home))
+
+
+def plan_on(job: SearchJob, corpus: Corpus) -> Plan:
+    """The plan of `job` on `corpus`, without what earlier searches found.
+
+    Raises:
+        ConfigError: the calibration cannot be read.
+        CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
+    """
     corpora = corpora_of(job, corpus)
     for each in corpora.values():
         require_windows(each, max(job.search_space().context_lens))
     own, named = _size(corpus), {name: _size(each) for name, each in corpora.items() if name is not None}
-    plan = job.plan(own.ids, own.stored_bytes, job.min_latency_ms(), named)
-    require_reachable(plan.space, plan.static_metrics, plan.objectives, plan.seed)
-    return replace(plan, warm_start=warm_start(job, corpus.manifest.digest, home))
+    return job.plan(own.ids, own.stored_bytes, job.min_latency_ms(), named)
 
 
 def open_mirror(run: Run, url: str | None) -> Mirror | None:
