@@ -1,4 +1,4 @@
-"""The setup that the trainings of a search share."""
+"""The settings that all trainings of a search share."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from codenas.train.config import TrainConfig
 
 
 class ExperimentSetup(BaseModel):
-    """All that training a candidate needs beside the candidate. `threads` affects the result: the order of sums depends on it."""
+    """Everything that a training needs apart from its candidate. `threads` affects the result: the order of sums depends on it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

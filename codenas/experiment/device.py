@@ -15,12 +15,12 @@ _DRIVER_VERSION = Path("/proc/driver/nvidia/version")
 
 
 def best_device() -> str:
-    """A GPU where there is one, else the CPU."""
+    """The GPU if there is one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def resolve_device(name: str) -> str:
-    """The device that `name` means here: `auto` is the best one.
+    """The device called `name` on this machine; `auto` is the best one.
 
     Raises:
         ConfigError: torch has no such device here.
@@ -31,7 +31,7 @@ def resolve_device(name: str) -> str:
     count = torch.cuda.device_count() if kind == "cuda" else 0
     if name != "cpu" and not ((name == "cuda" and count) or (index.isdecimal() and int(index) < count)):
         here = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
-        raise ConfigError(f"--device {name}: torch finds no such device here; there is {here}")
+        raise ConfigError(f"--device {name}: torch finds no such device; available: {here}")
     return name
 
 

@@ -16,16 +16,16 @@ from codenas.log import LOGGER
 
 
 def evaluate_run(run: Run, settings: EvaluationSettings) -> Evaluation:
-    """Evaluate the model of `run` and store the result in its folder; what is stored already is not measured again.
+    """Evaluate the model of `run` and store the result in its folder; results that are stored already are reused.
 
-    Each suite keeps its result in `run.evaluations`; the joined one is `run.evaluation`.
+    Each suite keeps its result in `run.evaluations`; the merged result is `run.evaluation`.
 
     Raises:
         RunError: the run has no trained model.
-        ConfigError: torch has not the device of `settings` here.
+        ConfigError: the device of `settings` is not available.
         CheckpointError: the model was altered, or is of another corpus.
         CorpusError: the corpus was altered, or its held-out split is too small.
-        ResourceError: the run may only be read, and is not evaluated.
+        ResourceError: the run is read-only, and not evaluated yet.
         LeakError: the model sees what it must predict.
     """
     checkpoint = Checkpoint.open(run.require(run.model, "codenas train"))
@@ -47,7 +47,7 @@ def evaluate_run(run: Run, settings: EvaluationSettings) -> Evaluation:
 
 
 def read_evaluation(path: Path) -> Evaluation | None:
-    """The evaluation stored at `path`; None where there is none, or none that this version can read: it is then made again."""
+    """The evaluation stored at `path`; None if there is none that this version can read."""
     try:
         return Evaluation.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):

@@ -1,10 +1,10 @@
 """An append-only list of events in a bucket, which cannot append: every append is an object of its own that is never changed.
 
-    trials/000002/00000237-9f2c11aa.jsonl    a segment: the events from 237 on, as the process 9f2c11aa appended them
-    trials/000002.jsonl                      the events 200 to 299, stored once all of them are there, so that few objects are read
+    trials/000002/00000237-9f2c11aa.jsonl    a segment: events from 237 on, appended by the process 9f2c11aa
+    trials/000002.jsonl                      a block: events 200 to 299, stored once complete, so that few objects are read
 
 An append takes one write and one listing of at most `BLOCK` names, however long the history. Two processes that append at the
-same time write different objects: at least the later one finds the other's in the listing, removes its own and gives up.
+same time write different objects: at least the later one finds the other's in the listing, removes its own and raises.
 Mirrors of earlier versions have blocks only, the last of them incomplete; they are read, and segments continue them.
 """
 
@@ -39,7 +39,7 @@ class EventLog:
         """Read all events.
 
         Raises:
-            RunError: a part is lost or torn, or two processes have appended different events.
+            RunError: a part is missing or incomplete, or two processes have appended different events.
         """
         names = self._objects.names(_FOLDER)
         blocks = sorted(name for name in names if name.endswith(".jsonl"))
@@ -48,7 +48,7 @@ class EventLog:
             raise self._damaged()
         self._blocks = len(events) // BLOCK
         while segments := self._segments(events):
-            events += self._chosen(segments, len(events))
+            events += self._resolve(segments, len(events))
         later = [name for name in names if name.isdecimal() and int(name) > len(events) // BLOCK]
         if later or not all(map(is_complete_json, events)):
             raise self._damaged()
@@ -83,7 +83,7 @@ class EventLog:
             self._blocks += 1
 
     def _segments(self, events: Sequence[bytes]) -> list[str]:
-        """The names, in the folder of their block, of the segments that start behind `events`."""
+        """The names, in the folder of their block, of the segments that start after `events`."""
         found = sorted(filter(_SEGMENT.fullmatch, self._objects.names(_folder(len(events)))))
         starts = {name: int(name[:8]) for name in found}
         segments = [name for name in found if starts[name] == len(events)]
@@ -91,8 +91,8 @@ class EventLog:
             raise self._damaged()
         return segments
 
-    def _chosen(self, segments: Sequence[str], start: int) -> list[bytes]:
-        """The events of the only segment; of several, which a killed process can leave, those that their writer continued."""
+    def _resolve(self, segments: Sequence[str], start: int) -> list[bytes]:
+        """The events of the only segment; of several, which a killed process can leave, those of the one that was continued."""
         folder = _folder(start).removeprefix(f"{_FOLDER}/")
         found = {name: self._lines(f"{folder}/{name}") for name in segments}
         if not all(found.values()):
@@ -103,7 +103,7 @@ class EventLog:
         if len(continued) != 1:
             raise RunError(
                 f"{self._objects}/{_folder(start)} holds event {start} of two processes, in {' and '.join(segments)}; "
-                "remove the one whose search is to be given up"
+                "remove the one of the search to discard"
             )
         return continued[0]
 
@@ -114,7 +114,7 @@ class EventLog:
         return (self._objects.read(f"{_FOLDER}/{name}") or b"").splitlines()
 
     def _damaged(self) -> RunError:
-        return RunError(f"{self._objects}/{_FOLDER} is not what was written: a part of it is lost or torn; restore it")
+        return RunError(f"{self._objects}/{_FOLDER} is damaged: a part is missing or incomplete; restore it")
 
 
 def _folder(event: int) -> str:

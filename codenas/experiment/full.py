@@ -1,4 +1,4 @@
-"""The training of a winner to its end, from the rung where a search left it."""
+"""Full training of a winner, resumed from its last rung in the search."""
 
 import shutil
 from collections.abc import Generator
@@ -19,7 +19,7 @@ from codenas.train.curve import Step
 
 @dataclass(slots=True, frozen=True)
 class FullTraining:
-    """A training to its end: constant rate, then a linear decay over the last `decay_share` of all steps."""
+    """The schedule of a full training: constant learning rate, then linear decay over the last `decay_share` of all steps."""
 
     steps: int
     decay_share: float
@@ -27,12 +27,12 @@ class FullTraining:
 
     @property
     def decay_from(self) -> int:
-        """The first step whose rate is lowered."""
+        """The first step with a lower learning rate."""
         return round(self.steps * (1 - self.decay_share))
 
     @property
     def schedule(self) -> dict[str, int]:
-        """What the rates depend on beside the recipe, as it is stored."""
+        """The stored settings on which learning rates depend beside the recipe."""
         return {"steps": self.steps, "decay_from": self.decay_from}
 
 
@@ -45,15 +45,15 @@ def train_fully(
     start: Checkpoint | None = None,
     device: str = "cpu",
 ) -> Generator[Step, None, Checkpoint]:
-    """Train `design` until `plan.steps` steps are done in all, from `start` or from nothing; yields every step.
+    """Train `design` until it has `plan.steps` steps in total, from `start` or from scratch; yields every step.
 
     Stores the state in `folder`/last every `save_every` steps, and when a `KeyboardInterrupt` is thrown in, and resumes from it;
-    the result is `folder`/model. A precision of `auto` is satisfied by any.
+    the result is `folder`/model. A precision of `auto` matches any.
 
     Raises:
-        CheckpointError: the state to resume from is of another training, see `codenas.experiment.resume`.
-        CorpusError: `corpus` has not the vocabulary of the design.
-        RunError: `folder`/model is there and was trained otherwise, or `folder`/last is in the decay of a training of another length.
+        CheckpointError: the state to resume from belongs to another training, see `codenas.experiment.resume`.
+        CorpusError: `corpus` lacks the vocabulary of the design.
+        RunError: `folder`/model was trained with other settings, or `folder`/last is in the decay phase of a training of another length.
     """
     final, last = folder / "model", folder / "last"
     corpus = corpus.with_vocabulary(design.vocabulary)
@@ -69,7 +69,7 @@ def train_fully(
     for step in trainer.run_to(plan.steps, plan.decay_from):
         try:
             yield step
-        except KeyboardInterrupt:  # thrown in between two steps, where the state is whole
+        except KeyboardInterrupt:  # thrown between two steps, where the state is consistent
             store(trainer, last, subject, recipe)
             raise
         if trainer.step % plan.save_every == 0 and trainer.step < plan.steps:
@@ -80,7 +80,7 @@ def train_fully(
 
 
 def _untrained_metrics(corpus: Corpus, design: Design, start: Checkpoint | None) -> Metrics:
-    """What is known of `design` before it is trained: what a search measured, if it measured the same stored weights."""
+    """The metrics of `design` before training: those that a search measured, if it stored the weights in the same way."""
     if start is not None and (start.manifest.arch, start.manifest.storage) == (design.stored_arch, design.storage):
         return start.manifest.metrics
     return Metrics(params=parameters(design.stored_arch, corpus.manifest.vocab_size))

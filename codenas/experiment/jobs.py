@@ -66,7 +66,7 @@ class TrialResources(BaseModel):
         if self.gpus is not None and self.gpus > 1 and self.gpus != int(self.gpus):
             raise ValueError(f"{self.gpus:g} GPUs per trial are neither a fraction below 1 nor a whole number; choose {int(self.gpus)}")
         if self.latency_device == "cuda" and self.gpus is not None and self.gpus < 1:
-            shares = f"{self.gpus:g} GPUs per trial share a GPU, and a latency beside another trial is no measurement"
+            shares = f"{self.gpus:g} GPUs per trial share a GPU, and latencies cannot be measured beside another trial"
             none = "0 GPUs per trial leave no GPU to measure latency on"
             raise ValueError(f'{shares if self.gpus else none}; choose gpus = 1, or latency_device = "cpu"')
         return self
@@ -90,10 +90,10 @@ class TrialResources(BaseModel):
 class SearchJob(SearchConfig):
     """A search and how its trials run."""
 
-    train: TrainConfig = Field(TrainConfig(batch_size=4), description="the recipe of every candidate")
-    trial: TrialResources = Field(TrialResources(), description="what one trial uses and how it measures")
-    warm_start: tuple[Path, ...] = Field((), description="folders of earlier runs whose searches this one learns from")
-    calibration: Path | None = Field(None, description="of the device that the latency limit is meant for: `codenas device calibrate`")
+    train: TrainConfig = Field(TrainConfig(batch_size=4), description="the training recipe of all candidates")
+    trial: TrialResources = Field(TrialResources(), description="resources and measurements of one trial")
+    warm_start: tuple[Path, ...] = Field((), description="folders of earlier runs; the search starts from their trials")
+    calibration: Path | None = Field(None, description="target device of the latency limit, from `codenas device calibrate`")
 
     @model_validator(mode="after")
     def _shares_fit_the_rungs(self) -> Self:

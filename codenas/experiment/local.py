@@ -1,4 +1,4 @@
-"""The search without Ray: one job after the other in this process. Needs only torch."""
+"""Sequential search in this process, without Ray."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ def search_locally(job: SearchJob, corpus: Corpus, folder: Path, mirror: Mirror 
     Resumable in the same folder, or from `mirror` in another.
 
     Raises:
-        ConfigError: the job wants a scheduler that only Ray has, and is not finished.
+        ConfigError: the job is not finished, and its scheduler needs Ray.
     """
     if job.scheduler == "asha" and SearchFolder(folder).result() is None:
         raise ConfigError('scheduler asha is Ray\'s own; leave --no-ray out, or search with scheduler = "promotion"')

@@ -1,4 +1,4 @@
-"""The memory of this process and all that it started, watched while it works."""
+"""Peak memory of this process and its children."""
 
 import threading
 from types import TracebackType
@@ -8,17 +8,17 @@ import psutil
 
 
 class PeakMemory:
-    """Samples the summed memory of the process tree every `every` seconds; pages shared by processes count once.
+    """Samples the total memory of the process tree every `every` seconds; pages shared by processes count once.
 
     Attributes:
-        peak_bytes: the highest sum seen so far.
+        peak_bytes: the highest total so far.
     """
 
     def __init__(self, every: float = 2.0) -> None:
         self.peak_bytes = 0
         self._every = every
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="peak-memory", daemon=True)
+        self._thread = threading.Thread(target=self._sample, name="peak-memory", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -28,10 +28,10 @@ class PeakMemory:
         self._stop.set()
         self._thread.join()
 
-    def _watch(self) -> None:
-        me = psutil.Process()
+    def _sample(self) -> None:
+        this = psutil.Process()
         while True:
-            self.peak_bytes = max(self.peak_bytes, sum(_share(process) for process in (me, *me.children(recursive=True))))
+            self.peak_bytes = max(self.peak_bytes, sum(_share(process) for process in (this, *this.children(recursive=True))))
             if self._stop.wait(self._every):
                 return
 

@@ -28,8 +28,8 @@ def outcome_line(job: Job, outcome: Outcome) -> str:
 
 
 def retry_line(job: Job, lost: str) -> str:
-    """`job` is retried because its process or node was `lost`."""
-    return f"  {job.candidate.id} on the way to {job.rung} steps: its {lost} died; retried from its last stored rung"
+    """`job` is retried because its process or node (`lost`) died."""
+    return f"  {job.candidate.id} on the way to {job.rung} steps: its {lost} died; retrying from its last stored rung"
 
 
 def promotion_counts(budget: Budget) -> str:
@@ -52,7 +52,7 @@ def best_score_line(history: History) -> str:
 
 
 def calibration_line(calibration: Calibration) -> str:
-    """Which of two latencies a limit is compared with."""
+    """The log line of a search with a calibration."""
     return (
         f"search: latencies are predicted for {calibration.device} ({calibration.context}) before a candidate is built, "
         "and measured where it trains; the limit on latency holds for both"
@@ -60,7 +60,7 @@ def calibration_line(calibration: Calibration) -> str:
 
 
 def mixed_latencies_line(trials: Sequence[Trial]) -> str | None:
-    """A warning where the latencies of a search do not compare with each other; None where they do."""
+    """A warning if the latencies of a search are not comparable; None if they are."""
     found = latency_contexts(trials)
     if len(found) < 2:
         return None
@@ -68,17 +68,17 @@ def mixed_latencies_line(trials: Sequence[Trial]) -> str | None:
 
 
 def other_context_line(measured: Metrics, decided: Metrics) -> str | None:
-    """A warning where a latency is not measured on what the search decided on; None where it is, or the search measured none."""
+    """A warning if a latency was not measured in the context of the search; None if it was, or if the search measured none."""
     if decided.latency_ms_p50 is None or measured.latency_context == decided.latency_context:
         return None
     return (
         f"warning: latency is measured on {context_name(measured.latency_context)}; the search decided on "
-        f"{METRICS[LATENCY].format(decided.latency_ms_p50)} on {context_name(decided.latency_context)}: the two do not compare"
+        f"{METRICS[LATENCY].format(decided.latency_ms_p50)} on {context_name(decided.latency_context)}: the two are not comparable"
     )
 
 
 def recipe_line(recipe: TrainConfig, searched: TrainConfig) -> str:
-    """The recipe of a winner's training, and where it differs from that of its search."""
+    """The recipe of a winner's training, and its differences from that of the search."""
     now, before = recipe.model_dump(), searched.model_dump()
     changed = ", ".join(f"{name} {now[name]} instead of {before[name]}" for name in now if now[name] != before[name])
     rate = f"matrix_rate {recipe.matrix_rate:g}" if recipe.optimizer == "muon" else f"adam_rate {recipe.adam_rate:g}"

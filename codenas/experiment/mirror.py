@@ -1,10 +1,10 @@
-"""A search that is stored behind a URL: the run's folder is a working copy, which any machine can restore.
+"""A mirror of a search at a URL, from which any machine can restore the run folder.
 
     job.json, warm_start.json, result.json    as in the folder
     trials/                                   the events, see `codenas.experiment.event_log`
     checkpoints/<id>/<rung>/                  stored candidates; a checkpoint is complete when its manifest is there
 
-A checkpoint is stored before its report. Of the events there and those in the folder, one list is always the beginning of the other.
+A checkpoint is stored before its report. The events of one side are always a prefix of those of the other.
 """
 
 from collections.abc import Callable, Generator
@@ -27,7 +27,7 @@ _PROBE = "writable"  # an object that is written and removed
 
 
 class Mirror:
-    """The stored search behind `url`. All methods may raise as those of `Objects`."""
+    """The stored search at `url`. All methods may raise as those of `Objects`."""
 
     def __init__(self, url: str) -> None:
         self._objects = Objects(url)
@@ -67,7 +67,7 @@ class Mirror:
         """Download claim, history and result to `home` if it lacks them. Checkpoints are downloaded when they are needed.
 
         Raises:
-            RunError: they belong to another search, or each history has events that the other lacks.
+            RunError: they belong to another search, or the histories have diverged.
         """
         self._pull_claim(home)
         self._log.read()
@@ -87,7 +87,7 @@ class Mirror:
     def push(self, home: SearchFolder) -> None:
         """Upload claim, history and result if they are missing there, and the checkpoints that the history names; after `pull`."""
         if self._objects.read(CLAIM) is None:
-            for name in (WARM_START, CLAIM):  # the claim names the other
+            for name in (WARM_START, CLAIM):  # the claim refers to the other
                 if (home.path / name).exists():
                     self._objects.upload(name, home.path / name)
         missing = _own_events(home)[len(self._log.events) :]
@@ -102,7 +102,7 @@ class Mirror:
         """Append the next event of the history.
 
         Raises:
-            RunError: another process has appended one meanwhile.
+            RunError: another process has appended one in the meantime.
         """
         self._log.append([event.encode()])
 
@@ -113,7 +113,7 @@ class Mirror:
                 self._objects.remove(f"checkpoints/{report.checkpoint}/{TRAINING}")
 
     def prepare(self, job: Job, checkpoints: Path) -> None:
-        """Download what `job` continues from, on any node: its own rung, if only the report was lost, or the one below.
+        """Download the checkpoint from which `job` resumes: its own rung, if only the report was lost, or the one below.
 
         Raises:
             RunError: the folder around `checkpoints` belongs to another search.
@@ -171,16 +171,14 @@ class Mirror:
             checkpoint = Checkpoint.open(folder)
             checkpoint.verify()
             whole = not (folder / TRAINING).exists() or sha256_file(folder / TRAINING) == checkpoint.manifest.training_sha256
-        except CheckpointError:  # it would name a folder that is gone
+        except CheckpointError:  # its message would name a temporary folder
             whole = False
         if not whole:
-            raise CheckpointError(
-                f"{self._objects}/checkpoints/{name} is not what was written; restore it, or remove it there to train it again"
-            )
+            raise CheckpointError(f"{self._objects}/checkpoints/{name} is damaged; restore it, or remove it there to train it again")
 
 
 def mirrored(steps: Generator[Step, None, Outcome], url: str | None, job: Job, checkpoints: Path) -> Generator[Step, None, Outcome]:
-    """`steps`, which train `job` on any node: downloads what they continue from first, uploads what they stored afterwards."""
+    """The training steps of `job`, with a download of the checkpoint that it resumes before and an upload of the new one after."""
     if url is None:
         return (yield from steps)
     mirror = Mirror(url)

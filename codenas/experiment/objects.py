@@ -1,4 +1,4 @@
-"""Objects behind a URL, in a bucket or a folder: each is complete or absent, and network errors are one line."""
+"""Object storage by URL, in a bucket or a folder: writes are atomic, and network errors are one line."""
 
 import contextlib
 import logging
@@ -21,8 +21,8 @@ LOGGER = logging.getLogger("codenas")
 PAUSES_S = (1.0, 4.0)  # before the second and the third attempt; the clients of S3 and Google also retry by themselves
 _BLOCK_BYTES = 8_000_000
 _KNOWN = "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER and file:///FOLDER"
-_CLOSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT", "EXPIRED_TOKEN", "permission", "credentials", "access token")
-_ABSENT = ("NO_SUCH_BUCKET", "' not found", "bucket does not exist")
+_ACCESS_DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT", "EXPIRED_TOKEN", "permission", "credentials", "access token")
+_NO_BUCKET = ("NO_SUCH_BUCKET", "' not found", "bucket does not exist")
 _CREDENTIALS = {  # by URL scheme: how to get access
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
     "gs": "set GOOGLE_APPLICATION_CREDENTIALS in the environment",
@@ -45,7 +45,7 @@ class Objects:
         self.url = url
         require_known(url)
         try:
-            self._files, self._root = self._retried(lambda: fs.FileSystem.from_uri(_completed(url)))
+            self._files, self._root = self._retried(lambda: fs.FileSystem.from_uri(_with_options(url)))
         except pa.ArrowInvalid as error:
             raise ConfigError(f"--mirror {url} is no valid URL ({_reason(error)}); supported are {_KNOWN}") from error
 
@@ -55,13 +55,13 @@ class Objects:
     def read(self, name: str) -> bytes | None:
         """The content of object `name`; None if it does not exist."""
 
-        def whole() -> bytes | None:
+        def read_all() -> bytes | None:
             with contextlib.suppress(FileNotFoundError), self._files.open_input_stream(self._place(name)) as stream:
                 content: bytes = stream.read()
                 return content
             return None
 
-        return self._retried(whole)
+        return self._retried(read_all)
 
     def write(self, name: str, content: bytes) -> None:
         """Write object `name` atomically."""
@@ -74,12 +74,12 @@ class Objects:
     def download(self, name: str, file: Path) -> None:
         """Download object `name` to `file`."""
 
-        def copied() -> None:
+        def copy() -> None:
             with readable_disk_errors(file), self._files.open_input_stream(self._place(name)) as stream, file.open("wb") as target:
                 while block := stream.read(_BLOCK_BYTES):
                     target.write(block)
 
-        self._retried(copied)
+        self._retried(copy)
 
     def names(self, folder: str) -> set[str]:
         """The names of objects and folders in `folder`, without its path."""
@@ -89,47 +89,47 @@ class Objects:
     def remove(self, name: str) -> None:
         """Remove object `name` if it exists."""
 
-        def gone() -> None:
+        def delete() -> None:
             with contextlib.suppress(FileNotFoundError):
                 self._files.delete_file(self._place(name))
 
-        self._retried(gone)
+        self._retried(delete)
 
     def _place(self, name: str) -> str:
         return str(PurePosixPath(self._root, name))
 
     def _write(self, name: str, blocks: Iterable[bytes]) -> None:
-        place = draft = self._place(name)
-        if self._in_folder:  # an object appears when it is complete, a file from its first byte on
+        place = target = self._place(name)
+        if self._in_folder:  # unlike an object, a file is visible before it is complete
             self._files.create_dir(str(PurePosixPath(place).parent), recursive=True)
-            draft = f"{place}.new"
-        with self._files.open_output_stream(draft) as stream:
+            target = f"{place}.new"
+        with self._files.open_output_stream(target) as stream:
             for block in blocks:
                 stream.write(block)
         if self._in_folder:
-            self._files.move(draft, place)
+            self._files.move(target, place)
 
     @property
     def _in_folder(self) -> bool:
         return self.url.startswith("file:")
 
     def _retried(self, action: Callable[[], _Result]) -> _Result:
-        """Run `action`, with retries where they may help."""
+        """Run `action`, with retries unless the error is permanent."""
         pauses = iter(PAUSES_S)
         while True:
             try:
                 return action()
             except OSError as error:
                 pause = next(pauses, None)
-                if pause is None or _says(error, _CLOSED + _ABSENT):
-                    raise self._explained(error) from error
+                if pause is None or _mentions(error, _ACCESS_DENIED + _NO_BUCKET):
+                    raise self._as_resource_error(error) from error
                 LOGGER.info(f"{self}: {_reason(error)}; retrying in {pause:g} s")
             time.sleep(pause)
 
-    def _explained(self, error: OSError) -> ResourceError:
-        if _says(error, _ABSENT):
+    def _as_resource_error(self, error: OSError) -> ResourceError:
+        if _mentions(error, _NO_BUCKET):
             return ResourceError(f"there is no bucket for {self}; create it, or correct the URL")
-        if _says(error, _CLOSED):
+        if _mentions(error, _ACCESS_DENIED):
             return ResourceError(f"access to {self} is denied ({_reason(error)}); {_CREDENTIALS[self.url.partition(':')[0]]}")
         return ResourceError(
             f"{self} cannot be reached ({_reason(error)}); nothing is lost here: correct that and run the same command again"
@@ -154,7 +154,7 @@ def require_known(url: str) -> None:
         )
 
 
-def _completed(url: str) -> str:
+def _with_options(url: str) -> str:
     """`url` with options that Arrow does not read itself: the endpoint, and for Google a timeout below 15 minutes."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     known = {"s3": ("endpoint_override", quote(endpoint or "", safe=":/")), "gs": ("retry_limit_seconds", "20")}
@@ -168,7 +168,7 @@ def _blocks(file: Path) -> Iterator[bytes]:
             yield block
 
 
-def _says(error: Exception, signs: Iterable[str]) -> bool:
+def _mentions(error: Exception, signs: Iterable[str]) -> bool:
     return any(sign.lower() in str(error).lower() for sign in signs)
 
 

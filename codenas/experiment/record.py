@@ -40,12 +40,12 @@ from codenas.seeds import derive, stream
 from codenas.train.trainer import Trainer
 
 LOGGER = logging.getLogger("codenas")
-_REDRAWS = 1_000  # draws that repeat an architecture, in a row, before the space counts as used up
+_REDRAWS = 1_000  # draws that repeat an architecture, in a row, before the space counts as exhausted
 
 
 @dataclass(slots=True, frozen=True)
 class Recording:
-    """Where a recording lives: append-only files of what was found, and the table that is made of them."""
+    """The files of a recording: append-only results, and the table that is made of them."""
 
     folder: Path
 
@@ -77,7 +77,7 @@ def record(job: RecordJob, corpus: Corpus, folder: Path, workers: int = 1) -> Re
         workers: processes of one thread each that train at a time. One alone measures latency.
 
     Raises:
-        RunError: the folder holds a table that was recorded otherwise.
+        RunError: the folder holds a table that was recorded with other settings.
         ConfigError: the space holds too few architectures.
         ResourceError: a worker died.
     """
@@ -122,7 +122,7 @@ def _train(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidat
 
 
 def _time(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidate], home: Recording) -> None:
-    """Measure the latency of all in sweeps: what else runs on the machine for a while then slows each of them once.
+    """Measure the latency of all in sweeps: other work on the machine then affects all of them alike.
 
     Raises:
         RunError: some were measured on another device.
@@ -147,7 +147,7 @@ def _require_like(home: Recording, here: LatencyContext) -> None:
     other = next((found for line in read_lines(home.latencies) if (found := context_of(line)) != here), here)
     if other != here:
         raise RunError(
-            f"latencies in {home.latencies} were measured on {context_name(other)}, this is {here}, and the two do not compare; "
+            f"latencies in {home.latencies} were measured on {context_name(other)}, this is {here}, and the two are not comparable; "
             f"resume where they were measured, or remove {home.latencies} to measure all of them here"
         )
 
@@ -168,7 +168,7 @@ def _latency(line: Row) -> float:
 
 
 def draw_architectures(job: RecordJob) -> list[Candidate]:
-    """Different architectures, drawn at random. A larger `count` only adds some; all train with the same seed.
+    """Distinct random architectures. A larger `count` only adds to them; all train with the same seed.
 
     Raises:
         ConfigError: the space holds fewer.
@@ -186,7 +186,7 @@ def draw_architectures(job: RecordJob) -> list[Candidate]:
 
 
 def record_one(job: RecordJob, setup: ExperimentSetup, candidate: Candidate) -> Row:
-    """Train `candidate`, score it on the way, and return its row; a training that fails leaves what it had and the reason."""
+    """Train `candidate`, score it on the way, and return its row; the row of a failed training has its scores so far and the reason."""
     setup, corpus = resolve_setup(setup, candidate.design)
     row = {**_choices(job, candidate.design), **_closed_forms(candidate.design, corpus)}
     try:
@@ -199,14 +199,14 @@ def record_one(job: RecordJob, setup: ExperimentSetup, candidate: Candidate) -> 
 
 
 def _choices(job: RecordJob, design: Design) -> Row:
-    """What names the architecture: its choices, a pattern as one word."""
+    """The columns that identify the architecture: its digest and its choices, a pattern as one string."""
     choices = job.search_space().flatten(design)
     words: Row = {f"{CHOICE}{path}": "+".join(value) if isinstance(value, tuple) else value for path, value in choices.items()}
     return {"digest": design.digest, **words}
 
 
 def _closed_forms(design: Design, corpus: Corpus) -> Row:
-    """What is known without building it; `body_params` are those of the layers, without embedding and head."""
+    """The metrics with a closed form; `body_params` are those of the layers, without embedding and head."""
     arch, ids = design.stored_arch, corpus.manifest.vocab_size
     known = closed_form(design, VocabularySize(ids, corpus.tokenizer_path.stat().st_size))
     flops = decoding_flops(arch, ids, arch.context_len - 1)
@@ -257,7 +257,7 @@ def _row_line(row: Row) -> str:
 
 
 def _rows(job: RecordJob, setup: ExperimentSetup, todo: Sequence[Candidate], workers: int) -> Iterator[Row]:
-    """The rows of `todo`, as they come."""
+    """The rows of `todo`, in order of completion."""
     if workers == 1:
         yield from (record_one(job, setup, candidate) for candidate in todo)
         return

@@ -1,6 +1,6 @@
-"""What a stored training belongs to, and whether a training may resume from it.
+"""Whether a training may resume from a stored one.
 
-Another corpus, architecture, optimizer or seed is refused: the state would not fit, or batches would be seen twice. Any other
+Another corpus, architecture, optimizer or seed is refused: the state would not fit, or batches would be repeated. Any other
 setting (batch size, precision, rates, infilling, storage) only changes the steps that follow: it is resumed with a warning.
 """
 
@@ -19,12 +19,12 @@ from codenas.train.config import TrainConfig
 LOGGER = logging.getLogger("codenas")
 
 _FIXED = ("optimizer", "seed")  # of the recipe
-_NO_EFFECT = ("micro_batch", "compile")  # on what is learned; the sums are only rounded otherwise
+_NO_EFFECT = ("micro_batch", "compile")  # beyond rounding errors
 
 
 @dataclass(slots=True, frozen=True)
 class Difference:
-    """One setting in which a stored training differs from the one that is asked for. A `fixed` one cannot change in a training."""
+    """One setting in which a stored training differs from the one that is asked for. A `fixed` one cannot change during a training."""
 
     name: str
     stored: object
@@ -41,7 +41,7 @@ def stored_recipe(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def differences(checkpoint: Checkpoint, corpus: Corpus, design: Design, recipe: TrainConfig) -> list[Difference]:
-    """Where `checkpoint` belongs to another training than that of `design` on `corpus` by `recipe`, fixed settings first.
+    """The differences between the training of `checkpoint` and that of `design` on `corpus` by `recipe`, fixed ones first.
 
     Args:
         corpus: in the vocabulary of `design`.
@@ -99,7 +99,7 @@ def require_resumable(checkpoint: Checkpoint, found: Sequence[Difference]) -> No
 
 
 def require_of_search(checkpoint: Checkpoint, found: Sequence[Difference]) -> None:
-    """Refuse every one of `differences` but the precision, which each machine chooses: in a search all candidates train alike.
+    """Refuse all `differences` but the precision, which may depend on the machine: all candidates of a search are trained alike.
 
     Raises:
         CheckpointError: a setting differs.

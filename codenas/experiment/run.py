@@ -27,10 +27,10 @@ class Run:
 
     @property
     def corpus(self) -> Path:
-        """The prepared corpus: the folder `corpus`, or the one that a file of this name names.
+        """The prepared corpus: the folder `corpus`, or the path in a file of this name.
 
         Raises:
-            RunError: that file names nothing.
+            RunError: that file holds no path.
         """
         own = self.folder / "corpus"
         if not own.is_file():
@@ -41,7 +41,7 @@ class Run:
         return Path(named)
 
     def use_corpus(self, path: Path | None) -> Path:
-        """Remember that this run works on the corpus at `path`, if one is given; returns the run's corpus.
+        """Store `path` as the corpus of this run, if one is given; returns the run's corpus.
 
         Raises:
             RunError: the run has another corpus already.
@@ -92,7 +92,7 @@ class Run:
 
     @property
     def evaluation(self) -> Path:
-        """What was measured of the trained winner."""
+        """The evaluation of the trained winner."""
         return self.folder / "evaluation.json"
 
     @property
@@ -102,22 +102,22 @@ class Run:
 
     @property
     def picture(self) -> Path:
-        """The front: loss against size and latency."""
+        """Plot of the Pareto front: bits per byte over size and latency."""
         return self.folder / "front.png"
 
     @property
     def report(self) -> Path:
-        """What the search found, as a page."""
+        """The report of the search, as HTML."""
         return self.folder / "report.html"
 
     @property
     def summary(self) -> Path:
-        """Everything the run found, for machines."""
+        """All results of the run, as JSON."""
         return self.folder / "summary.json"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that works on the run; the file holds its process id."""
+        """The lock file, with the id of the process that holds it."""
         return self.folder / ".lock"
 
     def require_started(self) -> None:
@@ -128,7 +128,7 @@ class Run:
         """
         self._require_folder()
         if not any(each.exists() for each in (self.lock, self.search, self.model)):
-            raise RunError(f"{self.folder} is no run: no stage was started in it; name the folder that was given to --run")
+            raise RunError(f"{self.folder} is not a run: no stage was started in it; name the folder that was given to --run")
 
     def _require_folder(self) -> None:
         if not self.folder.is_dir():
@@ -137,10 +137,10 @@ class Run:
             )
 
     def require(self, path: Path, command: str) -> Path:
-        """`path`, if an earlier stage left it.
+        """`path`, if it exists.
 
         Raises:
-            RunError: it did not; `command` is what makes it.
+            RunError: it does not; `command` creates it.
         """
         self._require_folder()
         if not path.exists():
@@ -148,7 +148,7 @@ class Run:
         return path
 
     def finished_search(self) -> "tuple[SearchResult, History]":
-        """What the search of this run found.
+        """The result and the history of the search of this run.
 
         Raises:
             RunError: it is not finished.
@@ -162,20 +162,20 @@ class Run:
         return finished
 
     def require_writable(self) -> None:
-        """See that a stage that is not finished can be, before it begins.
+        """Check that results can be written, before a stage starts.
 
         Raises:
-            ResourceError: the folder may only be read.
+            ResourceError: the folder is read-only.
         """
         if not self.writable:
-            raise ResourceError(f"{self.folder} may only be read, and this is not finished in it; make it writable or choose another --run")
+            raise ResourceError(f"{self.folder} is read-only, and this stage is not finished; make it writable or choose another --run")
 
 
 @contextlib.contextmanager
 def open_run(folder: Path, new: bool = True) -> Iterator[Run]:
     """Lock the run `folder` for this process. A missing folder is created only if it may be `new`.
 
-    A read-only one is not locked: this process does not change it. One that this call has created is removed if the work is
+    A read-only one is not locked, since it cannot be changed. One that this call has created is removed if the work is
     refused before anything of it is stored.
 
     Raises:

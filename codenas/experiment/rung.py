@@ -1,4 +1,4 @@
-"""One candidate to one rung of a search."""
+"""Training of one candidate to one rung of a search."""
 
 import math
 import shutil
@@ -57,7 +57,7 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
         return _report(setup, corpus, job, start, reached)
     try:
         static = start.manifest.metrics if start is not None else measure_untrained(setup, corpus, job.candidate)
-        new = start is None and not job.candidate.repeat  # a trained candidate was inside the limits
+        new = start is None and not job.candidate.repeat  # a trained candidate satisfied the limits before
         reason = broken_limit(static, setup.objectives) if new else None
         if reason is not None:
             return Refusal(index=job.candidate.index, reason=reason, metrics=static)
@@ -118,7 +118,7 @@ def _train_to_rung(
 
 
 def scoring_steps(setup: ExperimentSetup, job: Job) -> int:
-    """Steps that are trained only to score the job's rung; they are not resumed."""
+    """Steps of the branch that scores the job's rung."""
     return setup.scoring_steps.get(job.rung, 0)
 
 
@@ -146,7 +146,7 @@ def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint 
 
 
 def score_stored(setup: ExperimentSetup, corpus: Corpus, checkpoint: Checkpoint) -> float:
-    """Bits per byte of what is stored, on held-out repositories.
+    """Bits per byte of the stored model, on held-out repositories.
 
     Raises:
         TrialFailure: they are not finite, or memory ran out.
@@ -161,7 +161,7 @@ def score_stored(setup: ExperimentSetup, corpus: Corpus, checkpoint: Checkpoint)
 
 
 def remove_training_states(checkpoints: Path, keep: Path) -> None:
-    """Remove what only a resumed training needs from every stored rung but `keep`: it is most of the space."""
+    """Remove the training states, which take most of the space, of all checkpoints but `keep`."""
     for state in checkpoints.glob(f"*/*/{TRAINING}"):
         if state.parent != keep:
             state.unlink()

@@ -1,4 +1,4 @@
-"""The session of a search, with and without Ray: claim the folder, resume from it, write the result once."""
+"""The lifecycle of a search, with and without Ray: claim the folder, resume, write the result."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -78,13 +78,13 @@ def _winner_checkpoint(result: SearchResult, history: History) -> str:
 def checked_plan(job: SearchJob, corpus: Corpus, home: SearchFolder, mirror: Mirror | None = None) -> Plan:
     """The plan of `job` on `corpus` in `home`; needs no Ray.
 
-    Writes nothing, but what of the same search is in `mirror` and not in `home`.
+    Writes nothing except files of the same search that are in `mirror` and not in `home`.
 
     Raises:
         BudgetError: no architecture can meet a limit.
-        ConfigError: the calibration cannot be read, or a run to start from does not compare.
+        ConfigError: the calibration cannot be read, or a run to start from is not comparable.
         CorpusError: the corpus lacks a vocabulary of the space, or a context of the space is longer than the corpus.
-        RunError: `home` or `mirror` holds another search, or what is to be started from cannot be read.
+        RunError: `home` or `mirror` holds another search, or a run to start from cannot be read.
     """
     if mirror is not None:
         mirror.require_own(job.model_dump_json(), corpus.manifest.digest, migrated_job)
@@ -160,8 +160,8 @@ def recorded_job(home: SearchFolder) -> SearchJob:
 def require_feasible(job: SearchJob) -> None:
     """Refuse a job that is infeasible with any corpus, before one is prepared; `checked_plan` checks more once there is one.
 
-    What is asked for would be a sharper bound than the smallest vocabulary, but no sure one: from a small source a vocabulary
-    has fewer ids than were asked (`warn_unreachable`). Only limits that more ids make harder to meet are looked at.
+    The configured vocabulary size would be a tighter bound than the smallest one, but is not guaranteed: from a small source a
+    vocabulary gets fewer ids (`warn_unreachable`). Only limits that are harder to meet with more ids are checked.
 
     Raises:
         BudgetError: no architecture can meet a limit, however small the vocabulary.
@@ -174,7 +174,7 @@ def require_feasible(job: SearchJob) -> None:
 
 
 def warn_unreachable(job: SearchJob, asked: Mapping[str | None, int]) -> None:
-    """Warn, before a corpus is prepared, where nothing is possible with as many ids as are `asked` of each vocabulary (None: its own).
+    """Warn, before a corpus is prepared, if no design is feasible with the configured ids of each vocabulary, `asked` (None: its own).
 
     Raises:
         ConfigError: the calibration cannot be read.
@@ -183,7 +183,7 @@ def warn_unreachable(job: SearchJob, asked: Mapping[str | None, int]) -> None:
         _require_reachable(job, asked)
     except BudgetError as error:
         ids = ", ".join(f"{count:,}" for count in dict.fromkeys(asked.values()))
-        LOGGER.warning(f"{error} (with the {ids} ids that are asked for: only a source too small to give so many makes it possible)")
+        LOGGER.warning(f"{error} (with the {ids} configured ids; it is possible only if the source is too small for so many)")
 
 
 def _require_reachable(job: SearchJob, ids: Mapping[str | None, int]) -> None:
@@ -194,7 +194,7 @@ def _require_reachable(job: SearchJob, ids: Mapping[str | None, int]) -> None:
 
 
 def corpora_of(job: SearchJob, corpus: Corpus) -> dict[str | None, Corpus]:
-    """`corpus` in every vocabulary that the space of `job` names.
+    """`corpus` in every vocabulary of the space of `job`.
 
     Raises:
         CorpusError: it lacks one.
@@ -207,13 +207,13 @@ def _size(corpus: Corpus) -> VocabularySize:
 
 
 def search_progress(job: SearchJob, plan: Plan, history: History, workers: int) -> Progress:
-    """Log the budget of the search and return its progress in training steps."""
+    """Log the budget of the search and return its progress bar, in training steps."""
     asha = job.scheduler == "asha"
     done, budget = trained_steps(history), plan.budget
     promoted = "ASHA" if asha else promotion_counts(budget)
-    again = f"the best {budget.repeated} again with {budget.repeats} other seeds, " if budget.repeats else ""
+    repeats = f"the best {budget.repeated} again with {budget.repeats} other seeds, " if budget.repeats else ""
     LOGGER.info(
-        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {promoted} promoted, {again}"
+        f"search: {budget.candidates} candidates to {budget.rungs[0]} steps, {promoted} promoted, {repeats}"
         f"{'at most ' if asha or budget.adaptive else ''}{budget.total_steps:,} steps in all, {done:,} done, {workers} at a time"
     )
     progress = Progress("search", budget.total_steps, initial=done, at_most=asha)

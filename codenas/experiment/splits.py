@@ -11,7 +11,7 @@ def verify_corpus(corpus: Corpus) -> Vocabulary:
     """Check the digests of shards and vocabulary before a stage starts; returns the vocabulary.
 
     Raises:
-        CorpusError: they are not.
+        CorpusError: a digest differs.
     """
     vocabulary = load_vocabulary(corpus.tokenizer_path)
     if vocabulary.digest != corpus.manifest.vocab_digest:
@@ -21,15 +21,15 @@ def verify_corpus(corpus: Corpus) -> Vocabulary:
 
 
 def require_windows(corpus: Corpus, context_len: int) -> None:
-    """Check that each split has at least one window, before a model is built: a context may be larger than the memory.
+    """Check that each split has at least one window, before a model is built: a model of that context may not fit in memory.
 
     Raises:
-        CorpusError: a split has not even one window of `context_len`.
+        CorpusError: a split is shorter than `context_len`.
     """
     for split in (TRAIN, VALID):
         count_windows(len(corpus.split(split)), context_len, split)
 
 
 def tokens_to_score(tokens: int, own: Corpus, corpus: Corpus) -> int:
-    """How many tokens of `corpus` hold as much text as `tokens` of `own`: in every vocabulary as much of the split is scored."""
+    """The number of tokens of `corpus` with as much text as `tokens` of `own`, so that all vocabularies are scored on the same text."""
     return max(1, round(tokens * len(corpus.split(VALID)) / len(own.split(VALID))))

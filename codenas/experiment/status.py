@@ -1,4 +1,4 @@
-"""The progress of a run, read from its files only."""
+"""The status of a run, read from its files."""
 
 import contextlib
 import time
@@ -39,11 +39,11 @@ class RunStatus:
 
 
 def read_status(run: Run) -> RunStatus:
-    """What the files of `run` hold now.
+    """The current status of `run`.
 
     Raises:
-        RunError: it is no run, or one of its files cannot be read.
-        ConfigError: its job is of another version.
+        RunError: it is not a run, or one of its files cannot be read.
+        ConfigError: its job was written by another version.
     """
     run.require_started()
     home = SearchFolder(run.search)
@@ -57,17 +57,17 @@ def read_status(run: Run) -> RunStatus:
 
 
 def active_process(run: Run) -> int | None:
-    """The process of this machine that holds the run; its lock is left alone: taking it, if only to look, could refuse a search."""
+    """The local process that holds the run. The lock is not acquired, since that could make a starting search fail."""
     try:
         holder = psutil.Process(int(run.lock.read_text()))
         held = any(Path(file.path) == run.lock.resolve() for file in holder.open_files())
-        return holder.pid if held else None  # a process that has ended leaves its number, and another one may get it
+        return holder.pid if held else None  # the id of an ended process may be reused
     except (OSError, ValueError, psutil.Error):
         return None
 
 
 def _pace(run: Run, home: SearchFolder, trials: tuple[Trial, ...]) -> Pace | None:
-    """The pace of the session that works now: it took the lock when it began, and a stored rung is as old as its report."""
+    """The pace of the current session, which took the lock when it started; a stored rung is as old as its report."""
     began = max(run.lock.stat().st_mtime, (home.path / "job.json").stat().st_mtime)
     reported: list[tuple[float, int]] = []
     for report in (report for trial in trials for report in trial.all_reports):

@@ -21,7 +21,7 @@ class _Part(BaseModel):
 
 
 class Answer(_Part):
-    """One completion over HTTP: `seconds` from sending the request to the last byte of the answer."""
+    """One completion over HTTP; `seconds` from sending the request to the last byte of the response."""
 
     prompt: str
     completion: str
@@ -30,7 +30,7 @@ class Answer(_Part):
 
 
 class FrontMember(_Part):
-    """One design of the front, after `rung` steps: the mean of its seeds, and the bits per byte of each."""
+    """One design on the Pareto front, after `rung` steps: metrics averaged over its seeds, and the bits per byte of each."""
 
     id: str
     design: Design
@@ -41,7 +41,7 @@ class FrontMember(_Part):
 
 
 class CorpusFacts(_Part):
-    """What the models were trained and scored on."""
+    """The corpus on which the models were trained and scored."""
 
     digest: str
     source: str
@@ -51,7 +51,7 @@ class CorpusFacts(_Part):
 
 
 class ModelFacts(_Part):
-    """The trained winner as it is stored; metrics are those of the evaluation."""
+    """The stored winner, with the metrics of its evaluation."""
 
     path: str
     arch: ArchSpec
@@ -62,7 +62,7 @@ class ModelFacts(_Part):
 
 
 class Summary(_Part):
-    """Everything a run found. Seconds and memory are those of the session that finished it."""
+    """All results of a run. Seconds and memory are those of the session that finished it."""
 
     schema_version: Literal[1] = 1
     corpus: CorpusFacts

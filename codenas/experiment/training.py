@@ -1,4 +1,4 @@
-"""A training that can be stored at any step and resumed: the same for the rungs of a search and for a training to its end."""
+"""Trainings that can be stored at any step and resumed, for the rungs of a search and for full trainings."""
 
 import contextlib
 from collections.abc import Generator, Iterator, Mapping
@@ -26,10 +26,10 @@ from codenas.vocab import Infilling, load_vocabulary
 
 
 def load_trainer(corpus: Corpus, design: Design, config: TrainConfig, device: str, start: Checkpoint | None) -> Trainer:
-    """A trainer of `design` on the training split of `corpus`; it resumes from `start` where one is given.
+    """A trainer of `design` on the training split of `corpus`, which resumes from `start` if one is given.
 
     Raises:
-        CheckpointError: `start` is of another corpus, architecture, optimizer or seed, or holds no training state.
+        CheckpointError: `start` has another corpus, architecture, optimizer or seed, or no training state.
     """
     config = config.on(device)
     if start is not None:
@@ -43,7 +43,7 @@ def load_trainer(corpus: Corpus, design: Design, config: TrainConfig, device: st
 
 
 def _infilling(corpus: Corpus, config: TrainConfig) -> Infilling | None:
-    """Moves the middle of documents where the recipe wants that; else no vocabulary is read."""
+    """The fill-in-the-middle transform of the recipe; None without one."""
     return Infilling(load_vocabulary(corpus.tokenizer_path), config.fim_rate, config.fim_spm_share) if config.fim_rate else None
 
 
@@ -62,7 +62,7 @@ def memory_errors_as_failures(arch: ArchSpec, done: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         size = f"d_model {arch.d_model}, {arch.n_layers} layers, context_len {arch.context_len}"
-        raise TrialFailure(f"out of memory while {done} ({size}); take a smaller one, or close something") from error
+        raise TrialFailure(f"out of memory while {done} ({size}); choose a smaller architecture, or free memory") from error
 
 
 @dataclass(slots=True, frozen=True)
@@ -76,22 +76,22 @@ class TrainingSubject:
 
 @dataclass(slots=True, frozen=True)
 class Scored:
-    """The weights that are scored, and the state to resume from; None where it will not be resumed."""
+    """The weights to score, and the state to resume from; None if it will not be resumed."""
 
     weights: Mapping[str, Tensor]
     state: Mapping[str, Tensor] | None
 
 
 def scoring_branch(trainer: Trainer, steps: int) -> Generator[Step, None, Scored]:
-    """Let the rate of a copy fall to zero over `steps` steps; the state at its root, at full rate, is the one to resume.
+    """Decay the learning rate to zero over `steps` steps on a branch; the state at its root, at full rate, is the one to resume.
 
-    So a short training is scored as if it had ended here (Hu et al. 2024), and is still the beginning of a longer one.
+    So a short training is scored as if it had ended here (warmup-stable-decay, Hu et al. 2024), and can still be continued.
     """
     stable = {name: value.clone() for name, value in trainer.state().items()}
     root = trainer.step
     yield from trainer.run_to(root + steps, decay_from=root)
     weights = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
-    stable["seconds"] = trainer.state()["seconds"]  # the branch took its time too
+    stable["seconds"] = trainer.state()["seconds"]  # including those of the branch
     trainer.load_state(stable)
     return Scored(weights, stable)
 
@@ -105,7 +105,7 @@ def store(
     scored: Scored | None = None,
     curve: TrainingCurve | None = None,
 ) -> Checkpoint:
-    """Write what `trainer` has reached, as the design of `subject` stores it, and the whole state to resume from.
+    """Store the weights of `trainer`, pruned and quantised as the design of `subject` says, and the full state to resume from.
 
     The weights are the moving average, or those of `scored`.
     """

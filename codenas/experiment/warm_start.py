@@ -25,8 +25,8 @@ def warm_start(job: SearchJob, corpus_digest: str, home: SearchFolder) -> WarmSt
 
     Raises:
         RunError: one is not a run, is `home` itself, or a file of it (or the copy) is damaged.
-        ConfigError: one was searched on another corpus, or its scores do not compare with those of `job`, or their latencies
-            with each other.
+        ConfigError: one was searched on another corpus, or its scores are not comparable with those of `job`, or their
+            latencies with each other.
     """
     if home.claimed() is not None:
         return home.warm_start()
@@ -68,7 +68,7 @@ def _trials(run: Path, job: SearchJob, corpus_digest: str, home: SearchFolder) -
 
 
 def _require_like_latencies(runs: Mapping[str, Sequence[Trial]], job: SearchJob) -> None:
-    """Refuse runs whose latencies do not compare with each other, where `job` weighs or limits latency.
+    """Refuse runs with latencies that are not comparable with each other, if `job` weighs or limits latency.
 
     Where this search will measure its own is not known yet: those of another device do not count then (`WarmStart.comparable`).
     """
@@ -77,13 +77,13 @@ def _require_like_latencies(runs: Mapping[str, Sequence[Trial]], job: SearchJob)
     found = {context: run for run, trials in runs.items() for context in latency_contexts(trials)}
     if len(found) > 1:
         places = " and ".join(f"{context_name(context)} ({run})" for context, run in found.items())
-        raise ConfigError(f"latencies of the runs to start from do not compare: they were measured on {places}; leave one out")
+        raise ConfigError(f"latencies of the runs to start from are not comparable: they were measured on {places}; leave one out")
     for context in found:
         LOGGER.info(f"warm start: earlier latencies, of {context_name(context)}, count if this search measures its own there")
 
 
 def _scoring(job: SearchJob) -> Mapping[str, Any]:
-    """What scores at the first rung depend on, beside corpus and design. Not the seed, which differs between any two searches."""
+    """The settings on which scores at the first rung depend, beside corpus and design; without the seed, which may differ."""
     first = job.budget.rungs[0]
     return {
         "the first of budget.rungs": first,
@@ -96,6 +96,6 @@ def _scoring(job: SearchJob) -> Mapping[str, Any]:
 
 def _incomparable(run: Path, name: str, theirs: object, ours: object) -> ConfigError:
     return ConfigError(
-        f"{run} cannot warm-start this search: {name} is {theirs} there and {ours} here, and scores compare only where it is the same; "
+        f"{run} cannot warm-start this search: {name} is {theirs} there and {ours} here, and scores are comparable only if it is the same; "
         "search with the same, or leave that run out"
     )

@@ -1,4 +1,4 @@
-"""The training of a search's winner to its end: the model of a run."""
+"""Full training of the winner of a search."""
 
 import contextlib
 import os
@@ -25,15 +25,15 @@ DISK_MEGABYTES = 200
 
 
 def train_winner(run: Run, job: TrainJob) -> Checkpoint:
-    """Train the winner of the search of `run` to its end, from the last rung that the search stored; resumes where it stopped.
+    """Train the winner of the search of `run` fully, from the last stored rung of the search; resumes after an interruption.
 
-    It trains by the recipe of the search, with what `job` sets explicitly.
+    The recipe is that of the search, updated with the settings that `job` sets explicitly.
 
     Raises:
-        RunError: the search is not finished, or the run holds a model that was trained otherwise.
-        ConfigError: `job` asks for fewer steps than the search has trained.
-        CheckpointError: the state to resume from is of another training, or broken.
-        KeyboardInterrupt: with the step that was reached; the state of that step is stored.
+        RunError: the search is not finished, or the run holds a model that was trained with other settings.
+        ConfigError: `job` has fewer steps than the search has trained.
+        CheckpointError: the state to resume from belongs to another training, or is damaged.
+        KeyboardInterrupt: with the current step, whose state is stored.
     """
     result, history = run.finished_search()
     home = SearchFolder(run.search)
@@ -47,7 +47,7 @@ def train_winner(run: Run, job: TrainJob) -> Checkpoint:
     job.require_steps(steps, winner.last.rung)
     start = stored_at(home.checkpoints / winner.last.checkpoint)
     if start is None:
-        LOGGER.info(f"train: {home.checkpoints / winner.last.checkpoint} is gone; training from the first step")
+        LOGGER.info(f"train: {home.checkpoints / winner.last.checkpoint} is missing; training from scratch")
     torch.set_num_threads(job.threads or os.cpu_count() or 1)
     device, finished = best_device(), stored_at(run.model) is not None
     if not finished:
@@ -60,7 +60,7 @@ def train_winner(run: Run, job: TrainJob) -> Checkpoint:
 
 
 def _follow(training: Generator[Step, None, Checkpoint], label: str, steps: int) -> Checkpoint:
-    """Train to the end and log the progress; an interrupt waits for the end of a step and for the state to be stored."""
+    """Train to the end and log the progress; an interrupt is handled after the current step, and the state is stored."""
     progress: Progress | None = None
     step: Step | None = None
     try:

@@ -119,7 +119,7 @@ def test_a_machine_that_is_not_idle_is_reported(space: Path, tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["calibrate", "--device", "tpu"], "--device tpu: torch finds no such device here; there is cpu"),
+        (["calibrate", "--device", "tpu"], "--device tpu: torch finds no such device; available: cpu"),
         (["calibrate", "--space", "huge"], "'huge' is no search space"),
         (["calibrate", "--space", "FOLDER/space.json", "--count", "13"], "the space holds 12 architectures only; --count 13 is too many"),
         (["calibrate", "--space", "FOLDER/space.json", "--count", "10000"], "holds 12 architectures only; --count 10000 is too many"),

@@ -84,7 +84,7 @@ def test_an_unfinished_search_and_one_without_its_corpus_are_reported(run: Path,
     ("arguments", "message"),
     [
         (["RUNS/absent"], "there is no run RUNS/absent; name the folder that was given to --run"),
-        (["RUNS/corpus"], "RUNS/corpus is no run: no stage was started in it"),
+        (["RUNS/corpus"], "RUNS/corpus is not a run: no stage was started in it"),
         (["RUNS/run", "--output", "RUNS/x.json"], "RUNS/x.json cannot be both the page and its data; name another file with --json"),
     ],
 )

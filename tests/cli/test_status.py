@@ -104,7 +104,7 @@ def test_repeated_searches_are_compared_with_the_deviation_of_their_seeds(runs: 
     ("arguments", "message"),
     [
         (["status", "RUNS/absent"], "there is no run RUNS/absent; name the folder that was given to --run"),
-        (["status", "RUNS/corpus"], "RUNS/corpus is no run: no stage was started in it"),
+        (["status", "RUNS/corpus"], "RUNS/corpus is not a run: no stage was started in it"),
         (["compare", "RUNS/first"], "RUNS/first alone cannot be compared; name two or more runs"),
         (["compare", "RUNS/first", "RUNS/first"], "alone cannot be compared"),
         (["compare", "RUNS/first", "RUNS/absent"], "there is no run RUNS/absent"),

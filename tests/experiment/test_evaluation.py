@@ -49,14 +49,14 @@ def test_another_device_than_that_of_the_search_is_named(
     trained: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluate_run(trained, SETTINGS.model_copy(update={"latency_tokens": 3}))
-    assert "do not compare" not in caplog.text
+    assert "not comparable" not in caplog.text
     monkeypatch.setattr("codenas.measure.latency.device_name", lambda *_: "H200")
     evaluate_run(trained, SETTINGS.model_copy(update={"latency_tokens": 4}))
     assert "warning: latency is measured on H200, 1 thread, float32; the search decided on" in caplog.text
 
 
 def test_a_device_that_is_not_there_and_a_run_without_a_model_are_one_line(trained: Run, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--device cuda:9: torch finds no such device here; there is cpu"):
+    with pytest.raises(ConfigError, match="--device cuda:9: torch finds no such device; available: cpu"):
         evaluate_run(trained, SETTINGS.model_copy(update={"device": "cuda:9"}))
     with pytest.raises(RunError, match="model is missing; run `codenas train` first"):
         evaluate_run(Run(tmp_path), SETTINGS)

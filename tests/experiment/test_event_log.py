@@ -147,7 +147,8 @@ def test_two_last_events_are_named(here: Callable[[], EventLog], trials: Path) -
     here().append([EVENTS[0]])
     (trials / "000000/00000000-00000000.jsonl").write_bytes(b"{}\n")
     with pytest.raises(
-        RunError, match=r"trials/000000 holds event 0 of two processes, in 00000000-0{8}.jsonl and .*; remove the one whose"
+        RunError,
+        match=r"trials/000000 holds event 0 of two processes, in 00000000-0{8}.jsonl and .*; remove the one of the search to discard",
     ):
         here()
 
@@ -160,7 +161,7 @@ def test_a_lost_part_is_reported(lost: str, here: Callable[[], EventLog], trials
     (trials / "000003.jsonl").unlink()  # as if the process was killed before it had stored the block
     for path in trials.glob(lost):
         path.rename(trials.parent / path.name)
-    with pytest.raises(RunError, match="trials is not what was written: a part of it is lost or torn; restore it"):
+    with pytest.raises(RunError, match="trials is damaged: a part is missing or incomplete; restore it"):
         here()
 
 

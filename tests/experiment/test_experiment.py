@@ -253,7 +253,7 @@ def test_a_model_that_does_not_fit_into_memory_is_a_failure_with_a_way_out(
     monkeypatch.setattr(f"codenas.experiment.{work}", no_memory)
     outcome = run_job(setup, job(LOW))
     assert isinstance(outcome, Failure)
-    message = rf"out of memory while {done} \(d_model 16, 2 layers, context_len 32\); take a smaller one, or close something"
+    message = rf"out of memory while {done} \(d_model 16, 2 layers, context_len 32\); choose a smaller architecture, or free memory"
     assert re.fullmatch(message, outcome.reason)
 
 

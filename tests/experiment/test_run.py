@@ -1,4 +1,4 @@
-"""The folder of a run: what it names, what it cannot, and what is shown of one that may only be read."""
+"""The folder of a run: what it names, what it cannot, and what is shown of a read-only one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,5 +96,5 @@ def test_a_finished_run_that_may_only_be_read_is_shown_and_no_more_is_begun(
         assert shown.exit_code == 0, shown.output
     for stage, name in (("demo", "bare"), ("search", "begun"), ("train", "searched"), ("evaluate", "trained")):
         refused = _codenas(stage, disk / name)
-        line = f"codenas: {disk / name} may only be read, and this is not finished in it; make it writable or choose another --run\n"
+        line = f"codenas: {disk / name} is read-only, and this stage is not finished; make it writable or choose another --run\n"
         assert (refused.exit_code, refused.stderr) == (2, line)

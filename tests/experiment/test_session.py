@@ -81,7 +81,7 @@ def test_what_the_vocabulary_that_is_asked_for_makes_impossible_is_reported_befo
     assert not caplog.messages
     warn_unreachable(tight.model_copy(update={"space": space}), {None: 4096, "bpe-300": 5000})
     (message,) = caplog.messages
-    assert message.startswith("no architecture can meet the limit") and "with the 4,096, 5,000 ids that are asked for" in message
+    assert message.startswith("no architecture can meet the limit") and "with the 4,096, 5,000 configured ids" in message
 
 
 def test_what_a_larger_vocabulary_may_meet_is_not_refused_without_a_corpus() -> None:

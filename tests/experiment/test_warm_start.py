@@ -119,7 +119,7 @@ def test_scores_that_do_not_compare_are_refused(
     changed: dict[str, object], message: str, earlier: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        ConfigError, match=f"{earlier} cannot warm-start this search: {message}, and scores compare only where it is the same"
+        ConfigError, match=f"{earlier} cannot warm-start this search: {message}, and scores are comparable only if it is the same"
     ):
         search_locally(warmed(earlier).model_copy(update=changed), corpus, tmp_path / "search")
     assert not (tmp_path / "search").exists()
@@ -189,6 +189,8 @@ def test_runs_whose_latencies_do_not_compare_do_not_warm_one_search(earlier: Pat
     trials = other / "search" / "trials.jsonl"
     trials.write_text(re.sub(r'"latency_context":{"device":"[^"]*"', '"latency_context":{"device":"H200"', trials.read_text()))
     limited = warmed(earlier, other).with_limits({"latency_ms_p50": 1e3})
-    with pytest.raises(ConfigError, match=r"latencies of the runs to start from do not compare: .* and H200, 1 thread, float32 .*other\)"):
+    with pytest.raises(
+        ConfigError, match=r"latencies of the runs to start from are not comparable: .* and H200, 1 thread, float32 .*other\)"
+    ):
         search_locally(limited, corpus, tmp_path / "search")
     search_locally(warmed(earlier, other), corpus, tmp_path / "search")

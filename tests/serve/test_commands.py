@@ -146,8 +146,7 @@ def test_serve_on_a_device_that_is_not_there(tmp_path: Path) -> None:
     result = codenas("serve", str(write_tiny_checkpoint(tmp_path).path), "--device", "cuda:77")
     assert result.returncode == 2
     assert (
-        result.stderr.startswith("codenas: --device cuda:77: torch finds no such device here; there is cpu")
-        and result.stderr.count("\n") == 1
+        result.stderr.startswith("codenas: --device cuda:77: torch finds no such device; available: cpu") and result.stderr.count("\n") == 1
     )
 
 

@@ -254,7 +254,7 @@ def test_training_does_not_resume_from_an_altered_checkpoint(file: str, half: Pa
 def test_a_history_that_was_torn_there_is_reported(half: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
     segment = sorted((there / "trials").rglob("*.jsonl"))[1]
     segment.write_bytes(segment.read_bytes()[:-9])
-    with pytest.raises(RunError, match="mirror/trials is not what was written: a part of it is lost or torn; restore it"):
+    with pytest.raises(RunError, match="mirror/trials is damaged: a part is missing or incomplete; restore it"):
         search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
 
 
@@ -327,7 +327,7 @@ def test_on_ray_a_mirror_that_breaks_is_one_line(ray_cluster: Path, corpus: Corp
         search_locally(job, corpus, tmp_path / "first", Mirror(there.as_uri()))
     for path in there.rglob(WEIGHTS):
         path.write_bytes(b"")
-    with pytest.raises(UserError, match="is not what was written; restore it, or remove it there to train it again"):
+    with pytest.raises(UserError, match="is damaged; restore it, or remove it there to train it again"):
         search(job, corpus, tmp_path / "second", ray_cluster, mirror=Mirror(there.as_uri()))
     shutil.rmtree(there / "checkpoints")
     search(job, corpus, tmp_path / "second", ray_cluster, mirror=Mirror(there.as_uri()))

@@ -108,7 +108,7 @@ def test_a_latency_on_the_gpu_needs_a_gpu() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"gpus": 0.5, "latency_device": "cuda"}, "0.5 GPUs per trial share a GPU, and a latency beside another trial is no measurement"),
+        ({"gpus": 0.5, "latency_device": "cuda"}, "0.5 GPUs per trial share a GPU, and latencies cannot be measured beside another trial"),
         ({"gpus": 0, "latency_device": "cuda"}, "0 GPUs per trial leave no GPU to measure latency on"),
         ({"gpus": 1.5}, "1.5 GPUs per trial are neither a fraction below 1 nor a whole number; choose 1"),
     ],

@@ -139,7 +139,7 @@ def test_a_killed_trial_process_changes_nothing_and_is_reported_in_a_line(
     assert killed, "no trial process was seen"
     assert _essence(history.trials) == _found_without_ray(longer, corpus, tmp_path / "loop")
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings and all("its process died; retried from its last stored rung" in line for line in warnings)
+    assert warnings and all("its process died; retrying from its last stored rung" in line for line in warnings)
     assert "died" not in "".join(capfd.readouterr()), "Ray told it too"
 
 
