@@ -42,7 +42,7 @@ class NoWork(JobTrainable):
 
 
 def measure() -> dict[str, object]:
-    """Wall time over trials, from the first outcome to the last: the start of Ray and of its processes is told beside it."""
+    """Wall time over trials, from the first outcome to the last: the start of Ray and of its processes is reported separately."""
     with tempfile.TemporaryDirectory() as folder, local_ray(cpus=2) as scratch:
         started, cpu = time.time(), time.process_time()
         _, history = search(JOB, tiny_corpus(Path(folder, "corpus")), Path(folder, "search"), scratch, NoWork)

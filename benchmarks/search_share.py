@@ -1,6 +1,6 @@
 """How much of the workers' time a search spends in training steps: 24 candidates to 50 steps, six promoted to 300, two at a time.
 
-The demo's space and recipe, on a Ray of our own. What is not training is told by what it went for, in shares of all worker time.
+The demo's space and recipe, on a Ray of our own. Time outside of training is reported by activity, in shares of all worker time.
 """
 
 import tempfile

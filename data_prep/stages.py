@@ -82,7 +82,7 @@ def is_outdated(config: PrepareConfig, corpus: Corpus, update: bool) -> bool:
     """Whether `corpus` has to be rebuilt because its source has changed; without `update` it stays, with a warning.
 
     Raises:
-        CorpusError: an update is asked for, and the source is gone.
+        CorpusError: an update is requested, and the source no longer exists.
     """
     if not update:
         _warn_of_changes(config, corpus.path)

@@ -199,7 +199,7 @@ class _Links(HTMLParser):
 
 
 def _download(pin: Pin, url: str, client: httpx.Client, sink: IO[bytes], largest: int) -> str:
-    """Write the content of `url` to `sink` as it arrives; a broken connection starts anew.
+    """Write the content of `url` to `sink` as it arrives; a broken connection restarts the download.
 
     Returns:
         Its SHA-256.

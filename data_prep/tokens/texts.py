@@ -86,7 +86,7 @@ def _documents(source: Path, limit: int, seed: int, split: str) -> Iterator[Docu
 
 
 def _of_corpus(corpus: Corpus, split: str, limit: int, seed: int) -> Iterator[Document]:
-    """The documents of a corpus, decoded from its tokens: its source may be gone."""
+    """The documents of a corpus, decoded from its tokens, since its source may no longer exist."""
     if not (corpus.path / _DOCUMENTS).is_file():
         raise CorpusError(f"{corpus.path} does not say which documents it holds (it has no {_DOCUMENTS}); give the text it was made of")
     every = sorted(load_entries(corpus.path / _DOCUMENTS)[0], key=lambda entry: entry.place)  # the order of the shards
