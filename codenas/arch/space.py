@@ -20,6 +20,7 @@ from codenas.arch.design import Design
 from codenas.arch.mixers import MixerSpec
 from codenas.arch.part import Spec
 from codenas.arch.spec import ArchSpec
+from codenas.arch.storage import Storage
 from codenas.errors import ConfigError, first_error
 
 Choice = int | float | bool | str | None | tuple[str, ...]
@@ -96,6 +97,11 @@ class SearchSpace(Spec):
     def context_lens(self) -> tuple[int, ...]:
         """The context lengths of its architectures."""
         return self.choices.get("context_len", (self.base.context_len,))
+
+    @property
+    def storages(self) -> tuple[Storage, ...]:
+        """The storages of its designs."""
+        return self.choices.get("storage", ("float16",))
 
     @property
     def patterns(self) -> tuple[tuple[str, ...], ...]:

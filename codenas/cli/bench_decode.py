@@ -22,7 +22,7 @@ A checkpoint's folder; or an architecture as `codenas arch show` takes it, also 
 
 def bench_decode(
     model: Annotated[str, typer.Argument(metavar="CHECKPOINT|SPEC", help=MODEL_HELP)],
-    against: Annotated[list[str] | None, typer.Option(help="Another engine: torch, llama.cpp; repeat it for several.")] = None,
+    against: Annotated[list[str] | None, typer.Option(help="Another engine: native, torch, llama.cpp; repeat it for several.")] = None,
     storage: Annotated[
         list[str] | None,
         typer.Option(help="Precision of the stored weights: float16, int8 or int4. By default the model's own; repeat it for several."),
@@ -44,6 +44,7 @@ def bench_decode(
     stored weights as a GGUF file (int8 as q8_0, int4 as q4_0, float16 as f16) and needs the extra `llama-cpp`.
     """
     from codenas.cli.console import console
+    from codenas.decode.native.library import available_targets
     from codenas.export.comparison import compare_engines, in_storage
     from codenas.files import require_writable_file, write_atomic
     from codenas.log import Progress
@@ -53,7 +54,7 @@ def bench_decode(
     if output is not None:
         require_writable_file(output)
     workload = Workload(prompt=prompt, tokens=tokens, streams=streams, rounds=rounds)
-    engines = list(dict.fromkeys(["torch", *(against or [])]))
+    engines = list(dict.fromkeys(["native" if available_targets() else "torch", *(against or [])]))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = _checkpoint(model, workload.context_len, vocab_size, folder)

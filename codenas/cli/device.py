@@ -10,7 +10,7 @@ from codenas.cli.space import MAX_VOCAB_SIZE
 from codenas.processes import MAX_THREADS
 
 if TYPE_CHECKING:
-    from codenas.arch import ArchSpec
+    from codenas.arch import Design
 
 _DRAWS = 50  # for every architecture that is wanted
 DEFAULT_CALIBRATION = Path("device.json")
@@ -38,22 +38,22 @@ def calibrate(
     from codenas.files import replaceable_path, require_writable_file
     from codenas.log import LOGGER, Progress
     from codenas.measure.calibration import Times, measure_points
-    from codenas.measure.latency import device_name, latency_context
     from codenas.measure.latency_model import Calibration
+    from codenas.measure.served import device_name, served_context
     from codenas.report.device import calibration_figures, calibration_warnings
     from codenas.report.tables import summary_lines
 
     require_writable_file(output)  # before anything is measured
-    archs = _draw(space, count, vocab_size, seed)
+    designs = _draw(space, count, vocab_size, seed)
     device = resolve_device(device)
     called = name or device_name(device)
     torch.set_num_threads(threads)
-    settings = [called, device, threads, vocab_size, sweeps, *(arch.digest for arch in archs)]
+    settings = [called, device, threads, vocab_size, sweeps, str(served_context(device)), *(design.digest for design in designs)]
     times = Times(_place_of_times(output, settings) if replaceable_path(output) else None)  # no file belongs beside a device
     progress = Progress("calibrate", count * sweeps, "measurements", initial=len(times.p50_ms))
-    points = measure_points(archs, vocab_size, sweeps, device, times, lambda: progress.update(progress.done + 1))
+    points = measure_points(designs, vocab_size, sweeps, device, times, lambda: progress.update(progress.done + 1))
     progress.finish()
-    calibration = Calibration.fit(called, threads, points, latency_context(device))
+    calibration = Calibration.fit(called, threads, points, served_context(device))
     calibration.save(output)
     times.remove()
     for line in summary_lines([*calibration_figures(calibration), ("stored", str(output))]):
@@ -78,7 +78,7 @@ def predict(
     design, own_vocab_size = load_design(spec)
     calibrations = [Calibration.load(path) for path in on or [DEFAULT_CALIBRATION]]
     size = vocab_size or own_vocab_size or 4_096
-    lines = [(device_label(each), prediction_line(each.predicted_latency(design.stored_arch, size))) for each in calibrations]
+    lines = [(device_label(each), prediction_line(each.predicted_latency(design, size))) for each in calibrations]
     for line in summary_lines(lines):
         typer.echo(line)
 
@@ -88,8 +88,8 @@ def _place_of_times(output: Path, settings: list[object]) -> Path:
     return output.with_name(f".{output.name}.{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}")
 
 
-def _draw(name: str, count: int, vocab_size: int, seed: int) -> "list[ArchSpec]":
-    """Different architectures of the space `name`: of two equal ones, leaving one out would leave nothing out.
+def _draw(name: str, count: int, vocab_size: int, seed: int) -> "list[Design]":
+    """Designs with different stored architectures of the space `name`: of two equal ones, leaving one out would leave nothing out.
 
     Raises:
         ConfigError: there is no such space, it holds fewer, or one of them cannot be timed.
@@ -102,14 +102,14 @@ def _draw(name: str, count: int, vocab_size: int, seed: int) -> "list[ArchSpec]"
     space, rng = load_space(name), stream(seed, "calibration")
     if count > space.cardinality:
         raise ConfigError(f"the space holds {space.cardinality:,} architectures only; --count {count} is too many")
-    found: dict[str, ArchSpec] = {}
+    found: dict[str, Design] = {}
     for _ in range(_DRAWS * count):
-        arch = space.sample(rng).stored_arch  # what decodes
-        found.setdefault(arch.digest, arch)
+        design = space.sample(rng)
+        found.setdefault(design.stored_arch.digest, design)  # what decodes
         if len(found) == count:
             break
     else:
         raise ConfigError(f"the space holds {len(found)} architectures only; --count {count} is too many")
-    for arch in found.values():
-        features(arch, vocab_size)
+    for design in found.values():
+        features(design.stored_arch, vocab_size)
     return list(found.values())

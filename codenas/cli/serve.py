@@ -78,12 +78,13 @@ def serve_until_interrupted(settings: "ServeSettings") -> None:
 
 def context_warning(settings: "ServeSettings", decided: "Metrics") -> str | None:
     """A warning where the endpoint decodes on something else than the search's latencies were measured on; None where it does not."""
-    from codenas.measure.latency import device_name
-    from codenas.metrics import LATENCY, METRICS, LatencyContext
+    from codenas.measure.served import device_name
+    from codenas.metrics import LATENCY, METRICS
 
     if decided.latency_ms_p50 is None or decided.latency_context is None:
         return None
-    context = LatencyContext(device=device_name(settings.device), threads=settings.threads, precision=settings.precision)
+    engine = {"threads": settings.threads, "precision": settings.precision, "backend": "torch"}
+    context = decided.latency_context.model_copy(update={"device": device_name(settings.device), **engine})
     if context == decided.latency_context:
         return None
     return (

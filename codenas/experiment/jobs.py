@@ -112,18 +112,20 @@ class SearchJob(SearchConfig):
         """A lower bound of the latency on the calibrated device; None without one.
 
         Raises:
-            ConfigError: the calibration cannot be read, or lacks a mixer that the space may propose.
+            ConfigError: the calibration cannot be read, or lacks a mixer or a storage that the space may propose.
         """
         if self.calibration is None:
             return None
         calibration = Calibration.load(self.calibration)
-        missing = calibration.missing_kinds({kind for pattern in self.search_space().patterns for kind in pattern})
+        space = self.search_space()
+        missing = calibration.missing_kinds({kind for pattern in space.patterns for kind in pattern})
+        missing += calibration.missing_storages(space.storages)
         if missing:
             raise ConfigError(
                 f"the calibration {self.calibration} has measured no {', '.join(missing)}, which the space {self.space_name} may propose; "
                 f"measure them with: codenas device calibrate --space {self._space_argument} --output {self.calibration}"
             )
-        return lambda arch, vocab_size: calibration.predicted_latency(arch, vocab_size).low_ms
+        return lambda design, vocab_size: calibration.predicted_latency(design, vocab_size).low_ms
 
     @property
     def _space_argument(self) -> str:

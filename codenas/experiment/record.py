@@ -29,7 +29,7 @@ from codenas.experiment.splits import verify_corpus
 from codenas.experiment.training import Scored, TrainingSubject, load_trainer, scoring_branch, store
 from codenas.files import append_line
 from codenas.log import Progress
-from codenas.measure.latency import latency_context
+from codenas.measure.served import served_context
 from codenas.metrics import LATENCY, STATIC, LatencyContext, Metrics, context_name
 from codenas.processes import worker_pool
 from codenas.search.candidate import Candidate
@@ -131,7 +131,7 @@ def _time(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidate
     todo = [candidate for sweep in range(job.sweeps) for candidate in candidates if measured[candidate.design.digest] <= sweep]
     if todo:
         torch.set_num_threads(setup.threads)
-        _require_like(home, latency_context(resolve_device(setup.latency_device)))
+        _require_like(home, served_context(resolve_device(setup.latency_device)))
     total = job.sweeps * len(candidates)
     progress = Progress("latency", total, "measurements", initial=total - len(todo))
     for candidate in todo:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from codenas.arch.cost import parameters
 from codenas.arch.design import Design
 from codenas.checkpoint import TRAINING, Checkpoint, stored_at, update_metrics, write_checkpoint
 from codenas.compress.prune import pruned
@@ -20,7 +21,6 @@ from codenas.experiment.training import TrainingSubject, build, load_trainer, ma
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import decoding_latency
 from codenas.metrics import Metrics
-from codenas.model import count_parameters
 from codenas.search.actions import Job
 from codenas.search.candidate import Candidate, Outcome, Refusal, Report
 from codenas.search.fitness import broken_limit
@@ -101,11 +101,11 @@ def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candida
     fresh = build(candidate.arch, corpus.manifest.vocab_size, candidate.seed)
     path, manifest = setup.checkpoint(candidate, 0), manifest_of(corpus, candidate.design, 0, 0)
     stored = write_checkpoint(path, pruned(dict(fresh.named_parameters()), candidate.design), manifest, corpus.tokenizer_path)
-    stored_size, model = stored.size_bytes, stored.load_model(setup.latency_device)
+    stored_size = stored.size_bytes
     with memory_errors_as_failures(candidate.arch, "its latency was measured"):
-        latency = decoding_latency(model, setup.latency_tokens)
+        latency = decoding_latency(stored.load_stored(), setup.latency_device, setup.latency_tokens)
     shutil.rmtree(path)
-    return Metrics(params=count_parameters(model), size_bytes=stored_size).merged(latency.metrics)
+    return Metrics(params=parameters(stored.manifest.arch, stored.manifest.vocab_size), size_bytes=stored_size).merged(latency.metrics)
 
 
 def _train_to_rung(

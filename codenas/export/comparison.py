@@ -13,7 +13,7 @@ from codenas.checkpoint import TOKENIZER, Checkpoint, Manifest, write_checkpoint
 from codenas.decode.backend import Logits
 from codenas.errors import ConfigError
 from codenas.export.gguf import write_gguf
-from codenas.measure.contenders import Contender, LlamaCppContender, TorchContender
+from codenas.measure.contenders import Contender, LlamaCppContender, NativeContender, TorchContender
 from codenas.measure.decoding_speed import SpeedComparison, measure_speeds, sample_logits
 from codenas.measure.footprint import measure_footprint
 from codenas.measure.llama_cpp import llama_cpp_version
@@ -21,7 +21,7 @@ from codenas.measure.workload import Workload
 from codenas.model import build_model
 from codenas.vocab import Char
 
-ENGINES = ("torch", "llama.cpp")
+ENGINES = ("native", "torch", "llama.cpp")
 GGUF_TYPES: dict[Storage, str] = {"float16": "f16", "int8": "q8_0", "int4": "q4_0"}
 
 
@@ -87,6 +87,8 @@ def compare_engines(
 
 def _contender(checkpoint: Checkpoint, engine: str, threads: int, folder: Path) -> Contender:
     storage = checkpoint.manifest.storage
+    if engine == "native":
+        return NativeContender(f"native {storage}", checkpoint.path, storage, threads)
     if engine == "torch":
         return TorchContender(f"torch {storage}", checkpoint.path, storage, threads)
     if engine != "llama.cpp":

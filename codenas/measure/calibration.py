@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
-from codenas.arch.spec import ArchSpec
+from codenas.arch.design import Design
+from codenas.compress.stored import StoredModel
 from codenas.files import append_line
 from codenas.measure.latency import decoding_latency
 from codenas.measure.latency_model import PROMPT_TOKENS, TOKENS, Point
+from codenas.measure.served import AS_STORED, served_context
 from codenas.model import build_model
 
 ROUNDS = 2
@@ -18,7 +20,7 @@ ROUNDS = 2
 class Times:
     """Measured times in ms, in order. With a path every time is written to disk at once, so that an interrupted calibration is resumed.
 
-    The file belongs to one list of architectures and one number of sweeps: entry i is their i-th measurement.
+    The file belongs to one list of designs and one number of sweeps: entry i is their i-th measurement.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -44,14 +46,14 @@ def _read(path: Path) -> Iterator[float]:
 
 
 def measure_points(
-    archs: Sequence[ArchSpec],
+    designs: Sequence[Design],
     vocab_size: int,
     sweeps: int,
     device: str = "cpu",
     times: Times | None = None,
     on_measured: Callable[[], None] = lambda: None,
 ) -> list[Point]:
-    """Time every architecture, untrained, once per sweep and keep its lowest latency. Measurements in `times` are not repeated.
+    """Time every design, untrained, once per sweep and keep its lowest latency. Measurements in `times` are not repeated.
 
     Sweeps rather than consecutive repeats: other work on the machine often lasts longer than a measurement. The uncertainty of a
     point is the difference between its lowest and second lowest latency.
@@ -62,13 +64,19 @@ def measure_points(
     if sweeps < 2:
         raise ValueError(f"{sweeps} sweep gives no uncertainty; it takes at least 2")
     times = times or Times()
-    for arch in islice(cycle(archs), len(times.p50_ms), sweeps * len(archs)):
-        model = build_model(arch, vocab_size).to(device).eval()
-        times.add(decoding_latency(model, TOKENS, PROMPT_TOKENS, ROUNDS).p50_ms)
+    for design in islice(cycle(designs), len(times.p50_ms), sweeps * len(designs)):
+        times.add(decoding_latency(_untrained(design, vocab_size), device, TOKENS, PROMPT_TOKENS, ROUNDS).p50_ms)
         on_measured()
-    return [_point(arch, vocab_size, times.p50_ms[place :: len(archs)]) for place, arch in enumerate(archs)]
+    by_storage = served_context(device).precision == AS_STORED
+    return [_point(design, vocab_size, by_storage, times.p50_ms[place :: len(designs)]) for place, design in enumerate(designs)]
 
 
-def _point(arch: ArchSpec, vocab_size: int, found: Sequence[float]) -> Point:
+def _untrained(design: Design, vocab_size: int) -> StoredModel:
+    arch = design.stored_arch
+    return StoredModel.packed(arch, vocab_size, design.storage, build_model(arch, vocab_size).state_dict())
+
+
+def _point(design: Design, vocab_size: int, by_storage: bool, found: Sequence[float]) -> Point:
     best, second = sorted(found)[:2]
-    return Point(arch=arch, vocab_size=vocab_size, p50_ms=best, p50_uncertainty_ms=second - best)
+    storage = design.storage if by_storage else None
+    return Point(arch=design.stored_arch, storage=storage, vocab_size=vocab_size, p50_ms=best, p50_uncertainty_ms=second - best)

@@ -8,9 +8,9 @@ import torch
 
 from codenas.arch.storage import Storage
 from codenas.checkpoint import WEIGHTS, Checkpoint
-from codenas.measure.eager import EagerDecoder
-from codenas.measure.latency import device_name
+from codenas.decode.native.library import load_library
 from codenas.measure.llama_cpp import LlamaCpp, llama_cpp_version
+from codenas.measure.served import AS_STORED, device_name, native_backend, torch_backend
 from codenas.measure.workload import Decoder
 from codenas.metrics import LatencyContext
 
@@ -51,13 +51,13 @@ class Contender(ABC):
 
 
 class TorchContender(Contender):
-    """Eager torch over a checkpoint: the weights are dequantised to float32."""
+    """Torch over a checkpoint: the weights are dequantised to float32."""
 
     __slots__ = ()
 
     @property
     def context(self) -> LatencyContext:
-        return LatencyContext(device=device_name(), threads=self.threads, precision="float32")
+        return LatencyContext(device=device_name(), threads=self.threads, precision="float32", backend="torch", clock="wall")
 
     @property
     def weights_bytes(self) -> int:
@@ -68,7 +68,27 @@ class TorchContender(Contender):
 
     def open(self, slots: int, context_len: int) -> Decoder:
         torch.set_num_threads(self.threads)
-        return EagerDecoder(Checkpoint.open(self.path).load_model(), slots)
+        return torch_backend(Checkpoint.open(self.path).load_stored(), slots)
+
+
+class NativeContender(Contender):
+    """The native library over a checkpoint."""
+
+    __slots__ = ()
+
+    @property
+    def context(self) -> LatencyContext:
+        return LatencyContext(device=device_name(), threads=self.threads, precision=AS_STORED, backend="native", clock="wall")
+
+    @property
+    def weights_bytes(self) -> int:
+        return (self.path / WEIGHTS).stat().st_size
+
+    def load_libraries(self) -> None:
+        load_library()
+
+    def open(self, slots: int, context_len: int) -> Decoder:
+        return native_backend(Checkpoint.open(self.path).load_stored(), slots, self.threads)
 
 
 class LlamaCppContender(Contender):
@@ -78,7 +98,9 @@ class LlamaCppContender(Contender):
 
     @property
     def context(self) -> LatencyContext:
-        return LatencyContext(device=device_name(), threads=self.threads, precision=self.name.split()[-1])
+        return LatencyContext(
+            device=device_name(), threads=self.threads, precision=self.name.split()[-1], backend="llama.cpp", clock="wall"
+        )
 
     @property
     def weights_bytes(self) -> int:

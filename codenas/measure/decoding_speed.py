@@ -96,10 +96,6 @@ class _Run:
         self._drafts()
         self._streams()
 
-    def close(self) -> None:
-        self._single.close()
-        self._many.close()
-
     def _request(self) -> None:
         prompt, ids = self._workload.prompt, self._ids[0]
         started = time.perf_counter()
@@ -142,8 +138,6 @@ def measure_speeds(
         for run in runs:
             run.round()
         on_round()
-    for run in runs:
-        run.close()
     expected = references or [None] * len(runs)
     return [_speed(run, workload, reference) for run, reference in zip(runs, expected, strict=True)]
 
@@ -151,9 +145,7 @@ def measure_speeds(
 def sample_logits(contender: Contender, workload: Workload) -> Logits:
     """The logits behind the prompt and behind each of the first `SAMPLED` tokens, [1 + SAMPLED, vocab_size]."""
     decoder = contender.open(1, workload.context_len)
-    logits = _sample(decoder, workload)
-    decoder.close()
-    return logits
+    return _sample(decoder, workload)
 
 
 def _speed(run: _Run, workload: Workload, reference: Logits | None) -> Speed:

@@ -1,9 +1,10 @@
 """Latency of an architecture that was never built, from a fit of some dozen measured ones: one calibration per device.
 
 The time of a token is modelled as linear: a constant, a term for each layer of a kind and each option that adds work, a term
-for each megabyte that is read, and further terms for those that exceed a cache. Weights, head and state share a coefficient: all
-are read once a token. The coefficients minimise the squared relative errors and are not negative. A calibration carries its own
-validation: every measured architecture is predicted from all the others (leave-one-out cross-validation).
+for each megabyte that is read, and further terms for those that exceed a cache. Where the weights are read as they are stored, a
+megabyte of each storage has a coefficient of its own, and so has one of the state; where they are read as float32, all share one.
+The coefficients minimise the squared relative errors and are not negative. A calibration carries its own validation: every measured
+architecture is predicted from all the others (leave-one-out cross-validation).
 """
 
 import random
@@ -17,18 +18,20 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from codenas.arch import cost
+from codenas.arch.design import Design
 from codenas.arch.spec import GATED, ArchSpec
+from codenas.arch.storage import BITS, Storage
 from codenas.errors import ConfigError
 from codenas.files import without_bom, write_atomic
 from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
 from codenas.metrics import LatencyContext
 
-FLOAT32_BYTES = 4  # decoding reads float32, whatever the file stores
+FLOAT32_BYTES = 4
 TOKENS, PROMPT_TOKENS = 32, 64  # of every measurement
 CACHES_MB = (2, 8, 32)  # typical sizes of processor caches, beyond which a megabyte may take longer
 MIN_POINTS = 8
 RESAMPLES = 2_000
-_LAYERS = "layers of "
+_LAYERS, _STORED = "layers of ", "megabytes of "
 _MIN_RATIO = 0.01
 
 Vector = NDArray[np.float64]
@@ -41,22 +44,27 @@ def _renamed(coefficients: dict[str, float]) -> dict[str, float]:
     return {_FORMER_NAMES.get(name, name): value for name, value in coefficients.items()}
 
 
-class StoredModel(BaseModel):
-    """Base of the models that are stored."""
+class Stored(BaseModel):
+    """Base of what is stored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Point(StoredModel):
-    """One measured architecture; milliseconds per token as `decoding_latency` gives them."""
+class Point(Stored):
+    """One measured architecture; milliseconds per token as `decoding_latency` gives them.
+
+    Attributes:
+        storage: of the weights that a token reads; None where it reads float32, whatever the file stores.
+    """
 
     arch: ArchSpec
+    storage: Storage | None = None
     vocab_size: int
     p50_ms: float
     p50_uncertainty_ms: float
 
 
-class Prediction(StoredModel):
+class Prediction(Stored):
     """A predicted latency with its 90 % interval, from `low_ms` to `high_ms`."""
 
     p50_ms: float
@@ -64,7 +72,7 @@ class Prediction(StoredModel):
     high_ms: float
 
 
-class Calibration(StoredModel):
+class Calibration(Stored):
     """The fitted latency model of a device.
 
     Attributes:
@@ -94,7 +102,7 @@ class Calibration(StoredModel):
         ratios = []
         for number, point in enumerate(points):
             others = _fit([*points[:number], *points[number + 1 :]])
-            ratios.append(_predict(features(point.arch, point.vocab_size), others) / point.p50_ms)
+            ratios.append(_predict(features(point.arch, point.vocab_size, point.storage), others) / point.p50_ms)
         return cls(
             device=device,
             threads=threads,
@@ -113,14 +121,23 @@ class Calibration(StoredModel):
         """The `kinds` of mixers that no measured architecture has: their latency cannot be predicted."""
         return sorted(kind for kind in kinds if _LAYERS + kind not in self.coefficients)
 
-    def predicted_latency(self, arch: ArchSpec, vocab_size: int) -> Prediction:
-        """The predicted latency of decoding `arch` on this device.
+    def missing_storages(self, storages: Iterable[Storage]) -> list[str]:
+        """The `storages` that no measured architecture has, where a token reads the weights as they are stored."""
+        return sorted(storage for storage in storages if self.by_storage and _STORED + storage not in self.coefficients)
+
+    @property
+    def by_storage(self) -> bool:
+        """Whether a token reads the weights as they are stored."""
+        return self.points[0].storage is not None
+
+    def predicted_latency(self, design: Design, vocab_size: int) -> Prediction:
+        """The predicted latency of decoding the stored weights of `design` on this device.
 
         Raises:
-            ConfigError: it has a mixer that no measured architecture has.
+            ConfigError: it has a mixer or a storage that no measured architecture has.
         """
-        wanted = features(arch, vocab_size)
-        unknown = [name for name in wanted if name not in self.coefficients and name.startswith(_LAYERS)]
+        wanted = features(design.stored_arch, vocab_size, design.storage if self.by_storage else None)
+        unknown = [name for name in wanted if name not in self.coefficients and name.startswith((_LAYERS, _STORED))]
         if unknown:
             raise ConfigError(f"the calibration of {self.device!r} has measured no {unknown[0]}; calibrate over a space that has some")
         p50_ms = _predict(wanted, self.coefficients)
@@ -158,8 +175,11 @@ class Calibration(StoredModel):
             raise ConfigError(f"{path} is no calibration: {error.errors()[0]['msg']}; make one with `codenas device calibrate`") from error
 
 
-def features(arch: ArchSpec, vocab_size: int) -> dict[str, float]:
+def features(arch: ArchSpec, vocab_size: int, storage: Storage | None = None) -> dict[str, float]:
     """The non-zero features of decoding one token of `arch`, half-way through the tokens that a measurement times.
+
+    Args:
+        storage: of the weights that it reads; None for float32.
 
     Raises:
         ConfigError: its context is too short to be timed.
@@ -169,10 +189,11 @@ def features(arch: ArchSpec, vocab_size: int) -> dict[str, float]:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     layers = arch.layers()
-    megabytes = _bytes_read(arch, vocab_size, prompt + WARMUP_TOKENS + tokens // 2) / 1e6
+    read = _megabytes_read(arch, vocab_size, prompt + WARMUP_TOKENS + tokens // 2, storage)
+    megabytes = sum(read.values())
     found: dict[str, float] = {
         "tokens": 1,
-        "megabytes": megabytes,
+        **read,
         **{f"megabytes beyond {cache}": max(0.0, megabytes - cache) for cache in CACHES_MB},
         "gated feed-forwards": arch.n_layers * (arch.feedforward.activation in GATED),
         "groupnorms": arch.n_layers * (arch.norm == "groupnorm"),
@@ -184,15 +205,18 @@ def features(arch: ArchSpec, vocab_size: int) -> dict[str, float]:
     return {name: value for name, value in found.items() if value}
 
 
-def _bytes_read(arch: ArchSpec, vocab_size: int, cached: int) -> float:
-    """Bytes of matrices, head and state for one token after `cached` others; each weight is read once, for one multiply-add."""
-    read = sum(part.weight_flops for part in cost.parts(arch, vocab_size)) // 2
-    return FLOAT32_BYTES * read + cost.state_bytes(arch, cached)
+def _megabytes_read(arch: ArchSpec, vocab_size: int, cached: int, storage: Storage | None) -> dict[str, float]:
+    """Megabytes of matrices, head and state for one token after `cached` others; each weight is read once, for one multiply-add."""
+    weights = sum(part.weight_flops for part in cost.parts(arch, vocab_size)) // 2
+    state = cost.state_bytes(arch, cached)
+    if storage is None:
+        return {"megabytes": (FLOAT32_BYTES * weights + state) / 1e6}
+    return {_STORED + storage: weights * BITS[storage] / 8e6, f"{_STORED}state": state / 1e6}
 
 
 def _fit(points: Sequence[Point]) -> dict[str, float]:
     """The coefficients that minimise the relative errors of `points`; features that no point has are missing."""
-    rows = [features(point.arch, point.vocab_size) for point in points]
+    rows = [features(point.arch, point.vocab_size, point.storage) for point in points]
     names = list(dict.fromkeys(name for row in rows for name in row))
     relative = np.array([[row.get(name, 0.0) / point.p50_ms for name in names] for row, point in zip(rows, points, strict=True)])
     return dict(zip(names, map(float, _non_negative_least_squares(relative)), strict=True))

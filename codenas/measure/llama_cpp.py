@@ -89,11 +89,11 @@ class LlamaCpp:
         """Make `slot` as long as it was at `mark`."""
         self.truncate(slot, self._marked[slot])
 
-    def close(self) -> None:
-        """Free the model and its state."""
-        self._library.llama_batch_free(self._batch)
-        self._library.llama_free(self._context)
-        self._library.llama_model_free(self._model)
+    def __del__(self) -> None:
+        if getattr(self, "_batch", None) is not None:
+            self._library.llama_batch_free(self._batch)
+            self._library.llama_free(self._context)
+            self._library.llama_model_free(self._model)
 
 
 def llama_cpp_version() -> str:

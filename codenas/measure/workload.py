@@ -12,7 +12,7 @@ SAMPLED = 4  # tokens behind the prompt whose logits are compared
 
 
 class Decoder(Protocol):
-    """An engine with some slots, one sequence in each."""
+    """An engine with some slots, one sequence in each: the part of a `Backend` that is timed."""
 
     vocab_size: int
 
@@ -27,9 +27,6 @@ class Decoder(Protocol):
 
     def rewind(self, slot: int) -> None:
         """Make `slot` the sequence that it was at `mark`."""
-
-    def close(self) -> None:
-        """Free its memory."""
 
 
 class Workload(BaseModel):

@@ -9,8 +9,9 @@ from codenas.report.scale import ABSENT
 
 CAPTION = (
     "Medians over all rounds, which the engines take in turn, by the wall clock. In brackets: relative to the first engine with these "
-    "weights, below 1 is better, of tokens per second above 1. Memory: growth of a process that loads the model and answers one request. "
-    "Error of logits: root mean square of the difference to the same weights in float32, relative to their spread."
+    "weights, below 1 is better, of tokens/s above 1. Tokens at once: several of one sequence, as drafts are verified, relative to one. "
+    "Memory: growth of a process that loads the model and answers one request. Error of logits: root mean square of the difference to "
+    "the same weights in float32, relative to their spread."
 )
 
 
@@ -37,19 +38,19 @@ def _table(comparison: SpeedComparison, speeds: list[Speed]) -> Table:
 def _rows(comparison: SpeedComparison) -> Iterator[tuple[str, Callable[[Speed], str], Callable[[Speed], float] | None]]:
     """Heading, cell, and what the ratio is of."""
     work = comparison.workload
-    yield "precision of the arithmetic", lambda speed: speed.context.precision, None
-    yield "one stream, tokens per second", lambda speed: f"{speed.tokens_per_s:,.0f}", None
-    yield "a token, ms: median", lambda speed: f"{speed.token_ms:.3f}", lambda speed: speed.token_ms
-    yield "a token, ms: 90th percentile", lambda speed: f"{speed.token_p90_ms:.3f}", lambda speed: speed.token_p90_ms
+    yield "precision", lambda speed: speed.context.precision, None
+    yield "one stream, tokens/s", lambda speed: f"{speed.tokens_per_s:,.0f}", None
+    yield "a token, ms", lambda speed: f"{speed.token_ms:.3f}", lambda speed: speed.token_ms
+    yield "90th percentile, ms", lambda speed: f"{speed.token_p90_ms:.3f}", lambda speed: speed.token_p90_ms
     yield f"prompt of {work.prompt}, ms", lambda speed: f"{speed.prompt_ms:.1f}", lambda speed: speed.prompt_ms
-    yield f"request: prompt + {work.tokens} tokens, ms", lambda speed: f"{speed.request_ms:.1f}", lambda speed: speed.request_ms
+    yield f"prompt + {work.tokens} tokens, ms", lambda speed: f"{speed.request_ms:.1f}", lambda speed: speed.request_ms
     yield (
-        f"{work.streams} streams, tokens per second",
+        f"{work.streams} streams, tokens/s",
         lambda speed: f"{speed.streams_tokens_per_s:,.0f}",
         lambda speed: speed.streams_tokens_per_s,
     )
     for count in work.drafts:
-        yield f"{count} tokens at once, relative to one", _draft_cost(count), None
+        yield f"{count} tokens at once", _draft_cost(count), None
     yield "weights, MB", lambda speed: f"{speed.weights_bytes / 1e6:.1f}", None
     yield "memory, MB", lambda speed: ABSENT if speed.footprint is None else f"{speed.footprint.resident_bytes / 1e6:.0f}", None
     yield "loading, s", lambda speed: ABSENT if speed.footprint is None else f"{speed.footprint.load_s:.2f}", None

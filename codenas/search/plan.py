@@ -34,7 +34,7 @@ class Plan:
     Attributes:
         vocab_size: that of the corpus's own vocabulary; its tokenizer takes `tokenizer_bytes`, stored beside the weights.
         vocabularies: the others that designs of the space may use.
-        min_latency_ms: a lower bound of the latency of an architecture with a vocabulary size; None without a calibrated device.
+        min_latency_ms: a lower bound of the latency of a design with a vocabulary size; None without a calibrated device.
         lookback: number of the most recent candidates whose results a proposal ignores.
         warm_start: trials of earlier searches.
     """

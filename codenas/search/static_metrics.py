@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 
 from codenas.arch.cost import body_parameters, parameters, stored_bytes
 from codenas.arch.design import Design
-from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import BITS
 from codenas.metrics import LATENCY, Metrics
 
 CAPACITY = "body_params"  # parameters of the layers, without embedding and head: the best predictor of quality before training
 
-MinLatency = Callable[[ArchSpec, int], float]  # of an architecture and a vocabulary size, in ms per token
+MinLatency = Callable[[Design, int], float]  # of a design and a vocabulary size, in ms per token
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,7 +50,7 @@ class StaticMetrics:
 
     def latency_bound(self, design: Design) -> float | None:
         """A lower bound of the latency of the stored model, in ms per token; None without a calibration."""
-        return None if self.min_latency_ms is None else self.min_latency_ms(design.stored_arch, self.vocabulary(design).ids)
+        return None if self.min_latency_ms is None else self.min_latency_ms(design, self.vocabulary(design).ids)
 
     def figures(self, design: Design) -> dict[str, float]:
         """All static metrics by name, with the capacity, as strategies observe them."""

@@ -100,7 +100,7 @@ def test_each_setting_belongs_to_a_suite() -> None:
 
 def test_a_latency_of_another_device_is_measured_again(subject: EvaluationSubject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate_checkpoint(subject.checkpoint, subject.corpus, SETTINGS, folder=tmp_path / "kept")
-    monkeypatch.setattr("codenas.measure.latency.device_name", lambda *_: "H200")
+    monkeypatch.setattr("codenas.measure.served.device_name", lambda *_: "H200")
     assert [suite.name for suite in SUITES if runs(suite, subject, tmp_path / "kept")] == ["latency"]
 
 

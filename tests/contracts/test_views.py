@@ -239,6 +239,12 @@ def device(case: Case) -> str:
     return "\n".join([*summary_lines(calibration_figures(calibration)), *calibration_warnings(calibration)])
 
 
+def speeds(case: Case) -> str:
+    """What `codenas bench-decode` prints, of the smallest work."""
+    work = ("--prompt", "2", "--tokens", "4", "--streams", "1", "--rounds", "1", "--no-memory", "--vocab-size", "64")
+    return shown("bench-decode", "4M", *work)
+
+
 MODEL = frozenset({"mixer", "norm", "position", "activation"})
 STORED = frozenset({"storage", "pruning", "vocabulary"})
 
@@ -260,8 +266,9 @@ OF_A_SEARCH: dict[str, tuple[Callable[[Case], str], frozenset[str]]] = {
     "search study": (study, MODEL - {"mixer"} | {"storage"}),
     "compare": (compared, frozenset()),  # of the winner alone, see below
     "device calibrate": (device, frozenset()),
+    "bench-decode": (speeds, frozenset()),
 }
-SLOW = ("arch show --picture", "space show", "search study")  # over the designs with every member only
+SLOW = ("arch show --picture", "space show", "search study", "bench-decode")  # over the designs with every member only
 
 
 @pytest.mark.parametrize("name", OF_A_DESIGN)

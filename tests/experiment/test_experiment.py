@@ -14,6 +14,7 @@ from torch import Tensor
 from codenas.arch import ArchSpec, Design, FeedForwardSpec, SearchSpace
 from codenas.arch.storage import STORAGES, Storage
 from codenas.checkpoint import MANIFEST, Checkpoint, update_metrics
+from codenas.compress.stored import StoredModel
 from codenas.corpus import Corpus
 from codenas.errors import CheckpointError, CorpusError, TrialFailure
 from codenas.experiment.config import ExperimentSetup
@@ -23,7 +24,7 @@ from codenas.experiment.training import load_trainer
 from codenas.measure.bits_per_byte import bits_per_byte
 from codenas.measure.latency import Latency
 from codenas.metrics import LatencyContext, Metrics
-from codenas.model import LanguageModel, count_parameters
+from codenas.model import count_parameters
 from codenas.search.actions import Job
 from codenas.search.candidate import Budget, Candidate, Failure, Outcome, Refusal, Report
 from codenas.search.fitness import Objective
@@ -461,7 +462,7 @@ def test_size_and_latency_are_those_of_the_stored_model_before_the_first_step(
 ) -> None:
     timed = list[ArchSpec]()
 
-    def latency(model: LanguageModel, tokens: int) -> Latency:
+    def latency(model: StoredModel, device: str, tokens: int) -> Latency:
         timed.append(model.arch)
         return Latency(1.0, 2.0, tokens, LatencyContext(device="box", threads=1))
 

@@ -189,8 +189,6 @@ def test_runs_whose_latencies_do_not_compare_do_not_warm_one_search(earlier: Pat
     trials = other / "search" / "trials.jsonl"
     trials.write_text(re.sub(r'"latency_context":{"device":"[^"]*"', '"latency_context":{"device":"H200"', trials.read_text()))
     limited = warmed(earlier, other).with_limits({"latency_ms_p50": 1e3})
-    with pytest.raises(
-        ConfigError, match=r"latencies of the runs to start from are not comparable: .* and H200, 1 thread, float32 .*other\)"
-    ):
+    with pytest.raises(ConfigError, match=r"latencies of the runs to start from are not comparable: .* and H200, 1 thread, .*other\)"):
         search_locally(limited, corpus, tmp_path / "search")
     search_locally(warmed(earlier, other), corpus, tmp_path / "search")

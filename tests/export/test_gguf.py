@@ -123,7 +123,6 @@ def test_the_tokenizer_of_the_file_gives_the_ids_of_the_vocabulary(tmp_path: Pat
     assert ids[:count] == vocabulary.encode(text)
     assert llama_cpp.llama_vocab_eos(inside) == vocabulary.specials["<|endoftext|>"]
     assert llama_cpp.llama_vocab_fim_mid(inside) == vocabulary.specials["<fim_middle>"]
-    engine.close()
 
 
 def _tokens() -> "np.ndarray[Any, np.dtype[np.int32]]":
@@ -136,7 +135,6 @@ def _llama_cpp(path: Path, exact: bool = False) -> Logits:
     engine = LlamaCpp(path, 1, 1, BASE.context_len, exact=exact)
     found = [engine.forward(_batch(0, PROMPT)).copy()]
     found += [engine.forward(_batch(position, position + 1)).copy() for position in range(PROMPT, TOKENS)]
-    engine.close()
     return np.concatenate(found)
 
 

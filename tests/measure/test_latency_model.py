@@ -7,19 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codenas.arch import ArchSpec, preset
+from codenas.arch import ArchSpec, Design, preset
 from codenas.arch.cost import state_bytes, tensors
 from codenas.arch.mixers.linear_attention import LinearAttentionSpec
 from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.arch.spec import FeedForwardSpec
+from codenas.arch.storage import Storage
+from codenas.compress.stored import StoredModel
 from codenas.errors import ConfigError
 from codenas.measure import calibration
 from codenas.measure.calibration import measure_points
-from codenas.measure.latency import Latency, device_name
+from codenas.measure.latency import Latency
 from codenas.measure.latency_model import MIN_POINTS, Calibration, Point, features
+from codenas.measure.served import device_name
 from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
 from codenas.metrics import LatencyContext
-from codenas.model import LanguageModel
 from tests.fakes import tiny_arch
 
 VOCAB_SIZE = 300  # so small that some models fit the smallest cache
@@ -46,7 +48,7 @@ def test_coefficients_are_recovered_from_exact_measurements() -> None:
     fitted = Calibration.fit("a", 1, points(drawn(60)))
     assert fitted.median_error()[0] < 1e-9
     for arch in drawn(20, seed=1):
-        assert fitted.predicted_latency(arch, VOCAB_SIZE).p50_ms == pytest.approx(points([arch])[0].p50_ms)
+        assert fitted.predicted_latency(Design(arch=arch), VOCAB_SIZE).p50_ms == pytest.approx(points([arch])[0].p50_ms)
     assert {name: fitted.coefficients[name] for name in COEFFICIENTS} == pytest.approx(COEFFICIENTS)
 
 
@@ -55,7 +57,7 @@ def test_a_noisy_device_is_predicted_about_as_well_as_it_was_measured() -> None:
     error, low, high = fitted.median_error()
     assert 0.02 < error < 0.1 and low <= error <= high < 0.1
     truth = [points([arch])[0].p50_ms for arch in drawn(200, seed=1)]
-    guesses = [fitted.predicted_latency(arch, VOCAB_SIZE) for arch in drawn(200, seed=1)]
+    guesses = [fitted.predicted_latency(Design(arch=arch), VOCAB_SIZE) for arch in drawn(200, seed=1)]
     assert all(guess.low_ms < guess.p50_ms < guess.high_ms for guess in guesses)
     inside = sum(guess.low_ms <= true <= guess.high_ms for guess, true in zip(guesses, truth, strict=True))
     assert inside >= 180, "nine of ten must lie in the interval"
@@ -77,14 +79,27 @@ def test_two_devices_are_compared_by_their_own_calibrations(tmp_path: Path) -> N
     here, there = (Calibration.load(tmp_path / f"{name}.json") for name in ("fast", "slow"))
     assert here == Calibration.fit("fast", 1, fast)
     for arch in drawn(5, seed=2):
-        found = [each.predicted_latency(arch, VOCAB_SIZE).p50_ms for each in (here, there)]
+        found = [each.predicted_latency(Design(arch=arch), VOCAB_SIZE).p50_ms for each in (here, there)]
         assert found[1] == pytest.approx(3 * found[0])
 
 
 def test_a_mixer_that_was_never_measured_is_not_predicted() -> None:
     fitted = Calibration.fit("laptop", 1, points(drawn(20, space="tiny")))
     with pytest.raises(ConfigError, match="the calibration of 'laptop' has measured no layers of mamba2; calibrate over a space"):
-        fitted.predicted_latency(tiny_arch(MambaSpec(head_width=16)), VOCAB_SIZE)
+        fitted.predicted_latency(Design(arch=tiny_arch(MambaSpec(head_width=16))), VOCAB_SIZE)
+
+
+def test_a_storage_that_was_never_measured_is_not_predicted_where_it_is_what_a_token_reads() -> None:
+    archs = drawn(20, space="tiny")
+    float32, stored = (
+        Calibration.fit("laptop", 1, [Point(arch=arch, storage=storage, vocab_size=99, p50_ms=1, p50_uncertainty_ms=0) for arch in archs])
+        for storage in (None, "int8")
+    )
+    assert stored.missing_storages(["int8", "int4"]) == ["int4"] and not float32.missing_storages(["int8", "int4"])
+    assert stored.predicted_latency(Design(arch=archs[0], storage="int8"), 99).p50_ms == pytest.approx(1)
+    with pytest.raises(ConfigError, match="has measured no megabytes of int4; calibrate over a space"):
+        stored.predicted_latency(Design(arch=archs[0], storage="int4"), 99)
+    assert float32.predicted_latency(Design(arch=archs[0], storage="int4"), 99).p50_ms == pytest.approx(1)
 
 
 def test_those_alone_of_their_kind_widen_the_interval_and_break_nothing() -> None:
@@ -94,7 +109,7 @@ def test_those_alone_of_their_kind_widen_the_interval_and_break_nothing() -> Non
     measured = [Point(arch=arch, vocab_size=50, p50_ms=arch.n_layers, p50_uncertainty_ms=0.0) for arch in (*many, *alone)]
     fitted = Calibration.fit("a", 1, measured)
     assert fitted.leave_one_out_ratios[-2:] == (0, 0), "a feature of one point alone has no coefficient without it"
-    guess = fitted.predicted_latency(alone[0], 50)
+    guess = fitted.predicted_latency(Design(arch=alone[0]), 50)
     assert 0 < guess.low_ms <= guess.p50_ms <= guess.high_ms < math.inf
 
 
@@ -150,6 +165,15 @@ def test_a_token_reads_every_matrix_the_head_and_the_state_once() -> None:
     assert features(arch, 100)["megabytes"] == pytest.approx((4 * matrices + keys_and_values) / 1e6)
 
 
+@pytest.mark.parametrize(("storage", "bits"), [("float16", 16), ("int8", 8), ("int4", 4)])
+def test_a_backend_that_reads_what_is_stored_reads_fewer_bytes(storage: Storage, bits: int) -> None:
+    arch = tiny_arch(d_model=64)
+    matrices = sum(math.prod(shape) for shape in tensors(arch, 100).values() if len(shape) == 2)
+    found = features(arch, 100, storage)
+    assert found[f"megabytes of {storage}"] == pytest.approx(matrices * bits / 8e6)
+    assert "megabytes" not in found and found["megabytes of state"] > 0
+
+
 @pytest.mark.parametrize(("d_model", "beyond"), [(64, []), (320, [2]), (768, [2, 8]), (2048, [2, 8, 32])])
 def test_megabytes_beyond_a_cache_are_features_of_their_own(d_model: int, beyond: list[int]) -> None:
     found = features(tiny_arch(n_layers=1, d_model=d_model), 1_000)
@@ -160,28 +184,27 @@ def test_megabytes_beyond_a_cache_are_features_of_their_own(d_model: int, beyond
 def test_the_fastest_sweep_counts_and_the_second_gives_the_uncertainty(monkeypatch: pytest.MonkeyPatch) -> None:
     times, measured = iter([5.0, 7.0, 3.0, 9.0, 4.0, 6.5]), list[None]()
     monkeypatch.setattr(calibration, "decoding_latency", lambda model, *_: Latency(next(times), 0.0, 1, BOX, 0.0))
-    first, second = tiny_arch(), tiny_arch(n_layers=1)
+    first, second = Design(arch=tiny_arch()), Design(arch=tiny_arch(n_layers=1))
     found = measure_points([first, second], 50, 3, on_measured=lambda: measured.append(None))
-    assert [(point.arch, point.p50_ms, point.p50_uncertainty_ms) for point in found] == [(first, 3.0, 1.0), (second, 6.5, 0.5)]
+    assert [(point.arch, point.p50_ms, point.p50_uncertainty_ms) for point in found] == [(first.arch, 3.0, 1.0), (second.arch, 6.5, 0.5)]
     assert len(measured) == 6
 
 
 def test_untrained_models_are_measured_in_the_order_of_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     layers: list[int] = []
 
-    def timed(model: LanguageModel, *_: int) -> Latency:
-        assert not model.training
-        layers.append(len(model.blocks))
+    def timed(model: StoredModel, *_: object) -> Latency:
+        layers.append(model.arch.n_layers)
         return Latency(1.0, 1.0, 1, BOX)
 
     monkeypatch.setattr(calibration, "decoding_latency", timed)
-    measure_points([tiny_arch(n_layers=1), tiny_arch(n_layers=2)], 50, 2)
+    measure_points([Design(arch=tiny_arch(n_layers=layer)) for layer in (1, 2)], 50, 2)
     assert layers == [1, 2, 1, 2]
 
 
 def test_one_sweep_is_refused() -> None:
     with pytest.raises(ValueError, match="1 sweep gives no uncertainty"):
-        measure_points([tiny_arch()], 50, 1)
+        measure_points([Design(arch=tiny_arch())], 50, 1)
 
 
 def test_the_processor_has_a_name() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from codenas.arch import ArchSpec, Design, SearchSpace, preset
+from codenas.arch import Design, SearchSpace, preset
 from codenas.arch.cost import parameters, stored_bytes
 from codenas.errors import BudgetError
 from codenas.metrics import Metrics
@@ -122,15 +122,15 @@ def test_what_is_beside_the_architecture_is_searched_and_counted() -> None:
 
 
 def test_the_prediction_is_asked_for_what_decodes_in_its_own_vocabulary() -> None:
-    asked = list[tuple[ArchSpec, int]]()
+    asked = list[tuple[Design, int]]()
 
-    def min_latency_ms(arch: ArchSpec, vocab_size: int) -> float:
-        asked.append((arch, vocab_size))
+    def min_latency_ms(design: Design, vocab_size: int) -> float:
+        asked.append((design, vocab_size))
         return 0.1
 
     plan = replace(beside(limited(latency_ms_p50=3.0)), min_latency_ms=min_latency_ms)
     designs = [trial.candidate.design for trial in run_search(plan, History(), Curves(BUDGET)).trials]
-    assert asked == [(design.stored_arch, VOCAB_SIZE if design.vocabulary is None else 270) for design in designs]
+    assert asked == [(design, VOCAB_SIZE if design.vocabulary is None else 270) for design in designs]
 
 
 def test_a_limit_that_is_only_measured_later_is_not_judged_now() -> None:
@@ -257,7 +257,9 @@ def test_the_total_of_a_budget() -> None:
 
 def test_who_is_surely_too_slow_on_the_calibrated_device_is_refused_and_the_prediction_is_no_metric() -> None:
     """The layers as milliseconds: architectures of four are above the limit, and the others below or on it."""
-    slow = replace(make_plan(BUDGET, objectives=limited(latency_ms_p50=3.0)), min_latency_ms=lambda arch, vocab_size: float(arch.n_layers))
+    slow = replace(
+        make_plan(BUDGET, objectives=limited(latency_ms_p50=3.0)), min_latency_ms=lambda design, vocab_size: float(design.arch.n_layers)
+    )
     history = run_search(slow, History(), Curves(BUDGET))
     assert {trial.candidate.arch.n_layers for trial in history.trials if trial.refusal is None} <= {2, 3}
     refusals = [trial.refusal for trial in history.trials if trial.candidate.arch.n_layers == 4]
@@ -270,7 +272,9 @@ def test_who_is_surely_too_slow_on_the_calibrated_device_is_refused_and_the_pred
 
 def test_when_the_calibration_refuses_all_the_search_says_how_near_the_nearest_came() -> None:
     """It was `ValueError: min() arg is an empty sequence`: what is predicted is no metric of a refusal."""
-    plan = replace(make_plan(BUDGET, objectives=limited(latency_ms_p50=1.0)), min_latency_ms=lambda arch, vocab_size: arch.n_layers / 1)
+    plan = replace(
+        make_plan(BUDGET, objectives=limited(latency_ms_p50=1.0)), min_latency_ms=lambda design, vocab_size: design.arch.n_layers / 1
+    )
     nearest = (
         r"of the nearest \(d_model \d+, 2 layers.*\) "
         r"latency_ms_p50 is predicted at 2 ms per token or more, outside its limit, at most 1 ms per token; relax the limit"
@@ -286,7 +290,7 @@ def test_when_the_calibration_refuses_all_the_search_says_how_near_the_nearest_c
 
 
 def test_without_a_limit_on_latency_nobody_is_asked_for_a_prediction() -> None:
-    def never(arch: ArchSpec, vocab_size: int) -> float:
+    def never(design: Design, vocab_size: int) -> float:
         raise AssertionError
 
     plan = replace(make_plan(BUDGET, objectives=limited(size_bytes=50e6)), min_latency_ms=never)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import torch
 
 from codenas.evaluate.suites.base import EvaluationSubject, Suite, SuiteResult
-from codenas.measure.latency import decoding_latency, latency_context
+from codenas.measure.latency import decoding_latency
+from codenas.measure.served import served_context
 from codenas.metrics import Metrics
 from codenas.model import count_parameters
 
@@ -20,7 +21,7 @@ class LatencyResult(SuiteResult):
 def run(subject: EvaluationSubject) -> LatencyResult:
     """Time the decoding on the device of `subject`, with the threads of its settings."""
     with _threads(subject.settings.latency_threads):
-        latency = decoding_latency(subject.model, subject.settings.latency_tokens)
+        latency = decoding_latency(subject.checkpoint.load_stored(), subject.device, subject.settings.latency_tokens)
     stored = Metrics(params=count_parameters(subject.model), size_bytes=subject.checkpoint.size_bytes)
     return LatencyResult(metrics=stored.merged(latency.metrics))
 
@@ -28,7 +29,7 @@ def run(subject: EvaluationSubject) -> LatencyResult:
 def place(subject: EvaluationSubject) -> str:
     """Device, threads and precision of the measurement: a cached latency is valid only for the same."""
     with _threads(subject.settings.latency_threads):
-        return str(latency_context(subject.device))
+        return str(served_context(subject.device))
 
 
 @contextmanager
