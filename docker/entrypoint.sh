@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Start one role of a CodeNAS cluster, or run any command of CodeNAS.
 #
-#   entrypoint.sh head | worker | endpoint [options of `codenas serve`] | healthy ROLE | <command of codenas> ...
+#   entrypoint.sh head | worker [options of `ray start`] | endpoint [options of `codenas serve`] | healthy ROLE [PORT]
+#   entrypoint.sh COMMAND_OF_CODENAS ...
 #
 # Every role listens on the container's own address only; compose.yaml publishes ports on 127.0.0.1.
 # CODENAS_HEAD     host name of the head (default: head)
@@ -10,7 +11,9 @@ set -euo pipefail
 
 ray_port=6379
 dashboard_port=8265
+metrics_port=8080
 http_port=8000
+object_store_bytes=1000000000 # below shm_size in compose.yaml; Ray's default is a share of the host's memory
 
 own_address() { hostname -i | cut -d ' ' -f 1; }
 
@@ -21,26 +24,34 @@ require_token() {
         echo "RAY_AUTH_MODE is '${RAY_AUTH_MODE:-}': a cluster starts only with RAY_AUTH_MODE=token" >&2
         exit 2
     fi
-    if [[ -z "${RAY_AUTH_TOKEN:-}" && ! -s "${RAY_AUTH_TOKEN_PATH:-}" ]]; then
+    [[ -z "${RAY_AUTH_TOKEN:-}" ]] || return 0
+    local file="${RAY_AUTH_TOKEN_PATH:-}"
+    if [[ -e "$file" && ! -r "$file" ]]; then
+        echo "the token in $file cannot be read by user $(id -u); make the file readable for that user" >&2
+        exit 2
+    fi
+    if [[ ! -s "$file" ]]; then
         echo "no token: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file that holds it" >&2
         exit 2
     fi
 }
 
+# Of an option that is given twice Ray takes the last.
+start_ray() {
+    exec ray start --block --disable-usage-stats --node-ip-address "$(own_address)" --metrics-export-port "$metrics_port" \
+        --object-store-memory "$object_store_bytes" "$@"
+}
+
 start_head() {
     require_token
-    local address
-    address=$(own_address)
-    exec ray start --head --block --disable-usage-stats --node-ip-address "$address" --port "$ray_port" \
-        --dashboard-host "$address" --dashboard-port "$dashboard_port" --num-cpus 0 --num-gpus 0
+    start_ray --head --port "$ray_port" --dashboard-host "$(own_address)" --dashboard-port "$dashboard_port" --num-cpus 0 --num-gpus 0 "$@"
 }
 
 start_worker() {
     require_token
-    local address head
-    address=$(own_address)
+    local head
     head=$(address_of_head) || { echo "no host named '${CODENAS_HEAD:-head}': set CODENAS_HEAD" >&2; exit 2; }
-    exec ray start --block --disable-usage-stats --node-ip-address "$address" --address "$head:$ray_port"
+    start_ray --address "$head:$ray_port" "$@"
 }
 
 start_endpoint() {
@@ -51,11 +62,11 @@ start_endpoint() {
 
 check() {
     case "$1" in
-        head) exec ray health-check --address "$(own_address):$ray_port" ;;
-        worker) exec ray health-check --address "$(address_of_head):$ray_port" ;; # the worker's own daemons need no check: --block exits with them
+        head) exec ray health-check --address "$(own_address):${2:-$ray_port}" ;;
+        worker) exec ray health-check --address "$(address_of_head):${2:-$ray_port}" ;; # its own daemons need no check: --block exits with them
         endpoint) # without the proxies that Docker can set in every container
             exec python -c 'import sys, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(sys.argv[1], timeout=5)' \
-                "http://$(own_address):$http_port/health" ;;
+                "http://$(own_address):${2:-$http_port}/health" ;;
         *) echo "no role '$1': head, worker or endpoint" >&2; exit 2 ;;
     esac
 }
@@ -63,10 +74,10 @@ check() {
 role=${1:-help}
 [[ $# -eq 0 ]] || shift
 case "$role" in
-    head) start_head ;;
-    worker) start_worker ;;
+    head) start_head "$@" ;;
+    worker) start_worker "$@" ;;
     endpoint) start_endpoint "$@" ;;
-    healthy) check "${1:-}" ;;
+    healthy) check "${1:-}" "${2:-}" ;;
     help) exec codenas --help ;;
     *) exec codenas "$role" "$@" ;;
 esac
