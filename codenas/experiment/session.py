@@ -36,7 +36,7 @@ def run_resumable(
 ) -> tuple[SearchResult, History]:
     """Run `work` to complete the history in `home` or its `mirror`; a finished search is returned at once."""
     plan = checked_plan(job, corpus, home, mirror)  # first: an infeasible search must not claim the folder
-    home.claim(job.model_dump_json(), corpus.manifest.digest, migrated_job, plan.warm_start)
+    home.claim(job.model_dump_json(), corpus.manifest.digest, migrated_job, plan.warm_start, job.search_space().digest)
     if mirror is not None:
         mirror.push(home)
     finished = home.finished()
@@ -45,6 +45,7 @@ def run_resumable(
         if mirror is not None:
             mirror.fetch(_winner_checkpoint(*finished), home.checkpoints)
         return finished
+    home.require_space(job.search_space().digest)
     for each in corpora_of(job, corpus).values():
         verify_corpus(each)
     if plan.warm_start != WarmStart():

@@ -124,7 +124,8 @@ class NoWinner(BaseModel):
 class Claim(BaseModel):
     """What a folder was claimed for: a job as JSON, and the digest of the corpus that it works on.
 
-    `warm_start` is the digest of the file with the trials of earlier searches; empty without one.
+    `warm_start` is the digest of the file with the trials of earlier searches; empty without one. `space` is that of the search space:
+    a job may only name a preset, which another version may define otherwise. Earlier versions wrote none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -132,6 +133,7 @@ class Claim(BaseModel):
     job: str
     corpus: str
     warm_start: str = ""
+    space: str = ""
 
     def is_of(self, job: str, corpus_digest: str, present: Callable[[str], str] = str) -> bool:
         """Whether it is that of `job` on a corpus; `present` writes the job of an earlier version as this version does."""
@@ -185,7 +187,27 @@ class SearchFolder:
                 f"{'; it was asked with ' if different else ''}{', '.join(different)}"
             )
 
-    def claim(self, job: str, corpus_digest: str, present: Callable[[str], str] = str, warm_start: WarmStart | None = None) -> None:
+    def require_space(self, digest: str) -> None:
+        """Check that the search in this folder, if there is one, has the search space of this digest.
+
+        Raises:
+            RunError: it has another one, though its job is the same.
+        """
+        claim = self.claimed()
+        if claim is not None and claim.space not in ("", digest):
+            raise RunError(
+                f"the search in {self.path} began in another search space, which this version of CodeNAS defines otherwise under the same "
+                "name; go on with the version that it began with, or choose another --run"
+            )
+
+    def claim(
+        self,
+        job: str,
+        corpus_digest: str,
+        present: Callable[[str], str] = str,
+        warm_start: WarmStart | None = None,
+        space_digest: str = "",
+    ) -> None:
         """Make the folder that of `job` on a corpus, which starts from `warm_start`; see `require_own`.
 
         Raises:
@@ -204,7 +226,8 @@ class SearchFolder:
         if warm_start is not None and warm_start != WarmStart():
             write_atomic(self._warm_start_file, warm_start.model_dump_json(indent=1))  # before the claim that names it
             digest = sha256_file(self._warm_start_file)
-        write_atomic(path, Claim(job=job, corpus=corpus_digest, warm_start=digest).model_dump_json(indent=2))
+        claim = Claim(job=job, corpus=corpus_digest, warm_start=digest, space=space_digest)
+        write_atomic(path, claim.model_dump_json(indent=2))
 
     def _claim_of_another(self, job: str, corpus_digest: str, present: Callable[[str], str]) -> Claim | None:
         try:

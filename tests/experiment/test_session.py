@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from codenas.arch import Design, SearchSpace
+from codenas.arch.presets import PRESETS
 from codenas.corpus import Corpus
 from codenas.errors import BudgetError, ConfigError, CorpusError, RunError
 from codenas.experiment.jobs import SearchJob, TrialResources
@@ -40,6 +41,24 @@ def smallest_of(plan: Plan) -> Design:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return tiny_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def test_a_preset_that_another_version_defines_otherwise_is_refused_until_the_search_is_finished(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(JOB.space, SearchSpace)
+    monkeypatch.setitem(PRESETS, "tiny", JOB.space)
+    job, folder = JOB.model_copy(update={"space": "tiny"}), tmp_path / "search"
+    _, history = search_locally(job, corpus, folder)
+    wider = SearchSpace(base=JOB.space.base, choices={**JOB.space.choices, "position": ("rope", "none")})
+    monkeypatch.setitem(PRESETS, "tiny", wider)
+    assert len(search_locally(job, corpus, folder)[1].trials) == len(history.trials)
+    (folder / "result.json").unlink()
+    with pytest.raises(RunError, match="began in another search space"):
+        search_locally(job, corpus, folder)
+    claim = json.loads((folder / "job.json").read_text())
+    (folder / "job.json").write_text(json.dumps({name: value for name, value in claim.items() if name != "space"}))
+    search_locally(job, corpus, folder)  # earlier versions did not write which space it was
 
 
 def test_a_context_above_the_corpus_is_refused_and_leaves_the_folder_free(corpus: Corpus, tmp_path: Path) -> None:
