@@ -11,6 +11,7 @@ from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.model import DecodingState, LanguageModel, build_model
 from codenas.model.mixers import build_mixer
+from codenas.model.positions import Positions
 from codenas.train.allocator import keep_freed_memory
 
 FAMILIES: dict[str, MixerSpec] = {
@@ -42,7 +43,7 @@ def _training(tokens: int, rounds: int) -> dict[str, float]:
         for name, layer in layers.items():
             started = time.perf_counter()
             with torch.autocast("cpu", torch.bfloat16):
-                mixed = layer(x)
+                mixed = layer(x, Positions(tokens, x.device))
             mixed.float().square().mean().backward()
             seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}

@@ -7,6 +7,7 @@ from codenas.arch.spec import ArchSpec
 from codenas.model.feedforward import FeedForward
 from codenas.model.mixers import MixerState, build_mixer
 from codenas.model.norms import build_norm
+from codenas.model.positions import Positions
 
 
 class Block(nn.Module):
@@ -20,8 +21,8 @@ class Block(nn.Module):
         self.feedforward = FeedForward(arch.feedforward, arch.d_model)
         self.dropout = nn.Dropout(arch.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.dropout(self.mixer(self.mixer_norm(x)))
+    def forward(self, x: Tensor, positions: Positions) -> Tensor:
+        x = x + self.dropout(self.mixer(self.mixer_norm(x), positions))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
 
     def extend(self, x: Tensor, state: MixerState, lengths: list[int]) -> Tensor:

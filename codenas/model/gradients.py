@@ -9,4 +9,4 @@ def custom_backward(x: Tensor) -> bool:
 
     A GPU has fused kernels, torch's compiler generates its own, and inference needs no backward pass.
     """
-    return torch.is_grad_enabled() and not x.is_cuda and not torch.compiler.is_compiling()
+    return torch.is_grad_enabled() and x.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from codenas.arch.spec import ArchSpec
 from codenas.model.block import Block
 from codenas.model.norms import build_norm
+from codenas.model.positions import Positions
 from codenas.model.state import DecodingState
 
 
@@ -46,9 +47,10 @@ class LanguageModel(nn.Module):
             ValueError: more tokens than `context_len`.
         """
         self._check_length(tokens.shape[1])
-        x = self.dropout(self._embed(tokens, torch.arange(tokens.shape[1], device=tokens.device)[None]))
+        positions = Positions(tokens.shape[1], tokens.device)
+        x = self.dropout(self._embed(tokens, positions.ids))
         for block in self.blocks:
-            x = block(x)
+            x = block(x, positions)
         return self._logits(x)
 
     def initial_state(self, batch: int) -> DecodingState:

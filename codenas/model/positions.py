@@ -1,4 +1,4 @@
-"""Rotary angles and ALiBi slopes."""
+"""Positions: rotary angles, ALiBi slopes, and the bias that hides what a query must not see."""
 
 import math
 from typing import Any
@@ -10,6 +10,28 @@ from torch.autograd.function import once_differentiable
 from codenas.model.gradients import custom_backward
 
 ROTARY_BASE = 10_000.0
+
+
+class Positions:
+    """The positions of the tokens of one forward pass, and what depends on nothing else: made once, read by every layer.
+
+    Attributes:
+        ids: 0, 1, ..., [1, tokens].
+    """
+
+    def __init__(self, tokens: int, device: torch.device) -> None:
+        self.ids = torch.arange(tokens, device=device)[None]
+        self._biases: dict[tuple[int, int, torch.dtype], Tensor] = {}
+
+    def bias(self, window: int, slopes: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """`attention_bias` of every token and every other, [heads or 1, tokens, tokens]: layers with the same heads and window share one.
+
+        It grows with the square of the tokens: one in each layer could outweigh all weights.
+        """
+        key = (window, 0 if slopes is None else len(slopes), dtype)
+        if key not in self._biases:
+            self._biases[key] = attention_bias(self.ids, self.ids, window, slopes)[0].to(dtype)
+        return self._biases[key]
 
 
 def rotary_table(context_len: int, head_width: int) -> tuple[Tensor, Tensor]:
@@ -63,3 +85,20 @@ def alibi_slopes(n_heads: int) -> Tensor:
 
     power = 2 ** math.floor(math.log2(n_heads))
     return torch.tensor(geometric(power) + geometric(2 * power)[0::2][: n_heads - power])
+
+
+def attention_bias(queries: Tensor, keys: Tensor, window: int, slopes: Tensor | None) -> Tensor:
+    """What each query adds to its scores: minus infinity for later positions and outside its window, else ALiBi's slope.
+
+    Args:
+        queries, keys: positions, [batch, tokens]; a negative key position is an empty slot.
+        window: positions that a query attends to, itself included.
+        slopes: of `alibi_slopes`; None without ALiBi.
+
+    Returns:
+        [batch, heads or 1, queries, keys].
+    """
+    distance = queries[:, None, :, None] - keys[:, None, None, :]
+    hidden = (distance < 0) | (distance >= window) | (keys < 0)[:, None, None, :]
+    slope = torch.zeros(1, 1, 1, device=queries.device) if slopes is None else slopes[:, None, None]
+    return (-slope * distance).masked_fill_(hidden, float("-inf"))

@@ -55,6 +55,7 @@ from torch import Tensor, nn
 from codenas.arch.mixers.average import AverageSpec
 from codenas.arch.spec import ArchSpec
 from codenas.model.mixers.base import Mixer, MixerState
+from codenas.model.positions import Positions
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class MovingAverage(Mixer):
         self.decay = nn.Parameter(torch.zeros(arch.d_model))
         self.output = nn.Linear(arch.d_model, arch.d_model, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Positions) -> Tensor:
         return self.extend(x, self.initial_state(x.shape[0], x.device, x.dtype), [])
 
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> Average:

@@ -1,4 +1,4 @@
-"""What decoding with softmax attention costs beside its products."""
+"""What softmax attention costs beside its products."""
 
 from typing import Any
 
@@ -10,8 +10,11 @@ from torch.utils._pytree import tree_leaves
 
 from codenas.arch import AttentionSpec
 from codenas.arch.part import Position
-from codenas.model.mixers import build_mixer
-from tests.fakes import tiny_arch
+from codenas.model import positions
+from codenas.model.mixers import attention, build_mixer
+from codenas.model.positions import attention_bias
+from tests.fakes import CONTEXT as CONTEXT_LEN
+from tests.fakes import drawn_model, tiny_arch
 
 WIDTH, HEADS, CONTEXT = 128, 8, 512
 
@@ -52,3 +55,20 @@ def test_a_prompt_is_not_compared_with_empty_slots(position: Position) -> None:
     with torch.inference_mode(), Largest() as largest:
         mixer.extend(torch.ones(1, CONTEXT // 16, WIDTH), state, [0])
     assert largest.size_bytes <= CONTEXT * WIDTH * 4
+
+
+@pytest.mark.parametrize(("position", "window"), [("alibi", None), ("alibi", 8), ("rope", 8)])
+def test_layers_that_see_alike_share_one_bias(position: Position, window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has as many numbers as the context squared, for each head."""
+    made: list[Tensor] = []
+
+    def counted(*args: Any) -> Tensor:
+        made.append(attention_bias(*args))
+        return made[-1]
+
+    monkeypatch.setattr(positions, "attention_bias", counted)
+    monkeypatch.setattr(attention, "LONGEST_IN_BLOCKS", 0)  # as on a GPU
+    spec = AttentionSpec(n_heads=2, n_kv_heads=1, window=window)
+    model = drawn_model(tiny_arch(spec, n_layers=4, position=position))
+    model(torch.zeros(1, CONTEXT_LEN, dtype=torch.long))
+    assert len(made) == 1

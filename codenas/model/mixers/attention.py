@@ -12,7 +12,7 @@ from codenas.arch.spec import ArchSpec
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.mixers.blockwise import blockwise_attention
 from codenas.model.norms import rms_norm
-from codenas.model.positions import alibi_slopes, rotary_table, rotate
+from codenas.model.positions import Positions, alibi_slopes, attention_bias, rotary_table, rotate
 
 
 @dataclass(slots=True)
@@ -70,16 +70,15 @@ class Attention(Mixer):
         self.register_buffer("sin", sin, persistent=False)
         self.register_buffer("slopes", alibi_slopes(self.n_heads), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        positions = torch.arange(x.shape[1], device=x.device)[None]
-        query, key, value = self._project(x, positions)
+    def forward(self, x: Tensor, positions: Positions) -> Tensor:
+        query, key, value = self._project(x, slice(x.shape[1]))
         dropout = self.dropout if self.training else 0.0
-        # Recomputed every time: stored, the square of the context would outweigh all weights, in each layer.
-        if x.device.type == "cpu" and x.shape[1] <= LONGEST_IN_BLOCKS:
-            bias = self._bias(positions, positions)[0].to(query.dtype) if self.alibi else None
+        in_blocks = x.device.type == "cpu" and x.shape[1] <= LONGEST_IN_BLOCKS
+        biased = self.alibi or (self.windowed and not in_blocks)
+        bias = positions.bias(self.slots, self._slopes(), query.dtype) if biased else None
+        if in_blocks:
             mixed = blockwise_attention(query, key, value, self.slots, bias, dropout)
             return self.output(mixed.transpose(1, 2).flatten(2))
-        bias = self._bias(positions, positions)[0].to(x.dtype) if self.alibi or self.windowed else None
         return self._attend(query, key, value, bias, dropout)
 
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> KeyValueCache:
@@ -98,7 +97,7 @@ class Attention(Mixer):
         used = min(max(lengths), self.slots)  # a new prompt must not be compared with a context of empty slots
         cached = _positions_in_slots(start, self.slots)[:, :used]
         keys, values = torch.cat((state.keys[:, :, :used], key), 2), torch.cat((state.values[:, :, :used], value), 2)
-        bias = self._bias(positions, torch.cat((cached, positions), 1))
+        bias = attention_bias(positions, torch.cat((cached, positions), 1), self.slots, self._slopes())
         kept = slice(max(0, x.shape[1] - self.slots), None)  # older ones would be overwritten at once
         _write(state, key[:, :, kept], value[:, :, kept], positions[:, kept] % self.slots)
         return self._attend(query, keys, values, bias.to(x.dtype), 0.0)
@@ -117,7 +116,7 @@ class Attention(Mixer):
         bias = None
         if self.alibi or len(lengths) > 1:
             cached = _positions_in_slots(positions + 1, self.slots)[:, :used]
-            bias = self._bias(positions, cached).to(query.dtype)
+            bias = attention_bias(positions, cached, self.slots, self._slopes()).to(query.dtype)
         return self._attend_to_cache(query, state.keys[:, :, :used], state.values[:, :, :used], bias)
 
     def _attend_to_cache(self, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
@@ -132,13 +131,20 @@ class Attention(Mixer):
         mixed = F.scaled_dot_product_attention(rows, keys, values, bias)
         return self.output(mixed.flatten(1)[:, None])
 
-    def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values by head, [batch, heads, tokens, head_width], normalised and rotated."""
+    def _slopes(self) -> Tensor | None:
+        return self.slopes if self.alibi else None
+
+    def _project(self, x: Tensor, positions: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values by head, [batch, heads, tokens, head_width], normalised and rotated.
+
+        Args:
+            positions: of the tokens, [batch, tokens]; or a slice where all rows have the same.
+        """
         query, key, value = self._heads(self.query(x)), self._heads(self.key(x)), self._heads(self.value(x))
         if self.query_gain is not None and self.key_gain is not None:
             query, key = rms_norm(query, self.query_gain), rms_norm(key, self.key_gain)
         if self.rotary:
-            cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
+            cos, sin = self.cos[positions].unsqueeze(-3), self.sin[positions].unsqueeze(-3)
             query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         return query, key, value
 
@@ -146,26 +152,14 @@ class Attention(Mixer):
         heads = x.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
         return heads if x.is_cuda else heads.contiguous()  # on a CPU strided reads in every later step cost more than one copy
 
-    def _bias(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """What each query adds to its scores: minus infinity for later positions and outside its window, else ALiBi's slope.
-
-        Args:
-            queries, keys: positions, [batch, tokens]; a negative key position is an empty slot.
-
-        Returns:
-            [batch, heads or 1, queries, keys].
-        """
-        distance = queries[:, None, :, None] - keys[:, None, None, :]
-        hidden = (distance < 0) | (distance >= self.slots) | (keys < 0)[:, None, None, :]
-        slope = self.slopes[:, None, None] if self.alibi else torch.zeros(1, 1, 1, device=queries.device)
-        return (-slope * distance).masked_fill_(hidden, float("-inf"))
-
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
         """Scores, weights, mix, output. Without a bias the mask is the causal triangle."""
         groups = self.n_heads // self.n_kv_heads
-        if groups > 1:
+        # Of a GPU's kernels only the one that takes no bias shares a key head; with a bias torch would fall back on the whole square.
+        shared = groups > 1 and query.is_cuda and bias is None
+        if groups > 1 and not shared:
             key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=bias is None)
+        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout, is_causal=bias is None, enable_gqa=shared)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 

@@ -6,6 +6,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from codenas.model.positions import Positions
+
 
 class MixerState(ABC):
     """The decoding state of one layer: one row per sequence, all updates in place.
@@ -53,8 +55,8 @@ class Mixer(nn.Module, ABC):
     """A layer over time. `forward` and repeated `extend` give the same outputs; a contract test checks it."""
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """All tokens of new sequences at once: [batch, tokens, d_model] in and out."""
+    def forward(self, x: Tensor, positions: Positions) -> Tensor:
+        """All tokens of new sequences at once: [batch, tokens, d_model] in and out. All layers get the same `positions`."""
 
     @abstractmethod
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> MixerState:

@@ -9,6 +9,7 @@ from codenas.arch.spec import ArchSpec
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.mixers.scan import RecurrentState, precise, scan
 from codenas.model.norms import rms_norm
+from codenas.model.positions import Positions
 
 SHORTEST_MEMORY, LONGEST_MEMORY = 8.0, 1024.0  # tokens after which the state of a new head has decayed to 1/e
 
@@ -28,7 +29,7 @@ class LinearAttention(Mixer):
         self.norm_gain = nn.Parameter(torch.ones(self.head_width))
         self.output = nn.Linear(arch.d_model, arch.d_model, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Positions) -> Tensor:
         return self._mix(x, None)
 
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> RecurrentState:

@@ -14,6 +14,7 @@ from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.mixers.convolution import convolve
 from codenas.model.mixers.scan import RecurrentState, precise, scan
 from codenas.model.norms import rms_norm
+from codenas.model.positions import Positions
 
 SHORTEST_STEP, LONGEST_STEP = 0.001, 0.1  # of a new head; times a rate below, it gives memory lengths from 1,000 tokens to one
 SLOWEST_RATE, FASTEST_RATE = 1.0, 16.0
@@ -55,7 +56,7 @@ class Mamba2(Mixer):
         self.norm_gain = nn.Parameter(torch.ones(inner))
         self.output = nn.Linear(inner, arch.d_model, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Positions) -> Tensor:
         return self._mix(x, None)
 
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> MambaState:

@@ -12,6 +12,7 @@ from codenas.arch.spec import ArchSpec
 from codenas.model.mixers import delta
 from codenas.model.mixers.base import Mixer, MixerState
 from codenas.model.norms import matrix_dtype
+from codenas.model.positions import Positions
 
 FASTEST_DECAY = -0.606531  # log of the fastest decay of a channel: -exp(-1/2)
 NORM_EPSILON = 64e-5
@@ -60,7 +61,7 @@ class Rwkv7(Mixer):
         self.bonus = nn.Parameter(torch.full((width,), -0.04))
         self.norm_gain = nn.Parameter(torch.ones(width))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Positions) -> Tensor:
         return self._walk(x, self.initial_state(x.shape[0], x.device, x.dtype))[0]
 
     def initial_state(self, batch: int, device: torch.device, dtype: torch.dtype) -> RwkvState:
