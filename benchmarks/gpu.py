@@ -1,7 +1,5 @@
 """On a GPU: how much of its arithmetic a training uses, and how fast each family trains. The contracts of `make test` run there too."""
 
-import statistics
-
 import torch
 
 from benchmarks._contenders import RandomBatches
@@ -65,14 +63,16 @@ def architecture(family: str) -> ArchSpec:
 def _tokens_per_second(arch: ArchSpec, compiled: bool) -> int | str:
     """Of whole training steps; or why there is no figure: what one family cannot on a card is no reason not to measure the others.
 
-    A step's loss is read on the host, so its seconds hold all the work of the device.
+    The last step waits for all before it, so that the seconds hold all the work of the device.
     """
     torch.compiler.reset()  # the memory of recorded kernels too
     torch.cuda.empty_cache()
     config = TrainConfig(batch_size=BATCH, compile=compiled)
     trainer = Trainer(build_model(arch, VOCAB).to("cuda"), RandomBatches(VOCAB, TOKENS), config)  # type: ignore[arg-type]
     try:
-        seconds = [step.seconds for step in trainer.run_to(WARM_STEPS + STEPS)]
+        for _ in trainer.run_to(WARM_STEPS):
+            pass
+        seconds = sum(step.seconds for step in trainer.run_to(WARM_STEPS + STEPS))
     except (TrialFailure, RuntimeError) as error:
         return f"not measured: {str(error).strip().splitlines()[0]}"
-    return round(BATCH * TOKENS / statistics.median(seconds[WARM_STEPS:]))
+    return round(STEPS * BATCH * TOKENS / seconds)

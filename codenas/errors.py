@@ -63,7 +63,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error`, of whatever type, is due to a lack of memory."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError | ImportError) and any(sign in str(error) for sign in _NO_MEMORY)
+    if isinstance(error, RuntimeError | ImportError) and any(sign in str(error) for sign in _NO_MEMORY):
+        return True
+    # The recording of a CUDA graph that an error ends complains about its own end as well.
+    return isinstance(error, RuntimeError) and error.__context__ is not None and is_out_of_memory(error.__context__)
 
 
 def os_error_reason(error: OSError) -> str:

@@ -65,14 +65,14 @@ class Progress:
         self._first: tuple[float, int] | None = None
         self.done = initial
 
-    def update(self, done: int, detail: str = "") -> None:
-        """Set the number of finished units; logs a line if the last one is old enough."""
+    def update(self, done: int, detail: str | Callable[[], str] = "") -> None:
+        """Set the number of finished units; logs a line if the last one is old enough. A `detail` that takes time is made only then."""
         self.done = done
         if self._first is None:
             self._first = (self._clock(), done)
         if self._clock() - self._last >= self.every:
             self._last = self._clock()
-            LOGGER.info(self.line(detail))
+            LOGGER.info(self.line(detail if isinstance(detail, str) else detail()))
 
     def finish(self, detail: str = "") -> None:
         """Log the closing line."""

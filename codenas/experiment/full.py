@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from codenas.arch.cost import parameters
 from codenas.arch.design import Design
@@ -15,6 +16,7 @@ from codenas.experiment.training import TrainingSubject, load_trainer, store
 from codenas.metrics import Metrics
 from codenas.train.config import TrainConfig
 from codenas.train.curve import Step
+from codenas.train.trainer import Trainer
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,18 +65,21 @@ def train_fully(
     interrupted = stored_at(last)
     if interrupted is not None:
         _require_same_rates(interrupted, plan)
-    recipe = {**config.on(device).model_dump(mode="json"), **plan.schedule}
+
+    def recipe(trainer: Trainer) -> dict[str, Any]:
+        return {**trainer.config.model_dump(mode="json"), **plan.schedule}
+
     trainer = load_trainer(corpus, design, config, device, interrupted or start)
     subject = TrainingSubject(corpus, design, _untrained_metrics(corpus, design, start))
     for step in trainer.run_to(plan.steps, plan.decay_from):
         try:
             yield step
         except KeyboardInterrupt:  # thrown between two steps, where the state is consistent
-            store(trainer, last, subject, recipe)
+            store(trainer, last, subject, recipe(trainer))
             raise
         if trainer.step % plan.save_every == 0 and trainer.step < plan.steps:
-            store(trainer, last, subject, recipe)
-    stored = store(trainer, final, subject, recipe, start.manifest.weights_sha256 if start is not None else None)
+            store(trainer, last, subject, recipe(trainer))
+    stored = store(trainer, final, subject, recipe(trainer), start.manifest.weights_sha256 if start is not None else None)
     shutil.rmtree(last, ignore_errors=True)
     return stored
 

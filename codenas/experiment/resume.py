@@ -19,7 +19,7 @@ from codenas.train.config import TrainConfig
 LOGGER = logging.getLogger("codenas")
 
 _FIXED = ("optimizer", "seed")  # of the recipe
-_NO_EFFECT = ("micro_batch", "compile")  # beyond rounding errors
+_NO_EFFECT = ("micro_batch", "compile", "cuda_graph")  # beyond rounding errors
 
 
 @dataclass(slots=True, frozen=True)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Generator
+from functools import partial
 
 import torch
 
@@ -59,6 +60,10 @@ def train_winner(run: Run, job: TrainJob) -> Checkpoint:
     return _follow(training, f"train {winner.candidate.id}", plan.steps)
 
 
+def _loss_text(step: Step) -> str:
+    return f"loss {float(step.loss):.3f}"
+
+
 def _follow(training: Generator[Step, None, Checkpoint], label: str, steps: int) -> Checkpoint:
     """Train to the end and log the progress; an interrupt is handled after the current step, and the state is stored."""
     progress: Progress | None = None
@@ -69,7 +74,7 @@ def _follow(training: Generator[Step, None, Checkpoint], label: str, steps: int)
                 step = next(training)
             if progress is None:
                 progress = Progress(label, steps, initial=step.step - 1)
-            progress.update(step.step, f"loss {step.loss:.3f}")
+            progress.update(step.step, partial(_loss_text, step))
     except StopIteration as end:
         checkpoint: Checkpoint = end.value
         if progress is None:

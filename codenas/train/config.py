@@ -37,6 +37,7 @@ class TrainConfig(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target's probability that all tokens share")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of matrix products; auto: bfloat16 where it is native")
     compile: bool = Field(False, description="compile the model first: up to minutes, for steps that are some percent shorter")
+    cuda_graph: bool = Field(False, description="record a whole step on a GPU once and replay it: faster where models are small")
     seed: int = Field(0, description="of weights and batches; in a search each candidate has its own")
 
     def on(self, device: str) -> Self:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import SupportsFloat
 
 from codenas.metrics import TrainingCurve
 
@@ -14,10 +15,13 @@ _POINTS = 25  # of a curve: enough for a plot, while a line of the history stays
 
 @dataclass(slots=True)
 class Step:
-    """The result of one training step: its number (1 is the first), the mean loss in nats per target, its duration."""
+    """The result of one training step: its number (1 is the first), the mean loss in nats per target, its duration.
+
+    `float(loss)` may wait for a GPU; there the duration is that of handing the step over, which over many steps is the same.
+    """
 
     step: int
-    loss: float
+    loss: SupportsFloat
     seconds: float
 
 
@@ -26,7 +30,7 @@ class CurveRecorder:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock, self._started = clock, clock()
-        self._losses: list[tuple[int, float]] = []
+        self._losses: list[tuple[int, SupportsFloat]] = []
 
     def watch(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Yield `steps` and record each."""
@@ -37,7 +41,8 @@ class CurveRecorder:
     def curve(self) -> TrainingCurve:
         """The curve so far."""
         worker, seconds = f"{platform.node()}:{os.getpid()}", self._clock() - self._started
-        return TrainingCurve(worker=worker, started=self._started, seconds=max(0.0, seconds), losses=thinned(self._losses))
+        losses = [(step, float(loss)) for step, loss in self._losses]
+        return TrainingCurve(worker=worker, started=self._started, seconds=max(0.0, seconds), losses=thinned(losses))
 
 
 def thinned(losses: Sequence[tuple[int, float]], points: int = _POINTS) -> tuple[tuple[int, float], ...]:

@@ -11,6 +11,7 @@ depth. `docs/fairness.md` has what was measured.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -64,21 +65,28 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape[parameter.shape].append(parameter)
             for shape, parameters in by_shape.items():
-                scale = (shape[0] / shape[1]) ** 0.5
-                updates = orthogonalise(torch.stack([self._nesterov(p, group["momentum"]) for p in parameters]))
-                for parameter, update in zip(parameters, updates, strict=True):
-                    if group["weight_decay"]:
-                        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update, alpha=-group["lr"] * scale)
+                updates = orthogonalise(torch.stack(self._nesterov(parameters, group["momentum"])))
+                self._move(parameters, updates, group["lr"], (shape[0] / shape[1]) ** 0.5, group["weight_decay"])
 
-    def _nesterov(self, parameter: nn.Parameter, momentum: float) -> Tensor:
-        assert parameter.grad is not None
-        state = self.state[parameter]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(parameter)
-        buffer: Tensor = state["momentum"]
-        buffer.lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(buffer, momentum)
+    def _nesterov(self, parameters: list[nn.Parameter], momentum: float) -> list[Tensor]:
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        for parameter in parameters:
+            if "momentum" not in self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        buffers = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(buffers, gradients, 1 - momentum)
+        return list(torch._foreach_lerp(gradients, buffers, momentum))
+
+    @staticmethod
+    def _move(parameters: Sequence[Tensor], updates: Tensor, rate: float | Tensor, scale: float, decay: float) -> None:
+        """Move all by `updates` [count, rows, columns]. A rate that is a tensor is read by the device alone: its step can be recorded."""
+        weights = list(parameters)
+        if decay:
+            torch._foreach_mul_(weights, 1 - rate * decay)
+        if isinstance(rate, Tensor):
+            torch._foreach_add_(weights, updates.mul_(-rate * scale).unbind())
+        else:
+            torch._foreach_add_(weights, updates.unbind(), alpha=-rate * scale)
 
 
 _SLOTS: dict[type[torch.optim.Optimizer], set[str]] = {Muon: {"momentum"}, torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}}
@@ -99,14 +107,17 @@ def build_optimizers(model: nn.Module, config: TrainConfig, depth: int) -> list[
         if config.optimizer == "muon"
         else [_adamw([*_by_fan_in(matrices, config.adam_rate, config.weight_decay), *rest], config)]
     )
+    device = next(model.parameters()).device
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["base_rate"] = group["lr"]
+            if config.cuda_graph:  # a number would be recorded as it was
+                group["lr"] = torch.tensor(group["lr"], device=device)
     return optimizers
 
 
 def _adamw(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.AdamW:
-    return torch.optim.AdamW(groups, betas=config.betas, eps=1e-10, weight_decay=0.0, fused=True)
+    return torch.optim.AdamW(groups, betas=config.betas, eps=1e-10, weight_decay=0.0, fused=True, capturable=config.cuda_graph)
 
 
 def _by_fan_in(matrices: list[nn.Parameter], rate: float, decay: float) -> list[dict[str, Any]]:
@@ -122,10 +133,13 @@ def _by_fan_in(matrices: list[nn.Parameter], rate: float, decay: float) -> list[
 
 
 def set_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
-    """Set every group's rate to `factor` times its base."""
+    """Set every group's rate to `factor` times its base; a rate that is a tensor stays where it is."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["base_rate"] * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(group["base_rate"] * factor)
+            else:
+                group["lr"] = group["base_rate"] * factor
 
 
 def state_tensors(optimizers: list[torch.optim.Optimizer], names: dict[Tensor, str]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 import shutil
 import signal
 from pathlib import Path
+from typing import SupportsFloat
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from codenas.experiment.run import Run
 from codenas.experiment.winner import train_winner
 from codenas.search.result import SearchFolder
 from codenas.train.config import TrainConfig
+from codenas.train.feed import Feed
 from codenas.train.trainer import Trainer
 from tests.experiment.test_session import JOB as SEARCH
 from tests.fakes import SMALL_SEARCH, tiny_corpus
@@ -85,8 +87,8 @@ def test_other_steps_than_those_of_a_finished_model_are_refused_in_one_line(run:
 def test_an_interrupt_in_the_middle_of_a_step_loses_nothing(run: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Trainer._step
 
-    def interrupted(trainer: Trainer) -> float:
-        loss = whole(trainer)
+    def interrupted(trainer: Trainer, feed: Feed) -> SupportsFloat:
+        loss = whole(trainer, feed)
         if trainer.step == 9:
             signal.raise_signal(number)
         return loss

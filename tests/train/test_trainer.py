@@ -12,7 +12,7 @@ from torch import Tensor
 
 from codenas.arch import ArchSpec
 from codenas.corpus import Batches, Corpus
-from codenas.errors import ResourceError, TrialFailure
+from codenas.errors import ConfigError, ResourceError, TrialFailure
 from codenas.model import build_model
 from codenas.train.config import TrainConfig
 from codenas.train.trainer import Trainer, _require_compiler, compile_mode
@@ -28,14 +28,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return tiny_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-def trainer(corpus: Corpus, arch: ArchSpec = PLAIN, **fields: object) -> Trainer:
+def trainer(corpus: Corpus, arch: ArchSpec = PLAIN, device: str = "cpu", **fields: object) -> Trainer:
     config = TrainConfig.model_validate({"batch_size": 4, "warmup_steps": 3, "seed": 5, **fields})
-    model = build_model(arch, corpus.manifest.vocab_size, config.seed)
+    model = build_model(arch, corpus.manifest.vocab_size, config.seed).to(device)
     return Trainer(model, Batches(corpus.split("train"), arch.context_len, seed=1), config)
 
 
 def run(trained: Trainer, last_step: int, decay_from: int | None = None) -> list[float]:
-    return [step.loss for step in trained.run_to(last_step, decay_from)]
+    return [float(step.loss) for step in trained.run_to(last_step, decay_from)]
 
 
 def comparable(trained: Trainer) -> dict[str, Tensor]:
@@ -55,7 +55,7 @@ def test_stopped_at_any_step_stored_and_resumed_equals_undisturbed(arch: ArchSpe
     losses = run(whole, LAST, decay_from=5)
     for stop in range(LAST + 1):
         first = trainer(corpus, arch, precision=precision)
-        before = [step.loss for step in itertools.islice(first.run_to(LAST, decay_from=5), stop)]
+        before = [float(step.loss) for step in itertools.islice(first.run_to(LAST, decay_from=5), stop)]
         save_file(first.state(), tmp_path / "training.safetensors")
         torch.rand(3)  # the state of the global generator must not matter
         second = trainer(corpus, arch, precision=precision)
@@ -136,9 +136,93 @@ def test_running_out_of_memory_is_a_failed_trial_with_a_way_out(error: Exception
         raise error
 
     monkeypatch.setattr(hungry.model, "forward", no_memory)
-    message = f"out of memory at step 1: 4 x {CONTEXT} tokens at once; take a micro_batch below 4 or a context_len below {CONTEXT}"
+    message = f"out of memory at step 1: 1 x {CONTEXT} tokens at once; take a context_len below {CONTEXT}, or close something"
     with pytest.raises(TrialFailure, match=message):
         run(hungry, 1)
+
+
+class SmallCard:
+    """The forward pass of a model on a device that has memory for `room` sequences at once, from its step `since` on."""
+
+    def __init__(self, trained: Trainer, room: int, since: int = 1) -> None:
+        self._trained, self._forward, self._room, self._since = trained, trained._forward, room, since
+        self.refused: list[int] = []
+        trained._forward = self
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        if len(tokens) > self._room and self._trained.step + 1 >= self._since:
+            self.refused.append(len(tokens))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self._forward(tokens)
+
+
+@pytest.mark.parametrize("since", [1, 3])
+def test_where_memory_runs_out_fewer_sequences_at_once_give_the_same(since: int, corpus: Corpus, caplog: pytest.LogCaptureFixture) -> None:
+    whole, parts = (trainer(corpus, batch_size=8, precision="float32") for _ in range(2))
+    card = SmallCard(parts, room=3, since=since)
+    with caplog.at_level("WARNING", logger="codenas"):
+        assert run(parts, 4) == pytest.approx(run(whole, 4), rel=1e-5)
+    assert card.refused == [8, 4]  # once each: what is too much is not tried again
+    assert (parts.step, parts.cursor) == (whole.step, whole.cursor)
+    assert parts.config == whole.config.model_copy(update={"micro_batch": 2})
+    assert [record.getMessage() for record in caplog.records] == [
+        f"out of memory at step {since} with 8 sequences at once; going on with micro_batch = 4",
+        f"out of memory at step {since} with 4 sequences at once; going on with micro_batch = 2",
+    ]
+    for name, value in parts.averaged_weights().items():
+        torch.testing.assert_close(value, whole.averaged_weights()[name], rtol=0.0, atol=2e-3)  # Muon's bfloat16
+
+
+def test_a_training_with_a_micro_batch_is_halved_from_there(corpus: Corpus) -> None:
+    trained = trainer(corpus, batch_size=8, micro_batch=5)
+    card = SmallCard(trained, room=2)
+    run(trained, 2)
+    assert (card.refused, trained.config.micro_batch) == ([5], 2)
+
+
+def test_memory_that_runs_out_in_the_optimizers_fails_the_trial(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some weights have moved then: the step cannot begin again."""
+    trained = trainer(corpus)
+
+    def no_memory(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trained._optimizers[1], "step", no_memory)
+    with pytest.raises(TrialFailure, match="out of memory in the optimizers at step 1; take a smaller model"):
+        run(trained, 1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_recorded_step_without_a_gpu_is_refused(corpus: Corpus) -> None:
+    with pytest.raises(ConfigError, match="cuda_graph = true needs a GPU, and this training is on cpu; leave it out"):
+        trainer(corpus, cuda_graph=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+@pytest.mark.parametrize("fields", [
+    {}, {"optimizer": "adamw"}, {"micro_batch": 3}, {"precision": "bfloat16"}, {"weight_decay": 0.1, "clip_norm": 0.1},
+], ids=str)  # fmt: skip
+def test_a_recorded_step_is_the_step(fields: dict[str, object], corpus: Corpus) -> None:
+    settings = {"precision": "float32", **fields}
+    eager, recorded = (trainer(corpus, PLAIN, "cuda", **settings, cuda_graph=graph) for graph in (False, True))
+    assert run(recorded, 12, decay_from=6) == pytest.approx(run(eager, 12, decay_from=6), rel=1e-2)
+    for name, value in recorded.averaged_weights().items():
+        torch.testing.assert_close(value, eager.averaged_weights()[name], rtol=0.02, atol=0.02)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+def test_a_recorded_dropout_is_drawn_anew_in_every_step(corpus: Corpus) -> None:
+    eager, recorded = (trainer(corpus, DROPPING, device="cuda", precision="float32", cuda_graph=graph) for graph in (False, True))
+    assert run(recorded, 12) == pytest.approx(run(eager, 12), rel=1e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+def test_a_training_on_a_gpu_is_stopped_stored_and_resumed(corpus: Corpus) -> None:
+    whole, first, second = (trainer(corpus, device="cuda", precision="float32") for _ in range(3))
+    losses = run(whole, 6)
+    begun = run(first, 3)
+    second.load_state(first.state())
+    assert begun + run(second, 6) == pytest.approx(losses, rel=1e-3)
 
 
 def test_the_average_follows_the_weights(corpus: Corpus) -> None:
