@@ -9,6 +9,7 @@ namespace {
 
 constexpr int BLOCK = 128;           // positions whose scores are held at once
 constexpr int MOST_ROWS = 8;         // queries that share every load of a key or value
+constexpr int POSITIONS_AHEAD = 32;  // of values that are prefetched
 constexpr float HIDDEN = -1e30f;     // the score of a position that a query does not see
 constexpr float LOWEST = -1e20f;     // a maximum to begin with: far above HIDDEN, whose weight is zero even before the first real score
 
@@ -51,7 +52,10 @@ class Tile {
       vec sums[ROWS][AT_ONCE] = {};
       for (int k = 0; k < queries_.width; k++) {
         vec key[AT_ONCE];
-        for (int j = 0; j < AT_ONCE; j++) key[j] = load_float(keys[j] + k * LANES);
+        for (int j = 0; j < AT_ONCE; j++) {
+          key[j] = load_float(keys[j] + k * LANES);
+          __builtin_prefetch(keys[j] + (AT_ONCE * queries_.width + k) * LANES);  // the blocks after these
+        }
         for (int i = 0; i < ROWS; i++) {
           const vec query = broadcast(query_[i][k]);
           for (int j = 0; j < AT_ONCE; j++) sums[i][j] += query * key[j];
@@ -109,7 +113,10 @@ class Tile {
     for (int at = from; at < stop; at++) {
       const T* value = cache_.value(queries_.slot, queries_.key_head, at) + channel;
       vec part[WIDTH];
-      for (int j = 0; j < WIDTH; j++) part[j] = load_float(value + j * LANES);
+      for (int j = 0; j < WIDTH; j++) {
+        part[j] = load_float(value + j * LANES);
+        __builtin_prefetch(value + POSITIONS_AHEAD * cache_.padded_width() + j * LANES);
+      }
       for (int i = 0; i < ROWS; i++) {
         const vec weight = broadcast(scores_[i][at - begin]);
         for (int j = 0; j < WIDTH; j++) sums[i][j] += weight * part[j];

@@ -7,6 +7,7 @@ namespace {
 
 constexpr int STEP = 8;  // inputs in the four bytes that a row has in a register: the even ones low, the odd ones high, as stored
 constexpr int STEPS = GROUP / STEP;
+constexpr int PART = STEPS < NIBBLE_DOTS / 2 ? STEPS : NIBBLE_DOTS / 2;  // steps of two dot products whose sums need no more bits
 constexpr int8_t ZERO = 8;  // a weight of 0 as a nibble
 
 class Int4Matrix final : public Matrix {
@@ -100,17 +101,22 @@ class Int4Matrix final : public Matrix {
     for (int group = 0; group < groups_; group++, data += GROUP_BYTES, x += GROUP) {
       ivec total[TOKENS][2] = {};
       const char* weights = data + SCALES_BYTES;
-      for (int step = 0; step < STEPS; step++, weights += PANEL * 4) {
-        __builtin_prefetch(weights + AHEAD);
-        if (LANES == 16) __builtin_prefetch(weights + AHEAD + 64);
-        for (int j = 0; j < 2; j++) {
-          const bytes pairs = load<bytes>(weights + j * LANES * 4);
-          const bytes even = pairs & low, odd = (bytes)((ivec)pairs >> 4) & low;
-          for (int m = 0; m < TOKENS; m++) {
-            total[m][j] = dot_nibbles(total[m][j], even, repeat4(x + m * stride + step * STEP));
-            total[m][j] = dot_nibbles(total[m][j], odd, repeat4(x + m * stride + step * STEP + 4));
+      for (int part = 0; part < STEPS; part += PART) {
+        nibble_sum sums[TOKENS][2] = {};
+        for (int step = part; step < part + PART; step++, weights += PANEL * 4) {
+          __builtin_prefetch(weights + AHEAD);
+          if (LANES == 16) __builtin_prefetch(weights + AHEAD + 64);
+          for (int j = 0; j < 2; j++) {
+            const bytes pairs = load<bytes>(weights + j * LANES * 4);
+            const bytes even = pairs & low, odd = (bytes)((ivec)pairs >> 4) & low;
+            for (int m = 0; m < TOKENS; m++) {
+              sums[m][j] = dot_nibbles(sums[m][j], even, repeat4(x + m * stride + step * STEP));
+              sums[m][j] = dot_nibbles(sums[m][j], odd, repeat4(x + m * stride + step * STEP + 4));
+            }
           }
         }
+        for (int m = 0; m < TOKENS; m++)
+          for (int j = 0; j < 2; j++) total[m][j] += widen(sums[m][j]);
       }
       const half* scales = reinterpret_cast<const half*>(data);
       for (int m = 0; m < TOKENS; m++) {

@@ -172,20 +172,30 @@ constexpr int WEIGHT_BIAS = 128;
 constexpr int WEIGHT_BIAS = 0;
 #endif
 
-// Weights of 0 to 15.
-inline ivec dot_nibbles(ivec total, bytes weights, bytes inputs) {
+// Products of weights of 0 to 15. AVX2 sums pairs in 16 bits, which hold NIBBLE_DOTS of them; `widen` makes a lane's sum of theirs.
+#if defined(__AVX2__) && !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
+typedef int16_t nibble_sum __attribute__((vector_size(4 * LANES)));
+constexpr int NIBBLE_DOTS = 8;  // * 2 * 15 * 127 < 2^15
+inline nibble_sum dot_nibbles(nibble_sum total, bytes weights, bytes inputs) {
+  return total + (nibble_sum)_mm256_maddubs_epi16((__m256i)weights, (__m256i)inputs);
+}
+inline ivec widen(nibble_sum total) { return (ivec)_mm256_madd_epi16((__m256i)total, _mm256_set1_epi16(1)); }
+#else
+typedef ivec nibble_sum;
+constexpr int NIBBLE_DOTS = 1 << 20;
+inline nibble_sum dot_nibbles(nibble_sum total, bytes weights, bytes inputs) {
 #if defined(__AVX512VNNI__)
   return (ivec)_mm512_dpbusd_epi32((__m512i)total, (__m512i)weights, (__m512i)inputs);
 #elif defined(__AVXVNNI__)
   return (ivec)_mm256_dpbusd_avx_epi32((__m256i)total, (__m256i)weights, (__m256i)inputs);
-#elif defined(__AVX2__)
-  return total + (ivec)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)weights, (__m256i)inputs), _mm256_set1_epi16(1));
 #else
   for (int i = 0; i < LANES; i++)
     for (int j = 0; j < 4; j++) total[i] += weights[4 * i + j] * inputs[4 * i + j];
   return total;
 #endif
 }
+inline ivec widen(nibble_sum total) { return total; }
+#endif
 
 // Weights of -127 to 127 plus `WEIGHT_BIAS`; inputs of -127 to 127.
 inline ivec dot(ivec total, bytes weights, bytes inputs) {
