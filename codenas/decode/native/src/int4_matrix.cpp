@@ -103,16 +103,19 @@ class Int4Matrix final : public Matrix {
       const char* weights = data + SCALES_BYTES;
       for (int part = 0; part < STEPS; part += PART) {
         nibble_sum sums[TOKENS][2] = {};
+#pragma GCC unroll 1 // unrolled, its sums leave the registers
         for (int step = part; step < part + PART; step++, weights += PANEL * 4) {
           __builtin_prefetch(weights + AHEAD);
           if (LANES == 16) __builtin_prefetch(weights + AHEAD + 64);
+          bytes even[2], odd[2];
           for (int j = 0; j < 2; j++) {
             const bytes pairs = load<bytes>(weights + j * LANES * 4);
-            const bytes even = pairs & low, odd = (bytes)((ivec)pairs >> 4) & low;
-            for (int m = 0; m < TOKENS; m++) {
-              sums[m][j] = dot_nibbles(sums[m][j], even, repeat4(x + m * stride + step * STEP));
-              sums[m][j] = dot_nibbles(sums[m][j], odd, repeat4(x + m * stride + step * STEP + 4));
-            }
+            even[j] = pairs & low;
+            odd[j] = (bytes)((ivec)pairs >> 4) & low;
+          }
+          for (int m = 0; m < TOKENS; m++) {
+            const bytes first_four = repeat4(x + m * stride + step * STEP), others = repeat4(x + m * stride + step * STEP + 4);
+            for (int j = 0; j < 2; j++) sums[m][j] = dot_nibbles(dot_nibbles(sums[m][j], even[j], first_four), odd[j], others);
           }
         }
         for (int m = 0; m < TOKENS; m++)
