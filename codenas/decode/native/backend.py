@@ -3,13 +3,14 @@
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codenas.arch.cost import tensors as tensor_shapes
 from codenas.arch.spec import ArchSpec
+from codenas.compress.stored import StoredModel
 from codenas.decode.backend import Backend, ForwardBatch, Logits, StateBlock
 from codenas.decode.native.library import load_library
 from codenas.decode.native.structures import Options, Tensors, arch_structure, tensor_structures
@@ -80,6 +81,11 @@ class NativeBackend(Backend):
         self._logits = np.empty((self.max_tokens, vocab_size), np.float32)
         arrays = (self._tokens, self._slots, self._positions, self._wanted, self._logits)
         self._addresses = [ctypes.c_void_p(array.ctypes.data) for array in arrays]
+
+    @classmethod
+    def from_stored(cls, stored: StoredModel, options: NativeOptions | None = None) -> Self:
+        """The backend of a checkpoint's model; raises as the constructor does."""
+        return cls(stored.arch, stored.vocab_size, {name: tensor.numpy() for name, tensor in stored.tensors.items()}, options)
 
     def __del__(self) -> None:
         if getattr(self, "_model", None):

@@ -111,7 +111,7 @@ void Model::forward(size_t n, const int32_t* tokens, const int32_t* slots, const
 void Model::embed(int n, const int32_t* tokens, const int32_t* positions, float* x) {
   const int d_model = arch_.d_model, width = embedding_width_;
   const float scale = std::sqrt(float(width));
-  float* embedded = widen_ ? work_.floats(Scratch::EMBEDDED, size_t(n) * size_t(width)) : x;
+  float* embedded = widen_ ? work_.floats(Scratch::PROJECTED, size_t(n) * size_t(width)) : x;
   work_.pool.run_ranges(n, TOKENS_AT_ONCE, [&](int begin, int end) {
     for (int i = begin; i < end; i++) {
       float* row = embedded + size_t(i) * size_t(width);
@@ -140,7 +140,7 @@ float* Model::normalise_all(const float* x, const std::vector<float>& gain, int 
 void Model::feed_forward(const Layer& layer, int n, float* x) {
   const int d_model = arch_.d_model, hidden = arch_.hidden;
   const float* normal = normalise_all(x, layer.feedforward_gain, n);
-  float* inner = work_.floats(Scratch::HIDDEN, size_t(n) * size_t(hidden));
+  float* inner = work_.floats(Scratch::PROJECTED, size_t(n) * size_t(hidden));
   multiply(work_, *layer.up, normal, d_model, n, {inner, hidden, hidden, finish_of(arch_.activation)});
   multiply(work_, *layer.down, inner, hidden, n, {x, d_model, d_model, Finish::ADD});
 }
@@ -148,11 +148,11 @@ void Model::feed_forward(const Layer& layer, int n, float* x) {
 void Model::project_out(const float* x, int m, const int32_t* wanted, float* logits) {
   const int d_model = arch_.d_model, width = embedding_width_;
   const size_t row = size_t(d_model);
-  float* last = work_.floats(Scratch::WANTED, size_t(m) * row);
+  float* last = work_.floats(Scratch::MIXED, size_t(m) * row);
   for (int i = 0; i < m; i++) std::memcpy(last + size_t(i) * row, x + size_t(wanted[i]) * row, row * sizeof(float));
   const float* inputs = normalise_all(last, gain_, m);
   if (narrow_) {
-    float* narrowed = work_.floats(Scratch::EMBEDDED, size_t(m) * size_t(width));
+    float* narrowed = work_.floats(Scratch::PROJECTED, size_t(m) * size_t(width));
     multiply(work_, *narrow_, inputs, d_model, m, {narrowed, width, width});
     inputs = narrowed;
   }

@@ -7,7 +7,8 @@
 
 namespace codenas {
 
-enum class Scratch { RESIDUAL, NORMALISED, PROJECTED, MIXED, HIDDEN, EMBEDDED, WANTED, MORE, COUNT };
+// PROJECTED and MIXED belong to whatever part of a layer computes: a mixer's projections, then the hidden channels of the feed-forward.
+enum class Scratch { RESIDUAL, NORMALISED, PROJECTED, MIXED, COUNT };
 
 class Workspace {
  public:
