@@ -19,7 +19,7 @@ from codenas.decode import SamplingParams, TorchBackend
 from codenas.decode import complete as complete_text
 from codenas.errors import CheckpointError, CodeNASError, ConfigError, ResourceError, RunError, UserError, first_error
 from codenas.evaluate.config import EvaluationSettings
-from codenas.evaluate.run import Evaluation
+from codenas.evaluate.evaluation import Evaluation
 from codenas.experiment.device import resolve_device, visible_gpus
 from codenas.experiment.evaluation import evaluate_run
 from codenas.experiment.jobs import SearchJob, TrainJob

@@ -144,7 +144,7 @@ def test_the_winner_is_trained_and_loaded_again(run: codenas.SearchRun, corpus: 
     assert model.checkpoint.manifest.step == 6
     assert codenas.load(copied.folder, device="cpu").complete("x = ", temperature=0) == model.complete("x = ", temperature=0)
     evaluation = copied.evaluate(codenas.EvaluationSettings(tokens=256, prompts=2, prompt_tokens=8, completion_tokens=8, latency_tokens=4))
-    assert evaluation.metrics.bits_per_byte and evaluation.tokens == 256
+    assert evaluation.metrics.bits_per_byte and evaluation.results["bits_per_byte"].result["tokens"] == 256
     with pytest.raises(ConfigError, match="steps 0 must be at least 1"):
         copied.train(steps=0)
     with pytest.raises(ConfigError, match="3 training steps in all are fewer than the 4 of the search"):

@@ -23,8 +23,10 @@ def compare(
     """
     from codenas.cli.console import console
     from codenas.errors import ConfigError
+    from codenas.evaluate.evaluation import stored_evaluation
     from codenas.files import require_writable_file
     from codenas.report.compare import comparison_table, difference_lines, distinct_names, draw_comparison, fidelity_of_runs
+    from codenas.report.quality import qualities_table
 
     folders = list(dict.fromkeys(run.absolute() for run in runs))
     if len(folders) < 2:
@@ -33,6 +35,9 @@ def compare(
     if picture is not None:
         require_writable_file(picture)
     console().print(comparison_table(searches))
+    found = {search.name: stored_evaluation(Run(folder).evaluation) for folder, search in zip(folders, searches, strict=True)}
+    if evaluations := {name: evaluation for name, evaluation in found.items() if evaluation is not None}:
+        console().print(qualities_table(evaluations))
     for line in [*difference_lines(searches), *fidelity_of_runs(searches)]:
         typer.echo(line)
     if picture is not None:
@@ -72,4 +77,5 @@ def finished_search(run: Run, name: str) -> "FinishedSearch":
         scoring_steps=result.scoring_steps,
         fidelity=fidelities(history.trials, config.budget.rungs),
         seconds=sum(report.seconds for trial in history.trials for report in trial.all_reports),
+        objectives=tuple(each.metric for each in config.objectives),
     )

@@ -38,4 +38,4 @@ def evaluate(
         from codenas.experiment.evaluation import evaluate_run
 
         result = evaluate_run(opened, settings)
-    console().print(quality_table(result.metrics, result.compressors, result.completions))
+    console().print(quality_table(result))

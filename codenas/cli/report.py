@@ -51,6 +51,7 @@ def write_report(run: Run, page: Path | None = None, figures: Path | None = None
 
 def read_search(run: Run) -> "SearchRecord":
     """The search of `run` as its files record it; the process that works on it is not asked."""
+    from codenas.evaluate.evaluation import stored_evaluation
     from codenas.report.page_data import SearchRecord
     from codenas.search.config import SearchConfig
     from codenas.search.history import history_of, read_events
@@ -71,6 +72,7 @@ def read_search(run: Run) -> "SearchRecord":
         trials=history_of(events).trials,
         result=finished[0] if finished is not None else None,
         vocab_sizes=_vocab_sizes(run, config.search_space().vocabularies),
+        evaluation=stored_evaluation(run.evaluation),
     )
 
 

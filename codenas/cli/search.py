@@ -151,7 +151,7 @@ def show(run: Run, result: "SearchResult", history: "History", job: "SearchJob")
     from codenas.search.fidelity import fidelities
 
     rows = front_rows(history.trials, result.winner, job.budget.rungs[-1], job.objectives)
-    console().print(front_table(rows))
+    console().print(front_table(rows, objectives=[each.metric for each in job.objectives]))
     if run.writable:
         draw_front(history.trials, rows, job.objectives, run.picture)
     typer.echo(winner_line(result))

@@ -71,7 +71,9 @@ def view(current: "RunStatus") -> "Group":
     from rich.console import Group
     from rich.text import Text
 
+    from codenas.evaluate.evaluation import stored_evaluation
     from codenas.report.front import front_rows
+    from codenas.report.quality import quality_table
     from codenas.report.status import highest_rung, rung_statuses, rungs_table
     from codenas.report.tables import front_table, summary_lines
 
@@ -81,8 +83,11 @@ def view(current: "RunStatus") -> "Group":
         if (rung := highest_rung(current.trials)) is not None:
             winner = current.result.winner if current.result else -1
             rows = front_rows(current.trials, winner, rung, current.config.objectives)
-            parts.append(front_table(rows, f"Pareto front after {rung:,} steps"))
+            objectives = [each.metric for each in current.config.objectives]
+            parts.append(front_table(rows, f"Pareto front after {rung:,} steps", objectives))
     parts += [Text(line) for line in summary_lines(_stages(current))]
+    if (evaluation := stored_evaluation(current.run.evaluation)) is not None:
+        parts.append(quality_table(evaluation))
     return Group(*parts)  # type: ignore[arg-type]
 
 

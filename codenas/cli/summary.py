@@ -26,8 +26,10 @@ def show_summary(run: Run, summary: Summary, history: History, rows: list[FrontR
         draw_front(history.trials, rows, objectives, run.picture)
         write_report(run)
     screen = console()
-    screen.print(front_table(rows, f"Pareto front after {rows[0].rung} steps (★ was trained in full)"))
-    screen.print(quality_table(summary.evaluation.metrics, summary.evaluation.compressors, summary.evaluation.completions))
+    screen.print(
+        front_table(rows, f"Pareto front after {rows[0].rung} steps (★ was trained in full)", [each.metric for each in objectives])
+    )
+    screen.print(quality_table(summary.evaluation))
     for warning in summary.evaluation.warnings:
         screen.print(f"[bold red]{warning}")
     for line in summary_lines([*metric_figures(summary.model.metrics), *_search_figures(summary), *_cost_figures(summary)]):

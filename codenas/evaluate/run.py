@@ -2,42 +2,17 @@
 
 import logging
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from codenas.checkpoint import Checkpoint
 from codenas.corpus import Corpus
 from codenas.errors import CheckpointError
 from codenas.evaluate.cache import read_result, write_result
-from codenas.evaluate.collapse import CollapseReport
 from codenas.evaluate.config import EvaluationSettings
+from codenas.evaluate.evaluation import Evaluation
 from codenas.evaluate.suites.base import EvaluationSubject, Result, Suite
-from codenas.evaluate.suites.bits_per_byte import BitsPerByteResult
-from codenas.evaluate.suites.completions import CompletionsResult
-from codenas.evaluate.suites.latency import LatencyResult
 from codenas.evaluate.suites.registry import SUITES
-from codenas.metrics import Metrics
 
 LOGGER = logging.getLogger("codenas")
-
-
-class Evaluation(BaseModel):
-    """The joined result. Bits per byte of the model and of the compressors are of the same bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: Literal[1] = 1
-    settings: EvaluationSettings
-    weights_sha256: str
-    corpus_digest: str
-    metrics: Metrics
-    tokens: int
-    bytes: int
-    context_len: int
-    compressors: dict[str, float]
-    completions: CollapseReport
-    warnings: tuple[str, ...]
 
 
 def evaluate_checkpoint(
@@ -62,24 +37,19 @@ def evaluate_checkpoint(
         )
     subject = EvaluationSubject(checkpoint, corpus, settings, device)
     results = {suite.name: run_suite(suite, subject, folder) for suite in SUITES}
-    quality: BitsPerByteResult = results["bits_per_byte"]
-    sampled: CompletionsResult = results["completions"]
-    timed: LatencyResult = results["latency"]
-    for warning in quality.warnings:
-        LOGGER.warning(warning)
-    measured = timed.metrics.merged(Metrics(bits_per_byte=quality.bits_per_byte))
-    return Evaluation(
+    metrics = checkpoint.manifest.metrics
+    for result in results.values():
+        metrics = metrics.merged(result.measured())
+    evaluation = Evaluation(
         settings=settings,
         weights_sha256=checkpoint.manifest.weights_sha256,
         corpus_digest=corpus.manifest.digest,
-        metrics=checkpoint.manifest.metrics.merged(measured),
-        tokens=quality.tokens,
-        bytes=quality.bytes,
-        context_len=quality.context_len,
-        compressors=quality.compressors,
-        completions=sampled.completions,
-        warnings=quality.warnings,
+        metrics=metrics,
+        results={name: result.summary() for name, result in results.items()},
     )
+    for warning in evaluation.warnings:
+        LOGGER.warning(warning)
+    return evaluation
 
 
 def run_suite(suite: Suite[Result], subject: EvaluationSubject, folder: Path | None = None) -> Result:

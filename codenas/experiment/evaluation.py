@@ -7,7 +7,9 @@ from pydantic import ValidationError
 from codenas.checkpoint import Checkpoint
 from codenas.corpus import Corpus
 from codenas.evaluate.config import EvaluationSettings
-from codenas.evaluate.run import Evaluation, evaluate_checkpoint
+from codenas.evaluate.evaluation import Evaluation, stored_evaluation
+from codenas.evaluate.legacy import evaluation_of_version_1
+from codenas.evaluate.run import evaluate_checkpoint
 from codenas.experiment.device import resolve_device
 from codenas.experiment.messages import other_context_line
 from codenas.experiment.run import Run
@@ -48,7 +50,9 @@ def evaluate_run(run: Run, settings: EvaluationSettings) -> Evaluation:
 
 def read_evaluation(path: Path) -> Evaluation | None:
     """The evaluation stored at `path`; None if there is none that this version can read."""
+    if (found := stored_evaluation(path)) is not None:
+        return found
     try:
-        return Evaluation.model_validate_json(path.read_bytes())
+        return evaluation_of_version_1(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None

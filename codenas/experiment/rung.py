@@ -1,6 +1,5 @@
 """Training of one candidate to one rung of a search."""
 
-import math
 import shutil
 from collections.abc import Generator
 from pathlib import Path
@@ -18,15 +17,15 @@ from codenas.experiment.device import GIVEN_GPU, require_visible_gpu, resolve_de
 from codenas.experiment.resume import differences, require_of_search
 from codenas.experiment.splits import VALID, require_windows, tokens_to_score
 from codenas.experiment.training import TrainingSubject, build, load_trainer, manifest_of, memory_errors_as_failures, scoring_branch, store
-from codenas.measure.bits_per_byte import bits_per_byte
-from codenas.measure.latency import decoding_latency
-from codenas.metrics import Metrics
+from codenas.measure.measurements.base import MeasurementSubject
+from codenas.measure.measurements.bits_per_byte import MEASUREMENT as BITS_PER_BYTE
+from codenas.measure.measurements.registry import measurements
+from codenas.metrics import Known, Metrics
 from codenas.search.actions import Job
 from codenas.search.candidate import Candidate, Outcome, Refusal, Report
 from codenas.search.fitness import broken_limit
 from codenas.train.curve import CurveRecorder, Step
 from codenas.train.trainer import Trainer
-from codenas.vocab import load_vocabulary
 
 
 def run_job(setup: ExperimentSetup, job: Job) -> Outcome:
@@ -101,11 +100,29 @@ def measure_untrained(setup: ExperimentSetup, corpus: Corpus, candidate: Candida
     fresh = build(candidate.arch, corpus.manifest.vocab_size, candidate.seed)
     path, manifest = setup.checkpoint(candidate, 0), manifest_of(corpus, candidate.design, 0, 0)
     stored = write_checkpoint(path, pruned(dict(fresh.named_parameters()), candidate.design), manifest, corpus.tokenizer_path)
-    stored_size = stored.size_bytes
-    with memory_errors_as_failures(candidate.arch, "its latency was measured"):
-        latency = decoding_latency(stored.load_stored(), setup.latency_device, setup.latency_tokens)
+    params = parameters(stored.manifest.arch, stored.manifest.vocab_size)
+    subject = _subject(setup, corpus, stored, setup.latency_device)
+    metrics = _measured(subject, "untrained", Metrics(params=params, size_bytes=stored.size_bytes))
     shutil.rmtree(path)
-    return Metrics(params=parameters(stored.manifest.arch, stored.manifest.vocab_size), size_bytes=stored_size).merged(latency.metrics)
+    return metrics
+
+
+def _subject(setup: ExperimentSetup, corpus: Corpus, checkpoint: Checkpoint, device: str) -> MeasurementSubject:
+    held_out, precision = corpus.split(VALID), setup.train.precision
+    return MeasurementSubject(checkpoint, held_out, device, setup.score_tokens, setup.latency_tokens, precision)
+
+
+def _measured(subject: MeasurementSubject, known: Known, metrics: Metrics) -> Metrics:
+    """`metrics` with all that is known at that time and missing in them.
+
+    Raises:
+        TrialFailure: a metric is not finite, or memory ran out.
+    """
+    for measurement in measurements(known):
+        if measurement.is_missing(metrics):
+            with memory_errors_as_failures(subject.checkpoint.manifest.arch, measurement.description):
+                metrics = metrics.merged(measurement.measure(subject))
+    return metrics
 
 
 def _train_to_rung(
@@ -124,12 +141,11 @@ def scoring_steps(setup: ExperimentSetup, job: Job) -> int:
 
 def _report(setup: ExperimentSetup, corpus: Corpus, job: Job, start: Checkpoint | None, finished: Checkpoint) -> Outcome:
     """Score the stored checkpoint on held-out repositories, once."""
-    metrics = finished.manifest.metrics
-    if metrics.bits_per_byte is None:
-        try:
-            metrics = metrics.merged(Metrics(bits_per_byte=score_stored(setup, corpus, finished)))
-        except TrialFailure as failure:
-            return job.failed(str(failure), finished.manifest.curve)
+    try:
+        metrics = _measured(_subject(setup, corpus, finished, setup.device), "after training", finished.manifest.metrics)
+    except TrialFailure as failure:
+        return job.failed(str(failure), finished.manifest.curve)
+    if metrics != finished.manifest.metrics:
         update_metrics(finished, metrics)
     before = start.manifest.metrics.train_seconds or 0.0 if start is not None else 0.0
     return Report(
@@ -151,13 +167,10 @@ def score_stored(setup: ExperimentSetup, corpus: Corpus, checkpoint: Checkpoint)
     Raises:
         TrialFailure: they are not finite, or memory ran out.
     """
-    vocabulary = load_vocabulary(corpus.tokenizer_path)
-    model = checkpoint.load_model(setup.device)
-    with memory_errors_as_failures(model.arch, "the stored model was scored"):
-        scored = bits_per_byte(model, corpus.split(VALID), vocabulary.bytes_per_token, setup.score_tokens, setup.train.precision)
-    if not math.isfinite(scored.bits_per_byte):
-        raise TrialFailure("the stored model scores no finite bits per byte")
-    return scored.bits_per_byte
+    with memory_errors_as_failures(checkpoint.manifest.arch, BITS_PER_BYTE.description):
+        bits = BITS_PER_BYTE.measure(_subject(setup, corpus, checkpoint, setup.device)).bits_per_byte
+    assert bits is not None
+    return bits
 
 
 def remove_training_states(checkpoints: Path, keep: Path) -> None:

@@ -10,7 +10,7 @@ from codenas.arch.storage import Storage
 from codenas.checkpoint import Checkpoint
 from codenas.corpus import Corpus
 from codenas.corpus.manifest import SplitInfo, Tally
-from codenas.evaluate.run import Evaluation
+from codenas.evaluate.evaluation import Evaluation
 from codenas.experiment.run import Run
 from codenas.metrics import Metrics
 from codenas.search.result import SearchResult

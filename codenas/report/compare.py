@@ -20,7 +20,7 @@ from codenas.report.designs import in_two_lines
 from codenas.report.fidelity import fidelity_lines
 from codenas.report.plots import FrontPoint, overlaid_fronts
 from codenas.report.scale import ABSENT
-from codenas.report.tables import FrontRow
+from codenas.report.tables import FrontRow, metric_cell, other_metrics, two_line_heading
 from codenas.search.fidelity import Fidelity
 from codenas.stats.significance import PooledVariance
 
@@ -39,6 +39,7 @@ class FinishedSearch:
 
     Attributes:
         question: the job without its seed; searches with the same question are repetitions of each other.
+        objectives: the names of the metrics that it is about.
         scored_on: the text that bits per byte were measured on; they compare only on the same text.
         seconds: of training, over all workers and sessions.
     """
@@ -52,6 +53,7 @@ class FinishedSearch:
     scoring_steps: int
     seconds: float
     fidelity: tuple[Fidelity, ...] = ()
+    objectives: tuple[str, ...] = ()
 
     @property
     def winner(self) -> FrontRow:
@@ -141,8 +143,11 @@ def comparison_table(searches: Sequence[FinishedSearch]) -> Table:
     table = Table(title="Winners", title_justify="left")
     for heading, justify in _COLUMNS.items():
         table.add_column(heading, justify=justify)
+    others = other_metrics(metric for search in searches for metric in search.objectives)
+    for metric in others:
+        table.add_column(two_line_heading(metric), justify="right")
     for search in sorted(searches, key=lambda search: search.bits_per_byte):
-        table.add_row(*_cells(search))
+        table.add_row(*_cells(search), *(metric_cell(search.winner.metrics, metric) for metric in others))
     return table
 
 

@@ -7,12 +7,14 @@ from html import escape
 from importlib.resources import files
 
 from codenas.log import duration
+from codenas.metrics import METRICS
 from codenas.report import page_charts as charts
 from codenas.report.designs import in_words
 from codenas.report.fidelity import correlation
 from codenas.report.importance import MIN_CANDIDATES, PERMUTATIONS
 from codenas.report.page_data import Baseline, Best, CandidateFigures, SearchFigures
 from codenas.report.scale import ABSENT, fixed, limit_of
+from codenas.report.tables import metric_cell, other_metrics
 
 _SECTIONS = {
     "settings": "Settings",
@@ -26,6 +28,7 @@ _SECTIONS = {
     "timeline": "Timeline",
     "stopped": "Refused and failed",
     "architecture": "Architecture",
+    "evaluation": "Evaluation",
     "commands": "Commands",
 }
 
@@ -82,6 +85,7 @@ def _bodies(figures: SearchFigures) -> dict[str, str]:
         "timeline": _timeline(figures),
         "stopped": _stopped(figures),
         "architecture": _architecture(figures),
+        "evaluation": _evaluation(figures),
         "commands": _commands(figures),
     }
 
@@ -115,6 +119,8 @@ def _tiles(figures: SearchFigures) -> list[tuple[str, str, str]]:
             ("latency, median", fixed(metrics.latency_ms_p50, 2), "ms per token"),
             ("parameters", fixed(metrics.params and metrics.params / 1e6, 2), "M"),
         ]
+        for name in other_metrics(goal.metric for goal in figures.settings.objectives):
+            tiles.append((METRICS[name].label, metric_cell(metrics, name), METRICS[name].shown_unit))
     tiles.append(("training steps", f"{effort.steps:,}", f"in {duration(effort.worker_seconds)}"))
     if effort.wall_seconds is not None:
         tiles.append(("wall time*", duration(effort.wall_seconds), f"{effort.workers} worker{'s' if effort.workers != 1 else ''}"))
@@ -324,6 +330,15 @@ def _architecture(figures: SearchFigures) -> str:
 
 def _headline(best: Best) -> str:
     return f"{best.id}: {in_words(best.design)}, context {best.design.arch.context_len:,}"
+
+
+def _evaluation(figures: SearchFigures) -> str:
+    """The trained winner beside what each suite compares it with."""
+    if figures.evaluation is None:
+        return _empty("The winner is not trained and evaluated yet: codenas train, codenas evaluate.")
+    rows = [(row.name.strip(), row.value, row.reference) for summary in figures.evaluation.results.values() for row in summary.rows]
+    warnings = "".join(f"<p><b>{escape(warning)}</b></p>" for warning in figures.evaluation.warnings)
+    return f"{warnings}{_table(('figure', 'this model', 'reference'), rows, numbers=(1, 2))}"
 
 
 def _commands(figures: SearchFigures) -> str:

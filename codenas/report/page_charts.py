@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from codenas.metrics import Metrics, TrainingCurve
+from codenas.metrics import METRICS, Metrics, TrainingCurve
 from codenas.report.architecture import KINDS, profile_bars
 from codenas.report.charts import Bar, Coordinate, Line, Mark, Shape, Span, bars, parallel, plot, timeline
 from codenas.report.page_data import CandidateFigures, Rung, SearchFigures
 from codenas.report.plots import ProfileBar, Segment
 from codenas.report.scale import ABSENT, Limit, brief, scaled
+from codenas.report.tables import other_metrics
 
 BITS = "bits per byte on held-out code"
 _RUNG_KINDS = ("k0", "k2", "k3", "k4", "k5", "k6")
@@ -212,7 +213,15 @@ def _measures(figures: SearchFigures) -> list[tuple[str, Callable[[CandidateFigu
         ("size (MB)", lambda each: megabytes(each.rungs[-1].metrics)),
         ("latency (ms)", lambda each: latency(each.rungs[-1].metrics)),
     ]
+    others = other_metrics(goal.metric for goal in figures.settings.objectives)
+    named += [(METRICS[name].heading, partial(_value, name)) for name in others]
     return [*named, *((f"bpb.after {rung:,}", partial(_bits_at, rung)) for rung in figures.settings.rungs)]
+
+
+def _value(metric: str, candidate: CandidateFigures) -> float | None:
+    """The value of `metric` after the last rung, in the unit that it is shown in."""
+    value: float | None = getattr(candidate.rungs[-1].metrics, metric)
+    return None if value is None else METRICS[metric].scaled(value)
 
 
 def _bits_at(rung: int, candidate: CandidateFigures) -> float | None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from codenas.arch.cost import body_parameters
 from codenas.arch.design import Design
 from codenas.arch.spec import ArchSpec
+from codenas.evaluate.evaluation import Evaluation
 from codenas.metrics import STATIC, Metrics, TrainingCurve
 from codenas.report.designs import in_words
 from codenas.report.front import front_rows
@@ -33,6 +34,7 @@ class SearchRecord:
         events: the history in chronological order; `trials` is its final state.
         job: the job as parsed JSON; `config` is the part of it that describes the search.
         vocab_sizes: sizes of the vocabularies that are available; None is that of the corpus.
+        evaluation: of the trained winner; None before.
     """
 
     run: str
@@ -43,6 +45,7 @@ class SearchRecord:
     trials: Sequence[Trial]
     result: SearchResult | None
     vocab_sizes: Mapping[str | None, int]
+    evaluation: Evaluation | None = None
 
 
 class _Figures(BaseModel):
@@ -173,6 +176,7 @@ class SearchFigures(_Figures):
     correlations: tuple[Fidelity, ...]
     baselines: Baselines | None
     reasons: tuple[Reason, ...]
+    evaluation: Evaluation | None
     job_file: str
     commands: tuple[Command, ...]
 
@@ -199,6 +203,7 @@ def search_figures(record: SearchRecord) -> SearchFigures:
         correlations=fidelities(trials, rungs),
         baselines=_baselines(trials, candidates, config),
         reasons=reasons(trials),
+        evaluation=record.evaluation,
         job_file=job_file(record.job),
         commands=tuple(Command(purpose=purpose, line=line) for purpose, line in suggested),
     )

@@ -1,28 +1,38 @@
 """An evaluation as a table."""
 
+from collections.abc import Mapping, Sequence
+
 from rich.table import Table
 
-from codenas.evaluate.collapse import CollapseReport
-from codenas.metrics import LATENCY, METRICS, Metrics, context_name
+from codenas.evaluate.evaluation import Evaluation, Row
+from codenas.report.scale import ABSENT
 
 
-def quality_table(metrics: Metrics, compressors: dict[str, float], completions: CollapseReport) -> Table:
-    """The model against compressors of the same bytes, and its completions against the human reference."""
+def quality_table(evaluation: Evaluation) -> Table:
+    """The model beside what each suite compares it with: compressors of the same bytes, human continuations."""
     table = Table(title="Held-out repositories", title_justify="left")
     table.add_column("figure")
     table.add_column("this model", justify="right", style="bold")
     table.add_column("reference", justify="right")
-    references = ", ".join(f"{name} {bits:.3f}" for name, bits in compressors.items())
-    table.add_row("bits per byte, the same bytes", f"{metrics.bits_per_byte:.3f}", references)
-    if metrics.latency_ms_p50 is not None:
-        info = METRICS[LATENCY]
-        table.add_row(info.heading, info.number(metrics.latency_ms_p50), f"on {context_name(metrics.latency_context)}")
-    model, human = completions.model, completions.human
-    heading = f"{completions.prompts} completions of {completions.completion_tokens} tokens at temperature {completions.temperature:g}"
-    table.add_section()
-    table.add_row(heading, "", "human, same prompts")
-    table.add_row("  collapsed", str(model.collapsed), str(human.collapsed))
-    table.add_row("  seq-rep-4", f"{model.seq_rep_4:.3f}", f"{human.seq_rep_4:.3f}")
-    table.add_row("  longest run of a token", f"{model.longest_token_run:.1f}", f"{human.longest_token_run:.1f}")
-    table.add_row("  parses with the code before it", f"{100 * model.parse_rate:.0f} %", f"{100 * human.parse_rate:.0f} %")
+    for summary in evaluation.results.values():
+        for row in summary.rows:
+            table.add_row(row.name, row.value, row.reference)
+        table.add_section()
     return table
+
+
+def qualities_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    """The trained models of several runs side by side: a column for each run, by its name."""
+    table = Table(title="Trained models on held-out repositories", title_justify="left")
+    table.add_column("figure")
+    for name in evaluations:
+        table.add_column(name, justify="right")
+    held = [_rows(evaluation) for evaluation in evaluations.values()]
+    for name in dict.fromkeys(name for rows in held for name in rows):
+        table.add_row(name, *(rows[name].value if name in rows else ABSENT for rows in held))
+    return table
+
+
+def _rows(evaluation: Evaluation) -> dict[str, Row]:
+    rows: Sequence[Row] = [row for summary in evaluation.results.values() for row in summary.rows]
+    return {row.name.strip(): row for row in rows}

@@ -1,13 +1,13 @@
 """Results as tables and lines. Units are in the headings; a dash is a metric that was not measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
 from rich.table import Table
 
 from codenas.arch.design import Design
-from codenas.metrics import METRICS, Metrics
+from codenas.metrics import LATENCIES, METRICS, Metrics
 from codenas.report.designs import in_two_lines
 from codenas.report.scale import ABSENT
 from codenas.search.candidate import candidate_id
@@ -34,22 +34,36 @@ class FrontRow:
         return stdev(self.scores) if len(self.scores) > 1 else None
 
 
-def front_table(rows: Sequence[FrontRow], title: str = "Pareto front") -> Table:
+_SHOWN = ("params", "bits_per_byte", "size_bytes", *LATENCIES)  # metrics that every front has columns for
+
+
+def other_metrics(objectives: Iterable[str]) -> tuple[str, ...]:
+    """Those of the metrics `objectives` that tables have no column for anyway."""
+    return tuple(dict.fromkeys(name for name in objectives if name not in _SHOWN))
+
+
+def front_table(rows: Sequence[FrontRow], title: str = "Pareto front", objectives: Sequence[str] = ()) -> Table:
     """One row per candidate, best bits per byte first; the winner is marked and bold.
 
     A design is given as layers x width, mixers, norm, activation, positions and storage, then pruning and vocabulary if they are not
     the default. The number of seeds has a column if some row has several; their bits per byte are mean and standard deviation.
+
+    Args:
+        objectives: names of the metrics that the search is about; each has a column.
     """
     table = Table(title=title, title_justify="left", caption_justify="left")
     for heading in ("", "id", "design"):
         table.add_column(heading)
     repeated = any(row.deviation is not None for row in rows)
-    figures = ["params\n(M)", "bits per\nbyte", "size\n(MB)", "latency p50/p95\n(ms per token)", "steps"]
+    others = other_metrics(objectives)
+    figures = ["params\n(M)", "bits per\nbyte", "size\n(MB)", "latency p50/p95\n(ms per token)"]
+    figures += [*(two_line_heading(name) for name in others), "steps"]
     for heading in [*figures, "seeds"] if repeated else figures:
         table.add_column(heading, justify="right")
     for row in sorted(rows, key=_by_bits):
         seeds = [f"{max(1, len(row.scores))}"] if repeated else []
-        table.add_row(*_cells(row), *seeds, style="bold" if row.winner else None)
+        more = [metric_cell(row.metrics, name) for name in others]
+        table.add_row(*_cells(row), *more, f"{row.rung:,}", *seeds, style="bold" if row.winner else None)
     return table
 
 
@@ -123,8 +137,19 @@ def _cells(row: FrontRow) -> list[str]:
         _number(metrics.bits_per_byte, 3) + (f" ± {row.deviation:.3f}" if row.deviation is not None else ""),
         _number(metrics.size_bytes, 2, 1e6),
         _pair(metrics.latency_ms_p50, metrics.latency_ms_p95),
-        f"{row.rung:,}",
     ]
+
+
+def two_line_heading(metric: str) -> str:
+    """The name of a metric, its unit below."""
+    info = METRICS[metric]
+    return f"{info.short}\n({info.shown_unit})" if info.shown_unit else info.label
+
+
+def metric_cell(metrics: Metrics, metric: str) -> str:
+    """The value of a metric without its unit."""
+    value: float | None = getattr(metrics, metric)
+    return ABSENT if value is None else METRICS[metric].number(value)
 
 
 def _number(value: float | None, digits: int, scale: float = 1, unit: str = "") -> str:

@@ -28,7 +28,8 @@ from codenas.cli.summary import front_member, show_summary
 from codenas.corpus import Corpus
 from codenas.evaluate.collapse import CollapseLimits, CollapseReport, CompletionFigures
 from codenas.evaluate.config import EvaluationSettings
-from codenas.evaluate.run import Evaluation
+from codenas.evaluate.evaluation import Evaluation, SuiteSummary
+from codenas.evaluate.suites.completions import CompletionsResult
 from codenas.experiment.jobs import SearchJob
 from codenas.experiment.run import Run
 from codenas.experiment.summary import Findings, summarise
@@ -187,8 +188,8 @@ def summary(case: Case) -> str:
     last = history.trials[result.winner].last
     assert last is not None
     evaluation = Evaluation(
-        settings=EvaluationSettings(), weights_sha256="", corpus_digest=case.corpus.manifest.digest, metrics=last.metrics, tokens=100,
-        bytes=300, context_len=64, compressors={"xz": 2.5}, completions=report, warnings=("a warning",),
+        settings=EvaluationSettings(), weights_sha256="", corpus_digest=case.corpus.manifest.digest, metrics=last.metrics,
+        results={"completions": CompletionsResult(completions=report).summary(), "other": SuiteSummary(warnings=("a warning",))},
     )  # fmt: skip
     manifest = Manifest(
         arch=winner.stored_arch, storage=winner.storage, vocabulary=winner.vocabulary, vocab_size=case.corpus.manifest.vocab_size,

@@ -36,13 +36,19 @@ def test_an_evaluation_is_stored_suite_by_suite_and_joined(trained: Run) -> None
 
 
 def test_an_evaluation_of_an_earlier_version_is_read(trained: Run) -> None:
-    """It knew no device."""
+    """It knew three suites, whose figures stood side by side, and no device."""
     found = evaluate_run(trained, SETTINGS)
     content = json.loads(trained.evaluation.read_text())
     del content["settings"]["device"], content["metrics"]["latency_context"]
-    trained.evaluation.write_text(json.dumps(content))
+    results = {name: summary["result"] for name, summary in content.pop("results").items()}
+    quality = {name: value for name, value in results["bits_per_byte"].items() if name != "bits_per_byte"}
+    trained.evaluation.write_text(json.dumps({**content, **quality, **results["completions"], "schema_version": 1}))
     again = evaluate_run(trained, SETTINGS)
     assert again.metrics == found.metrics.model_copy(update={"latency_context": None})
+    assert again.results["bits_per_byte"] == found.results["bits_per_byte"]
+    assert again.results["completions"] == found.results["completions"]
+    assert "on an unknown device" in again.results["latency"].rows[0].reference
+    trained.evaluation.unlink()
 
 
 def test_another_device_than_that_of_the_search_is_named(

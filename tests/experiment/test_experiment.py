@@ -240,9 +240,9 @@ def test_a_context_above_the_corpus_is_refused_before_anything_is_built(
 @pytest.mark.parametrize(
     ("work", "done"),
     [
-        ("training.build_model", "the model was built"),
-        ("rung.decoding_latency", "its latency was measured"),
-        ("rung.bits_per_byte", "the stored model was scored"),
+        ("experiment.training.build_model", "the model was built"),
+        ("measure.measurements.latency.decoding_latency", "its latency was measured"),
+        ("measure.measurements.bits_per_byte.bits_per_byte", "the stored model was scored"),
     ],
 )
 def test_a_model_that_does_not_fit_into_memory_is_a_failure_with_a_way_out(
@@ -251,7 +251,7 @@ def test_a_model_that_does_not_fit_into_memory_is_a_failure_with_a_way_out(
     def no_memory(*_: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(f"codenas.experiment.{work}", no_memory)
+    monkeypatch.setattr(f"codenas.{work}", no_memory)
     outcome = run_job(setup, job(LOW))
     assert isinstance(outcome, Failure)
     message = rf"out of memory while {done} \(d_model 16, 2 layers, context_len 32\); choose a smaller architecture, or free memory"
@@ -466,7 +466,7 @@ def test_size_and_latency_are_those_of_the_stored_model_before_the_first_step(
         timed.append(model.arch)
         return Latency(1.0, 2.0, tokens, LatencyContext(device="box", threads=1))
 
-    monkeypatch.setattr("codenas.experiment.rung.decoding_latency", latency)
+    monkeypatch.setattr("codenas.measure.measurements.latency.decoding_latency", latency)
     limited = setup.model_copy(update={"objectives": (BITS, Objective(metric="size_bytes", limit=1_000.0))})
     refusal, report = run_job(limited, designed(LOW, PACKED)), reported(setup, designed(LOW, PACKED))
     assert isinstance(refusal, Refusal)

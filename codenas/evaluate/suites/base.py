@@ -10,14 +10,32 @@ from pydantic import BaseModel, ConfigDict
 from codenas.checkpoint import Checkpoint
 from codenas.corpus import Corpus, Tokens
 from codenas.evaluate.config import EvaluationSettings
+from codenas.evaluate.evaluation import Row, SuiteSummary
+from codenas.metrics import Metrics
 from codenas.model import LanguageModel
 from codenas.vocab import Vocabulary
 
 
 class SuiteResult(BaseModel):
-    """Base class of the results of suites."""
+    """Base class of the results of suites. What views need of a result, it gives itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def rows(self) -> tuple[Row, ...]:
+        """The result as lines of a table."""
+        return ()
+
+    def measured(self) -> Metrics:
+        """The metrics of the model that the result has."""
+        return Metrics()
+
+    def distrust(self) -> tuple[str, ...]:
+        """Reasons to distrust the result, as warnings."""
+        return ()
+
+    def summary(self) -> SuiteSummary:
+        """The result as a joined evaluation stores it."""
+        return SuiteSummary(rows=self.rows(), warnings=self.distrust(), result=self.model_dump(mode="json"))
 
 
 Result = TypeVar("Result", bound=SuiteResult)

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from codenas.evaluate.evaluation import Row
 from codenas.evaluate.suites.base import EvaluationSubject, Suite, SuiteResult
 from codenas.measure.bits_per_byte import bits_per_byte, window_starts
 from codenas.measure.compressors import compressor_bits_per_byte
 from codenas.measure.plausibility import check_causal, implausible
+from codenas.metrics import Metrics
 from codenas.model import count_parameters
 
 
@@ -18,6 +20,19 @@ class BitsPerByteResult(SuiteResult):
     context_len: int
     compressors: dict[str, float]
     warnings: tuple[str, ...]
+
+    def rows(self) -> tuple[Row, ...]:
+        """The model beside the compressors."""
+        references = ", ".join(f"{name} {bits:.3f}" for name, bits in self.compressors.items())
+        return (Row(name="bits per byte, the same bytes", value=f"{self.bits_per_byte:.3f}", reference=references),)
+
+    def measured(self) -> Metrics:
+        """Bits per byte."""
+        return Metrics(bits_per_byte=self.bits_per_byte)
+
+    def distrust(self) -> tuple[str, ...]:
+        """`warnings`."""
+        return self.warnings
 
 
 def run(subject: EvaluationSubject) -> BitsPerByteResult:

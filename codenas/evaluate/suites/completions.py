@@ -5,6 +5,7 @@ from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import fit_to_context
 from codenas.decode.torch_backend import TorchBackend
 from codenas.evaluate.collapse import CollapseReport, completion_quality
+from codenas.evaluate.evaluation import Row
 from codenas.evaluate.suites.base import EvaluationSubject, Suite, SuiteResult
 from codenas.seeds import derive
 
@@ -13,6 +14,22 @@ class CompletionsResult(SuiteResult):
     """The model and the human reference, side by side."""
 
     completions: CollapseReport
+
+    def rows(self) -> tuple[Row, ...]:
+        """Repetition and parse rate of the model and of the human continuations."""
+        report, model, human = self.completions, self.completions.model, self.completions.human
+        heading = f"{report.prompts} completions of {report.completion_tokens} tokens at temperature {report.temperature:g}"
+        return (
+            Row(name=heading, reference="human, same prompts"),
+            Row(name="  collapsed", value=str(model.collapsed), reference=str(human.collapsed)),
+            Row(name="  seq-rep-4", value=f"{model.seq_rep_4:.3f}", reference=f"{human.seq_rep_4:.3f}"),
+            Row(name="  longest run of a token", value=f"{model.longest_token_run:.1f}", reference=f"{human.longest_token_run:.1f}"),
+            Row(
+                name="  parses with the code before it",
+                value=f"{100 * model.parse_rate:.0f} %",
+                reference=f"{100 * human.parse_rate:.0f} %",
+            ),
+        )
 
 
 def run(subject: EvaluationSubject) -> CompletionsResult:

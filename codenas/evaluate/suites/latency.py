@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 import torch
 
+from codenas.evaluate.evaluation import Row
 from codenas.evaluate.suites.base import EvaluationSubject, Suite, SuiteResult
 from codenas.measure.latency import decoding_latency
 from codenas.measure.served import served_context
-from codenas.metrics import Metrics
+from codenas.metrics import LATENCY, METRICS, Metrics, context_name
 from codenas.model import count_parameters
 
 
@@ -16,6 +17,18 @@ class LatencyResult(SuiteResult):
     """Parameters, bytes, and latencies with what they were measured on."""
 
     metrics: Metrics
+
+    def rows(self) -> tuple[Row, ...]:
+        """The median, and what it was measured on."""
+        if self.metrics.latency_ms_p50 is None:
+            return ()
+        info = METRICS[LATENCY]
+        place = f"on {context_name(self.metrics.latency_context)}"
+        return (Row(name=info.heading, value=info.number(self.metrics.latency_ms_p50), reference=place),)
+
+    def measured(self) -> Metrics:
+        """`metrics`."""
+        return self.metrics
 
 
 def run(subject: EvaluationSubject) -> LatencyResult:

@@ -1,0 +1,1 @@
+"""What a search measures of a stored model: one file for each measurement, found by `registry`."""
