@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 # Ten minutes to hours: only by name.
-_LONG_MODELS = {"causality", "fairness", "recipe", "training"}
+_LONG_MODELS = {"batch_rates", "causality", "fairness", "recipe", "training"}
 _LONG_SEARCHES = {"faults", "memory", "search_share", "two_gpus"}
 _LONG_CORPORA = {"prepare_kills", "prepare_memory", "prepare_throughput"}
 LONG = _LONG_MODELS | _LONG_SEARCHES | _LONG_CORPORA

@@ -1,8 +1,8 @@
-"""How the best rates grow with the batch: by the square root of its size, as `tune_jobs/jobs/workstation.toml` has them scaled?
+"""How the best rates grow with the batch: what `tune_jobs/jobs/workstation.toml` scales the rates of the recipe by.
 
 One small attention model, trained for the same steps on batches of 512 to 8,192 tokens, with all rates of the recipe times a factor.
 The factor of the lowest bits per byte is the foot of a parabola over log2(factor). What is shown is the exponent between these
-batches, on two cores; a GPU's batch of 32,768 tokens is extrapolated from it.
+batches, on two cores; a GPU's batch of 65,536 tokens is extrapolated from it.
 """
 
 from dataclasses import dataclass
