@@ -8,15 +8,18 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 
 from codenas.arch import ArchSpec
 from codenas.checkpoint import MANIFEST, Checkpoint
 from codenas.corpus import Corpus
-from codenas.decode import SamplingParams, TorchBackend
+from codenas.decode import BackendChoice, BackendOptions, Engine, SamplingParams, TorchBackend, choose_backend
 from codenas.decode import complete as complete_text
+from codenas.decode.choice import native_backend
 from codenas.errors import CheckpointError, CodeNASError, ConfigError, ResourceError, RunError, UserError, first_error
 from codenas.evaluate.config import EvaluationSettings
 from codenas.evaluate.evaluation import Evaluation
@@ -48,9 +51,9 @@ __all__ = [
 AnyPath = str | os.PathLike[str]
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(frozen=True)  # without slots: the engine lives in its __dict__
 class Model:
-    """A trained model that completes code.
+    """A trained model that completes code. Prompts that begin alike share what was computed for the first of them.
 
     Attributes:
         checkpoint: the folder that it was loaded from, with its manifest.
@@ -76,6 +79,20 @@ class Model:
     def size_bytes(self) -> int:
         """Bytes of weights and tokenizer, as stored."""
         return self.checkpoint.size_bytes
+
+    @property
+    def backend(self) -> BackendChoice:
+        """What computes completions: the native library, or torch and why."""
+        return choose_backend(self.arch, self._options)
+
+    @property
+    def _options(self) -> BackendOptions:
+        return BackendOptions(threads=torch.get_num_threads(), device=str(self.network.device))
+
+    @cached_property
+    def _engine(self) -> Engine:
+        native = self.backend.name == "native"
+        return Engine(native_backend(self.checkpoint.load_stored(), self._options) if native else TorchBackend(self.network))
 
     def complete(
         self,
@@ -110,7 +127,7 @@ class Model:
             params = SamplingParams(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=tuple(stop))
         except ValidationError as error:
             raise ConfigError(first_error(error)) from error
-        text, _ = complete_text(TorchBackend(self.network), self.vocabulary, prompt, params, suffix)
+        text, _ = complete_text(self._engine, self.vocabulary, prompt, params, suffix)
         return text
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
 
 import torch
 from fastapi import FastAPI, Request
@@ -11,9 +12,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from codenas.checkpoint import Checkpoint
-from codenas.decode import Engine, TorchBackend
+from codenas.compress.stored import StoredModel
+from codenas.decode import BackendChoice, BackendOptions, Engine, choose_backend, open_backend
+from codenas.decode.backend import Backend
 from codenas.errors import CheckpointError
-from codenas.model import LanguageModel
 from codenas.vocab import Vocabulary
 from serve import errors
 from serve.encode import RequestEncoder
@@ -24,28 +26,60 @@ from serve.response import CompletionResponse
 from serve.settings import ServeSettings
 
 
-def load(settings: ServeSettings) -> tuple[LanguageModel, Vocabulary, bool]:
-    """Load the model and the vocabulary of the checkpoint; the flag says whether the model can fill in the middle.
+@dataclass(slots=True, frozen=True)
+class Served:
+    """What an endpoint serves.
+
+    Attributes:
+        infills: whether the model can fill in the middle.
+        options: of the backend.
+    """
+
+    model: StoredModel
+    vocabulary: Vocabulary
+    infills: bool
+    options: BackendOptions
+
+    @property
+    def backend(self) -> BackendChoice:
+        """What decodes the model."""
+        return choose_backend(self.model.arch, self.options)
+
+
+def load(settings: ServeSettings) -> Served:
+    """Read the checkpoint.
 
     Raises:
         CheckpointError: it is missing or damaged, or its weights are not finite.
     """
     checkpoint = Checkpoint.open(settings.checkpoint)
-    model = checkpoint.load_model(settings.device, getattr(torch, settings.precision))
+    model = checkpoint.load_stored()
     vocabulary = checkpoint.load_vocabulary()
     if vocabulary.size != model.vocab_size:
         raise CheckpointError(
             f"{checkpoint.path}: the model has {model.vocab_size} tokens, its vocabulary {vocabulary.size}; restore the folder"
         )
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in model.tensors.values()):
         raise CheckpointError(f"{checkpoint.path}: weights are not finite, it cannot be served; train again or take another checkpoint")
-    return model, vocabulary, checkpoint.manifest.infills
+    options = BackendOptions(settings.max_batch, threads=settings.threads, device=settings.device, precision=settings.precision)
+    return Served(model, vocabulary, checkpoint.manifest.infills, options)
 
 
-def create_app(settings: ServeSettings, model: LanguageModel, vocabulary: Vocabulary, infills: bool = False) -> FastAPI:
-    """The application that serves `model`; its lifespan runs the engine."""
-    engine = EngineHost(Engine(TorchBackend(model, settings.max_batch)), vocabulary, settings.max_queue, settings.threads)
-    encoder = RequestEncoder(vocabulary, model.arch.context_len, infills)
+def open_app(settings: ServeSettings) -> FastAPI:
+    """The application that serves the checkpoint of `settings`.
+
+    Raises:
+        CheckpointError: see `load`.
+        ResourceError: there is no memory.
+    """
+    served = load(settings)
+    return create_app(settings, open_backend(served.model, served.options), served.vocabulary, served.infills)
+
+
+def create_app(settings: ServeSettings, backend: Backend, vocabulary: Vocabulary, infills: bool = False) -> FastAPI:
+    """The application that serves the model of `backend`; its lifespan runs the engine."""
+    engine = EngineHost(Engine(backend), vocabulary, settings.max_queue, settings.threads)
+    encoder = RequestEncoder(vocabulary, backend.context_len, infills)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

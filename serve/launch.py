@@ -15,7 +15,8 @@ from ray.serve.schema import LoggingConfig
 
 from codenas.errors import ResourceError
 from codenas.experiment.device import GIVEN_GPU
-from serve.app import create_app, load
+from codenas.log import LOGGER
+from serve.app import load, open_app
 from serve.port import require_free_port
 from serve.settings import ServeSettings
 
@@ -29,7 +30,7 @@ class Endpoint:
 
     def __init__(self, settings: ServeSettings) -> None:
         _stay_on_this_node()
-        self._app = create_app(settings, *load(settings))
+        self._app = open_app(settings)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application, for Ray Serve."""
@@ -69,7 +70,8 @@ def start(settings: ServeSettings) -> str:
     require_free_port(settings.host, settings.port)
     _require_device(settings.device)
     _require_reservation(settings.device, ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
-    load(settings.model_copy(update={"device": "cpu"}))  # a broken checkpoint is a one-line error here, but Ray's traceback in a replica
+    served = load(settings)  # a broken checkpoint is a one-line error here, but Ray's traceback in a replica
+    LOGGER.info("%s is decoded by the %s", settings.checkpoint, served.backend)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     ray_serve.start(
         proxy_location="HeadOnly",

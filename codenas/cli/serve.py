@@ -25,7 +25,7 @@ def serve(
     name: Annotated[str | None, typer.Option(help="Name of the model for clients. [default: the name of the folder]")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="A file with the API key that clients must send.")] = None,
     device: Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, or auto (a GPU if there is one).")] = "cpu",
-    threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads that decode.")] = 1,
     max_batch: Annotated[int, typer.Option(help="Maximum number of sequences in a batch.")] = 8,
     max_queue: Annotated[int, typer.Option(help="Maximum number of waiting sequences; further requests get status 429.")] = 32,
 ) -> None:

@@ -15,30 +15,10 @@ import numpy as np
 from codenas.decode.backend import Backend, ForwardBatch, Logits
 from codenas.decode.drafting import ForwardCost, NgramDrafter, best_draft
 from codenas.decode.events import Event, Failed, Finished, Produced, Statistics
-from codenas.decode.prefix_cache import PrefixCache
 from codenas.decode.running import NO_SLOT, Running
 from codenas.decode.sequence import Sequence
-
-
-@dataclass(slots=True, frozen=True)
-class EngineSettings:
-    """What the engine may use.
-
-    Attributes:
-        step_tokens: most tokens of a forward pass, prompts included; the backend's limit if that is less.
-        state_bytes: of the states of all sequences that are decoded; None for as much as fits the slots.
-        cache_bytes: of the prefix cache; 0 switches it off.
-        block_tokens: a prefix is shared in multiples of this.
-        snapshot_tokens: while it generates, a sequence that cannot be truncated is saved so often.
-        max_draft: most tokens drafted for one sequence in a forward pass; 0 switches drafting off.
-    """
-
-    step_tokens: int = 512
-    state_bytes: int | None = None
-    cache_bytes: int = 256 * 2**20
-    block_tokens: int = 32
-    snapshot_tokens: int = 128
-    max_draft: int = 8
+from codenas.decode.settings import EngineSettings
+from codenas.decode.slots import Slots
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,11 +47,9 @@ class Engine:
         self._step_tokens = min(self._settings.step_tokens, backend.max_tokens)
         if self._step_tokens < backend.slots:
             raise ValueError(f"{self._step_tokens} tokens of a forward pass are fewer than {backend.slots} slots")
-        self._cache = PrefixCache(self._settings.cache_bytes, self._settings.block_tokens)
-        self._cost = ForwardCost()
+        self._slots, self._cost = Slots(backend, self._settings), ForwardCost()
         self._waiting: deque[Running] = deque()
         self._running: list[Running] = []  # in order of admission
-        self._free = list(range(backend.slots - 1, -1, -1))
         self._next_id = 0
         self.statistics = Statistics()
 
@@ -79,6 +57,11 @@ class Engine:
     def capacity(self) -> int:
         """The most sequences that are decoded at a time."""
         return self._backend.slots
+
+    @property
+    def context_len(self) -> int:
+        """The most tokens of a sequence."""
+        return self._backend.context_len
 
     @property
     def active(self) -> int:
@@ -98,7 +81,7 @@ class Engine:
     @property
     def cached_bytes(self) -> int:
         """Bytes of the prefix cache."""
-        return self._cache.nbytes
+        return self._slots.cache.nbytes
 
     def admit(self, sequence: Sequence) -> int:
         """Queue `sequence`; returns the id that its events carry.
@@ -141,7 +124,7 @@ class Engine:
 
     def _start_waiting(self, events: list[Event]) -> None:
         """Give slots to waiting sequences, in order of arrival."""
-        while self._waiting and self._free and self._has_room(self._waiting[0]):
+        while self._waiting and not self._slots.full and self._slots.fit([*self._running, self._waiting[0]]):
             running = self._waiting.popleft()
             if running.sequence.params.max_tokens == 0 and not running.unscored:
                 events.append(Finished(running.id, "length"))
@@ -150,13 +133,14 @@ class Engine:
 
     def _start(self, running: Running) -> None:
         """Give `running` a slot, with what is known of its state."""
-        running.slot = self._free.pop()
+        self._slots.occupy(running)
+        running.leader = None if running.unscored else self._leader(running)
+        if running.leader is None:
+            self._slots.restore_prefix(running)
         if not running.started:
             running.started = True
             self.statistics.prompt_tokens += len(running.tokens)
-        running.leader = None if running.unscored else self._leader(running)
-        if running.leader is None:
-            self._restore_prefix(running)
+            self.statistics.cached_tokens += len(running.tokens) if running.leader is not None else running.length
         self._running.append(running)
 
     def _leader(self, running: Running) -> Running | None:
@@ -166,30 +150,6 @@ class Engine:
                 return other
         return None
 
-    def _restore_prefix(self, running: Running) -> None:
-        """Restore the longest cached prefix. The last token is always computed: somebody reads its logits."""
-        if running.unscored or running.alone or not self._settings.cache_bytes:
-            self._backend.reset(running.slot)
-            return
-        self._cache.extend_digests(running.digests, running.tokens)
-        blocks = self._cache.longest(running.digests[: (len(running.tokens) - 1) // self._settings.block_tokens])
-        self._backend.restore(running.slot, blocks)
-        running.length = running.saved = blocks[-1].stop if blocks else 0
-        if running.in_prompt:
-            self.statistics.cached_tokens += running.length
-
-    # Memory
-
-    def _has_room(self, running: Running) -> bool:
-        """Whether the state of `running` fits beside those of the others, with a token more for each."""
-        return self._fits([*self._running, running])
-
-    def _fits(self, sequences: list[Running]) -> bool:
-        limit = self._settings.state_bytes
-        if limit is None or len(sequences) <= 1:
-            return True
-        return sum(self._backend.state_bytes(len(each.tokens) + 1) for each in sequences) <= limit
-
     def _preempt(self, running: Running) -> None:
         """Take the slot from `running`; it is the next to get one, and goes on exactly where it was."""
         self._release(running)
@@ -198,23 +158,19 @@ class Engine:
 
     def _release(self, running: Running) -> None:
         """Free the slot of `running`. Whoever waits for its prompt computes it alone."""
-        if self._backend.truncatable and not running.alone and running.leader is None:
-            self._save_blocks(running)
+        self._slots.release(running, share=not running.alone)
         self._running.remove(running)
-        self._backend.reset(running.slot)
-        self._free.append(running.slot)
-        self._free.sort(reverse=True)  # the lowest first: the active slots stay together
-        running.slot, running.length, running.saved, running.leader = NO_SLOT, 0, 0, None
+        running.leader = None
         for other in self._running:
             if other.leader is running:
                 other.leader = None
-                self._restore_prefix(other)
+                self._slots.restore_prefix(other)
 
     # The forward pass
 
     def _plan(self) -> list[_Work]:
         """Who does what in the next forward pass."""
-        while not self._fits(self._running):
+        while not self._slots.fit(self._running):
             self._preempt(self._running[-1])
         alone = next((running for running in self._running if running.alone), None)
         if alone is not None:
@@ -235,24 +191,11 @@ class Engine:
 
     def _work(self, running: Running, most: int, drafted: list[int]) -> _Work:
         """`running` computes at most `most` of its pending tokens."""
-        end = min(len(running.tokens), running.length + most)
-        if not self._backend.truncatable and self._settings.cache_bytes and not running.alone:
-            end = min(end, self._next_snapshot(running))
+        end = min(self._slots.next_stop(running), running.length + most)
         count = end - running.length
         if running.unscored:
             return _Work(running, count, drafted, count)
         return _Work(running, count, drafted, 1 + len(drafted) if end == len(running.tokens) else 0)
-
-    def _next_snapshot(self, running: Running) -> int:
-        """Where `running`, which cannot be truncated, is saved next: half-way to its end, and so ever closer to it.
-
-        The next request most likely differs near the end, and few large forward passes are faster than many small ones.
-        """
-        size, end = self._settings.block_tokens, len(running.tokens)
-        if running.pending <= size:
-            return end
-        half = (running.length + end) // 2 // size * size
-        return half if half > running.length else min(end, (running.length // size + 1) * size)
 
     def _draft(self, running: Running, budget: int, sequences: int) -> list[int]:
         """Drafted tokens for `running`, as many as are worth their cost."""
@@ -270,8 +213,8 @@ class Engine:
     def _forward(self, work: list[_Work], events: list[Event]) -> None:
         """Compute `work` and sample."""
         for each in work:
-            if each.drafted and not self._backend.truncatable:
-                self._backend.mark(each.running.slot)
+            if each.drafted:
+                self._slots.mark(each.running)
         batch = _batch(work)
         started = self._clock()
         try:
@@ -308,23 +251,19 @@ class Engine:
         if running.unscored:
             events += running.score(logits)
             logits = logits[-1:]
-        self._save_snapshot(running, bool(work.drafted))
+        if not work.drafted:
+            self._slots.save_snapshot(running)
         if running.pending:
             return
         completed_prompt = running.in_prompt
         followers = [other for other in self._running if other.leader is running]
         for other in followers:
-            self._follow(other, running)
+            self._slots.copy(running, other)
+            other.leader = None
         for each in (running, *followers):
             self._sample(each, logits, work.drafted, events)
-        if completed_prompt and running.slot != NO_SLOT and self._backend.truncatable:
-            self._save_blocks(running)
-
-    def _follow(self, running: Running, leader: Running) -> None:
-        """`running` takes over the state that `leader` has computed for the tokens of both."""
-        self._backend.copy(leader.slot, running.slot)
-        running.leader, running.length, running.saved = None, leader.length, leader.saved
-        self.statistics.cached_tokens += len(running.sequence.prompt)
+        if completed_prompt and running.slot != NO_SLOT:
+            self._slots.save_blocks(running)
 
     def _sample(self, running: Running, logits: Logits, drafted: list[int], events: list[Event]) -> None:
         """Sample the next tokens of `running`, and take rejected drafts back."""
@@ -332,55 +271,16 @@ class Engine:
         events += sampled
         self.statistics.generated_tokens += sum(len(event.tokens) for event in sampled if isinstance(event, Produced))
         if drafted:
-            self._settle(running, len(drafted), accepted)
+            assert running.drafter is not None
+            running.drafter.record(len(drafted), accepted)
+            self.statistics.drafted_tokens += len(drafted)
+            self.statistics.accepted_tokens += accepted
+            self._slots.take_back(running, len(drafted), accepted)
         if isinstance(sampled[-1], Failed):
-            self._cache.discard(running.digests)  # whatever is wrong with its state must not be shared
-            running.saved = running.length
+            running.alone = True
+            self._slots.cache.discard(running.digests)  # whatever is wrong with its state must not be shared
         if not isinstance(sampled[-1], Produced):
             self._release(running)
-
-    def _settle(self, running: Running, drafted: int, accepted: int) -> None:
-        """The state of `running` holds all drafted tokens, and the first `accepted` belong to it."""
-        assert running.drafter is not None
-        running.drafter.record(drafted, accepted)
-        self.statistics.drafted_tokens += drafted
-        self.statistics.accepted_tokens += accepted
-        if accepted == drafted:
-            running.length += drafted
-        elif self._backend.truncatable:
-            running.length += accepted
-            self._backend.truncate(running.slot, running.length)
-        else:
-            running.length -= 1  # the mark is before the token that the drafted ones followed
-            self._backend.rewind(running.slot)
-
-    # Saving
-
-    def _save_blocks(self, running: Running) -> None:
-        """Put the complete blocks of `running` into the prefix cache."""
-        if not self._settings.cache_bytes:
-            return
-        size = self._settings.block_tokens
-        self._cache.extend_digests(running.digests, running.tokens)
-        for index in range(running.saved // size, running.length // size):
-            if running.digests[index] not in self._cache:
-                block = self._backend.save(running.slot, index * size, (index + 1) * size)
-                self._cache.add(running.digests[index], block)
-        running.saved = running.length // size * size
-
-    def _save_snapshot(self, running: Running, drafted: bool) -> None:
-        """Put the state of `running`, if it cannot be truncated, into the prefix cache where it is at the end of a block."""
-        size = self._settings.block_tokens
-        if self._backend.truncatable or not self._settings.cache_bytes or drafted or running.length % size:
-            return
-        in_prompt = running.length <= len(running.sequence.prompt)
-        if not in_prompt and running.length - running.saved < self._settings.snapshot_tokens:
-            return
-        self._cache.extend_digests(running.digests, running.tokens)
-        digest = running.digests[running.length // size - 1]
-        if digest not in self._cache:
-            self._cache.add(digest, self._backend.save(running.slot, running.saved, running.length))
-        running.saved = running.length
 
 
 def _batch(work: list[_Work]) -> ForwardBatch:

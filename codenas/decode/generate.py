@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from codenas.decode.backend import Backend
-from codenas.decode.engine import Engine, EngineSettings
+from codenas.decode.engine import Engine
 from codenas.decode.events import Failed, Produced
 from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import FinishReason, Sequence, fit_infill_to_context, fit_to_context
@@ -11,14 +10,13 @@ from codenas.decode.text import TextStream
 from codenas.vocab import Vocabulary
 
 
-def generate(backend: Backend, sequence: Sequence, settings: EngineSettings | None = None) -> Iterator[int]:
-    """Yield the generated tokens until a stop token (not yielded) or `max_tokens`.
+def generate(engine: Engine, sequence: Sequence) -> Iterator[int]:
+    """Yield the generated tokens until a stop token (not yielded) or `max_tokens`, with an engine that has nothing else to do.
 
     Raises:
         ValueError: prompt and `max_tokens` exceed the context; see `fit_to_context`.
         RuntimeError: a forward pass failed.
     """
-    engine = Engine(backend, settings)
     id = engine.admit(sequence)
     try:
         while not engine.idle:
@@ -31,20 +29,20 @@ def generate(backend: Backend, sequence: Sequence, settings: EngineSettings | No
         engine.cancel(id)
 
 
-def complete(backend: Backend, vocabulary: Vocabulary, prompt: str, params: SamplingParams, suffix: str = "") -> tuple[str, FinishReason]:
+def complete(engine: Engine, vocabulary: Vocabulary, prompt: str, params: SamplingParams, suffix: str = "") -> tuple[str, FinishReason]:
     """The completion of `prompt` and its finish reason; with a suffix, the text between the two.
 
     Raises:
         RuntimeError: a forward pass failed.
     """
-    ids, context_len = vocabulary.encode(prompt), backend.context_len
+    ids, context_len = vocabulary.encode(prompt), engine.context_len
     sequence = (
         fit_infill_to_context(ids, vocabulary.encode(suffix), params, vocabulary, context_len)
         if suffix
         else fit_to_context(ids, params, vocabulary, context_len)
     )
     stream, text, tokens = TextStream(params.stop), "", 0
-    for token in generate(backend, sequence):
+    for token in generate(engine, sequence):
         tokens += 1
         text += stream.push(vocabulary.decode([token]))
         if stream.stopped:

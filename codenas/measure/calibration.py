@@ -8,10 +8,11 @@ from pathlib import Path
 
 from codenas.arch.design import Design
 from codenas.compress.stored import StoredModel
+from codenas.decode.choice import AS_STORED
 from codenas.files import append_line
 from codenas.measure.latency import decoding_latency
 from codenas.measure.latency_model import PROMPT_TOKENS, TOKENS, Point
-from codenas.measure.served import AS_STORED, served_context
+from codenas.measure.served import served_context
 from codenas.model import build_model
 
 ROUNDS = 2

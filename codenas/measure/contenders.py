@@ -8,10 +8,11 @@ import torch
 
 from codenas.arch.storage import Storage
 from codenas.checkpoint import WEIGHTS, Checkpoint
+from codenas.decode.choice import AS_STORED, BackendOptions, native_backend, torch_backend
 from codenas.decode.native.library import load_library
 from codenas.measure.llama_cpp import LlamaCpp, llama_cpp_version
-from codenas.measure.served import AS_STORED, device_name, native_backend, torch_backend
-from codenas.measure.workload import Decoder
+from codenas.measure.served import device_name
+from codenas.measure.workload import MAX_BATCH, Decoder
 from codenas.metrics import LatencyContext
 
 
@@ -68,7 +69,7 @@ class TorchContender(Contender):
 
     def open(self, slots: int, context_len: int) -> Decoder:
         torch.set_num_threads(self.threads)
-        return torch_backend(Checkpoint.open(self.path).load_stored(), slots)
+        return torch_backend(Checkpoint.open(self.path).load_stored(), BackendOptions(slots, MAX_BATCH))
 
 
 class NativeContender(Contender):
@@ -88,7 +89,7 @@ class NativeContender(Contender):
         load_library()
 
     def open(self, slots: int, context_len: int) -> Decoder:
-        return native_backend(Checkpoint.open(self.path).load_stored(), slots, self.threads)
+        return native_backend(Checkpoint.open(self.path).load_stored(), BackendOptions(slots, MAX_BATCH, self.threads))
 
 
 class LlamaCppContender(Contender):

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from codenas.compress.stored import StoredModel
 from codenas.decode.backend import Backend
-from codenas.decode.engine import EngineSettings
+from codenas.decode.engine import Engine
 from codenas.decode.generate import generate
 from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import Sequence
+from codenas.decode.settings import EngineSettings
 from codenas.measure.served import open_served
 from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
 from codenas.metrics import LatencyContext, Metrics
@@ -71,7 +72,7 @@ def _clock(context: LatencyContext) -> Callable[[], float]:
 def _round(backend: Backend, sequence: Sequence, context: LatencyContext) -> Latency:
     clock, times = _clock(context), list[float]()
     started = clock()
-    for _ in generate(backend, sequence, _ENGINE):
+    for _ in generate(Engine(backend, _ENGINE), sequence):
         now = clock()
         times.append((now - started) * 1000)
         started = now

@@ -6,18 +6,15 @@ from typing import Literal
 
 import torch
 
-from codenas.arch.mixers.attention import AttentionSpec
 from codenas.compress.stored import StoredModel
 from codenas.decode.backend import Backend
-from codenas.decode.native.backend import NativeBackend, NativeOptions
+from codenas.decode.choice import AS_STORED, BackendOptions, native_backend, torch_backend
 from codenas.decode.native.library import available_targets
-from codenas.decode.torch_backend import TorchBackend
+from codenas.decode.native.structures import supports
 from codenas.measure.workload import MAX_BATCH
 from codenas.metrics import LatencyContext
-from codenas.model import uninitialized_model
 
 NATIVE = "native"
-AS_STORED = "as stored"  # the precision of a backend that reads the weights as they are stored
 SERVES_NATIVE = False  # until the library knows every mixer: latencies of two backends would not compare
 _NATIVE = {"backend": NATIVE, "precision": AS_STORED}
 _TORCH = {"backend": "torch", "precision": "float32"}
@@ -26,23 +23,10 @@ _TORCH = {"backend": "torch", "precision": "float32"}
 def open_served(model: StoredModel, device: str = "cpu") -> tuple[Backend, LatencyContext]:
     """The backend that serves one sequence of `model`, with torch's number of threads, and its context."""
     context = served_context(device)
-    if context.backend == NATIVE and all(isinstance(mixer, AttentionSpec) for mixer in model.arch.pattern):
-        return native_backend(model, 1, context.threads), context
-    context = context.model_copy(update=_TORCH)
-    return torch_backend(model, 1, device), context
-
-
-def torch_backend(model: StoredModel, slots: int, device: str = "cpu") -> TorchBackend:
-    """`model` in torch, dequantised to float32."""
-    built = uninitialized_model(model.arch, model.vocab_size)
-    built.load_state_dict(model.weights())
-    return TorchBackend(built.to(device).eval(), slots, max(MAX_BATCH, slots))
-
-
-def native_backend(model: StoredModel, slots: int, threads: int) -> NativeBackend:
-    """`model` in the native library."""
-    tensors = {name: tensor.numpy() for name, tensor in model.tensors.items()}
-    return NativeBackend(model.arch, model.vocab_size, tensors, NativeOptions(slots, max(MAX_BATCH, slots), threads))
+    options = BackendOptions(max_tokens=MAX_BATCH, threads=context.threads, device=device)
+    if context.backend == NATIVE and supports(model.arch):
+        return native_backend(model, options), context
+    return torch_backend(model, options), context.model_copy(update=_TORCH)
 
 
 def served_context(device: str = "cpu") -> LatencyContext:

@@ -12,14 +12,28 @@ from torch import Tensor
 
 from codenas.decode import Engine, EngineSettings, Event, Failed, Finished, Produced, PromptScored, SamplingParams, Sequence, TorchBackend
 from codenas.decode.backend import Backend, ForwardBatch, Logits
+from codenas.decode.native.backend import NativeBackend, NativeOptions
+from codenas.decode.native.library import available_targets
+from codenas.decode.native.structures import supports
 from codenas.decode.reference import ReferenceBackend, reference_tokens
 from codenas.model import DecodingState, LanguageModel
 from tests.decode.models import CONTEXT, PATTERNS, VOCABULARY, model_of, sequence
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=12)
-BACKENDS: dict[str, Callable[[LanguageModel, int], Backend]] = {"reference": ReferenceBackend, "torch": TorchBackend}
+
+
+def native(model: LanguageModel, slots: int) -> Backend:
+    tensors = {name: value.detach().numpy() for name, value in model.state_dict().items()}
+    return NativeBackend(model.arch, model.vocab_size, tensors, NativeOptions(slots))
+
+
+BACKENDS: dict[str, Callable[[LanguageModel, int], Backend]] = {"reference": ReferenceBackend, "torch": TorchBackend, "native": native}
 MODELS = {**{name: model_of(name) for name in PATTERNS}, "alibi": model_of("window", "alibi"), "absolute": model_of("hybrid", "absolute")}
-CASES = [("reference", "attention"), *(("torch", name) for name in MODELS)]
+CASES = [
+    ("reference", "attention"),
+    *(("torch", name) for name in MODELS),
+    *(("native", name) for name, model in MODELS.items() if available_targets() and supports(model.arch)),
+]
 MODEL = MODELS["attention"]
 
 # Prompts that begin alike and repeat themselves: there is something to share and to draft.
@@ -375,10 +389,13 @@ def test_a_sequence_that_fails_does_not_fail_its_batch(kind: str, reason: str) -
 def test_values_of_a_failed_sequence_do_not_affect_others() -> None:
     asked = sequence("abc", max_tokens=6)
     backend = TorchBackend(MODEL, 2)
+    engine = Engine(backend)
+    damaged = engine.admit(sequence("xyz", max_tokens=20))
+    engine.step()
     for layer in backend._state.layers:
         for tensor in layer.tensors():
-            tensor[:] = torch.nan
-    engine = Engine(backend)
+            tensor[0] = torch.nan
+    engine.cancel(damaged)
     id = engine.admit(asked)
     assert tokens_of(run(engine))[id] == expected(asked)
 

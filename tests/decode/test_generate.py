@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from codenas.decode import SamplingParams, Sequence, TorchBackend, complete, fit_infill_to_context, fit_to_context, generate
+from codenas.decode import Engine, SamplingParams, Sequence, TorchBackend, complete, fit_infill_to_context, fit_to_context, generate
 from tests.decode.models import CONTEXT, VOCABULARY, sequence, tiny_model
 
 
@@ -15,30 +15,30 @@ def test_greedy_tokens_are_those_of_the_whole_forward_pass(window: int | None) -
     with torch.no_grad():
         while len(tokens) < len(asked.prompt) + 30:
             tokens.append(int(model(torch.tensor([tokens]))[0, -1].argmax()))
-    assert list(generate(TorchBackend(model), asked)) == tokens[len(asked.prompt) :]
+    assert list(generate(Engine(TorchBackend(model)), asked)) == tokens[len(asked.prompt) :]
 
 
 def test_an_end_token_ends_and_is_not_part_of_the_text() -> None:
     model, asked = tiny_model(), sequence("x = ", max_tokens=20)
-    tokens = list(generate(TorchBackend(model), asked))
+    tokens = list(generate(Engine(TorchBackend(model)), asked))
     end = next(token for token in tokens if token != tokens[0])
     ended = Sequence(asked.prompt, asked.params, frozenset({end}))
-    assert list(generate(TorchBackend(model), ended)) == tokens[: tokens.index(end)]
+    assert list(generate(Engine(TorchBackend(model)), ended)) == tokens[: tokens.index(end)]
 
 
 def test_the_same_seed_gives_the_same_tokens() -> None:
-    model = tiny_model()
-    runs = [list(generate(TorchBackend(model), sequence("import ", max_tokens=20, temperature=1.0, seed=seed))) for seed in (1, 1, 2)]
+    engine = Engine(TorchBackend(tiny_model()))
+    runs = [list(generate(engine, sequence("import ", max_tokens=20, temperature=1.0, seed=seed))) for seed in (1, 1, 2)]
     assert runs[0] == runs[1] != runs[2]
 
 
 def test_nothing_is_generated_for_no_tokens() -> None:
-    assert list(generate(TorchBackend(tiny_model()), sequence("x", max_tokens=0))) == []
+    assert list(generate(Engine(TorchBackend(tiny_model())), sequence("x", max_tokens=0))) == []
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=f"{CONTEXT} \\+ 1 tokens do not fit {CONTEXT}"):
-        list(generate(TorchBackend(tiny_model()), Sequence((10,) * CONTEXT, SamplingParams(max_tokens=1), frozenset())))
+        list(generate(Engine(TorchBackend(tiny_model())), Sequence((10,) * CONTEXT, SamplingParams(max_tokens=1), frozenset())))
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_a_context_without_room_for_a_gap_is_refused(context_len: int) -> None:
 
 
 def test_complete_gives_text_and_reason() -> None:
-    backend = TorchBackend(tiny_model())
+    engine = Engine(TorchBackend(tiny_model()))
     params = SamplingParams(max_tokens=12, temperature=0, logit_bias=dict.fromkeys(VOCABULARY.specials.values(), -100.0))
-    text, reason = complete(backend, VOCABULARY, "def ", params)
+    text, reason = complete(engine, VOCABULARY, "def ", params)
     asked = fit_to_context(VOCABULARY.encode("def "), params, VOCABULARY, CONTEXT)
-    assert text == VOCABULARY.decode(list(generate(backend, asked))).decode(errors="replace")
+    assert text == VOCABULARY.decode(list(generate(engine, asked))).decode(errors="replace")
     assert reason == "length"
     stop = text[5:7]
-    cut, why = complete(backend, VOCABULARY, "def ", params.model_copy(update={"stop": (stop,)}))
+    cut, why = complete(engine, VOCABULARY, "def ", params.model_copy(update={"stop": (stop,)}))
     assert (cut, why) == (text[: text.index(stop)], "stop")

@@ -8,8 +8,7 @@ import torch
 
 from codenas.arch import ArchSpec
 from codenas.compress.stored import StoredModel
-from codenas.decode.backend import Backend
-from codenas.decode.engine import EngineSettings
+from codenas.decode.engine import Engine
 from codenas.decode.generate import generate
 from codenas.decode.sequence import Sequence
 from codenas.measure import latency
@@ -29,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence]:
     """
     clock, sequences = Clock(), list[Sequence]()
 
-    def generate(backend: Backend, sequence: Sequence, settings: EngineSettings) -> Iterator[int]:
+    def generate(engine: Engine, sequence: Sequence) -> Iterator[int]:
         sequences.append(sequence)
         for token in range(sequence.params.max_tokens):
             disturbed = 10 if len(sequences) == 1 else 1
@@ -88,8 +87,8 @@ def one_thread() -> Iterator[None]:
 def test_other_work_does_not_count_where_one_thread_decodes(one_thread: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two tokens the processor is somebody else's for 20 ms, as the scheduler of a busy machine has it."""
 
-    def interrupted(backend: Backend, sequence: Sequence, settings: EngineSettings) -> Iterator[int]:
-        for token in generate(backend, sequence, settings):
+    def interrupted(engine: Engine, sequence: Sequence) -> Iterator[int]:
+        for token in generate(engine, sequence):
             time.sleep(0.02)
             yield token
 

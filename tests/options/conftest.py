@@ -12,7 +12,7 @@ import ray
 from codenas.experiment.local import search_locally
 from data_prep import pipeline
 from serve import launch
-from serve.app import create_app, load
+from serve.app import open_app
 from serve.port import require_free_port
 from serve.settings import ServeSettings
 from tests.cli.test_sample_stats import one_after_the_other
@@ -80,7 +80,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         def start(settings: ServeSettings) -> str:
             require_free_port(settings.host, settings.port)
             launch._require_device(settings.device)
-            return servers.enter_context(running(create_app(settings, *load(settings))))
+            return servers.enter_context(running(open_app(settings)))
 
         monkeypatch.setattr(launch, "start", start)
         monkeypatch.setattr(launch, "stop", servers.close)

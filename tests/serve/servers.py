@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from codenas.arch import ArchSpec, AttentionSpec
 from codenas.checkpoint import Checkpoint, Manifest, write_checkpoint
+from codenas.decode import TorchBackend
 from codenas.model import LanguageModel, build_model
 from codenas.vocab import Char
 from serve.app import create_app
@@ -73,12 +74,16 @@ def running(app: FastAPI) -> Iterator[str]:
 
 def tiny_app(model: LanguageModel | None = None, **settings: object) -> FastAPI:
     """The application over a tiny model."""
-    return create_app(tiny_settings(**settings), model or tiny_model(), VOCABULARY)
+    return _app(tiny_settings(**settings), model)
 
 
 def infilling_app(model: LanguageModel | None = None) -> FastAPI:
     """The same over one that was taught to fill in the middle."""
-    return create_app(tiny_settings(), model or tiny_model(), VOCABULARY, infills=True)
+    return _app(tiny_settings(), model, infills=True)
+
+
+def _app(settings: ServeSettings, model: LanguageModel | None, infills: bool = False) -> FastAPI:
+    return create_app(settings, TorchBackend(model or tiny_model(), settings.max_batch), VOCABULARY, infills)
 
 
 def tiny_settings(**settings: object) -> ServeSettings:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from codenas.cli.app import app as command_line
 from codenas.cli.complete import ask
 from codenas.cli.serve import context_warning
-from codenas.decode import SamplingParams, TorchBackend, complete
+from codenas.decode import Engine, SamplingParams, TorchBackend, complete
 from codenas.errors import ConfigError, ResourceError
 from codenas.measure.served import device_name
 from codenas.metrics import LatencyContext, Metrics
@@ -44,7 +44,7 @@ def url() -> Iterator[str]:
 
 @pytest.mark.parametrize("how", ["--stream", "--no-stream"])
 def test_complete_prints_the_answer(url: str, how: str) -> None:
-    wanted = complete(TorchBackend(tiny_model()), VOCABULARY, "def ", SamplingParams(max_tokens=9, temperature=0))[0] + "\n"
+    wanted = complete(Engine(TorchBackend(tiny_model())), VOCABULARY, "def ", SamplingParams(max_tokens=9, temperature=0))[0] + "\n"
     options = ("complete", "--url", url, "--max-tokens", "9", "--temperature", "0", how)
     assert run(*options, "def ") == (0, wanted, "")
     assert run(*options, text="def ") == (0, wanted, "")
@@ -74,7 +74,7 @@ def test_refusals_are_repeated_in_the_words_of_the_endpoint(url: str) -> None:
     with running(tiny_app(api_key="right")) as guarded:
         with pytest.raises(ConfigError, match="answers 401: .*API key"):
             ask(guarded, {"prompt": "a"}, api_key="wrong")
-        assert ask(guarded, {"prompt": "a"}, api_key="right").tokens > 0
+        assert ask(guarded, {"prompt": "a", "temperature": 0}, api_key="right").tokens > 0
 
 
 def test_an_answer_that_breaks_off() -> None:

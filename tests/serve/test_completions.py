@@ -7,7 +7,7 @@ import httpx
 import pytest
 import torch
 
-from codenas.decode import SamplingParams, TorchBackend, complete, fit_to_context, generate
+from codenas.decode import Engine, SamplingParams, TorchBackend, complete, fit_to_context, generate
 from codenas.seeds import derive
 from tests.serve.servers import CONTEXT, MODEL_NAME, VOCABULARY, tiny_model
 
@@ -36,7 +36,7 @@ def stream(client: httpx.Client, **body: Any) -> list[dict[str, Any]]:
 
 def expected(prompt: str = PROMPT, **params: Any) -> tuple[str, str]:
     """What the slow, clear reference makes of it."""
-    return complete(TorchBackend(tiny_model()), VOCABULARY, prompt, SamplingParams.model_validate({"temperature": 0, **params}))
+    return complete(Engine(TorchBackend(tiny_model())), VOCABULARY, prompt, SamplingParams.model_validate({"temperature": 0, **params}))
 
 
 def test_an_answer_has_the_shape_that_clients_read(client: httpx.Client) -> None:
@@ -129,7 +129,7 @@ def test_logprobs_are_those_of_the_model(client: httpx.Client) -> None:
     choice = post(client, max_tokens=3, echo=True, logprobs=2)["choices"][0]
     asked = fit_to_context(VOCABULARY.encode(PROMPT), SamplingParams(max_tokens=3, temperature=0), VOCABULARY, CONTEXT)
     model = tiny_model()
-    tokens = [*asked.prompt, *generate(TorchBackend(model), asked)]
+    tokens = [*asked.prompt, *generate(Engine(TorchBackend(model)), asked)]
     with torch.no_grad():
         right = torch.log_softmax(model(torch.tensor([tokens]))[0], -1)
     logprobs = choice["logprobs"]

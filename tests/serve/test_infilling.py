@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from codenas.decode import SamplingParams, TorchBackend, complete
+from codenas.decode import Engine, SamplingParams, TorchBackend, complete
 from serve.app import load
 from serve.settings import ServeSettings
 from tests.serve.servers import CONTEXT, VOCABULARY, infilling_app, running, tiny_app, tiny_model, write_tiny_checkpoint
@@ -31,7 +31,7 @@ def taught(url: str) -> Iterator[httpx.Client]:
 
 def filled(prompt: str = PROMPT, suffix: str = SUFFIX, max_tokens: int = 9) -> str:
     """What the slow, clear reference makes of it."""
-    return complete(TorchBackend(tiny_model()), VOCABULARY, prompt, SamplingParams(temperature=0, max_tokens=max_tokens), suffix)[0]
+    return complete(Engine(TorchBackend(tiny_model())), VOCABULARY, prompt, SamplingParams(temperature=0, max_tokens=max_tokens), suffix)[0]
 
 
 def test_an_infill_completion_is_the_text_between_prefix_and_suffix(taught: httpx.Client) -> None:
@@ -100,7 +100,7 @@ def test_a_model_not_trained_to_infill_is_refused(client: httpx.Client) -> None:
 @pytest.mark.parametrize(("training", "taught"), [({}, False), ({"fim_rate": 0.0}, False), ({"fim_rate": 0.5}, True)])
 def test_the_checkpoint_says_what_its_model_was_taught(training: dict[str, float], taught: bool, tmp_path: Path) -> None:
     checkpoint = write_tiny_checkpoint(tmp_path, training=training)
-    assert load(ServeSettings(checkpoint=checkpoint.path))[2] is taught
+    assert load(ServeSettings(checkpoint=checkpoint.path)).infills is taught
 
 
 @pytest.mark.parametrize("how", ["--stream", "--no-stream"])

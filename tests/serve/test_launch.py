@@ -13,7 +13,7 @@ import pytest
 import ray
 
 from codenas.checkpoint import Checkpoint
-from codenas.decode import SamplingParams, TorchBackend, complete
+from codenas.decode import Engine, SamplingParams, TorchBackend, complete
 from codenas.errors import CheckpointError, ResourceError
 from serve.launch import _require_reservation, build, start, stop
 from serve.settings import ServeSettings
@@ -45,7 +45,7 @@ def client(ray_cluster: None, settings: ServeSettings) -> Iterator[httpx.Client]
 
 
 def test_it_answers_what_the_checkpoint_says(client: httpx.Client, checkpoint: Checkpoint) -> None:
-    text, reason = complete(TorchBackend(checkpoint.load_model()), VOCABULARY, SECRET, SamplingParams(max_tokens=20, temperature=0))
+    text, reason = complete(Engine(TorchBackend(checkpoint.load_model())), VOCABULARY, SECRET, SamplingParams(max_tokens=20, temperature=0))
     response = client.post("/v1/completions", json={"prompt": SECRET, "max_tokens": 20, "temperature": 0})
     assert response.status_code == 200
     choice = response.json()["choices"][0]

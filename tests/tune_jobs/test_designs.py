@@ -118,9 +118,9 @@ def test_the_winner_is_trained_evaluated_and_served_as_it_was_found(run: Run, fo
     evaluation = evaluate_run(run, settings)
     assert evaluation.metrics.size_bytes == checkpoint.size_bytes
     assert evaluation.corpus_digest == Corpus.open(run.corpus).with_vocabulary(design.vocabulary).manifest.digest
-    model, vocabulary, infills = load(ServeSettings(checkpoint=run.model, model_name="winner"))
-    assert model.arch == design.stored_arch and vocabulary.digest == checkpoint.manifest.vocab_digest
-    assert not infills
+    served = load(ServeSettings(checkpoint=run.model, model_name="winner"))
+    assert served.model.arch == design.stored_arch and served.vocabulary.digest == checkpoint.manifest.vocab_digest
+    assert not served.infills
 
 
 @pytest.mark.parametrize("vocabulary", ["char", "bpe-1024"])

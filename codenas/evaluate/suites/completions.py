@@ -1,5 +1,6 @@
 """Completions of held-out prompts compared with the human reference: repetition and parse rate."""
 
+from codenas.decode.engine import Engine
 from codenas.decode.generate import generate
 from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import fit_to_context
@@ -43,12 +44,12 @@ def run(subject: EvaluationSubject) -> CompletionsResult:
     no_special = dict.fromkeys(vocabulary.specials.values(), -100.0)
     completion_tokens = min(settings.completion_tokens, context_len // 2)
     numbers = iter(range(settings.prompts))
-    backend = TorchBackend(model)
+    engine = Engine(TorchBackend(model))
 
     def complete(prompt: list[int], count: int) -> list[int]:
         seed = derive(settings.seed, "completion", next(numbers)) % 2**63
         params = SamplingParams(max_tokens=count, temperature=settings.temperature, seed=seed, logit_bias=no_special)
-        return list(generate(backend, fit_to_context(prompt, params, vocabulary, context_len)))
+        return list(generate(engine, fit_to_context(prompt, params, vocabulary, context_len)))
 
     report = completion_quality(
         complete,
