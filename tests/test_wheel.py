@@ -20,12 +20,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built without the network; the build takes place in a copy, so that it leaves nothing in the checkout."""
-    built = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(built), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True, timeout=100)
-    (path,) = built.glob("codenas-*.whl")
-    return path
+    """Built without the network, with the decoding library for one instruction set."""
+    return _build(tmp_path_factory.mktemp("dist"), CMAKE_ARGS="-DCODENAS_TARGETS=portable")
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +35,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "packages.pth").write_text("\n".join(_packages()) + "\n")
     return folder / "bin"
+
+
+def _build(folder: Path, **environment: str) -> Path:
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, timeout=110, env={**os.environ, **environment})
+    (path,) = folder.glob("codenas-*.whl")
+    return path
 
 
 def _packages() -> list[str]:
@@ -69,6 +72,20 @@ def test_the_wheel_holds_every_file_that_a_command_reads(wheel: Path) -> None:
     assert set(tracked.stdout.split()) <= names
     assert not any(name.startswith(("tests/", "benchmarks/", "docs/")) for name in names)
     assert "Description-Content-Type: text/markdown" in metadata and "# CodeNAS" in metadata
+
+
+def test_the_wheel_has_the_decoding_library(wheel: Path, installed: Path, tmp_path: Path) -> None:
+    assert wheel.name.split("-")[2:4] == ["py3", "none"] and "any" not in wheel.name
+    lines = "from codenas.decode.native.library import available_targets, load_library; load_library(); print(available_targets())"
+    assert "portable" in _run(installed, tmp_path, "python", "-c", lines)
+
+
+def test_without_a_compiler_the_wheel_is_built_without_the_library(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "no-compiler")
+    path = _build(tmp_path, CC=nowhere, CXX=nowhere)
+    assert path.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(path) as archive:
+        assert not any(name.endswith(".so") for name in archive.namelist())
 
 
 def test_it_is_the_wheel_that_runs(installed: Path, tmp_path: Path) -> None:
