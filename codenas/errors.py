@@ -9,6 +9,7 @@ _NO_MEMORY = (
     "out of memory", "can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "failed to map segment",
     "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
 )  # fmt: skip
+_DEVICE_FAILED = ("CUDA error", "device-side assert", "cuDNN error", "CUDNN_STATUS_EXECUTION_FAILED")
 
 
 class CodeNASError(Exception):
@@ -67,6 +68,18 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     # The recording of a CUDA graph that an error ends complains about its own end as well.
     return isinstance(error, RuntimeError) and error.__context__ is not None and is_out_of_memory(error.__context__)
+
+
+def device_failure(error: BaseException) -> str | None:
+    """What a GPU has failed with, in one line, where `error` leaves it unusable to this process; None for any other error.
+
+    After an illegal access or a failed assertion in a kernel every later call of the process fails with the same error ("sticky"). It
+    is reported where the host next asks, so it need not be of the work that it is raised in.
+    """
+    if is_out_of_memory(error) or not isinstance(error, RuntimeError):
+        return None
+    failed = type(error).__name__ == "AcceleratorError" or any(sign in str(error) for sign in _DEVICE_FAILED)
+    return next(iter(str(error).strip().splitlines()), type(error).__name__) if failed else None
 
 
 def os_error_reason(error: OSError) -> str:

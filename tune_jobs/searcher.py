@@ -4,9 +4,9 @@ import logging
 import math
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from codenas.errors import CodeNASError, UserError
 from codenas.experiment.config import ExperimentSetup
-from codenas.experiment.messages import best_score_line, outcome_line, retry_line, update_total
+from codenas.experiment.messages import best_score_line, device_retry_line, outcome_line, retry_line, update_total
 from codenas.log import Progress
 from codenas.search.actions import Job, Train, Wait
 from codenas.search.candidate import Outcome
@@ -26,6 +26,7 @@ from tune_jobs.telemetry import SearchTelemetry
 from tune_jobs.worktime import WorkTime
 
 LOGGER = logging.getLogger("codenas")
+DEVICE_FAILURE = "device_failure"  # key of a result: what the GPU of a process failed with; the process ends when it is asked for more
 _TELEMETRY_INTERVAL_S = 1.0  # an update reads the whole history; Ray exports metrics every ten seconds
 _CHECK_INTERVAL_S = 0.2
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
@@ -33,10 +34,14 @@ _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 @dataclass(slots=True, frozen=True)
 class _RunningJob:
-    """A job that is running, and the nodes that were alive when it started."""
+    """A job that is running, and the nodes that were alive when it started.
+
+    `device_failure` is what its GPU has failed with: its process ends.
+    """
 
     job: Job
     nodes: frozenset[str]
+    device_failure: str | None = None
 
 
 class PlanSearcher(Searcher):
@@ -46,7 +51,8 @@ class PlanSearcher(Searcher):
     stopped ones and lose their state with the driver (see `ray.tune.schedulers`). Here the history is the only state.
 
     A job whose process died is retried up to `retries` times; Tune's own retry does not work when a process dies while it is
-    being reused. Deaths on nodes that have failed (`nodes` returns the ids of live ones) do not count.
+    being reused. Deaths on nodes that have failed (`nodes` returns the ids of live ones) do not count. A job whose GPU failed is
+    retried once: that may be the fault of an earlier kernel or of the device, and twice it is the candidate's.
 
     Attributes:
         steps: training steps in this session.
@@ -75,6 +81,7 @@ class PlanSearcher(Searcher):
         self._retry_queue: list[Job] = []
         self._retries, self._node_timeout_s = retries, node_timeout_s
         self._deaths = defaultdict[Job, list[frozenset[str]]](list)  # the nodes that were up when each attempt began
+        self._device_failures = Counter[Job]()
         self._telemetry = SearchTelemetry(plan, setup.folder)
         self._last_telemetry, self._unreported_steps = -math.inf, 0
         self.steps = 0
@@ -106,6 +113,8 @@ class PlanSearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._count(result)
+        if DEVICE_FAILURE in result:
+            self._running[trial_id] = replace(self._running[trial_id], device_failure=result[DEVICE_FAILURE])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         started = self._running.pop(trial_id)
@@ -138,14 +147,25 @@ class PlanSearcher(Searcher):
     def _retry_or_fail(self, started: _RunningJob) -> Outcome | None:
         """The process of a job died: queue the job again, or return a failure if its retries are used up."""
         job = started.job
-        self._deaths[job].append(started.nodes)
         self._telemetry.process_died()
+        if started.device_failure is not None:
+            return self._retry_device_failure(job, started.device_failure)
+        self._deaths[job].append(started.nodes)
         if self._deaths_on_live_nodes(job) > self._retries and len(started.nodes) > 1:
             self._wait_for_node_failure(job)
         if (deaths := self._deaths_on_live_nodes(job)) > self._retries:
             return job.failed(f"its process died {deaths} times")
         self._retry_queue.append(job)
         LOGGER.warning(retry_line(job, "process" if started.nodes <= self._nodes() else "node"))
+        return None
+
+    def _retry_device_failure(self, job: Job, reason: str) -> Outcome | None:
+        """The GPU of a job failed: queue the job again, or return a failure if it did so in another process before."""
+        self._device_failures[job] += 1
+        if self._device_failures[job] > 1:
+            return job.failed(f"{reason} (in {self._device_failures[job]} processes)")
+        self._retry_queue.append(job)
+        LOGGER.warning(device_retry_line(job, reason))
         return None
 
     def _deaths_on_live_nodes(self, job: Job) -> int:

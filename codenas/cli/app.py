@@ -39,7 +39,7 @@ from codenas.cli.tensorboard import tensorboard
 from codenas.cli.tokens import compare as compare_tokens
 from codenas.cli.tokens import frequencies
 from codenas.cli.train import train
-from codenas.errors import CodeNASError, is_out_of_memory, os_error_reason
+from codenas.errors import CodeNASError, device_failure, is_out_of_memory, os_error_reason
 from codenas.interrupts import interruptible
 from codenas.log import LOGGER, configure
 from codenas.loopback import bypass_proxies
@@ -185,6 +185,8 @@ def _message(error: Exception) -> str | None:
         return str(error)
     if is_out_of_memory(error):
         return f"there is no memory left ({_first_line(error)}); close something or raise the limit (ulimit -v), then run it again"
+    if (failure := device_failure(error)) is not None:
+        return f"the GPU failed ({failure}), and this process cannot use it any more; {FINISHED_KEPT}"
     if not isinstance(error, OSError):
         return None
     place = f": {error.filename}" if error.filename else ""

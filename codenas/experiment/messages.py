@@ -32,6 +32,11 @@ def retry_line(job: Job, lost: str) -> str:
     return f"  {job.candidate.id} on the way to {job.rung} steps: its {lost} died; retrying from its last stored rung"
 
 
+def device_retry_line(job: Job, reason: str) -> str:
+    """`job` is retried because the GPU of its process failed."""
+    return f"  {job.candidate.id} on the way to {job.rung} steps: its GPU failed ({reason}); retrying once in another process"
+
+
 def promotion_counts(budget: Budget) -> str:
     """How many candidates each rung but the last promotes: `[4]`, or `[2 to 10]` where promotion is adaptive."""
     bounds = zip(budget.at_least, budget.promote, strict=True)

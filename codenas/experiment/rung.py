@@ -14,6 +14,7 @@ from codenas.corpus import Corpus
 from codenas.errors import TrialFailure
 from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.device import GIVEN_GPU, require_visible_gpu, resolve_device
+from codenas.experiment.memory import exempt_imported_objects, release_memory
 from codenas.experiment.resume import differences, require_of_search
 from codenas.experiment.splits import VALID, require_windows, tokens_to_score
 from codenas.experiment.training import TrainingSubject, build, load_trainer, manifest_of, memory_errors_as_failures, scoring_branch, store
@@ -46,6 +47,14 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
 
     A rung that is already stored is not trained again; a later one resumes from the highest stored one below it.
     """
+    exempt_imported_objects()
+    try:
+        return (yield from _execute(setup, job))
+    finally:
+        release_memory()  # the process runs the next job
+
+
+def _execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     recorder = CurveRecorder()
     setup, corpus = resolve_setup(setup, job.candidate.design)
     start, reached = _checkpoint_below(setup, job), stored_at(setup.checkpoint(job.candidate, job.rung))
