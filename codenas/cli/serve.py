@@ -11,6 +11,7 @@ from codenas.experiment.run import DEFAULT_RUN, Run
 from codenas.interrupts import interrupts_deferred
 
 if TYPE_CHECKING:
+    from codenas.arch import ArchSpec
     from codenas.metrics import Metrics
     from serve.settings import ServeSettings
 
@@ -58,7 +59,7 @@ def serve_until_interrupted(settings: "ServeSettings") -> None:
 
     check_port(settings.port, settings.host)
     checkpoint = Checkpoint.open(settings.checkpoint)  # before Ray is started
-    if (warning := context_warning(settings, checkpoint.manifest.metrics)) is not None:
+    if (warning := context_warning(settings, checkpoint.manifest.arch, checkpoint.manifest.metrics)) is not None:
         LOGGER.warning(warning)
     typer.echo(f"starting {settings.checkpoint} ...")
     answering = False
@@ -76,15 +77,17 @@ def serve_until_interrupted(settings: "ServeSettings") -> None:
             raise
 
 
-def context_warning(settings: "ServeSettings", decided: "Metrics") -> str | None:
+def context_warning(settings: "ServeSettings", arch: "ArchSpec", decided: "Metrics") -> str | None:
     """A warning where the endpoint decodes on something else than the search's latencies were measured on; None where it does not."""
-    from codenas.measure.served import device_name
+    from codenas.decode.choice import BackendOptions, choose_backend
+    from codenas.measure.served import context_on
     from codenas.metrics import LATENCY, METRICS
 
     if decided.latency_ms_p50 is None or decided.latency_context is None:
         return None
-    engine = {"threads": settings.threads, "precision": settings.precision, "backend": "torch"}
-    context = decided.latency_context.model_copy(update={"device": device_name(settings.device), **engine})
+    options = BackendOptions(threads=settings.threads, device=settings.device, precision=settings.precision)
+    choice = choose_backend(arch, options)
+    context = context_on(settings.device, settings.threads, choice.name, choice.precision)
     if context == decided.latency_context:
         return None
     return (

@@ -8,10 +8,11 @@ import torch
 
 from codenas.arch.storage import Storage
 from codenas.checkpoint import WEIGHTS, Checkpoint
-from codenas.decode.choice import AS_STORED, BackendOptions, native_backend, torch_backend
+from codenas.decode.choice import AS_STORED, BackendOptions, torch_backend
+from codenas.decode.native.backend import NativeBackend, NativeOptions
 from codenas.decode.native.library import load_library
 from codenas.measure.llama_cpp import LlamaCpp, llama_cpp_version
-from codenas.measure.served import device_name
+from codenas.measure.served import context_on
 from codenas.measure.workload import MAX_BATCH, Decoder
 from codenas.metrics import LatencyContext
 
@@ -58,7 +59,7 @@ class TorchContender(Contender):
 
     @property
     def context(self) -> LatencyContext:
-        return LatencyContext(device=device_name(), threads=self.threads, precision="float32", backend="torch", clock="wall")
+        return context_on("cpu", self.threads, "torch", "float32")
 
     @property
     def weights_bytes(self) -> int:
@@ -72,24 +73,30 @@ class TorchContender(Contender):
         return torch_backend(Checkpoint.open(self.path).load_stored(), BackendOptions(slots, MAX_BATCH))
 
 
+@dataclass(frozen=True, slots=True)
 class NativeContender(Contender):
-    """The native library over a checkpoint."""
+    """The native library over a checkpoint.
 
-    __slots__ = ()
+    Attributes:
+        target: instruction set, one of `codenas.decode.native.library.TARGETS`; None is the best one.
+    """
+
+    target: str | None = None
 
     @property
     def context(self) -> LatencyContext:
-        return LatencyContext(device=device_name(), threads=self.threads, precision=AS_STORED, backend="native", clock="wall")
+        return context_on("cpu", self.threads, "native", AS_STORED)
 
     @property
     def weights_bytes(self) -> int:
         return (self.path / WEIGHTS).stat().st_size
 
     def load_libraries(self) -> None:
-        load_library()
+        load_library(self.target)
 
     def open(self, slots: int, context_len: int) -> Decoder:
-        return native_backend(Checkpoint.open(self.path).load_stored(), BackendOptions(slots, MAX_BATCH, self.threads))
+        options = NativeOptions(slots, max(MAX_BATCH, slots), self.threads, self.target)
+        return NativeBackend.from_stored(Checkpoint.open(self.path).load_stored(), options)
 
 
 class LlamaCppContender(Contender):
@@ -99,9 +106,7 @@ class LlamaCppContender(Contender):
 
     @property
     def context(self) -> LatencyContext:
-        return LatencyContext(
-            device=device_name(), threads=self.threads, precision=self.name.split()[-1], backend="llama.cpp", clock="wall"
-        )
+        return context_on("cpu", self.threads, "llama.cpp", self.name.split()[-1])
 
     @property
     def weights_bytes(self) -> int:

@@ -1,7 +1,6 @@
 """The speed of engines that decode, side by side: all of them in one process, interleaved by rounds, so that what else the machine does
 falls on each of them alike."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -14,17 +13,18 @@ from codenas.arch.storage import Storage
 from codenas.decode.backend import ForwardBatch, Logits
 from codenas.measure.contenders import Contender
 from codenas.measure.footprint import Footprint
+from codenas.measure.served import clock_of
 from codenas.measure.workload import SAMPLED, Decoder, Workload, batch_of, read_prompt, step_of
 from codenas.metrics import LatencyContext
 
 
 class Speed(BaseModel):
-    """What one engine takes. Times are medians over all rounds by the wall clock.
+    """What one engine takes. Times are medians over all rounds by the clock of `context`.
 
     Attributes:
         engine: its name and its weights, such as `llama.cpp q8_0`.
         storage: of the checkpoint that its weights are from.
-        context: device, threads, precision and backend.
+        context: device, threads, precision, backend and clock.
         token_ms, token_p90_ms: of one token at one stream, behind the prompt.
         tokens_per_s: at one stream.
         prompt_ms: until the logits behind the prompt.
@@ -81,6 +81,7 @@ class _Run:
 
     def __init__(self, contender: Contender, workload: Workload) -> None:
         self.contender, self._workload, self.times = contender, workload, _Times()
+        self._clock = clock_of(contender.context)
         self._single = contender.open(1, workload.context_len)
         self._many = contender.open(workload.streams, workload.context_len)
         self._ids = workload.ids(self._single.vocab_size)
@@ -88,7 +89,7 @@ class _Run:
         for slot, ids in enumerate(self._ids):
             read_prompt(self._many, ids[: workload.prompt], slot)
             self._many.mark(slot)
-        _timed(self._many, step_of(self._ids[:, workload.prompt], workload.prompt))  # allocates what a step needs
+        self._many.forward(step_of(self._ids[:, workload.prompt], workload.prompt))  # allocates what a step needs
 
     def round(self) -> None:
         """All of the workload once."""
@@ -98,10 +99,10 @@ class _Run:
 
     def _request(self) -> None:
         prompt, ids = self._workload.prompt, self._ids[0]
-        started = time.perf_counter()
+        started = self._clock()
         read_prompt(self._single, ids[:prompt], 0)
-        self.times.prompt.append(time.perf_counter() - started)
-        steps = [_timed(self._single, batch_of(ids[at : at + 1], 0, at)) for at in range(prompt, prompt + self._workload.tokens)]
+        self.times.prompt.append(self._clock() - started)
+        steps = [self._timed(self._single, batch_of(ids[at : at + 1], 0, at)) for at in range(prompt, prompt + self._workload.tokens)]
         self.times.request.append(self.times.prompt[-1] + sum(steps))
         self.times.token.extend(steps)
 
@@ -110,7 +111,7 @@ class _Run:
         read_prompt(self._single, ids[:prompt], 0)
         self._single.mark(0)
         for count in (1, *self._workload.drafts) * repeats:
-            seconds = _timed(self._single, batch_of(ids[prompt : prompt + count], 0, prompt))
+            seconds = self._timed(self._single, batch_of(ids[prompt : prompt + count], 0, prompt))
             self.times.drafts.setdefault(count, []).append(seconds)
             self._single.rewind(0)
 
@@ -118,7 +119,12 @@ class _Run:
         for slot in range(self._workload.streams):
             self._many.rewind(slot)
         for at in range(self._workload.prompt, self._workload.prompt + self._workload.stream_steps):
-            self.times.step.append(_timed(self._many, step_of(self._ids[:, at], at)))
+            self.times.step.append(self._timed(self._many, step_of(self._ids[:, at], at)))
+
+    def _timed(self, decoder: Decoder, batch: ForwardBatch) -> float:
+        started = self._clock()
+        decoder.forward(batch)
+        return self._clock() - started
 
 
 def measure_speeds(
@@ -172,9 +178,3 @@ def _sample(decoder: Decoder, workload: Workload) -> Logits:
     found = [read_prompt(decoder, ids[:prompt], 0).copy()]
     found += [decoder.forward(batch_of(ids[at : at + 1], 0, at)).copy() for at in range(prompt, prompt + SAMPLED)]
     return np.concatenate(found)
-
-
-def _timed(decoder: Decoder, batch: ForwardBatch) -> float:
-    started = time.perf_counter()
-    decoder.forward(batch)
-    return time.perf_counter() - started

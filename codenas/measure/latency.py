@@ -1,8 +1,6 @@
 """Latency per token, measured on the decoding path that users get: a prompt in the cache, one sequence, token by token."""
 
 import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from codenas.compress.stored import StoredModel
@@ -12,7 +10,7 @@ from codenas.decode.generate import generate
 from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import Sequence
 from codenas.decode.settings import EngineSettings
-from codenas.measure.served import open_served
+from codenas.measure.served import clock_of, open_served
 from codenas.measure.timed_tokens import WARMUP_TOKENS, lengths_that_fit
 from codenas.metrics import LatencyContext, Metrics
 
@@ -64,13 +62,8 @@ def decoding_latency(model: StoredModel, device: str = "cpu", tokens: int = 64, 
     return replace(best, p50_uncertainty_ms=others[0].p50_ms - best.p50_ms if others else None)
 
 
-def _clock(context: LatencyContext) -> Callable[[], float]:
-    """The clock of `context`, in seconds."""
-    return time.thread_time if context.clock == "CPU" else time.perf_counter
-
-
 def _round(backend: Backend, sequence: Sequence, context: LatencyContext) -> Latency:
-    clock, times = _clock(context), list[float]()
+    clock, times = clock_of(context), list[float]()
     started = clock()
     for _ in generate(Engine(backend, _ENGINE), sequence):
         now = clock()

@@ -1,41 +1,50 @@
 """The backend that a model is served with here, and what its latencies are measured on."""
 
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from codenas.arch.spec import ArchSpec
 from codenas.compress.stored import StoredModel
 from codenas.decode.backend import Backend
-from codenas.decode.choice import AS_STORED, BackendOptions, native_backend, torch_backend
-from codenas.decode.native.library import available_targets
-from codenas.decode.native.structures import supports
+from codenas.decode.choice import BackendOptions, choose_backend, open_backend
 from codenas.measure.workload import MAX_BATCH
 from codenas.metrics import LatencyContext
-
-NATIVE = "native"
-SERVES_NATIVE = False  # until the library knows every mixer: latencies of two backends would not compare
-_NATIVE = {"backend": NATIVE, "precision": AS_STORED}
-_TORCH = {"backend": "torch", "precision": "float32"}
 
 
 def open_served(model: StoredModel, device: str = "cpu") -> tuple[Backend, LatencyContext]:
     """The backend that serves one sequence of `model`, with torch's number of threads, and its context."""
-    context = served_context(device)
-    options = BackendOptions(max_tokens=MAX_BATCH, threads=context.threads, device=device)
-    if context.backend == NATIVE and supports(model.arch):
-        return native_backend(model, options), context
-    return torch_backend(model, options), context.model_copy(update=_TORCH)
+    return open_backend(model, _options(device)), served_context(device, model.arch)
 
 
-def served_context(device: str = "cpu") -> LatencyContext:
-    """What a latency that is measured in this process as it is now is measured on."""
-    engine = _NATIVE if SERVES_NATIVE and device == "cpu" and available_targets() else _TORCH
-    threads = torch.get_num_threads()
-    # The CPU time of the only thread that computes stands still while other processes run.
+def served_context(device: str = "cpu", arch: ArchSpec | None = None) -> LatencyContext:
+    """What a latency that is measured in this process as it is now is measured on.
+
+    Args:
+        arch: of the model; None for one that every backend knows.
+    """
+    options = _options(device)
+    choice = choose_backend(arch or ArchSpec(), options)
+    return context_on(device, options.threads, choice.name, choice.precision)
+
+
+def context_on(device: str, threads: int, backend: str, precision: str) -> LatencyContext:
+    """What is measured with `backend` on `device` (of torch). The CPU time of a thread stands still while other processes run."""
     clock: Literal["CPU", "wall"] = "CPU" if device == "cpu" and threads == 1 else "wall"
-    return LatencyContext(device=device_name(device), threads=threads, clock=clock, **engine)
+    return LatencyContext(device=device_name(device), threads=threads, precision=precision, backend=backend, clock=clock)
+
+
+def clock_of(context: LatencyContext) -> Callable[[], float]:
+    """The clock of `context`, in seconds."""
+    return time.thread_time if context.clock == "CPU" else time.perf_counter
+
+
+def _options(device: str) -> BackendOptions:
+    return BackendOptions(max_tokens=MAX_BATCH, threads=torch.get_num_threads(), device=device)
 
 
 def device_name(device: str = "cpu") -> str:

@@ -8,10 +8,10 @@ from codenas.measure.decoding_speed import Speed, SpeedComparison
 from codenas.report.scale import ABSENT
 
 CAPTION = (
-    "Medians over all rounds, which the engines take in turn, by the wall clock. In brackets: relative to the first engine with these "
-    "weights, below 1 is better, of tokens/s above 1. Tokens at once: several of one sequence, as drafts are verified, relative to one. "
-    "Memory: growth of a process that loads the model and answers one request. Error of logits: root mean square of the difference to "
-    "the same weights in float32, relative to their spread."
+    "Medians over all rounds, which the engines take in turn; with one thread of its CPU time, with several of wall time. In brackets: "
+    "relative to the first engine with these weights, below 1 is better, of tokens/s above 1. Tokens at once: several of one sequence, "
+    "as drafts are verified, relative to one. Memory: growth of a process that loads the model and answers one request. Error of "
+    "logits: root mean square of the difference to the same weights in float32, relative to their spread."
 )
 
 

@@ -14,12 +14,13 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from codenas.arch import ArchSpec
 from codenas.cli.app import app as command_line
 from codenas.cli.complete import ask
 from codenas.cli.serve import context_warning
 from codenas.decode import Engine, SamplingParams, TorchBackend, complete
 from codenas.errors import ConfigError, ResourceError
-from codenas.measure.served import device_name
+from codenas.measure.served import context_on
 from codenas.metrics import LatencyContext, Metrics
 from serve.port import require_free_port
 from tests.loopback import free_port, http_server
@@ -150,7 +151,7 @@ def test_serve_on_a_device_that_is_not_there(tmp_path: Path) -> None:
     )
 
 
-HERE = LatencyContext(device=device_name(), threads=1, backend="torch", clock="CPU")
+HERE = context_on("cpu", 1, "torch", "bfloat16")  # which torch decodes, whatever is built
 
 
 @pytest.mark.parametrize(
@@ -159,17 +160,18 @@ HERE = LatencyContext(device=device_name(), threads=1, backend="torch", clock="C
         (HERE, False),
         (None, False),
         (HERE.model_copy(update={"threads": 2}), True),
-        (HERE.model_copy(update={"precision": "bfloat16"}), True),
+        (HERE.model_copy(update={"precision": "float32"}), True),
         (HERE.model_copy(update={"backend": None, "clock": None}), True),
         (HERE.model_copy(update={"device": "NVIDIA H200"}), True),
     ],
 )
 def test_an_endpoint_on_another_device_than_the_search_warns(decided: LatencyContext | None, differs: bool) -> None:
-    warning = context_warning(tiny_settings(), Metrics(latency_ms_p50=1.5, latency_context=decided))
+    settings = tiny_settings().model_copy(update={"precision": "bfloat16"})
+    warning = context_warning(settings, ArchSpec(), Metrics(latency_ms_p50=1.5, latency_context=decided))
     assert (warning is not None) == differs
     if warning is not None:
-        assert "1 thread, float32, torch backend" in warning and str(decided) in warning and "1.50 ms per token" in warning
-    assert context_warning(tiny_settings(), Metrics()) is None
+        assert str(HERE) in warning and str(decided) in warning and "1.50 ms per token" in warning
+    assert context_warning(settings, ArchSpec(), Metrics()) is None
 
 
 def codenas(*arguments: str) -> "subprocess.CompletedProcess[str]":
