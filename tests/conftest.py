@@ -58,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="skip what starts a process or a Ray")
     parser.addoption("--pairs", type=int, default=10, help="pairs of options that are drawn for each command")
     parser.addoption("--pairs-seed", type=int, default=0, help="of the draw")
+    parser.addoption("--designs", type=int, default=100, help="random designs that the native library decodes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

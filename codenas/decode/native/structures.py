@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from codenas.arch.mixers import MixerSpec
 from codenas.arch.mixers.attention import AttentionSpec
+from codenas.arch.mixers.linear_attention import LinearAttentionSpec
+from codenas.arch.mixers.mamba2 import MambaSpec
+from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.arch.part import Shapes
 from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import GROUP, PACKED, SCALE
@@ -125,5 +128,28 @@ def _attention(mixer: AttentionSpec, d_model: int) -> Mixer:
     )
 
 
+def _linear_attention(mixer: LinearAttentionSpec, d_model: int) -> Mixer:
+    return Mixer(kind=1, n_heads=mixer.n_heads, head_width=mixer.head_width(d_model))
+
+
+def _mamba2(mixer: MambaSpec, d_model: int) -> Mixer:
+    return Mixer(
+        kind=2,
+        n_heads=mixer.n_heads(d_model),
+        head_width=mixer.head_width,
+        state_width=mixer.state_width,
+        conv_width=mixer.conv_width,
+    )
+
+
+def _rwkv7(mixer: RwkvSpec, d_model: int) -> Mixer:
+    return Mixer(kind=3, n_heads=mixer.n_heads(d_model), head_width=mixer.head_width, rank=mixer.rank, gate_rank=mixer.gate_rank)
+
+
 # The mixers that the library has; `kind` is their number in `cn_mixer_kind`.
-_MIXERS: dict[type[MixerSpec], Callable[[Any, int], Mixer]] = {AttentionSpec: _attention}
+_MIXERS: dict[type[MixerSpec], Callable[[Any, int], Mixer]] = {
+    AttentionSpec: _attention,
+    LinearAttentionSpec: _linear_attention,
+    MambaSpec: _mamba2,
+    RwkvSpec: _rwkv7,
+}

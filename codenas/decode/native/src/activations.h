@@ -17,6 +17,7 @@ inline vec exp(vec x) {
 }
 
 inline vec sigmoid(vec x) { return 1 / (1 + exp(-x)); }
+inline vec tanh(vec x) { return 1 - 2 / (1 + exp(2 * x)); }
 inline vec silu(vec x) { return x / (1 + exp(-x)); }
 
 inline vec relu2(vec x) {

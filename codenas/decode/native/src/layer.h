@@ -29,5 +29,8 @@ struct LayerParts {
 };
 
 std::unique_ptr<Mixer> make_attention(const LayerParts& parts);
+std::unique_ptr<Mixer> make_linear_attention(const LayerParts& parts);
+std::unique_ptr<Mixer> make_mamba2(const LayerParts& parts);
+std::unique_ptr<Mixer> make_rwkv7(const LayerParts& parts);
 
 }  // namespace codenas

@@ -45,6 +45,9 @@ const cn_options& checked(const cn_options& options) {
 std::unique_ptr<Mixer> make_mixer(const LayerParts& parts) {
   switch (parts.mixer.kind) {
     case CN_ATTENTION: return make_attention(parts);
+    case CN_LINEAR_ATTENTION: return make_linear_attention(parts);
+    case CN_MAMBA2: return make_mamba2(parts);
+    case CN_RWKV7: return make_rwkv7(parts);
     default: throw Invalid(parts.prefix + " is of an unknown kind");
   }
 }

@@ -90,6 +90,14 @@ inline vec load_first(const float* from, int n) {
 #endif
 }
 
+inline void store_first(float* to, vec v, int n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
+  std::memcpy(to, &v, sizeof(float) * size_t(n));
+#endif
+}
+
 inline float half_to_float(half h) {
 #if defined(__F16C__)
   return _cvtsh_ss(h);

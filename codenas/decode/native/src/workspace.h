@@ -8,7 +8,8 @@
 namespace codenas {
 
 // PROJECTED and MIXED belong to whatever part of a layer computes: a mixer's projections, then the hidden channels of the feed-forward.
-enum class Scratch { RESIDUAL, NORMALISED, PROJECTED, MIXED, COUNT };
+// CONVOLVED, SHIFTED and RANKS are of recurrent mixers.
+enum class Scratch { RESIDUAL, NORMALISED, PROJECTED, MIXED, CONVOLVED, SHIFTED, RANKS, COUNT };
 
 class Workspace {
  public:
