@@ -131,7 +131,8 @@ def _time(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidate
     todo = [candidate for sweep in range(job.sweeps) for candidate in candidates if measured[candidate.design.digest] <= sweep]
     if todo:
         torch.set_num_threads(setup.threads)
-        _require_like(home, served_context(resolve_device(setup.latency_device)))
+        device = resolve_device(setup.latency_device)
+        _require_like(home, [served_context(device, candidate.design.stored_arch) for candidate in candidates])
     total = job.sweeps * len(candidates)
     progress = Progress("latency", total, "measurements", initial=total - len(todo))
     for candidate in todo:
@@ -143,11 +144,11 @@ def _time(job: RecordJob, setup: ExperimentSetup, candidates: Sequence[Candidate
     progress.finish()
 
 
-def _require_like(home: Recording, here: LatencyContext) -> None:
-    other = next((found for line in read_lines(home.latencies) if (found := context_of(line)) != here), here)
-    if other != here:
+def _require_like(home: Recording, here: Sequence[LatencyContext]) -> None:
+    other = next((found for line in read_lines(home.latencies) if (found := context_of(line)) not in here), here[0])
+    if other not in here:
         raise RunError(
-            f"latencies in {home.latencies} were measured on {context_name(other)}, this is {here}, and the two are not comparable; "
+            f"latencies in {home.latencies} were measured on {context_name(other)}, this is {here[0]}, and the two are not comparable; "
             f"resume where they were measured, or remove {home.latencies} to measure all of them here"
         )
 
