@@ -5,6 +5,7 @@ On designs and on the rows of a table.
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,7 @@ from codenas.search.fitness import DEFAULT_OBJECTIVES
 from codenas.search.replay.replay import ColumnRoles, Recorded
 from codenas.search.rungs import best_at_rung
 from codenas.search.static_metrics import CAPACITY
-from codenas.search.strategies.base import Observation, Problem, Strategy
+from codenas.search.strategies.base import Observation, Problem, Strategy, Suggestion
 from codenas.search.strategies.evolution import Evolution
 from codenas.search.strategies.optuna_samplers import OptunaSearch
 from codenas.search.strategies.registry import STRATEGIES, strategy
@@ -101,9 +102,27 @@ HISTORIES: dict[str, list[Trial]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a strategy, asked once, said: a Gaussian process takes a second, so all tests look at the same answer."""
+
+    history: list[Observation[Any]]
+    before: list[Observation[Any]]
+    suggestions: list[Suggestion[Any]]
+
+
+@cache
+def answer_of(name: str, place: str, past: str, count: int) -> Answer:
+    history = shown(HISTORIES[past], PROBLEMS[place])
+    before = list(history)
+    return Answer(history, before, strategy(name).ask(PROBLEMS[place], history, count, random.Random(3)))
+
+
 @pytest.fixture(params=HISTORIES)
-def history(request: pytest.FixtureRequest, problem: Problem[Any]) -> list[Observation[Any]]:
-    return shown(HISTORIES[request.param], problem)
+def answer(request: pytest.FixtureRequest, asked: Strategy, problem: Problem[Any], count: int) -> Answer:
+    name = next(name for name in STRATEGIES if strategy(name) == asked)
+    place = next(place for place, each in PROBLEMS.items() if each is problem)
+    return answer_of(name, place, request.param, count)
 
 
 def shown(trials: Sequence[Trial], problem: Problem[Any]) -> list[Observation[Any]]:
@@ -118,21 +137,16 @@ def shown(trials: Sequence[Trial], problem: Problem[Any]) -> list[Observation[An
     ]
 
 
-def test_it_gives_what_is_asked_for_inside_the_space(
-    asked: Strategy, problem: Problem[Any], history: list[Observation[Any]], count: int
-) -> None:
-    for wanted in {0, 1, count}:
-        suggestions = asked.ask(problem, history, wanted, random.Random(3))
+def test_it_gives_what_is_asked_for_inside_the_space(asked: Strategy, problem: Problem[Any], answer: Answer, count: int) -> None:
+    answers = {wanted: asked.ask(problem, answer.history, wanted, random.Random(3)) for wanted in {0, 1} - {count}}
+    for wanted, suggestions in (answers | {count: answer.suggestions}).items():
         assert len(suggestions) == wanted
         assert all(problem.space.contains(suggestion.point) for suggestion in suggestions)
 
 
-def test_the_same_history_and_generator_give_the_same_answer(
-    asked: Strategy, problem: Problem[Any], history: list[Observation[Any]], count: int
-) -> None:
-    answers = [asked.ask(problem, history, count, random.Random(4)) for _ in range(2)]
-    assert answers[0] == answers[1]
-    assert count == 1 or answers[0] != asked.ask(problem, history, count, random.Random(5))
+def test_the_same_history_and_generator_give_the_same_answer(asked: Strategy, problem: Problem[Any], answer: Answer, count: int) -> None:
+    assert asked.ask(problem, answer.history, count, random.Random(3)) == answer.suggestions
+    assert count == 1 or asked.ask(problem, answer.history, count, random.Random(5)) != answer.suggestions
 
 
 def test_another_generator_gives_another_answer(asked: Strategy, problem: Problem[Any]) -> None:
@@ -141,21 +155,19 @@ def test_another_generator_gives_another_answer(asked: Strategy, problem: Proble
 
 
 def test_it_remembers_nothing_between_questions(asked: Strategy, problem: Problem[Any], count: int) -> None:
-    fresh = asked.ask(problem, shown(HISTORIES["long"], problem), count, random.Random(6))
+    fresh = asked.ask(problem, shown(HISTORIES["of all kinds"], problem), count, random.Random(6))
     for history in HISTORIES.values():
         asked.ask(problem, shown(history, problem), min(count, 3), random.Random(8))
-    assert asked.ask(problem, shown(HISTORIES["long"], problem), count, random.Random(6)) == fresh
+    assert asked.ask(problem, shown(HISTORIES["of all kinds"], problem), count, random.Random(6)) == fresh
 
 
-def test_it_changes_no_history(asked: Strategy, problem: Problem[Any], history: list[Observation[Any]], count: int) -> None:
-    before = list(history)
-    asked.ask(problem, history, count, random.Random(9))
-    assert history == before
+def test_it_changes_no_history(answer: Answer) -> None:
+    assert answer.history == answer.before
 
 
-def test_parents_are_candidates_that_reported(asked: Strategy, problem: Problem[Any], history: list[Observation[Any]], count: int) -> None:
-    reported = {each.index for each in history if each.costs is not None}
-    for suggestion in asked.ask(problem, history, count, random.Random(10)):
+def test_parents_are_candidates_that_reported(answer: Answer) -> None:
+    reported = {each.index for each in answer.history if each.costs is not None}
+    for suggestion in answer.suggestions:
         assert set(suggestion.parents) <= reported
         assert (suggestion.origin in ("mutation", "crossover")) == bool(suggestion.parents)
 
