@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: run the benchmarks named, or all that do not take long."""
+"""`python -m benchmarks [NAME ...]`: run the benchmarks named, or all that do not take long; `gpu` has options of its own."""
 
 import importlib
 import json
@@ -15,6 +15,9 @@ LONG = _LONG_MODELS | _LONG_SEARCHES | _LONG_CORPORA
 
 def main() -> None:
     """One JSON line per benchmark, as soon as it is done; of those that yield several results, a line for each."""
+    if sys.argv[1:2] == ["gpu"] and len(sys.argv) > 2:
+        importlib.import_module("benchmarks.gpu").main(sys.argv[2:])
+        return
     known = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if not module.name.startswith("_")]
     unknown = sorted(set(sys.argv[1:]) - set(known))
     if unknown:

@@ -1,78 +1,120 @@
-"""On a GPU: how much of its arithmetic a training uses, and how fast each family trains. The contracts of `make test` run there too."""
+"""On a GPU: what CodeNAS does there, part by part, each in a process of its own that another part cannot harm.
+
+`python -m benchmarks gpu --all` runs all parts in at most nine minutes and writes a line of JSON for each figure, as soon as it is known,
+to gpu.jsonl. `--device cpu` tries every line of them in seconds, on tiny models: these are no figures.
+"""
+
+import argparse
+import datetime
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from benchmarks._contenders import RandomBatches
-from codenas.arch import ArchSpec, AttentionSpec, FeedForwardSpec, MixerSpec
-from codenas.arch.cost import parameters, training_flops_per_token
-from codenas.arch.mixers.linear_attention import LinearAttentionSpec
-from codenas.arch.mixers.mamba2 import MambaSpec
-from codenas.arch.mixers.rwkv7 import RwkvSpec
-from codenas.errors import TrialFailure
-from codenas.model import build_model
-from codenas.train.config import TrainConfig
-from codenas.train.trainer import Trainer
+from benchmarks import _gpu_serving, _gpu_training
+from benchmarks._gpu_training import Line
+from codenas.experiment.device import driver_version
+from codenas.measure.served import device_name
 
-VOCAB, TOKENS, BATCH, WIDTH, LAYERS = 8192, 1024, 32, 512, 8
-WARM_STEPS, STEPS = 10, 20
-FAMILIES: dict[str, MixerSpec] = {
-    "attention": AttentionSpec(n_heads=8, n_kv_heads=8),
-    "linear_attention": LinearAttentionSpec(n_heads=8),
-    "mamba2": MambaSpec(head_width=64, state_width=64),
-    "rwkv7": RwkvSpec(head_width=64),
+SECONDS = 535.0  # of all parts
+_ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part, and the seconds that it may take. What it leaves is there for those behind it."""
+
+    lines: Callable[[str], Iterator[Line]]
+    seconds: float
+
+
+PARTS = {
+    "contracts": Part(_gpu_serving.contracts, 90),
+    "faults": Part(_gpu_training.faults, 60),
+    "kernels": Part(_gpu_training.kernels, 50),
+    "speed": Part(_gpu_training.speed, 150),
+    "graph": Part(_gpu_training.graph, 90),
+    "search": Part(_gpu_serving.search, 90),
+    "latency": Part(_gpu_serving.latency, 50),
+    "decoding": Part(_gpu_serving.decoding, 50),
 }
-# FLOP/s of dense bfloat16 products with float32 sums, from the makers' data sheets, by words of the device's name.
-PEAKS = {
-    "H200": 989e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
-}  # fmt: skip
 
 
 def measure() -> dict[str, object]:
-    """Tokens per second of the trainer, eager and compiled, and the model FLOPs utilisation of the attention model."""
+    """Training speed alone; see `main` for the rest."""
     if not torch.cuda.is_available():
         return {"gpu": "not measured: torch sees none"}
-    device = torch.cuda.get_device_name()
-    arch = architecture("attention")
-    speeds = {
-        name: {kind: _tokens_per_second(architecture(name), kind == "compiled") for kind in ("eager", "compiled")} for name in FAMILIES
-    }
-    found: dict[str, object] = {"device": device, "parameters": parameters(arch, VOCAB), "tokens_per_second": speeds}
-    measured = [speed for speed in speeds["attention"].values() if isinstance(speed, int)]
-    if not measured:
-        return found
-    flops = max(measured) * training_flops_per_token(arch, VOCAB)
-    words = f" {device.replace('-', ' ')} "  # of an A100-SXM4-80GB; and an L40 is no L4
-    peak = next((peak for name, peak in PEAKS.items() if f" {name} " in words), None)
-    used = round(flops / peak, 3) if peak else f"unknown: no peak is listed for {device}"
-    return {**found, "teraflops_per_second": round(flops / 1e12, 1), "model_flops_utilisation": used}
+    return {"device": device_name("cuda"), "speed": list(_gpu_training.speed("cuda"))}
 
 
-def architecture(family: str) -> ArchSpec:
-    """About 30 M parameters, the same block around every mixer."""
-    return ArchSpec(
-        d_model=WIDTH,
-        n_layers=LAYERS,
-        pattern=(FAMILIES[family],),
-        feedforward=FeedForwardSpec(activation="swiglu", multiplier=8 / 3),
-        position="rope" if family == "attention" else "none",
-        context_len=TOKENS,
-    )
+def main(arguments: Sequence[str]) -> None:
+    """The command line of this benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__)
+    parser.add_argument("--all", action="store_true", help="all parts, in their order")
+    parser.add_argument("--part", choices=PARTS, help="one part, in this process")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--output", type=Path, default=Path("gpu.jsonl"))
+    given = parser.parse_args(arguments)
+    if given.all == (given.part is not None):
+        parser.error("choose --all, or one --part")
+    if given.part is not None:
+        if given.device == "cpu":
+            torch.set_num_threads(1)  # tiny models on a busy machine: threads would wait for each other
+        for line in PARTS[given.part].lines(given.device):
+            print(json.dumps(line), flush=True)
+        return
+    with given.output.open("w", encoding="utf-8") as file:
+        for line in _all(given.device):
+            for place in (sys.stdout, file):
+                print(json.dumps(line), file=place, flush=True)
 
 
-def _tokens_per_second(arch: ArchSpec, compiled: bool) -> int | str:
-    """Of whole training steps; or why there is no figure: what one family cannot on a card is no reason not to measure the others.
+def _all(device: str) -> Iterator[Line]:
+    """The lines of all parts; those that a GPU is missing for are skipped."""
+    skipped = device == "cuda" and not torch.cuda.is_available()
+    versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "driver": driver_version()}
+    name = "none: torch sees no GPU" if skipped else device_name(device)
+    yield {"device": name, **versions, "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
+    deadline = time.monotonic() + SECONDS
+    for part, settings in PARTS.items():
+        if skipped:
+            yield {"part": part, "skipped": "torch sees no GPU; --device cpu tries its lines on tiny models"}
+        else:
+            yield from _part(part, device, min(settings.seconds, deadline - time.monotonic()))
 
-    The last step waits for all before it, so that the seconds hold all the work of the device.
-    """
-    torch.compiler.reset()  # the memory of recorded kernels too
-    torch.cuda.empty_cache()
-    config = TrainConfig(batch_size=BATCH, compile=compiled)
-    trainer = Trainer(build_model(arch, VOCAB).to("cuda"), RandomBatches(VOCAB, TOKENS), config)  # type: ignore[arg-type]
-    try:
-        for _ in trainer.run_to(WARM_STEPS):
-            pass
-        seconds = sum(step.seconds for step in trainer.run_to(WARM_STEPS + STEPS))
-    except (TrialFailure, RuntimeError) as error:
-        return f"not measured: {str(error).strip().splitlines()[0]}"
-    return round(STEPS * BATCH * TOKENS / seconds)
+
+def _part(part: str, device: str, seconds: float) -> Iterator[Line]:
+    """The lines of one part, and how it ended."""
+    command = [sys.executable, "-m", "benchmarks", "gpu", "--part", part, "--device", device]
+    started = time.monotonic()
+    process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    errors: list[str] = []
+    reader = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)  # a full pipe would stop the part
+    reader.start()
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(max(1.0, seconds), stop)
+    timer.start()
+    for line in process.stdout:
+        if line.startswith("{"):  # libraries print too
+            yield {"part": part, **json.loads(line)}
+    code = process.wait()
+    timer.cancel()
+    reader.join()
+    took = round(time.monotonic() - started, 1)
+    if late.is_set():
+        ended = f"stopped after {seconds:.0f} s"
+    else:
+        ended = "finished" if code == 0 else f"failed: {errors[-1].strip() if errors else f'exit code {code}'}"
+    yield {"part": part, "ended": ended, "seconds": took}
