@@ -11,10 +11,11 @@ import torch
 
 from benchmarks._gpu_models import FAMILIES, SIZES, SMALL, VOCAB, architecture, release
 from codenas.arch.cost import parameters
-from codenas.decode.engine import Engine, EngineSettings
+from codenas.decode.engine import Engine
 from codenas.decode.events import Produced
 from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import Sequence
+from codenas.decode.settings import EngineSettings
 from codenas.decode.torch_backend import TorchBackend
 from codenas.experiment.run import Run
 from codenas.measure.served import device_name

@@ -9,10 +9,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks._gpu_models import FAMILIES, SIZES, SMALL, VOCAB, architecture, now, release, tokens_per_second, trainer
 from codenas.arch.cost import parameters, training_flops_per_token
-from codenas.decode.engine import EngineSettings
+from codenas.decode.engine import Engine
 from codenas.decode.generate import generate
 from codenas.decode.sampling import SamplingParams
 from codenas.decode.sequence import Sequence
+from codenas.decode.settings import EngineSettings
 from codenas.decode.torch_backend import TorchBackend
 from codenas.errors import CodeNASError
 from codenas.measure.accelerators import peak_flops
@@ -64,12 +65,12 @@ def kernels(device: str) -> Iterator[Line]:
             for _ in training.run_to(5):
                 pass
         backend = TorchBackend(build_model(arch, VOCAB).to(device).eval())
+        engine = Engine(backend, EngineSettings(max_draft=0, cache_bytes=0))
         prompt, params = tuple(range(64)), SamplingParams(max_tokens=4, temperature=0)
-        settings = EngineSettings(max_draft=0, cache_bytes=0)
-        _ = list(generate(backend, Sequence(prompt, params, frozenset()), settings))
+        _ = list(generate(engine, Sequence(prompt, params, frozenset())))
         tokens = SamplingParams(max_tokens=21, temperature=0)  # the first comes with the prompt
         with _profiled(device) as token:
-            _ = list(generate(backend, Sequence(prompt, tokens, frozenset()), settings))
+            _ = list(generate(engine, Sequence(prompt, tokens, frozenset())))
         yield {"family": family, "step": _counts(step, 2), "token": _counts(token, 21)}
         release()
 

@@ -104,7 +104,7 @@ class Proposals:
     def _comparable_warm_start(self, own: Sequence[Trial]) -> WarmStart:
         """The warm start with latencies only of the device on which this search measures its own."""
         contexts = latency_contexts(own)
-        return self.warm_start.comparable(contexts[0], self.objectives) if contexts else self.warm_start
+        return self.warm_start.comparable(contexts, self.objectives) if contexts else self.warm_start
 
     def _numbered(self, suggestion: Suggestion[Design], index: int) -> Candidate:
         # Every candidate trains with the same seed, so that they are comparable: the same random stream of weights and the same batches.

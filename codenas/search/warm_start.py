@@ -46,10 +46,10 @@ class WarmStart(Record):
     proposed: tuple[Design, ...] = ()
     skipped: int = 0
 
-    def comparable(self, context: LatencyContext | None, objectives: Sequence[Objective]) -> Self:
-        """Without latencies measured on anything but `context`, and without their trials where latency has a weight."""
+    def comparable(self, contexts: Collection[LatencyContext | None], objectives: Sequence[Objective]) -> Self:
+        """Without latencies measured in other `contexts`, and without their trials where latency has a weight."""
         decisive = any(each.metric in LATENCIES and each.weight > 0 for each in objectives)
-        compared = (_comparable(trial, context, decisive) for trial in self.prior_trials)
+        compared = (_comparable(trial, contexts, decisive) for trial in self.prior_trials)
         return self.model_copy(update={"prior_trials": tuple(trial for trial in compared if trial is not None)})
 
     def observations(self, objectives: Sequence[Objective]) -> list[Observation[Design]]:
@@ -93,9 +93,9 @@ def _front(trials: Collection[Trial], objectives: Sequence[Objective]) -> list[D
     return [feasible[i][0] for i in ranking(points, len(front(points)))]
 
 
-def _comparable(trial: PriorTrial, context: LatencyContext | None, decisive: bool) -> PriorTrial | None:
+def _comparable(trial: PriorTrial, contexts: Collection[LatencyContext | None], decisive: bool) -> PriorTrial | None:
     metrics = trial.metrics
-    if metrics is None or metrics.latency_ms_p50 is None or metrics.latency_context == context:
+    if metrics is None or metrics.latency_ms_p50 is None or metrics.latency_context in contexts:
         return trial
     without = metrics.model_copy(update={**dict.fromkeys(LATENCIES), "latency_context": None})
     return None if decisive else trial.model_copy(update={"metrics": without})

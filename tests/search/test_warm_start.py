@@ -142,5 +142,5 @@ def test_latencies_count_only_where_this_search_measures_its_own(
         PriorTrial(run="a", candidate="c000", design=design(8), metrics=measured),
         PriorTrial(run="a", candidate="c001", design=design(16)),
     )
-    shown = WarmStart(prior_trials=prior).comparable(own, objectives).observations(objectives)
+    shown = WarmStart(prior_trials=prior).comparable([own], objectives).observations(objectives)
     assert [each.costs for each in shown] == costs
