@@ -164,6 +164,11 @@ class Checkpoint:
             raise CheckpointError(f"{self.path / TOKENIZER} is not the vocabulary that the model was trained with; {_way_out(self.path)}")
         return vocabulary
 
+    @property
+    def holds_training_state(self) -> bool:
+        """Whether its training can be resumed."""
+        return (self.path / TRAINING).is_file()
+
     def load_training_state(self) -> dict[str, Tensor]:
         """What `Trainer.state` gave.
 
@@ -171,7 +176,7 @@ class Checkpoint:
             CheckpointError: the checkpoint was stored without it, or it is not what was written.
             ResourceError: there is no memory for it.
         """
-        if not (self.path / TRAINING).is_file():
+        if not self.holds_training_state:
             raise CheckpointError(f"{self.path} holds no training state ({TRAINING}): it can be served, not trained on")
         return _read(self._verified(TRAINING, self.manifest.training_sha256))
 

@@ -20,6 +20,8 @@ from pydantic import TypeAdapter
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from codenas.experiment.config import ExperimentSetup
+from codenas.experiment.mirror import Mirror
+from codenas.experiment.training_states import TrainingStates
 from codenas.log import Progress
 from codenas.metrics import QUALITY
 from codenas.search.actions import Job
@@ -77,6 +79,7 @@ class AshaSearcher(PlanSearcher):
         first = Budget(candidates=plan.budget.candidates, rungs=plan.budget.rungs[:1], promote=())
         self._proposal_plan = replace(plan, budget=first)
         self._retry_queue = list(unfinished)
+        self._states = TrainingStates(plan, setup.folder, Mirror(mirror) if mirror is not None else None, stopped_by_ray=True)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         super().on_trial_result(trial_id, result)

@@ -13,9 +13,10 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from codenas.corpus import Corpus
-from codenas.errors import ResourceError
+from codenas.errors import BudgetError, ResourceError
 from codenas.experiment.device import GIVEN_GPU
-from codenas.experiment.jobs import SearchJob
+from codenas.experiment.estimate import estimate
+from codenas.experiment.jobs import SearchJob, TrainJob
 from codenas.experiment.mirror import Mirror
 from codenas.experiment.session import run_resumable, search_progress
 from codenas.files import require_free_space
@@ -29,7 +30,7 @@ from tune_jobs.survey import with_gpu_names
 from tune_jobs.trainable import JobTrainable
 
 MEGABYTES_PER_TRIAL = 600  # a worker with torch, a model of some million parameters and its optimizer
-DISK_MEGABYTES = 1_000
+DISK_MEGABYTES = 1_000  # at least
 
 
 def search(
@@ -74,7 +75,7 @@ def _run(
     workers = sum(placement.slots(node) for node in nodes)
     here: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     _require_memory(sum(placement.slots(node) for node in nodes if node.address == here))
-    require_free_space(home.path, DISK_MEGABYTES)
+    require_free_space(home.path, disk_megabytes(job, plan, workers, home.path))
     started = time.monotonic()
     progress = search_progress(job, plan, history, workers)
     device = GIVEN_GPU if placement.uses_gpus else "cpu"  # with `auto` a trial without a GPU would take one that is another's
@@ -93,6 +94,16 @@ def _run(
     ended = time.monotonic()
     overhead = searcher.times.overhead(workers, started, ended, searcher.step_seconds)
     return Effort(workers, ended - started, searcher.steps, searcher.step_seconds, overhead)
+
+
+def disk_megabytes(job: SearchJob, plan: Plan, workers: int, folder: Path) -> int:
+    """What a search with so many `workers` needs on the disk, beside what is in its `folder`: most of it are training states."""
+    try:
+        needed = estimate(job, TrainJob(), plan).disk_bytes(workers)
+    except BudgetError:  # designs inside the limits are too rare for a sample
+        needed = 0.0
+    stored = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return max(DISK_MEGABYTES, round((needed - stored) / 1e6))
 
 
 def _live_ids() -> frozenset[str]:

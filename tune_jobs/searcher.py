@@ -16,6 +16,8 @@ from ray.tune.search import Searcher
 from codenas.errors import CodeNASError, UserError
 from codenas.experiment.config import ExperimentSetup
 from codenas.experiment.messages import best_score_line, device_retry_line, outcome_line, retry_line, update_total
+from codenas.experiment.mirror import Mirror
+from codenas.experiment.training_states import TrainingStates
 from codenas.log import Progress
 from codenas.search.actions import Job, Train, Wait
 from codenas.search.candidate import Outcome
@@ -82,6 +84,7 @@ class PlanSearcher(Searcher):
         self._retries, self._node_timeout_s = retries, node_timeout_s
         self._deaths = defaultdict[Job, list[frozenset[str]]](list)  # the nodes that were up when each attempt began
         self._device_failures = Counter[Job]()
+        self._states = TrainingStates(plan, setup.folder, Mirror(mirror) if mirror is not None else None)
         self._telemetry = SearchTelemetry(plan, setup.folder)
         self._last_telemetry, self._unreported_steps = -math.inf, 0
         self.steps = 0
@@ -137,6 +140,7 @@ class PlanSearcher(Searcher):
     def _record(self, job: Job, outcome: Outcome) -> None:
         try:
             self.history.add_outcome(outcome)
+            self._states.remove_unneeded(self.history)
         except CodeNASError as error:  # as above: a full disk must end the search, not Tune
             self.error = error
             return

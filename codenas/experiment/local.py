@@ -12,6 +12,7 @@ from codenas.experiment.messages import best_score_line, outcome_line, update_to
 from codenas.experiment.mirror import Mirror, mirrored
 from codenas.experiment.rung import execute
 from codenas.experiment.session import run_resumable, search_progress
+from codenas.experiment.training_states import TrainingStates
 from codenas.search.actions import Job
 from codenas.search.candidate import Outcome
 from codenas.search.history import History
@@ -37,11 +38,13 @@ def search_locally(job: SearchJob, corpus: Corpus, folder: Path, mirror: Mirror 
 
 def _run(job: SearchJob, plan: Plan, history: History, corpus: Corpus, home: SearchFolder, url: str | None) -> Effort:
     setup, progress, started = job.setup(corpus, home.checkpoints), search_progress(job, plan, history, 1), time.monotonic()
+    states = TrainingStates(plan, home.checkpoints, Mirror(url) if url is not None else None)
     before, step_seconds = progress.done, 0.0
 
     def run_job(next_job: Job) -> Outcome:
         nonlocal step_seconds
         update_total(progress, plan, history)
+        states.remove_unneeded(history)
         steps = mirrored(execute(setup, next_job), url, next_job, setup.folder)
         while True:
             try:

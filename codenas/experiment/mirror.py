@@ -110,7 +110,11 @@ class Mirror:
         """Remove the training states of every stored rung of `history` except `keep`, as in the folder."""
         for report in (report for trial in history.trials for report in trial.all_reports):
             if report.checkpoint != keep:
-                self._objects.remove(f"checkpoints/{report.checkpoint}/{TRAINING}")
+                self.remove_training_state(report.checkpoint)
+
+    def remove_training_state(self, checkpoint: str) -> None:
+        """Remove what only a resumed training needs from one checkpoint."""
+        self._objects.remove(f"checkpoints/{checkpoint}/{TRAINING}")
 
     def prepare(self, job: Job, checkpoints: Path) -> None:
         """Download the checkpoint from which `job` resumes: its own rung, if only the report was lost, or the one below.

@@ -17,7 +17,16 @@ from codenas.experiment.device import GIVEN_GPU, require_visible_gpu, resolve_de
 from codenas.experiment.memory import exempt_imported_objects, release_memory
 from codenas.experiment.resume import differences, require_of_search
 from codenas.experiment.splits import VALID, require_windows, tokens_to_score
-from codenas.experiment.training import TrainingSubject, build, load_trainer, manifest_of, memory_errors_as_failures, scoring_branch, store
+from codenas.experiment.training import (
+    Scored,
+    TrainingSubject,
+    build,
+    load_trainer,
+    manifest_of,
+    memory_errors_as_failures,
+    scoring_branch,
+    store,
+)
 from codenas.measure.measurements.base import MeasurementSubject
 from codenas.measure.measurements.bits_per_byte import MEASUREMENT as BITS_PER_BYTE
 from codenas.measure.measurements.registry import measurements
@@ -57,15 +66,16 @@ def execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
 def _execute(setup: ExperimentSetup, job: Job) -> Generator[Step, None, Outcome]:
     recorder = CurveRecorder()
     setup, corpus = resolve_setup(setup, job.candidate.design)
-    start, reached = _checkpoint_below(setup, job), stored_at(setup.checkpoint(job.candidate, job.rung))
+    below, reached = _checkpoint_below(setup, job), stored_at(setup.checkpoint(job.candidate, job.rung))
+    start = below if below is not None and below.holds_training_state else None  # without one, it is trained from scratch
     recipe = setup.train.model_copy(update={"seed": job.candidate.seed})
-    for stored in filter(None, (start, reached)):
+    for stored in filter(None, (below, reached)):
         require_of_search(stored, differences(stored, corpus, job.candidate.design, recipe))
     if reached is not None:
-        return _report(setup, corpus, job, start, reached)
+        return _report(setup, corpus, job, below, reached)
     try:
-        static = start.manifest.metrics if start is not None else measure_untrained(setup, corpus, job.candidate)
-        new = start is None and not job.candidate.repeat  # a trained candidate satisfied the limits before
+        static = below.manifest.metrics if below is not None else measure_untrained(setup, corpus, job.candidate)
+        new = below is None and not job.candidate.repeat  # a trained candidate satisfied the limits before
         reason = broken_limit(static, setup.objectives) if new else None
         if reason is not None:
             return Refusal(index=job.candidate.index, reason=reason, metrics=static)
@@ -140,6 +150,8 @@ def _train_to_rung(
     yield from recorder.watch(trainer.run_to(job.rung))
     branch_steps = scoring_steps(setup, job)
     scored = (yield from scoring_branch(trainer, branch_steps)) if branch_steps else None
+    if job.candidate.repeat:  # never resumed
+        scored = Scored(trainer.averaged_weights() if scored is None else scored.weights, None)
     return store(trainer, setup.checkpoint(job.candidate, job.rung), subject, scored=scored, curve=recorder.curve())
 
 

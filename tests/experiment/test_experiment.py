@@ -13,7 +13,7 @@ from torch import Tensor
 
 from codenas.arch import ArchSpec, Design, FeedForwardSpec, SearchSpace
 from codenas.arch.storage import STORAGES, Storage
-from codenas.checkpoint import MANIFEST, Checkpoint, update_metrics
+from codenas.checkpoint import MANIFEST, TRAINING, Checkpoint, update_metrics
 from codenas.compress.stored import StoredModel
 from codenas.corpus import Corpus
 from codenas.errors import CheckpointError, CorpusError, TrialFailure
@@ -108,6 +108,26 @@ def test_a_rung_climbed_from_the_one_below_equals_one_reached_at_once(arch: Arch
     assert (low.steps, high.steps, at_once.steps) == (LOW, HIGH - LOW, HIGH)
     assert high.metrics.bits_per_byte == at_once.metrics.bits_per_byte != low.metrics.bits_per_byte
     assert_same_training(stored(setup, high), stored(elsewhere(setup), at_once))
+
+
+def test_a_rung_whose_state_was_removed_is_reached_from_scratch_and_equals_one_that_was_climbed(setup: ExperimentSetup) -> None:
+    low = reported(setup, job(LOW))
+    (stored(setup, low).path / TRAINING).unlink()
+    measured = stored(setup, low).manifest.metrics.latency_ms_p50
+    high, at_once = reported(setup, job(HIGH)), reported(elsewhere(setup), job(HIGH))
+    assert high.steps == HIGH
+    assert high.metrics.latency_ms_p50 == measured  # it is not measured anew: it was inside the limits
+    assert high.metrics.bits_per_byte == at_once.metrics.bits_per_byte
+    assert_same_training(stored(setup, high), stored(elsewhere(setup), at_once))
+
+
+def test_a_repeat_stores_no_state(setup: ExperimentSetup) -> None:
+    repeat = Job(job(LOW).candidate.with_repeat(1), LOW)
+    for branch in ({}, {LOW: 2}):
+        setup = elsewhere(setup).model_copy(update={"scoring_steps": branch})
+        checkpoint = stored(setup, reported(setup, repeat))
+        assert not checkpoint.holds_training_state
+        assert checkpoint.manifest.training_sha256 is None
 
 
 def test_a_report_says_everything_that_was_measured(setup: ExperimentSetup, corpus: Corpus) -> None:

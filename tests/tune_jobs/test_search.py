@@ -164,10 +164,41 @@ def test_more_than_the_cluster_has_is_refused(ray_cluster: Path, corpus: Corpus,
         search(greedy, corpus, tmp_path, ray_cluster)
 
 
+def wide(d_model: int) -> SearchJob:
+    space = SearchSpace(base=tiny_arch(d_model=d_model), choices={"n_layers": (3, 4)})
+    return JOB.model_copy(update={"space": space, "objectives": OBJECTIVES[:1]})
+
+
+def test_a_disk_too_small_for_the_designs_of_the_space_is_refused_at_the_start(
+    ray_cluster: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "DISK_MEGABYTES", 0)
+    with (
+        small_disk(tmp_path / "disk", kilobytes=40_000) as disk,
+        pytest.raises(ResourceError, match=rf"{disk}/search has \d+ MB free and this work needs \d{{3,}} MB; free some space"),
+    ):
+        search(wide(512), corpus, disk / "search", ray_cluster)
+
+
+def test_what_a_search_needs_on_the_disk_follows_from_its_space_and_what_is_there(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "DISK_MEGABYTES", 0)
+
+    def needed(job: SearchJob, workers: int = 2) -> int:
+        return launch.disk_megabytes(job, job.plan(corpus.manifest.vocab_size), workers, tmp_path)
+
+    small = needed(wide(512))
+    assert needed(wide(1024)) > 3 * small
+    assert 1.3 * small < needed(wide(512), workers=4) < 2 * small  # two are promoted
+    (tmp_path / "state").write_bytes(bytes(10_000_000))
+    assert needed(wide(512)) == small - 10
+
+
 def test_a_disk_that_fills_up_in_the_search_is_one_line_and_the_search_continues_later(
     ray_cluster: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tune_jobs.launch.DISK_MEGABYTES", 0)  # what was free when the search began
+    monkeypatch.setattr("tune_jobs.launch.disk_megabytes", lambda *_: 0)  # what was free when the search began
     written, fit = list[Path](), launch._run_tune
 
     def seen(*arguments: Any) -> None:
@@ -195,7 +226,7 @@ def test_a_history_that_cannot_be_written_ends_the_search_not_tune(corpus: Corpu
     def full(_: object) -> None:
         raise ResourceError("no space is left")
 
-    monkeypatch.setattr(history, "record", full)
+    monkeypatch.setattr(history, "add_outcome", full)
     searcher.on_trial_complete("first", error=True)
     assert isinstance(searcher.error, ResourceError)
     assert searcher.suggest("second") == PlanSearcher.FINISHED
