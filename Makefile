@@ -28,7 +28,7 @@ setup: $(STAMP) ## build .venv with the pinned packages, and the native decoding
 
 native: $(STAMP) ## build the native decoding library beside its sources (also after a change of them)
 	@export PATH="$(abspath $(BIN)):$$PATH"; mkdir -p build; \
-	{ cmake -S codenas/decode/native -B build/native -G Ninja $(CMAKE_ARGS); cmake --build build/native; \
+	{ cmake -S codenas/decode/native -B build/native -G Ninja $(CMAKE_ARGS) && cmake --build build/native && \
 	  cmake --install build/native --prefix codenas/decode/native; } >build/native.log 2>&1 || { cat build/native.log >&2; exit 2; }
 
 demo: $(STAMP) ## run all stages on this machine: prepare, search, train, evaluate, serve, complete

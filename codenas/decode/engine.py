@@ -15,13 +15,16 @@ import numpy as np
 from codenas.decode.backend import Backend, ForwardBatch, Logits
 from codenas.decode.drafting import ForwardCost, NgramDrafter, best_draft
 from codenas.decode.events import Event, Failed, Finished, Produced, Statistics
+from codenas.decode.native.library import available_targets
+from codenas.decode.native.sampling import native_sample
 from codenas.decode.running import NO_SLOT, Running
+from codenas.decode.sampling import sample
 from codenas.decode.sequence import Sequence
 from codenas.decode.settings import EngineSettings
 from codenas.decode.slots import Slots
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class _Work:
     """What one sequence does in a forward pass: `count` of its pending tokens, then drafted ones."""
 
@@ -48,6 +51,7 @@ class Engine:
         if self._step_tokens < backend.slots:
             raise ValueError(f"{self._step_tokens} tokens of a forward pass are fewer than {backend.slots} slots")
         self._slots, self._cost = Slots(backend, self._settings), ForwardCost()
+        self._sample = native_sample if available_targets() else sample
         self._waiting: deque[Running] = deque()
         self._running: list[Running] = []  # in order of admission
         self._next_id = 0
@@ -101,7 +105,7 @@ class Engine:
         if limit is not None and needed > limit:
             raise ValueError(f"a state of {needed} bytes is larger than {limit}, the limit of the engine (state_bytes)")
         self._next_id += 1
-        self._waiting.append(Running(self._next_id, sequence))
+        self._waiting.append(Running(self._next_id, sequence, self._sample))
         return self._next_id
 
     def cancel(self, id: int) -> None:
@@ -261,15 +265,16 @@ class Engine:
             self._slots.copy(running, other)
             other.leader = None
         for each in (running, *followers):
-            self._sample(each, logits, work.drafted, events)
+            self._sample_next(each, logits, work.drafted, events)
         if completed_prompt and running.slot != NO_SLOT:
             self._slots.save_blocks(running)
 
-    def _sample(self, running: Running, logits: Logits, drafted: list[int], events: list[Event]) -> None:
+    def _sample_next(self, running: Running, logits: Logits, drafted: list[int], events: list[Event]) -> None:
         """Sample the next tokens of `running`, and take rejected drafts back."""
+        before = len(running.tokens)
         sampled, accepted = running.sample(logits, drafted)
         events += sampled
-        self.statistics.generated_tokens += sum(len(event.tokens) for event in sampled if isinstance(event, Produced))
+        self.statistics.generated_tokens += len(running.tokens) - before
         if drafted:
             assert running.drafter is not None
             running.drafter.record(len(drafted), accepted)

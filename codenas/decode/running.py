@@ -3,7 +3,7 @@
 from codenas.decode.backend import Logits
 from codenas.decode.drafting import NgramDrafter
 from codenas.decode.events import Event, Failed, Finished, Produced, PromptScored
-from codenas.decode.sampler import NonFiniteLogits, Sampler
+from codenas.decode.sampler import NonFiniteLogits, SampleFunction, Sampler
 from codenas.decode.sampling import TokenLogprobs, token_logprobs
 from codenas.decode.sequence import Sequence
 
@@ -16,9 +16,9 @@ class Running:
     It survives a preemption: then it has no slot and length 0, but its tokens and its sampler go on where they were.
     """
 
-    def __init__(self, id: int, sequence: Sequence) -> None:
+    def __init__(self, id: int, sequence: Sequence, sample: SampleFunction) -> None:
         self.id, self.sequence = id, sequence
-        self.sampler = Sampler(sequence)
+        self.sampler = Sampler(sequence, sample)
         self.tokens = list(sequence.prompt)
         self.slot, self.length, self.saved = NO_SLOT, 0, 0  # `saved`: tokens whose state is in the prefix cache
         self.started = False

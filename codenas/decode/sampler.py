@@ -1,14 +1,19 @@
 """The sampler of one sequence: its own random numbers, so batching changes no sample, and what penalties count."""
 
+import math
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from codenas.decode.backend import Logits
-from codenas.decode.sampling import sample
+from codenas.decode.sampling import SamplingParams, sample
 from codenas.decode.sequence import Sequence
 
+SampleFunction = Callable[[Logits, SamplingParams, float], int]  # as `sample`
+
 _MANTISSA = 2**53
+_DRAWN_AT_ONCE = 32  # random numbers: to draw each alone costs ten times as much
 
 
 class NonFiniteLogits(ArithmeticError):
@@ -21,14 +26,14 @@ class NonFiniteLogits(ArithmeticError):
 class Sampler:
     """Samples the tokens of one sequence, one random number for each."""
 
-    def __init__(self, sequence: Sequence) -> None:
+    def __init__(self, sequence: Sequence, sample: SampleFunction = sample) -> None:
         params = self._params = sequence.params
+        self._sample = sample
         self._greedy = params.greedy
         self._counts: Counter[int] = Counter()
         self._penalised = bool(params.presence_penalty or params.frequency_penalty or params.logit_bias)
         self._repeatable = np.unique(sequence.prompt) if params.repetition_penalty != 1 else None
-        # The generator of torch with the same seed gives the same numbers (a Mersenne twister that takes 32 bits of the seed).
-        self._rng = None if self._greedy else np.random.RandomState(None if params.seed is None else params.seed & 0xFFFFFFFF)
+        self._numbers = None if self._greedy else _uniform(None if params.seed is None else params.seed & 0xFFFFFFFF)
 
     def __call__(self, logits: Logits) -> int:
         """The next token, from `logits` [vocab], which are not changed.
@@ -39,21 +44,15 @@ class Sampler:
         if self._penalised or self._repeatable is not None:
             logits = self._with_penalties(logits)
         token = int(logits.argmax())  # of NaN if there is one
-        if not np.isfinite(logits[token]):
+        if not math.isfinite(logits[token]):
             raise NonFiniteLogits
-        if self._rng is not None:
-            token = sample(logits, self._params, self._draw(self._rng))
+        if self._numbers is not None:
+            token = self._sample(logits, self._params, next(self._numbers))
         if self._penalised:
             self._counts[token] += 1
         if self._repeatable is not None:
             self._repeatable = np.union1d(self._repeatable, token)
         return token
-
-    @staticmethod
-    def _draw(rng: np.random.RandomState) -> float:
-        """A number in [0, 1)."""
-        drawn = rng.bytes(8)
-        return (int.from_bytes(drawn[4:] + drawn[:4], "little") % _MANTISSA) / _MANTISSA
 
     def _with_penalties(self, logits: Logits) -> Logits:
         """A copy of `logits` with penalties and bias.
@@ -70,3 +69,11 @@ class Sampler:
             for token, count in self._counts.items():
                 changed[token] -= params.presence_penalty + count * params.frequency_penalty
         return changed
+
+
+def _uniform(seed: int | None) -> Iterator[float]:
+    """Numbers in [0, 1): those of torch's generator with the same seed, a Mersenne twister that takes 32 bits of it."""
+    rng = np.random.RandomState(seed)
+    while True:
+        words = np.frombuffer(rng.bytes(8 * _DRAWN_AT_ONCE), dtype="<u4").astype(np.uint64).reshape(-1, 2)
+        yield from (((words[:, 0] << np.uint64(32) | words[:, 1]) % np.uint64(_MANTISSA)) / _MANTISSA).tolist()

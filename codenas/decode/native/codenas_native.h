@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define CN_ABI_VERSION 1
+#define CN_ABI_VERSION 2
 #define CN_API __attribute__((visibility("default")))
 
 typedef struct cn_model cn_model;
@@ -101,6 +101,9 @@ CN_API int32_t cn_saved_bytes(const cn_model* model, int32_t slot, int32_t start
 CN_API int32_t cn_save(const cn_model* model, int32_t slot, int32_t start, int32_t stop, uint8_t* block);
 CN_API int32_t cn_restore(cn_model* model, int32_t slot, int32_t start, int32_t stop, const uint8_t* block, size_t bytes);
 CN_API size_t cn_state_bytes(const cn_model* model, int32_t length);
+
+/* The token at `drawn`, in [0, 1), of the distribution of `n` logits; -1 if they have no finite maximum. `top_k` 0: all tokens. */
+CN_API int32_t cn_sample(size_t n, const float* logits, double temperature, int32_t top_k, double top_p, double min_p, double drawn);
 
 #ifdef __cplusplus
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import codenas.decode.native
 from codenas.errors import ConfigError
 
-ABI_VERSION = 1  # of codenas_native.h
+ABI_VERSION = 2  # of codenas_native.h
 TARGETS = ("avx512", "avxvnni", "avx2", "portable")  # fastest first
 
 
@@ -51,7 +51,7 @@ def _load(target: str) -> ctypes.CDLL:
 
 def _declare(library: ctypes.CDLL) -> None:
     """The results and arguments of the functions of codenas_native.h; an `int32_t` result is the default."""
-    size, number, pointer = ctypes.c_size_t, ctypes.c_int32, ctypes.c_void_p
+    size, number, real, pointer = ctypes.c_size_t, ctypes.c_int32, ctypes.c_double, ctypes.c_void_p
     for name, result, arguments in (
         ("error", ctypes.c_char_p, []),
         ("create", number, [pointer, pointer, size, pointer, pointer]),
@@ -69,6 +69,7 @@ def _declare(library: ctypes.CDLL) -> None:
         ("save", number, [pointer, number, number, number, pointer]),
         ("restore", number, [pointer, number, number, number, pointer, size]),
         ("state_bytes", size, [pointer, number]),
+        ("sample", number, [size, pointer, real, number, real, real, real]),
     ):
         function = getattr(library, f"cn_{name}")
         function.restype, function.argtypes = result, arguments

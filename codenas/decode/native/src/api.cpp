@@ -1,5 +1,6 @@
 // The C interface: arguments are checked here, exceptions become error codes here.
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -10,6 +11,7 @@
 #include "codenas_native.h"
 #include "errors.h"
 #include "model.h"
+#include "sampling.h"
 
 struct cn_model {
   codenas::Model model;
@@ -113,3 +115,10 @@ int32_t cn_restore(cn_model* model, int32_t slot, int32_t start, int32_t stop, c
 }
 
 size_t cn_state_bytes(const cn_model* model, int32_t length) { return model->model.state_bytes(length); }
+
+int32_t cn_sample(size_t n, const float* logits, double temperature, int32_t top_k, double top_p, double min_p, double drawn) {
+  int32_t token = -1;
+  const bool valid = n > 0 && n <= size_t(INT32_MAX) && logits && temperature > 0 && top_k >= 0 && top_p > 0 && drawn >= 0 && drawn < 1;
+  if (valid) guarded([&] { token = codenas::sample(logits, int(n), {temperature, int(std::min(size_t(top_k), n)), top_p, min_p}, drawn); });
+  return token;
+}
