@@ -54,10 +54,19 @@ def decoding_latency(model: StoredModel, device: str = "cpu", tokens: int = 64, 
     Raises:
         ValueError: the context of the model is too short to time a single token.
     """
-    prompt_tokens, tokens = lengths_that_fit(model.arch.context_len, tokens, prompt_tokens)
-    prompt = tuple(position % model.vocab_size for position in range(prompt_tokens))
+    lengths_that_fit(model.arch.context_len, tokens, prompt_tokens)  # before anything is loaded
+    return backend_latency(*open_served(model, device), tokens, prompt_tokens, rounds)
+
+
+def backend_latency(backend: Backend, context: LatencyContext, tokens: int = 64, prompt_tokens: int = 64, rounds: int = 3) -> Latency:
+    """`decoding_latency` of a model that is open already.
+
+    Args:
+        context: what the times are measured on; its clock is read.
+    """
+    prompt_tokens, tokens = lengths_that_fit(backend.context_len, tokens, prompt_tokens)
+    prompt = tuple(position % backend.vocab_size for position in range(prompt_tokens))
     sequence = Sequence(prompt, SamplingParams(max_tokens=WARMUP_TOKENS + tokens, temperature=0), frozenset())
-    backend, context = open_served(model, device)
     best, *others = sorted((_round(backend, sequence, context) for _ in range(rounds)), key=lambda latency: latency.p50_ms)
     return replace(best, p50_uncertainty_ms=others[0].p50_ms - best.p50_ms if others else None)
 
