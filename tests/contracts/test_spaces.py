@@ -221,7 +221,9 @@ def test_an_unknown_preset_is_answered_by_their_names() -> None:
 
 
 def numbers_in(state: Any) -> int:
-    """Elements of all tensors of a state; states may hold states."""
+    """Elements of all tensors of a state; states may hold states, and flags."""
     if isinstance(state, torch.Tensor):
         return state.numel()
+    if isinstance(state, bool):
+        return 0
     return sum(numbers_in(getattr(state, field.name)) for field in dataclasses.fields(state))
