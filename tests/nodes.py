@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,21 +106,28 @@ class Nodes:
             options += ["--dashboard-port", str(port), "--dashboard-agent-listen-port", str(free_port())]
         self.head = self._start(*options)
 
-    def add_worker(self, cpus: int = 1, gpus: int = 0) -> Node:
-        """Start another node."""
-        node = self._start("--address", self.address, "--num-cpus", str(cpus), "--num-gpus", str(gpus))
+    def add_worker(self, cpus: int = 1, gpus: int = 0, environment: Mapping[str, str] | None = None) -> Node:
+        """Start another node; its processes have the `environment` too."""
+        node = self._start("--address", self.address, "--num-cpus", str(cpus), "--num-gpus", str(gpus), environment=environment)
         self.workers.append(node)
         return node
 
-    def _start(self, *options: str) -> Node:
+    def _start(self, *options: str, environment: Mapping[str, str] | None = None) -> Node:
         self._started += 1
         path, own = self.folder / f"node{self._started}.log", self.folder / str(self._started)
         command = [sys.executable, "-c", _START, "start", "--block", "--disable-usage-stats", "--node-ip-address", "127.0.0.1"]
         command += ["--object-store-memory", "80000000", *options]
         command += ["--temp-dir", str(own)]  # or each would unpack what a job ships over the others' copies, which they work in
-        environment = {**self.environment, "RAY_worker_niceness": "0"}  # at Ray's 15 any other work on the machine stops them
+        niceness = {"RAY_worker_niceness": "0"}  # at Ray's 15 any other work on the machine stops them
         with path.open("wb") as log:
-            process = psutil.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            process = psutil.Popen(
+                command,
+                cwd=ROOT,
+                env={**self.environment, **niceness, **(environment or {})},
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
         node = Node(process, path)
         wait_until(node.up, lambda: path.read_text(errors="replace"))
         return node
