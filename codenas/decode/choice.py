@@ -86,9 +86,7 @@ def native_backend(model: StoredModel, options: BackendOptions) -> NativeBackend
         ResourceError: there is no memory.
         ValueError: the library lacks a mixer of the design.
     """
-    tensors = {name: tensor.numpy() for name, tensor in model.tensors.items()}
-    native = NativeOptions(options.slots, max(options.max_tokens, options.slots), options.threads)
-    return NativeBackend(model.arch, model.vocab_size, tensors, native)
+    return NativeBackend.from_stored(model, NativeOptions(options.slots, max(options.max_tokens, options.slots), options.threads))
 
 
 def torch_backend(model: StoredModel, options: BackendOptions) -> TorchBackend:

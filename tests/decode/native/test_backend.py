@@ -7,8 +7,7 @@ import pytest
 
 from codenas.arch import ArchSpec, AttentionSpec
 from codenas.arch.storage import STORAGES, Storage
-from codenas.decode.native.library import TARGETS, available_targets, load_library
-from codenas.errors import ConfigError
+from codenas.decode.native.library import TARGETS, available_targets
 from tests.decode.native.models import batch_of, distance, native, needs_library, random_arch, random_model, reference, stored
 
 EXACT = 1e-4  # in float32, relative to the spread of the logits
@@ -165,13 +164,11 @@ def test_a_wrong_batch_is_refused_and_changes_nothing(parts: list[tuple[int, int
     assert [backend.length(slot) for slot in range(4)] == [0] * 4
 
 
-def test_wrong_tensors_options_and_targets_are_refused() -> None:
+def test_wrong_tensors_and_options_are_refused() -> None:
     model = random_model(random_arch(random.Random(1)), VOCAB)
     tensors = dict(stored(model, None)[0])
     with pytest.raises(ValueError, match="threads"):
         native(model, tensors, threads=0)
-    with pytest.raises(ConfigError, match="choose one of"):
-        load_library("sse9")
     with pytest.raises(ValueError, match=r"norm\.weight is missing"):
         native(model, {name: value for name, value in tensors.items() if name != "norm.weight"})
     with pytest.raises(ValueError, match=r"norm\.weight is stored as float64"):

@@ -13,6 +13,16 @@ std::unique_ptr<Matrix> make_matrix(Arena& arena, int dtype, int rows, int input
   }
 }
 
+size_t packed_bound(const cn_tensor& tensor) {
+  const size_t rows = size_t(tensor.rows) + PANEL, columns = size_t(tensor.columns) + GROUP;  // filled up to whole panels and groups
+  switch (tensor.dtype) {
+    case CN_F32: return rows * columns * 4 + GROUP;
+    case CN_F16: return rows * columns * 2 + GROUP;
+    case CN_I8: return rows * (columns + sizeof(float)) + GROUP;
+    default: return rows * (columns / 2 + columns / GROUP * sizeof(half)) + GROUP;
+  }
+}
+
 std::unique_ptr<Matrix> stack(Arena& arena, const Parts& parts) {
   int rows = 0;
   for (const cn_tensor* part : parts) {
@@ -38,7 +48,7 @@ std::unique_ptr<Matrix> interleave(Arena& arena, const cn_tensor& first, const c
 }
 
 std::unique_ptr<Matrix> transpose(Arena& arena, const cn_tensor& tensor, float factor) {
-  Arena own(size_t(8) * size_t(tensor.rows + PANEL) * size_t(tensor.columns + GROUP) + (1 << 16));
+  Arena own(packed_bound(tensor));
   const auto stored = stack(own, {&tensor});
   const size_t rows = size_t(tensor.rows), columns = size_t(tensor.columns);
   std::vector<float> row(columns), turned(rows * columns);

@@ -57,6 +57,9 @@ class Matrix {
 // The format follows from the type of the stored tensors.
 std::unique_ptr<Matrix> make_matrix(Arena& arena, int dtype, int rows, int inputs);
 
+// No less than the bytes that `tensor` takes in an arena, alone or in a stack.
+size_t packed_bound(const cn_tensor& tensor);
+
 using Parts = std::vector<const cn_tensor*>;
 std::unique_ptr<Matrix> stack(Arena& arena, const Parts& parts);  // the rows of all parts, one part after the other
 std::unique_ptr<Matrix> interleave(Arena& arena, const cn_tensor& first, const cn_tensor& second);  // LANES rows of each in turn

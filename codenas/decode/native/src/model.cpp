@@ -42,6 +42,14 @@ const cn_options& checked(const cn_options& options) {
   return options;
 }
 
+size_t weights_bound(const cn_arch& arch, const Tensors& tensors) {
+  size_t total = 0;
+  for (const cn_tensor* tensor : tensors.all()) total += packed_bound(*tensor);
+  // The matrix that widens a factorised embedding is there a second time where it narrows too, in float32.
+  const cn_tensor narrow{"narrow", nullptr, nullptr, arch.embedding_rank, arch.d_model, CN_F32};
+  return total + (arch.embedding_rank && arch.tie_embeddings ? packed_bound(narrow) : 0);
+}
+
 std::unique_ptr<Mixer> make_mixer(const LayerParts& parts) {
   switch (parts.mixer.kind) {
     case CN_ATTENTION: return make_attention(parts);
@@ -58,8 +66,7 @@ Model::Model(const cn_arch& arch, const Tensors& tensors, const cn_options& opti
     : arch_(checked(arch)),
       options_(checked(options)),
       embedding_width_(arch.embedding_rank ? arch.embedding_rank : arch.d_model),
-      // An upper bound: rows and inputs are filled up to whole panels and groups, and a tied factorised head is widened to float32.
-      arena_(4 * tensors.bytes() + (size_t(arch.n_layers) + 1) * 16 * PANEL * GROUP * 4 + (size_t(arch.d_model) + GROUP) * size_t(arch.n_layers + 1) * PANEL * 64),
+      arena_(weights_bound(arch, tensors)),
       work_(options.threads),
       gain_(tensors.vector("norm.weight", arch.d_model)),
       lengths_(size_t(options.slots), 0),
@@ -74,6 +81,7 @@ Model::Model(const cn_arch& arch, const Tensors& tensors, const cn_options& opti
   if (widen) widen_ = stack(arena_, {widen});
   if (arch.position == CN_ABSOLUTE) positions_ = stack(arena_, {&tensors.matrix("positions.weight", arch.context_len, d_model)});
   arena_.finish();
+  arch_.mixers = nullptr;  // the caller's
 }
 
 void Model::add_layer(const Tensors& tensors, int number) {

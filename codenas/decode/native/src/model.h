@@ -46,7 +46,7 @@ class Model {
   float* normalise_all(const float* x, const std::vector<float>& gain, int n);
   void project_out(const float* x, int m, const int32_t* wanted, float* logits);
 
-  const cn_arch arch_;
+  cn_arch arch_;
   const cn_options options_;
   const int embedding_width_;
   Arena arena_;

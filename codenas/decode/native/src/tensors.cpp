@@ -8,16 +8,6 @@ namespace {
 
 constexpr int64_t LARGEST = int64_t(1) << 31;  // rows or columns: sizes are exact in 64 bits, indices in 32
 
-size_t stored_bytes(const cn_tensor& tensor) {
-  const size_t count = size_t(tensor.rows) * size_t(tensor.columns);
-  switch (tensor.dtype) {
-    case CN_F32: return 4 * count;
-    case CN_F16: return 2 * count;
-    case CN_I8: return count + 2 * size_t(tensor.rows);
-    default: return count / 2 + size_t(tensor.rows) * (size_t(tensor.columns) / 64 + 1) * 2;
-  }
-}
-
 }  // namespace
 
 Tensors::Tensors(const cn_tensor* tensors, size_t count) {
@@ -56,10 +46,10 @@ std::vector<float> Tensors::vector(const std::string& name, int64_t length) cons
   return values;
 }
 
-size_t Tensors::bytes() const {
-  size_t total = 0;
-  for (const auto& [name, tensor] : by_name_) total += stored_bytes(tensor);
-  return total;
+std::vector<const cn_tensor*> Tensors::all() const {
+  std::vector<const cn_tensor*> tensors;
+  for (const auto& named : by_name_) tensors.push_back(&named.second);
+  return tensors;
 }
 
 }  // namespace codenas

@@ -16,7 +16,7 @@ class Tensors {
   bool has(const std::string& name) const { return by_name_.count(name) > 0; }
   const cn_tensor& matrix(const std::string& name, int64_t rows, int64_t columns) const;  // throws `Invalid` unless it has this shape
   std::vector<float> vector(const std::string& name, int64_t length) const;
-  size_t bytes() const;  // of all values and scales
+  std::vector<const cn_tensor*> all() const;
 
  private:
   const cn_tensor& find(const std::string& name) const;
