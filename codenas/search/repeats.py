@@ -60,18 +60,18 @@ def select_winner(finalists: Sequence[Trial], budget: Budget, objectives: Sequen
     Raises:
         NoWinnerError: no finalist is inside the limits.
     """
-    standings = _standings(finalists, budget, objectives)
-    feasible = [standing for standing in standings if broken_limit(standing.metrics, objectives) is None]
+    ranked = _rank_finalists(finalists, budget, objectives)
+    feasible = [finalist for finalist in ranked if broken_limit(finalist.metrics, objectives) is None]
     if not feasible:
-        best = standings[0]
+        best = ranked[0]
         reason = broken_limit(best.metrics, objectives)
         raise NoWinnerError(f"no finalist is inside the limits: of the best, {best.trial.candidate.id}, {reason}; relax the limit")
-    winner, repeated = feasible[0], [standing for standing in feasible if standing.repeated]
-    pooled = PooledVariance.of([standing.fitness for standing in repeated])
+    winner, repeated = feasible[0], [finalist for finalist in feasible if finalist.repeated]
+    pooled = PooledVariance.of([finalist.fitness for finalist in repeated])
     if pooled is None:
         return Selection(winner.trial)
     ties = [each.trial for each in repeated if each is not winner and not _significantly_worse(each, winner, pooled)]
-    return Selection(winner.trial, tuple(standing.trial for standing in repeated), tuple(ties))
+    return Selection(winner.trial, tuple(finalist.trial for finalist in repeated), tuple(ties))
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,17 +84,17 @@ class _Finalist:
     repeated: bool
 
 
-def _standings(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> list[_Finalist]:
+def _rank_finalists(finalists: Sequence[Trial], budget: Budget, objectives: Sequence[Objective]) -> list[_Finalist]:
     """All finalists, best first."""
     rung = budget.rungs[-1]
     repeated = [trial.candidate.index for trial in finalists_to_repeat(finalists, budget, objectives)] if budget.repeats else []
     measured = [[report.metrics for report in trial.trainings(rung)] for trial in finalists]
     fitness = iter(weighted_fitness([metrics for each in measured for metrics in each], objectives))
-    standings = [
+    ranked = [
         _Finalist(trial, Metrics.mean(each), tuple(next(fitness) for _ in each), trial.candidate.index in repeated)
         for trial, each in zip(finalists, measured, strict=True)
     ]
-    return sorted(standings, key=lambda standing: (not standing.repeated, fmean(standing.fitness)))
+    return sorted(ranked, key=lambda finalist: (not finalist.repeated, fmean(finalist.fitness)))
 
 
 def _significantly_worse(other: _Finalist, winner: _Finalist, pooled: PooledVariance) -> bool:
