@@ -36,12 +36,12 @@ def look(run: Path) -> None:
     shown("search", "tensorboard", "--run", run, "--output", run / "events")
 
 
-def finish(run: Path, *job: str | Path, evaluation: Sequence[str] = SHORT_EVALUATION) -> None:
-    """Train the winner and evaluate it."""
+def finish(run: Path, *job: str | Path, evaluation: Sequence[str] = SHORT_EVALUATION) -> str:
+    """Train the winner and evaluate it; what `codenas status` then shows."""
     assert "3 steps" in shown("train", "--run", run, "--steps", "3", *job, *overridden(SHORT_TRAINING))
     assert "bits per byte" in shown("evaluate", "--run", run, *job, *overridden(evaluation))
     shown("arch", "show", run / "model")
-    shown("status", run)
+    return shown("status", run)
 
 
 def served_completion(run: Path, monkeypatch: pytest.MonkeyPatch) -> str:

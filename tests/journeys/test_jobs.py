@@ -29,7 +29,7 @@ def test_a_job_leads_from_source_code_to_an_evaluated_model(name: str, source: P
     budget = ["search.budget={ candidates = 6, promote = [4] }"]
     search(run, corpus, "--job", job, "--no-ray", "--max-mb", "8", "--max-ms", "1000", overrides=budget)
     look(run)
-    finish(run, "--job", job)
+    assert "Held-out repositories" in finish(run, "--job", job)
 
 
 @pytest.mark.cluster

@@ -25,7 +25,7 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_strategy_leads_to_a_trained_winner(strategy: str, small_corpus: Path, tmp_path: Path) -> None:
     search(tmp_path, small_corpus, "--no-ray", overrides=[SPACE, f"search.strategy={strategy}", "search.budget.candidates=5"])
-    finish(tmp_path)
+    assert "Held-out repositories" in finish(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_strategy_leads_to_a_trained_winner(strategy: str, small_corpus: Path,
 def test_what_a_search_can_be_asked_for_leads_to_a_trained_winner(override: str, small_corpus: Path, tmp_path: Path) -> None:
     search(tmp_path, small_corpus, "--no-ray", overrides=[SPACE, override])
     look(tmp_path)
-    finish(tmp_path)
+    assert "Held-out repositories" in finish(tmp_path)
 
 
 @pytest.mark.cluster
@@ -49,7 +49,7 @@ def test_what_a_search_can_be_asked_for_leads_to_a_trained_winner(override: str,
 def test_a_scheduler_on_ray_leads_to_a_trained_winner(scheduler: str, small_corpus: Path, tmp_path: Path) -> None:
     search(tmp_path, small_corpus, overrides=[SPACE, f"search.scheduler={scheduler}", "search.budget.candidates=4", ONE])
     look(tmp_path)
-    finish(tmp_path)
+    assert "Held-out repositories" in finish(tmp_path)
 
 
 def test_a_search_learns_from_an_earlier_one_and_both_are_compared(small_corpus: Path, tmp_path: Path) -> None:
