@@ -60,12 +60,13 @@ def test_storage_is_a_trade_inside_the_limit(plan: Plan, samples: list[Design]) 
     assert largest["float16"] < largest["int8"] < largest["int4"]
 
 
-def test_what_the_limit_on_latency_is_there_for_passes_that_on_size(plan: Plan, samples: list[Design]) -> None:
+def test_deep_designs_are_refused_by_size_whatever_decodes_them(plan: Plan, samples: list[Design]) -> None:
+    """Thin layers are slow in torch only: refused by latency, they would be trained where the native library is built."""
     deep = [design for design in samples if design.arch.n_layers >= 10]
-    assert any(admitted(plan, design) for design in deep)
+    assert deep and not any(admitted(plan, design) for design in deep)
 
 
-def test_a_gap_of_ten_in_layers_lies_around_the_limit_on_latency(plan: Plan) -> None:
+def test_no_design_is_near_the_limit_on_latency(plan: Plan) -> None:
     """A latency is measured: a design near the limit would be refused in one run and trained in the next."""
     layers = sorted(plan.space.choices["n_layers"])
     assert max(above / below for below, above in pairwise(layers)) > 10
