@@ -127,7 +127,7 @@ class Model:
             params = SamplingParams(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=tuple(stop))
         except ValidationError as error:
             raise ConfigError(first_error(error)) from error
-        text, _ = complete_text(self._engine, self.vocabulary, prompt, params, suffix)
+        text, _ = complete_text(self._engine, self.vocabulary, prompt, params, suffix, self.checkpoint.manifest.infills_suffix_first)
         return text
 
 

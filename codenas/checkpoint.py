@@ -78,6 +78,11 @@ class Manifest(BaseModel):
         """Whether its last training moved the middle of documents to their end: it can fill in the middle."""
         return bool(self.training.get("fim_rate"))
 
+    @property
+    def infills_suffix_first(self) -> bool:
+        """Whether it learned that from prompts that begin with the suffix, too."""
+        return self.infills and bool(self.training.get("fim_spm_share"))
+
 
 @dataclass(slots=True, frozen=True)
 class Checkpoint:

@@ -31,13 +31,14 @@ class Served:
     """What an endpoint serves.
 
     Attributes:
-        infills: whether the model can fill in the middle.
+        infills, suffix_first: whether the model can fill in the middle, and by prompts that begin with the suffix.
         options: of the backend.
     """
 
     model: StoredModel
     vocabulary: Vocabulary
     infills: bool
+    suffix_first: bool
     options: BackendOptions
 
     @property
@@ -62,7 +63,7 @@ def load(settings: ServeSettings) -> Served:
     if not all(bool(torch.isfinite(tensor).all()) for tensor in model.tensors.values()):
         raise CheckpointError(f"{checkpoint.path}: weights are not finite, it cannot be served; train again or take another checkpoint")
     options = BackendOptions(settings.max_batch, threads=settings.threads, device=settings.device, precision=settings.precision)
-    return Served(model, vocabulary, checkpoint.manifest.infills, options)
+    return Served(model, vocabulary, checkpoint.manifest.infills, checkpoint.manifest.infills_suffix_first, options)
 
 
 def open_app(settings: ServeSettings) -> FastAPI:
@@ -73,13 +74,15 @@ def open_app(settings: ServeSettings) -> FastAPI:
         ResourceError: there is no memory.
     """
     served = load(settings)
-    return create_app(settings, open_backend(served.model, served.options), served.vocabulary, served.infills)
+    return create_app(settings, open_backend(served.model, served.options), served.vocabulary, served.infills, served.suffix_first)
 
 
-def create_app(settings: ServeSettings, backend: Backend, vocabulary: Vocabulary, infills: bool = False) -> FastAPI:
+def create_app(
+    settings: ServeSettings, backend: Backend, vocabulary: Vocabulary, infills: bool = False, suffix_first: bool = False
+) -> FastAPI:
     """The application that serves the model of `backend`; its lifespan runs the engine."""
     engine = EngineHost(Engine(backend), vocabulary, settings.max_queue, settings.threads)
-    encoder = RequestEncoder(vocabulary, backend.context_len, infills)
+    encoder = RequestEncoder(vocabulary, backend.context_len, infills, suffix_first)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -1,6 +1,7 @@
 """Encodes requests as sequences for the decoder."""
 
 from codenas.decode import SamplingParams, Sequence, fit_infill_to_context, fit_to_context
+from codenas.decode.sequence import prompt_room, truncation
 from codenas.seeds import derive
 from codenas.vocab import Vocabulary
 from serve.errors import invalid
@@ -10,10 +11,10 @@ MARGIN_TOKENS = 64  # long texts are truncated before encoding; the margin cover
 
 
 class RequestEncoder:
-    """Encodes requests for one model: its vocabulary, its context, and whether it can fill in the middle."""
+    """Encodes requests for one model: its vocabulary, its context, and whether it can fill in the middle, suffix first."""
 
-    def __init__(self, vocabulary: Vocabulary, context_len: int, infills: bool = False) -> None:
-        self.vocabulary, self.context_len, self._infills = vocabulary, context_len, infills
+    def __init__(self, vocabulary: Vocabulary, context_len: int, infills: bool = False, suffix_first: bool = False) -> None:
+        self.vocabulary, self.context_len, self._infills, self._suffix_first = vocabulary, context_len, infills, suffix_first
         self._longest_prompt = (context_len + MARGIN_TOKENS) * int(vocabulary.bytes_per_token.max())
 
     def sequences(self, request: CompletionRequest) -> list[Sequence]:
@@ -33,7 +34,7 @@ class RequestEncoder:
 
     def _ids(self, prompt: str | list[int]) -> list[int]:
         if isinstance(prompt, str):
-            return self.vocabulary.encode(prompt[-self._longest_prompt :])
+            return self.vocabulary.encode(prompt[truncation(len(prompt), self._longest_prompt) :])
         if prompt and not 0 <= min(prompt) <= max(prompt) < self.vocabulary.size:
             raise invalid(f"prompt: token ids go from 0 to {self.vocabulary.size - 1}", "prompt")
         return prompt
@@ -54,13 +55,14 @@ class RequestEncoder:
         prompt_logprobs = request.echo and request.logprobs is not None and len(prompt) > 0
         sequence = fit_to_context(prompt, _params(request, choice), self.vocabulary, self.context_len, prompt_logprobs)
         if prompt_logprobs and len(prompt) > len(sequence.prompt):
-            room = f"{len(sequence.prompt)} tokens of prompt and {sequence.params.max_tokens} of completion"
+            longest = prompt_room(_params(request, choice), self.context_len)
+            room = f"{longest} tokens of prompt and {self.context_len - longest} of completion"
             raise invalid(f"prompt: it is too long to be scored; the context has room for {room}", "prompt")
         return sequence
 
     def _infill_sequence(self, prefix: list[int], suffix: list[int], params: SamplingParams) -> Sequence:
         try:
-            return fit_infill_to_context(prefix, suffix, params, self.vocabulary, self.context_len)
+            return fit_infill_to_context(prefix, suffix, params, self.vocabulary, self.context_len, self._suffix_first)
         except ValueError as error:
             raise invalid(f"suffix: {error}; leave suffix out", "suffix") from error
 
@@ -73,6 +75,8 @@ def _params(request: CompletionRequest, choice: int) -> SamplingParams:
         temperature=request.temperature,
         top_p=request.top_p,
         top_k=request.top_k if request.top_k is not None and request.top_k > 0 else None,
+        min_p=request.min_p,
+        repetition_penalty=request.repetition_penalty,
         presence_penalty=request.presence_penalty,
         frequency_penalty=request.frequency_penalty,
         logit_bias=request.logit_bias,

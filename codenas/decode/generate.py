@@ -29,15 +29,17 @@ def generate(engine: Engine, sequence: Sequence) -> Iterator[int]:
         engine.cancel(id)
 
 
-def complete(engine: Engine, vocabulary: Vocabulary, prompt: str, params: SamplingParams, suffix: str = "") -> tuple[str, FinishReason]:
-    """The completion of `prompt` and its finish reason; with a suffix, the text between the two.
+def complete(
+    engine: Engine, vocabulary: Vocabulary, prompt: str, params: SamplingParams, suffix: str = "", suffix_first: bool = False
+) -> tuple[str, FinishReason]:
+    """The completion of `prompt` and its finish reason; with a suffix, the text between the two, by a prompt in either order.
 
     Raises:
         RuntimeError: a forward pass failed.
     """
     ids, context_len = vocabulary.encode(prompt), engine.context_len
     sequence = (
-        fit_infill_to_context(ids, vocabulary.encode(suffix), params, vocabulary, context_len)
+        fit_infill_to_context(ids, vocabulary.encode(suffix), params, vocabulary, context_len, suffix_first)
         if suffix
         else fit_to_context(ids, params, vocabulary, context_len)
     )

@@ -32,7 +32,10 @@ class TrainConfig(BaseModel):
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradients of a step")
     fim_rate: float = Field(0.0, ge=0, le=1, description="share of documents whose middle is moved to their end, to learn to fill gaps")
     fim_spm_share: float = Field(
-        0.5, ge=0, lt=1, description="share of these that begin with the suffix; an endpoint asks as the others do, prefix first"
+        0.5,
+        ge=0,
+        lt=1,
+        description="share of these that begin with the suffix; with any, endpoints ask so: their cache then holds the suffix",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target's probability that all tokens share")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of matrix products; auto: bfloat16 where it is native")

@@ -73,7 +73,7 @@ def test_the_smallest_contexts_leave_room_for_one_token(context_len: int) -> Non
         (5, 4, 10, (5, 4), 10),
         (5, 4, 4096, (5, 4), 36),
         (100, 100, 4096, (25, 8), 12),  # three quarters of the room before the gap, one behind it
-        (100, 3, 4096, (30, 3), 12),  # what one side leaves is the other's
+        (100, 3, 4096, (28, 3), 14),  # what one side leaves is the other's, but for less than a stride
         (2, 100, 4096, (2, 31), 12),
         (0, 100, 1, (0, 44), 1),
         (100, 0, 0, (45, 0), 0),
@@ -86,6 +86,23 @@ def test_prefix_suffix_and_answer_share_the_context(prefix: int, suffix: int, ma
     near = [names["<fim_prefix>"], *before[prefix - kept[0] :], names["<fim_suffix>"], *after[: kept[1]], names["<fim_middle>"]]
     assert (list(fitted.prompt), fitted.params.max_tokens) == (near, answer)
     assert fitted.stop_token_ids == frozenset(names.values())
+
+
+def test_a_long_prefix_that_grows_begins_at_the_same_token_for_a_while() -> None:
+    starts = []
+    for length in range(200, 220):
+        fitted = fit_to_context([10 + index for index in range(length)], SamplingParams(max_tokens=1), VOCABULARY, CONTEXT)
+        starts.append(fitted.prompt[0])
+        assert len(fitted.prompt) > (CONTEXT - 1) * 7 // 8
+    assert len(set(starts)) <= 5
+
+
+def test_with_the_suffix_first_a_prefix_that_grows_only_appends() -> None:
+    short, long = (
+        fit_infill_to_context(VOCABULARY.encode(prefix), VOCABULARY.encode(") + c"), SamplingParams(), VOCABULARY, CONTEXT, True).prompt
+        for prefix in ("x = f(a", "x = f(a, b")
+    )
+    assert long[: len(short)] == short
 
 
 @pytest.mark.parametrize("context_len", [2, 3])

@@ -77,13 +77,13 @@ def tiny_app(model: LanguageModel | None = None, **settings: object) -> FastAPI:
     return _app(tiny_settings(**settings), model)
 
 
-def infilling_app(model: LanguageModel | None = None) -> FastAPI:
+def infilling_app(model: LanguageModel | None = None, suffix_first: bool = False) -> FastAPI:
     """The same over one that was taught to fill in the middle."""
-    return _app(tiny_settings(), model, infills=True)
+    return _app(tiny_settings(), model, True, suffix_first)
 
 
-def _app(settings: ServeSettings, model: LanguageModel | None, infills: bool = False) -> FastAPI:
-    return create_app(settings, TorchBackend(model or tiny_model(), settings.max_batch), VOCABULARY, infills)
+def _app(settings: ServeSettings, model: LanguageModel | None, infills: bool = False, suffix_first: bool = False) -> FastAPI:
+    return create_app(settings, TorchBackend(model or tiny_model(), settings.max_batch), VOCABULARY, infills, suffix_first)
 
 
 def tiny_settings(**settings: object) -> ServeSettings:

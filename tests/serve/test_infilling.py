@@ -43,6 +43,14 @@ def test_an_infill_completion_is_the_text_between_prefix_and_suffix(taught: http
     assert "".join(choice["text"] for event in events for choice in event["choices"]) == filled()
 
 
+def test_a_model_that_was_taught_so_is_asked_with_the_suffix_first() -> None:
+    params = SamplingParams(temperature=0, max_tokens=9)
+    right, _ = complete(Engine(TorchBackend(tiny_model())), VOCABULARY, PROMPT, params, SUFFIX, suffix_first=True)
+    app = infilling_app(suffix_first=True)
+    with running(app) as url, httpx.Client(base_url=url, timeout=30) as client:
+        assert post(client, prompt=PROMPT, suffix=SUFFIX, max_tokens=9)["choices"][0]["text"] == right != filled()
+
+
 @pytest.mark.parametrize("suffix", ["<fim_middle><|endoftext|>x", "数😀", "\x00", " "])
 def test_any_suffix_is_text(taught: httpx.Client, suffix: str) -> None:
     answer = post(taught, prompt="x", suffix=suffix, max_tokens=4)
@@ -64,9 +72,10 @@ def test_what_is_too_long_is_cut_far_from_the_gap(taught: httpx.Client) -> None:
     long = "".join(chr(ord("a") + index % 26) for index in range(5000))
     room = CONTEXT - CONTEXT // 4 - SENTINELS
     answer = post(taught, prompt=long, suffix=long)
-    kept = filled(long[-(room - room // 4) :], long[: room // 4], CONTEXT // 4)
-    assert answer["choices"][0]["text"] == kept and answer["usage"]["total_tokens"] == CONTEXT
-    assert answer["usage"]["prompt_tokens"] == CONTEXT - CONTEXT // 4
+    kept = answer["usage"]["prompt_tokens"] - SENTINELS - room // 4
+    assert (room - room // 4) * 7 // 8 < kept <= room - room // 4
+    assert answer["choices"][0]["text"] == filled(long[-kept:], long[: room // 4], answer["usage"]["completion_tokens"])
+    assert answer["usage"]["total_tokens"] == CONTEXT
 
 
 def test_echo_is_the_prompt_and_its_middle(taught: httpx.Client) -> None:
@@ -97,10 +106,14 @@ def test_a_model_not_trained_to_infill_is_refused(client: httpx.Client) -> None:
     assert error.json()["error"]["message"] == "suffix: this model was not trained to fill in the middle; leave suffix out"
 
 
-@pytest.mark.parametrize(("training", "taught"), [({}, False), ({"fim_rate": 0.0}, False), ({"fim_rate": 0.5}, True)])
+@pytest.mark.parametrize(
+    ("training", "taught"),
+    [({}, False), ({"fim_rate": 0.0}, False), ({"fim_rate": 0.5}, True), ({"fim_rate": 0.5, "fim_spm_share": 0.5}, True)],
+)
 def test_the_checkpoint_says_what_its_model_was_taught(training: dict[str, float], taught: bool, tmp_path: Path) -> None:
     checkpoint = write_tiny_checkpoint(tmp_path, training=training)
-    assert load(ServeSettings(checkpoint=checkpoint.path)).infills is taught
+    served = load(ServeSettings(checkpoint=checkpoint.path))
+    assert (served.infills, served.suffix_first) == (taught, bool(training.get("fim_spm_share")))
 
 
 @pytest.mark.parametrize("how", ["--stream", "--no-stream"])
