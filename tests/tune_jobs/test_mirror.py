@@ -246,7 +246,7 @@ def test_another_search_is_refused_and_nothing_is_made(half: Path, corpus: Corpu
 def test_training_does_not_resume_from_an_altered_checkpoint(file: str, half: Path, corpus: Corpus, there: Path, tmp_path: Path) -> None:
     for path in there.rglob(file):
         path.write_bytes(path.read_bytes()[:-4] + b"\0\1\2\3")
-    with pytest.raises(CheckpointError, match=r"mirror/checkpoints/c00[01]/1 is not what was written; .* to train it again"):
+    with pytest.raises(CheckpointError, match=r"mirror/checkpoints/c00[01]/1 is damaged; .* to train it again"):
         search_locally(JOB, corpus, tmp_path / "other", Mirror(there.as_uri()))
     assert {path.parts[-3] for path in (tmp_path / "other").rglob(WEIGHTS)} <= {"c002"}, "what nobody had trained yet"
 
