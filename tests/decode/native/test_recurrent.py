@@ -11,6 +11,7 @@ from codenas.arch.mixers.linear_attention import LinearAttentionSpec
 from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.arch.storage import STORAGES, Storage
+from codenas.decode.native.backend import NativeStateBlock
 from codenas.decode.native.library import TARGETS, available_targets
 from codenas.model import LanguageModel
 from tests.decode.native.models import batch_of, distance, native, needs_library, random_model, reference, stored
@@ -150,3 +151,17 @@ def test_what_cannot_be_cut_is_refused() -> None:
         backend.truncate(0, 10)
     with pytest.raises(ValueError, match="saved at the end of its sequence only"):
         backend.save(0, 0, 10)
+
+
+@pytest.mark.parametrize("layer", FAMILIES)
+def test_a_block_that_is_no_state_leaves_an_empty_sequence(layer: str) -> None:
+    """The layers before the one that refuses it have taken their parts already."""
+    model, tokens = model_of(layer, with_attention=True), tokens_of(8, 30)
+    backend = native(model, stored(model, None)[0])
+    first = backend.forward(batch_of((0, 0, tokens))).copy()
+    block = backend.save(0, 0, 30)
+    assert isinstance(block, NativeStateBlock)
+    with pytest.raises(ValueError, match="the block is not one that this model saved"):
+        backend.restore(1, [NativeStateBlock(0, 30, block.data[:-1])])
+    assert backend.length(1) == 0
+    assert distance(backend.forward(batch_of((1, 0, tokens))), first) < 1e-5

@@ -111,8 +111,13 @@ void Model::restore(int slot, int start, int stop, const uint8_t* block, size_t 
   require(start == length(slot), "a block from position " + std::to_string(start) + " does not follow " + std::to_string(length(slot)) + " tokens");
   require(block && stop >= start && stop <= arch_.context_len, "the block does not fit the context");
   const uint8_t* end = block + bytes;
-  for (Layer& layer : layers_) block = layer.mixer->restore(slot, start, stop, block, end);
-  require(block == end, "the block is not one that this model saved");
+  try {
+    for (Layer& layer : layers_) block = layer.mixer->restore(slot, start, stop, block, end);
+    require(block == end, "the block is not one that this model saved");
+  } catch (...) {
+    reset(slot);  // some layers may have taken their parts
+    throw;
+  }
   lengths_[size_t(slot)] = stop;
   marks_[size_t(slot)] = -1;
 }
