@@ -8,6 +8,7 @@ Arguments that Python never passes (no model, arrays shorter than said) are left
 import ctypes
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from codenas.arch.presets import FULL
 from codenas.arch.spec import ArchSpec
 from codenas.arch.storage import STORAGES, layout
 from codenas.decode.native import library as native_library
-from codenas.decode.native.structures import Arch, Mixer, Options, Tensor, arch_structure, tensor_structures
+from codenas.decode.native.structures import Arch, Options, Tensor, arch_structure, tensor_structures
 
 SPACE = FULL.refined(
     {
@@ -91,7 +92,7 @@ class Session:
             arch, options = arch_structure(self.arch, self.vocab_size), Options(SLOTS, self.max_tokens, 1)
             tensors = (Tensor * len(self.structures))(*self.structures)
             count, target = len(tensors), self.rng.choice((arch, options, arch.mixers[0], tensors[self.rng.randrange(len(tensors))]))
-            names = [name for name, kind in target._fields_ if kind in (ctypes.c_int32, ctypes.c_int64)]
+            names = [field[0] for field in target._fields_ if field[1] in (ctypes.c_int32, ctypes.c_int64)]
             setattr(target, self.rng.choice(names), self.rng.choice(HOSTILE))
             if self.rng.random() < 0.2:
                 count = self.rng.randrange(count)
@@ -107,8 +108,10 @@ class Session:
         model = self.create(arch_structure(self.arch, self.vocab_size), self.structures, len(self.structures), options)
         assert model is not None, self.library.cn_error()
         self.model = model
+        actions = (self.forward, self.forward, self.hostile_forward, self.change, self.save, self.restore)
         for _ in range(CALLS):
-            self.rng.choice((self.forward, self.forward, self.hostile_forward, self.change, self.save, self.restore))()
+            action: Callable[[], None] = self.rng.choice(actions)
+            action()
         for slot in range(SLOTS):
             assert self.check(self.library.cn_reset(model, slot)) == OK
         self.library.cn_destroy(model)
@@ -131,17 +134,17 @@ class Session:
 
     def hostile_forward(self) -> None:
         n = self.rng.randint(1, self.max_tokens)
-        draw = lambda most: ints([self.rng.choice((*HOSTILE, self.rng.randrange(most))) for _ in range(n)])  # noqa: E731
-        tokens, slots, positions, wanted = draw(self.vocab_size), draw(SLOTS), draw(CONTEXT), draw(n)
+        bounds = (self.vocab_size, SLOTS, CONTEXT, n)
+        tokens, slots, positions, wanted = (
+            ints([self.rng.choice((*HOSTILE, self.rng.randrange(most))) for _ in range(n)]) for most in bounds
+        )
         self.call(tokens, slots, positions, wanted, n, self.rng.randint(0, n))
         self.call(tokens, slots, positions, wanted, self.rng.choice((0, 2**40)), self.rng.choice((0, n, 2**40)))
 
     def call(self, tokens: Ints, slots: Ints, positions: Ints, wanted: Ints, n: int, m: int) -> int:
         logits = np.zeros((min(m, self.max_tokens), self.vocab_size), np.float32)
         code = self.check(
-            self.library.cn_forward(
-                self.model, n, address(tokens), address(slots), address(positions), m, address(wanted), address(logits)
-            )
+            self.library.cn_forward(self.model, n, address(tokens), address(slots), address(positions), m, address(wanted), address(logits))
         )
         assert code != OK or np.isfinite(logits).all()
         return code
@@ -185,13 +188,13 @@ class Session:
 
 
 def main(folder: str, target: str, seed: str, designs: str) -> None:
-    native_library._path = lambda name: Path(folder) / f"libcodenas-{name}.so"
+    native_library._path = lambda target: Path(folder) / f"libcodenas-{target}.so"
     codes: list[int] = []
     for number in range(int(designs)):
         session = Session(native_library.load_library(target), random.Random(int(seed) + number))
         session.run()
         codes += session.codes
-    print(f"{len(codes)} calls, {sum(code != OK for code in codes)} refused")
+    sys.stdout.write(f"{len(codes)} calls, {sum(code != OK for code in codes)} refused" + "\n")
 
 
 if __name__ == "__main__":
