@@ -1,17 +1,19 @@
 """Each recurrent layer of the native library computes what torch computes, however its tokens come."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from codenas.arch import ArchSpec, AttentionSpec, MixerSpec
 from codenas.arch.mixers.linear_attention import LinearAttentionSpec
 from codenas.arch.mixers.mamba2 import MambaSpec
 from codenas.arch.mixers.rwkv7 import RwkvSpec
 from codenas.arch.storage import STORAGES, Storage
-from codenas.decode.native.backend import NativeStateBlock
+from codenas.decode.native.backend import NativeBackend, NativeStateBlock
 from codenas.decode.native.library import TARGETS, available_targets
 from codenas.model import LanguageModel
 from tests.decode.native.models import batch_of, distance, native, needs_library, random_model, reference, stored
@@ -165,3 +167,21 @@ def test_a_block_that_is_no_state_leaves_an_empty_sequence(layer: str) -> None:
         backend.restore(1, [NativeStateBlock(0, 30, block.data[:-1])])
     assert backend.length(1) == 0
     assert distance(backend.forward(batch_of((1, 0, tokens))), first) < 1e-5
+
+
+def test_two_models_decode_in_two_threads() -> None:
+    models = [model_of(layer, with_attention=True) for layer in ("mamba2", "rwkv7")]
+    tokens = tokens_of(9, 120)
+    backends = [native(model, stored(model, None)[0], threads=2) for model in models]
+
+    def decode(backend: NativeBackend) -> list[NDArray[np.float32]]:
+        rounds = []
+        for _ in range(20):
+            backend.reset(0)
+            rounds.append(backend.forward(batch_of((0, 0, tokens))).copy())
+        return rounds
+
+    with ThreadPoolExecutor(2) as threads:
+        for model, rounds in zip(models, threads.map(decode, backends), strict=True):
+            wanted = reference(model, tokens)
+            assert all(distance(logits, wanted) < EXACT for logits in rounds)
