@@ -14,6 +14,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 PINS := $(VENV)/constraints.txt
+NATIVE := codenas/decode/native
+LIBRARY := build/native/.up-to-date
+READY := $(STAMP) $(LIBRARY)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,25 +27,25 @@ SHELL := /bin/bash
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) ## build .venv with the pinned packages, and the native decoding library
+setup: $(READY) ## build .venv with the pinned packages, and the native decoding library
 
-native: $(STAMP) ## build the native decoding library beside its sources (also after a change of them)
+native: $(STAMP) ## build the native decoding library beside its sources, and show what the compiler says
 	@export PATH="$(abspath $(BIN)):$$PATH"; mkdir -p build; \
-	{ cmake -S codenas/decode/native -B build/native -G Ninja $(CMAKE_ARGS) && cmake --build build/native && \
-	  cmake --install build/native --prefix codenas/decode/native; } >build/native.log 2>&1 || { cat build/native.log >&2; exit 2; }
+	{ cmake -S $(NATIVE) -B build/native -G Ninja $(CMAKE_ARGS) && cmake --build build/native && \
+	  cmake --install build/native --prefix $(NATIVE); } >build/native.log 2>&1 || { cat build/native.log >&2; exit 2; }
 
-demo: $(STAMP) ## run all stages on this machine: prepare, search, train, evaluate, serve, complete
+demo: $(READY) ## run all stages on this machine: prepare, search, train, evaluate, serve, complete
 	@$(BIN)/codenas demo $(ARGS)
 
 # Hundreds of processes would compile the same modules where bytecode is not kept.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: $(STAMP) ## run all tests, JOBS files at a time
+test: $(READY) ## run all tests, JOBS files at a time
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-fast: $(STAMP) ## run the tests that start neither Ray nor processes
+test-fast: $(READY) ## run the tests that start neither Ray nor processes
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --fast -m "not cluster" $(ARGS)
 
-test-options: $(STAMP) ## draw N pairs of options for each command (N=500, SEED=1) and run them
+test-options: $(READY) ## draw N pairs of options for each command (N=500, SEED=1) and run them
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --pairs $(N) --pairs-seed $(SEED) tests/options $(ARGS)
 
 docs: $(STAMP) ## build the documentation into build/docs; a warning is an error
@@ -71,16 +74,16 @@ fmt: $(STAMP) ## format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## run all benchmarks, one JSON line each
+bench: $(READY) ## run all benchmarks, one JSON line each
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-data: $(STAMP) ## benchmarks of the corpus: near-duplicates, token statistics, throughput, memory, kills
+bench-data: $(READY) ## benchmarks of the corpus: near-duplicates, token statistics, throughput, memory, kills
 	@$(BIN)/python -m benchmarks dedup token_stats prepare_throughput prepare_memory prepare_kills $(ARGS)
 
-bench-models: $(STAMP) ## benchmarks of models and training: throughput, learning speed, families, causality, GPU utilisation
+bench-models: $(READY) ## benchmarks of models and training: throughput, learning speed, families, causality, GPU utilisation
 	@$(BIN)/python -m benchmarks training recipe mixers decoding causality gpu $(ARGS)
 
-bench-search: $(STAMP) ## benchmarks of the search: strategies, promotion, fidelity, overhead
+bench-search: $(READY) ## benchmarks of the search: strategies, promotion, fidelity, overhead
 	@$(BIN)/python -m benchmarks strategies adaptive fidelity overhead $(ARGS)
 
 clean: ## remove build and cache files; keeps .venv, runs and corpora
@@ -103,6 +106,11 @@ $(STAMP): pyproject.toml constraints.txt
 	sed "s/^torch==.*/torch==$$version/" constraints.txt > $(PINS)
 	@echo "installing CodeNAS and its other packages"
 	@$(PIP) --constraint $(PINS) --editable '.[all]'
-	@$(MAKE) --no-print-directory --assume-old=$@ native >/dev/null 2>&1 \
-	    || echo "the native decoding library was not built: torch decodes instead; 'make native' shows why"
 	@touch $@
+
+# Built again when its sources change, after a `git pull` for example. Where it cannot be built, torch decodes.
+$(LIBRARY): $(wildcard $(NATIVE)/src/*) $(NATIVE)/codenas_native.h $(NATIVE)/CMakeLists.txt | $(STAMP)
+	@echo "building the native decoding library"
+	@$(MAKE) --no-print-directory native >/dev/null 2>&1 \
+	    || { rm -f $(NATIVE)/*.so; echo "the native decoding library was not built: torch decodes instead; 'make native' shows why"; }
+	@mkdir -p $(@D) && touch $@
