@@ -87,7 +87,7 @@ def test_flags_are_words_and_what_is_not_set_is_left_out() -> None:
     ("value", "unit", "expected"),
     [
         (0, "B", "0 B"), (912, "B", "912 B"), (4_980_000, "", "4.98 M"), (10_230_000, "B", "10.2 MB"), (322e6, "B", "322 MB"),
-        (1.5e12, "FLOP", "1.50 TFLOP"), (1e15, "", "1,000 T"), (0.5, "ms", "0.50 ms"),
+        (1.5e12, "FLOP", "1.50 TFLOP"), (1e15, "", "1.00 P"), (1e21, "", "1,000 E"), (0.5, "ms", "0.50 ms"),
     ],
 )  # fmt: skip
 def test_numbers_have_three_figures_and_a_prefix(value: float, unit: str, expected: str) -> None:
