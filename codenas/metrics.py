@@ -19,6 +19,7 @@ Direction = Literal["minimize", "maximize"]
 Known = Literal["before building", "untrained", "after training"]
 
 _PREFIXES = {"": 1.0, "M": 1e6, "G": 1e9}
+_MAX_DECIMALS = 6
 
 
 @dataclass(slots=True, frozen=True)
@@ -31,7 +32,7 @@ class MetricInfo:
         direction: which values are better, unless an objective says otherwise.
         unit: of the stored value; empty for counts and for bits per byte, whose name is its unit.
         prefix: SI prefix of the unit that values are shown in.
-        digits: after the decimal point, where a value is shown.
+        digits: after the decimal point, where a value is shown; small values get more.
         formatter: formats values in place of `prefix`, `digits` and `unit`.
     """
 
@@ -65,7 +66,12 @@ class MetricInfo:
 
     def number(self, value: float) -> str:
         """`value` in `shown_unit`, without the unit: for a column whose heading has it."""
-        return self.formatter(value) if self.formatter is not None else f"{self.scaled(value):,.{self.digits}f}"
+        return self.formatter(value) if self.formatter is not None else f"{self.scaled(value):,.{self._decimals(value)}f}"
+
+    def _decimals(self, value: float) -> int:
+        """`digits`, or as many as small values need for two significant figures: a native step takes hundredths of a millisecond."""
+        shown = abs(self.scaled(value))
+        return self.digits if shown >= 0.1 or shown == 0 or not self.digits else min(_MAX_DECIMALS, 1 - math.floor(math.log10(shown)))
 
     def format(self, value: float) -> str:
         """`value` with its unit."""
