@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 
 import psutil
-import torch
 
 
 def release_memory() -> None:
@@ -17,6 +16,8 @@ def release_memory() -> None:
 
     torch compiles a function for at most eight models at a time, runs further ones uncompiled without a word, and keeps all eight alive.
     """
+    import torch  # here: what only measures memory starts without it
+
     if "torch._dynamo" in sys.modules:  # importing it takes seconds
         torch.compiler.reset()
     gc.collect()

@@ -1,5 +1,6 @@
 """The command line in this process."""
 
+import traceback
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
@@ -15,7 +16,7 @@ def codenas(*arguments: str | Path) -> Result:
 def shown(*arguments: str | Path) -> str:
     """What a command prints that ends well."""
     done = codenas(*arguments)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 0, f"{done.output}{''.join(traceback.format_exception(done.exception))}"
     return done.output
 
 

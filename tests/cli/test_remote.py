@@ -127,7 +127,7 @@ def test_a_job_that_fails_is_reported_with_its_reason(known: Head) -> None:
 @pytest.mark.cluster
 @pytest.mark.parametrize("command", [["logs", "address"], ["logs", "address", "--follow"], ["stop", "address"]])
 def test_an_unknown_job_id_is_a_one_line_error(command: list[str], known: Head) -> None:
-    assert f"there is no job nobody at {known.url}; `codenas jobs` lists them" in complaint(*command)
+    assert f"there is no job address at {known.url}; `codenas jobs` lists them" in complaint(*command)
 
 
 @pytest.mark.cluster

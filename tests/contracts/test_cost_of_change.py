@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import SMALL_SEARCH, tiny_corpus
+from tests.processes import import_from_copy
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,7 +91,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     commands = [*searches, *stages, ["status", "first"], ["compare", "first", "second"], ["report", "first"]]
     done = subprocess.run(
         [sys.executable, "-c", script, json.dumps(commands)],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)}, capture_output=True, text=True, check=False,
+        cwd=folder, env={**os.environ, **import_from_copy(folder)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     outputs: dict[str, str] = json.loads(done.stdout)

@@ -79,7 +79,7 @@ def bytes_in(state: Any) -> int:
     """Bytes of all tensors of a state; states may hold states."""
     if isinstance(state, torch.Tensor):
         return state.numel() * state.element_size()
-    return sum(bytes_in(getattr(state, field.name)) for field in dataclasses.fields(state))
+    return sum(bytes_in(getattr(state, field.name)) for field in dataclasses.fields(state)) if dataclasses.is_dataclass(state) else 0
 
 
 def test_weights_flops_and_state_are_those_of_the_model(arch: ArchSpec) -> None:

@@ -1,9 +1,12 @@
 """A new mixer costs two files: in a copy of the tree that has one more, the contracts find it by themselves and it keeps them."""
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.processes import import_from_copy
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = ("tests/contracts/test_mixers.py", "tests/contracts/test_autocast.py", "tests/contracts/test_costs.py")
@@ -104,6 +107,8 @@ def test_a_new_mixer_costs_its_two_files(tmp_path: Path) -> None:
     (tmp_path / "codenas/arch/mixers/average.py").write_text(SPEC, encoding="utf-8")
     (tmp_path / "codenas/model/mixers/average.py").write_text(MODULE, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "average", "--tb=short", *CONTRACTS]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **import_from_copy(tmp_path)}, capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert int(ran.stdout.split(" passed")[0].split()[-1]) > 20, "the contracts have not found it"

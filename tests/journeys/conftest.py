@@ -1,7 +1,7 @@
 """What every journey sets out from: one Ray for all, which each command takes for its own, and a corpus that `prepare` made."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,8 @@ def _commands_on(ray_cluster: Path) -> Iterator[None]:
     """Commands of this block use the Ray that is up. Only this block: the same process also runs the tests of `local_ray`."""
 
     @contextlib.contextmanager
-    def running(cpus: int | None = None, address: str | None = None) -> Iterator[Path]:
-        assert address is None
+    def running(cpus: int | None = None, address: str | None = None, gpus: Sequence[int] | None = None) -> Iterator[Path]:
+        assert address is None and not gpus
         yield ray_cluster
 
     with pytest.MonkeyPatch.context() as patched:
