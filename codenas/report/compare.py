@@ -15,7 +15,7 @@ from typing import Literal
 from rich.table import Table
 
 from codenas.log import duration
-from codenas.metrics import context_name
+from codenas.metrics import LATENCY, context_name
 from codenas.report.designs import in_two_lines
 from codenas.report.fidelity import fidelity_lines
 from codenas.report.plots import FrontPoint, overlaid_fronts
@@ -179,7 +179,7 @@ def _cells(search: FinishedSearch) -> list[str]:
         f"{winner.id}: {in_two_lines(winner.design)}",
         _number(metrics.bits_per_byte, 3),
         _number(metrics.size_bytes and metrics.size_bytes / 1e6, 2),
-        _number(metrics.latency_ms_p50, 2),
+        metric_cell(metrics, LATENCY),
         f"{winner.rung:,}",
         f"{search.steps:,} + {search.scoring_steps:,}",
         duration(search.seconds),

@@ -7,14 +7,14 @@ from html import escape
 from importlib.resources import files
 
 from codenas.log import duration
-from codenas.metrics import METRICS
+from codenas.metrics import LATENCY, METRICS
 from codenas.report import page_charts as charts
 from codenas.report.designs import in_words
 from codenas.report.fidelity import correlation
 from codenas.report.importance import MIN_CANDIDATES, PERMUTATIONS
 from codenas.report.page_data import Baseline, Best, CandidateFigures, SearchFigures
 from codenas.report.scale import ABSENT, fixed, limit_of
-from codenas.report.tables import metric_cell, other_metrics
+from codenas.report.tables import latency_cell, metric_cell, other_metrics
 
 _SECTIONS = {
     "settings": "Settings",
@@ -116,7 +116,7 @@ def _tiles(figures: SearchFigures) -> list[tuple[str, str, str]]:
             ("winner" if figures.finished else "best so far", best.id, f"after {best.rung:,} steps"),
             ("bits per byte", fixed(metrics.bits_per_byte, 3), ""),
             ("stored size", fixed(size, 2), "MB"),
-            ("latency, median", fixed(metrics.latency_ms_p50, 2), "ms per token"),
+            ("latency, median", metric_cell(metrics, LATENCY), "ms per token"),
             ("parameters", fixed(metrics.params and metrics.params / 1e6, 2), "M"),
         ]
         for name in other_metrics(goal.metric for goal in figures.settings.objectives):
@@ -189,7 +189,7 @@ def _members(figures: SearchFigures, members: Sequence[CandidateFigures]) -> str
                 ", ".join(each.parents) or ABSENT,
                 fixed(metrics.bits_per_byte, 3),
                 fixed(charts.megabytes(metrics), 2),
-                f"{fixed(metrics.latency_ms_p50, 2)} / {fixed(metrics.latency_ms_p95, 2)}",
+                latency_cell(metrics),
                 fixed(metrics.params and metrics.params / 1e6, 2),
                 f"{each.rungs[-1].rung:,}",
             )

@@ -136,7 +136,7 @@ def _cells(row: FrontRow) -> list[str]:
         _number(metrics.params, 2, 1e6),
         _number(metrics.bits_per_byte, 3) + (f" ± {row.deviation:.3f}" if row.deviation is not None else ""),
         _number(metrics.size_bytes, 2, 1e6),
-        _pair(metrics.latency_ms_p50, metrics.latency_ms_p95),
+        latency_cell(metrics),
     ]
 
 
@@ -152,9 +152,11 @@ def metric_cell(metrics: Metrics, metric: str) -> str:
     return ABSENT if value is None else METRICS[metric].number(value)
 
 
+def latency_cell(metrics: Metrics) -> str:
+    """Median and 95th percentile of the latency, without the unit."""
+    cells = [metric_cell(metrics, name) for name in LATENCIES]
+    return ABSENT if cells == [ABSENT, ABSENT] else " / ".join(cells)
+
+
 def _number(value: float | None, digits: int, scale: float = 1, unit: str = "") -> str:
     return ABSENT if value is None else f"{value / scale:,.{digits}f}{unit}"
-
-
-def _pair(first: float | None, second: float | None) -> str:
-    return ABSENT if first is None and second is None else f"{_number(first, 2)} / {_number(second, 2)}"
