@@ -43,6 +43,8 @@ ROUNDS = 7
 def measure() -> Iterator[Line]:
     """The bars, in the order of the functions below."""
     wanted = os.environ.get(PARTS, ",".join(_PARTS)).split(",")
+    if unknown := [name for name in wanted if name not in _PARTS]:
+        sys.exit(f"{PARTS}={','.join(wanted)}: there is no part {unknown[0]!r}; choose among {', '.join(_PARTS)}")
     with tempfile.TemporaryDirectory() as folder:
         for name in wanted:
             for line in _PARTS[name](Path(folder)):
