@@ -167,7 +167,7 @@ class _Worker:
         while not received.endswith(b"\n"):
             try:
                 part = self._control.recv(65536)
-            except TimeoutError:
+            except OSError:  # no answer in time, or the process has gone with unread requests
                 part = b""
             if not part:
                 raise ResourceError(self._ended())
